@@ -1,0 +1,244 @@
+# qgalore_hpc: `make` builds, `make demo` trains, `make check` tests, `make help` lists the rest.
+# Nothing here needs editing: variables are set on the command line (make BUILD=/tmp/b PREFIX=/opt/q).
+
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+BUILD    ?= build
+V        ?= 0
+SANITIZE ?=
+WERROR   ?= 0
+
+# Ranks may run as root in containers; more ranks than cores is normal for tests.
+export OMPI_ALLOW_RUN_AS_ROOT = 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
+
+VERSION := 0.1.0
+GIT     := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+CC  ?= cc
+CXX ?= c++
+PKG_CONFIG ?= pkg-config
+
+# --- libraries -----------------------------------------------------------------------------------
+OPENBLAS_DIR := $(firstword $(wildcard /usr/lib/$(shell $(CC) -print-multiarch 2>/dev/null)/openblas-openmp))
+MPI_CFLAGS   := $(shell mpicc --showme:compile 2>/dev/null || $(PKG_CONFIG) --cflags ompi-c 2>/dev/null)
+MPI_LIBS     := $(shell mpicc --showme:link 2>/dev/null || $(PKG_CONFIG) --libs ompi-c 2>/dev/null)
+HDF5_PC      := $(firstword $(foreach p,hdf5-openmpi hdf5-mpi hdf5,$(if $(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null && echo y),$(p))))
+pc_cflags     = $(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
+pc_libs       = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
+BLAS_CFLAGS  := $(call pc_cflags,openblas)
+comma        := ,
+BLAS_LIBS    := $(if $(OPENBLAS_DIR),-L$(OPENBLAS_DIR) -Wl$(comma)-rpath$(comma)$(OPENBLAS_DIR) -lopenblas,$(call pc_libs,openblas))
+
+# oneDNN has no pkg-config file; ONEDNN=0 builds with OpenBLAS alone.
+ONEDNN ?= $(shell printf '\043include <dnnl.h>\n' | $(CC) -E - >/dev/null 2>&1 && echo 1 || echo 0)
+ONEDNN_LIBS := $(if $(filter 1,$(ONEDNN)),-ldnnl)
+
+# --- flags ---------------------------------------------------------------------------------------
+# -ffp-contract=off: quantised codes are the same bits on every instruction set and on the GPU.
+OPT      ?= -O3 -g
+WARNINGS := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+            -Wpointer-arith -Wwrite-strings -Wundef -Wvla
+CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE -DQG_VERSION='"$(VERSION)"' -DQG_GIT='"$(GIT)"' -DQG_HAVE_ONEDNN=$(ONEDNN) \
+            -isystem /usr/include/lapacke $(patsubst -I%,-isystem %,$(MPI_CFLAGS) $(call pc_cflags,$(HDF5_PC)) $(BLAS_CFLAGS))
+CFLAGS   += -std=gnu17 $(OPT) -fopenmp -ffp-contract=off -fno-math-errno -fPIC $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror)
+CXXFLAGS += -std=c++17 -O2 -g -fPIC -Wall -Wextra
+LDFLAGS  += -fopenmp
+LIBS     := $(call pc_libs,$(HDF5_PC)) $(call pc_libs,scalapack-openmpi) $(BLAS_LIBS) $(call pc_libs,lapacke) \
+            $(ONEDNN_LIBS) -linih -ljansson $(MPI_LIBS) -ldl -lm
+# The OpenMP build of OpenBLAS has to come first, or the generic -lblas resolves to another one.
+LIBS     := $(BLAS_LIBS) $(LIBS)
+ifneq ($(SANITIZE),)
+CFLAGS   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
+CXXFLAGS += -fsanitize=$(SANITIZE)
+LDFLAGS  += -fsanitize=$(SANITIZE)
+endif
+
+ifeq ($(V),0)
+Q := @
+say = @printf '  %-7s %s\n' '$(1)' '$(2)'
+else
+say = @:
+endif
+
+# --- sources -------------------------------------------------------------------------------------
+# MODULES limits the library to some folders (for work on one module): make MODULES="base quant" check-unit
+MODULES ?= base quant backend tensor par linalg model optim data ckpt config train app
+# One source, one object per instruction set; src/backend/cpu chooses at run time.
+ISAS    := $(if $(filter x86_64,$(shell uname -m)),v2 v3 v4,generic)
+march    = $(if $(filter generic,$(1)),,-march=x86-64-$(1))$(if $(filter v4,$(1)), -mprefer-vector-width=512)
+
+ISA_SRCS := $(wildcard src/backend/cpu/isa/*.c)
+LIB_SRCS := $(filter-out $(ISA_SRCS),$(sort $(foreach m,$(MODULES),$(shell find src/$(m) -name '*.c' 2>/dev/null))))
+LIB_OBJS := $(LIB_SRCS:%.c=$(BUILD)/obj/%.o)
+ifneq ($(filter backend,$(MODULES)),)
+LIB_OBJS += $(foreach i,$(ISAS),$(ISA_SRCS:%.c=$(BUILD)/obj/%.$(i).o))
+endif
+LIB      := $(BUILD)/libqgalore.a
+TOOLS    := $(patsubst src/tools/%.c,$(BUILD)/%,$(wildcard src/tools/qgalore_*.c))
+PROGRAMS := $(if $(wildcard src/main.c),$(BUILD)/qgalore_hpc) $(TOOLS)
+
+TEST_SRCS := $(wildcard tests/unit/test_*.c tests/conformance/test_*.c tests/mpi/test_*.c tests/faults/test_*.c tests/parity/test_*.c)
+TESTS     := $(TEST_SRCS:%.c=$(BUILD)/%)
+SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
+BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
+
+.PHONY: all programs tests benches demo check check-unit check-sanitize bench deps install installcheck info format lint clean help
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: programs
+
+programs: $(PROGRAMS)
+tests: $(TESTS)
+benches: $(BENCHES)
+
+$(BUILD)/obj/%.o: %.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+define isa_rule
+$(BUILD)/obj/src/backend/cpu/isa/%.$(1).o: src/backend/cpu/isa/%.c
+	$$(call say,CC $(1),$$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(call march,$(1)) -DQG_ISA=$(1) -MMD -MP -c $$< -o $$@
+endef
+$(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
+
+$(BUILD)/obj/%.o: %.cc
+	$(call say,CXX,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c $< -o $@
+
+$(LIB): $(LIB_OBJS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/qgalore_hpc: $(BUILD)/obj/src/main.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# The tokeniser is the one program that needs SentencePiece (C++).
+$(BUILD)/qgalore_tok: $(BUILD)/obj/src/tools/qgalore_tok.o $(BUILD)/obj/src/tools/spm_shim.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $^ $(LIBS) -lsentencepiece
+
+# Reads the records of R's package databases (zlib).
+$(BUILD)/qgalore_rdata: $(BUILD)/obj/src/tools/qgalore_rdata.o $(BUILD)/obj/src/tools/r_serialize.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lz
+
+$(BUILD)/qgalore_%: $(BUILD)/obj/src/tools/qgalore_%.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_OBJS) $(LIB)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+# --- running -------------------------------------------------------------------------------------
+# More ranks than cores, and ranks that wait without spinning: what a small machine needs.
+RUN_ENV := OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
+NP      ?= 2
+
+# The whole way from a fresh machine: packages, program, text, training. Starts anew each time; the curve ends it.
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@QGALORE_BIN=$(abspath $(BUILD)) inputs/demo-data.sh demo-data
+	@$(RUN_ENV) mpirun --bind-to none -np $(NP) $(BUILD)/qgalore_hpc inputs/demo.in run.restart=scratch run.overwrite=yes
+
+# FILTER: a regular expression for the names of the tests to run.
+FILTER ?=
+check: deps
+	@$(MAKE) --no-print-directory all tests
+	@tests/run.sh $(BUILD) $(FILTER)
+
+check-unit:
+	@$(MAKE) --no-print-directory tests
+	@tests/run.sh $(BUILD) unit
+
+# The suite once more under AddressSanitizer and UndefinedBehaviorSanitizer.
+check-sanitize: deps
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-sanitize SANITIZE=address,undefined OPT="-O1 -g" all tests
+	@ASAN_OPTIONS=detect_leaks=0 tests/run.sh $(BUILD)-sanitize $(FILTER)
+
+bench: deps
+	@$(MAKE) --no-print-directory all benches
+	@for bench in $(BENCHES); do echo "== $$bench" && $$bench || exit 1; done
+
+# --- packages ------------------------------------------------------------------------------------
+PACKAGES := pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libscalapack-openmpi-dev libopenblas-openmp-dev \
+            liblapacke-dev libinih-dev libjansson-dev libdnnl-dev zlib1g-dev g++ libsentencepiece-dev sentencepiece \
+            libcmocka-dev hdf5-tools
+
+deps:
+	@missing=; for package in $(PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	if ! command -v apt-get >/dev/null; then \
+	  echo "These libraries have to be installed (Debian names):$$missing" >&2; exit 4; fi; \
+	if [ "$$(id -u)" = 0 ]; then run=; elif sudo -n true 2>/dev/null; then run=sudo; else \
+	  echo "Missing packages; as root: apt-get install --no-install-recommends$$missing" >&2; exit 4; fi; \
+	echo "installing$$missing"; \
+	$$run apt-get update -qq && \
+	$$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+# --- installation --------------------------------------------------------------------------------
+INSTALLED_DOC := README.md LICENSE CHANGELOG.md CITATION.cff
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs \
+	  $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(wildcard inputs/*.in) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
+	install -m 755 $(wildcard inputs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
+	install -m 755 $(wildcard jobs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
+	install -m 644 $(wildcard $(INSTALLED_DOC) doc/*.md) $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc
+	$(if $(wildcard doc/man/*.1),install -m 644 $(wildcard doc/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1)
+
+# What was installed works by itself: version, input help, and --check of an installed input.
+installcheck:
+	$(DESTDIR)$(PREFIX)/bin/qgalore_hpc --version
+	$(DESTDIR)$(PREFIX)/bin/qgalore_hpc --help-input=qgalore >/dev/null
+	$(DESTDIR)$(PREFIX)/bin/qgalore_hpc --check --ranks 8 $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs/llama7b.in
+
+# --- upkeep --------------------------------------------------------------------------------------
+SOURCES_C := $(shell find src include tests -name '*.[ch]' 2>/dev/null)
+
+doc/inputs.md: $(BUILD)/qgalore_hpc src/config/schema.c
+	$< --help-input=markdown > $@
+
+info:
+	@echo "version   $(VERSION) ($(GIT))"
+	@echo "compiler  $(CC): $(shell $(CC) --version 2>/dev/null | head -1)"
+	@echo "MPI       $(MPI_LIBS)"
+	@echo "HDF5      $(HDF5_PC) $(shell $(PKG_CONFIG) --modversion $(HDF5_PC) 2>/dev/null)"
+	@echo "BLAS      $(BLAS_LIBS)"
+	@echo "oneDNN    $(if $(filter 1,$(ONEDNN)),yes,no: OpenBLAS does every GEMM)"
+	@echo "levels    $(ISAS)"
+	@echo "programs  $(PROGRAMS)"
+
+format:
+	clang-format -i $(SOURCES_C)
+
+lint:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-lint WERROR=1 all tests
+	cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem -Iinclude -Isrc src
+	shellcheck $(wildcard jobs/*.sh inputs/*.sh tests/*.sh tests/*/*.sh) .ci/run
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-lint
+
+help:
+	@echo "make            build everything into $(BUILD)/"
+	@echo "make demo       train a small LLaMA on real text with $(NP) ranks (NP=4 for more)"
+	@echo "make check      run the tests (FILTER=name for some); check-sanitize: under ASan and UBSan"
+	@echo "make bench      measure"
+	@echo "make deps       install the Debian packages that are needed"
+	@echo "make install    PREFIX=$(PREFIX) DESTDIR=; then installcheck"
+	@echo "make info       what was found; format, lint, clean"

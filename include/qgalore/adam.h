@@ -1,0 +1,48 @@
+/* One Adam step of one element, compiled for the host and for the device (algorithm.md section 5).
+ * Compile without contraction of a*b+c, or bits differ. */
+#ifndef QGALORE_ADAM_H
+#define QGALORE_ADAM_H
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+
+#include "qgalore/philox.h" /* QG_HD */
+
+/* What is the same for all elements of a step. */
+typedef struct {
+  float grad_scale;
+  float beta1, one_minus_beta1;
+  float beta2, one_minus_beta2;
+  float step_size; /* -lr * c2 / c1 */
+  float eps;       /* c2 * eps */
+} qg_adam_factors;
+
+/* c1 = 1 - b1^t, c2 = sqrt(1 - b2^t), in double on the host; t counts from 1. */
+static inline qg_adam_factors qg_adam_factors_make(float grad_scale, float lr, float beta1, float beta2,
+                                                   float eps, int64_t t)
+{
+  double c1 = 1.0 - pow((double)beta1, (double)t);
+  double c2 = sqrt(1.0 - pow((double)beta2, (double)t));
+  qg_adam_factors f = {.grad_scale = grad_scale,
+                       .beta1 = beta1,
+                       .one_minus_beta1 = 1.0f - beta1,
+                       .beta2 = beta2,
+                       .one_minus_beta2 = 1.0f - beta2,
+                       .step_size = (float)(-(double)lr * c2 / c1),
+                       .eps = (float)(c2 * (double)eps)};
+  return f;
+}
+
+/* v = b2 v + (1-b2) g^2;  m = b1 m + (1-b1) g;  returns step_size * m / (sqrt(v) + c2 eps).
+ * An element whose scaled gradient or its square is not finite counts as 0: it must never reach the state. */
+QG_HD float qg_adam_step(qg_adam_factors f, float grad, float *m, float *v)
+{
+  float g = grad * f.grad_scale;
+  g = g * g <= FLT_MAX ? g : 0.0f;
+  *v = f.beta2 * *v + f.one_minus_beta2 * (g * g);
+  *m = f.beta1 * *m + f.one_minus_beta1 * g;
+  return f.step_size * (*m / (sqrtf(*v) + f.eps));
+}
+
+#endif

@@ -1,0 +1,246 @@
+/* What a compute device can do: one table of operations per backend.
+ *
+ * Pointers in views and arguments are device pointers, made by `alloc` of the same
+ * backend, unless an argument says host. Operations are queued in order on the
+ * backend's one stream and may return before they are done; `sync` waits. The CPU
+ * backend is done on return. No operation allocates: scratch comes from the
+ * workspace that qg_backend_reserve sized once.
+ *
+ * Determinism: for the same arguments an operation gives the same bits every time,
+ * whatever the number of threads (reductions run over fixed blocks in a fixed order).
+ * GEMM is excepted: its bits may depend on the number of threads, never on the run.
+ *
+ * "compute type" below is backend->compute: QG_BF16 or QG_F32. All arithmetic inside
+ * an operation is fp32 (or wider); results are rounded once, to nearest even. */
+#ifndef QGALORE_BACKEND_H
+#define QGALORE_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "qgalore/philox.h"
+#include "qgalore/quant.h"
+#include "qgalore/status.h"
+#include "qgalore/view.h"
+
+typedef struct qg_backend qg_backend;
+
+/* The largest sizes that one job asks of the operations; sizes the workspace. */
+typedef struct {
+  int64_t tokens;          /* per micro-batch */
+  int64_t sequence_length;
+  int64_t hidden_size, intermediate_size;
+  int64_t num_heads, num_kv_heads;
+  int64_t vocab_size, loss_rows; /* rows of logits alive at once */
+} qg_workload;
+
+/* C = alpha * op(A) * op(B) + beta * C. A and B have one type (f32 or bf16), C is f32 or
+ * bf16. Accumulation in fp32. beta == 0 never reads C. C may not overlap A or B. */
+typedef struct {
+  qg_view a, b, c;
+  bool trans_a, trans_b;
+  float alpha, beta;
+} qg_gemm_args;
+
+/* y = x' * rstd * weight with x' = x + add (add.data may be NULL: x' = x) and
+ * rstd[i] = 1/sqrt(mean_j x'^2 + eps). All views [rows, cols] in the compute type;
+ * weight [1, cols] in the compute type; rstd f32 [rows]. sum receives x' when add is
+ * given, and may alias x or add. (Zhang and Sennrich, arXiv 1910.07467.) */
+typedef struct {
+  qg_view x, add, sum, weight, y;
+  float *rstd;
+  float eps;
+} qg_rmsnorm_args;
+
+/* dx = dy * weight * rstd - x * rstd^3 / cols * sum_j(dy * weight * x)   (+ dx if accumulate);
+ * dweight[j] += sum_i dy * x * rstd, f32 [cols]. x is what was normalised. dx may alias dy. */
+typedef struct {
+  qg_view x, weight, dy, dx;
+  const float *rstd;
+  float *dweight;
+  bool accumulate;
+} qg_rmsnorm_backward_args;
+
+/* Rotates pairs (j, j + head_dim/2) of every head in place (rotate-half convention):
+ * (a, b) -> (a c - b s, b c + a s); inverse uses -s. x [tokens, heads * head_dim] in the
+ * compute type; token t has position t % sequence_length; cos and sin are f32
+ * [sequence_length, head_dim / 2]. */
+typedef struct {
+  qg_view x;
+  const float *cos, *sin;
+  int64_t sequence_length, heads, head_dim;
+  bool inverse;
+} qg_rope_args;
+
+/* Causal attention over `tokens / sequence_length` independent sequences:
+ * o = softmax(q k^T / sqrt(head_dim) + mask) v; query head h reads kv head
+ * h / (heads / kv_heads). q, o [tokens, heads * head_dim], k, v [tokens, kv_heads * head_dim]
+ * in the compute type; lse f32 [heads, tokens], the log-sum-exp of each row. Never holds more
+ * than a block of scores per thread. (Dao et al., arXiv 2205.14135.)
+ * Backward reads all of these and d_o, and overwrites d_q, d_k, d_v. */
+typedef struct {
+  qg_view q, k, v, o;
+  float *lse;
+  qg_view d_o, d_q, d_k, d_v; /* backward only */
+  int64_t sequence_length, heads, kv_heads, head_dim;
+} qg_attention_args;
+
+/* out = silu(gate) * up, silu(x) = x / (1 + exp(-x)). All [rows, cols] in the compute type.
+ * Backward: given d_out, overwrites d_gate and d_up (may alias gate and up), and recomputes
+ * out when out.data is not NULL (out may alias d_out). */
+typedef struct {
+  qg_view gate, up, out;
+  qg_view d_out, d_gate, d_up; /* backward only */
+} qg_swiglu_args;
+
+/* Softmax cross-entropy of rows of logits (f32 [rows, vocab]):
+ * *loss += sum over rows with target >= 0 of (logsumexp(row) - row[target]);
+ * d_logits = (softmax(row) - onehot(target)) * grad_scale, 0 for ignored rows, in the compute
+ * type, when d_logits.data is not NULL (may share memory with logits if both are f32).
+ * targets int32 [rows]. loss is one f64 in device memory. */
+typedef struct {
+  qg_view logits, d_logits;
+  const int32_t *targets;
+  double *loss;
+  float grad_scale;
+} qg_cross_entropy_args;
+
+/* Storage of one INT8 matrix: groups of QG_GROUP consecutive elements of the row-major flattened
+ * matrix (the last group may be short). */
+typedef struct {
+  uint8_t *codes; /* [elements] */
+  float *scale;   /* [groups] */
+  uint8_t *zero;  /* [groups] */
+} qg_int8_store;
+
+/* The same for INT4: codes packed as QG_U4. */
+typedef struct {
+  uint8_t *codes; /* [(elements + 1) / 2] */
+  float *scale;
+  uint8_t *zero;
+} qg_int4_store;
+
+/* How an INT8 matrix is requantised. */
+typedef struct {
+  bool include_zero;     /* the range of a group always contains 0 (algorithm.md: reference false) */
+  bool stochastic;       /* stochastic rounding; else to nearest even */
+  bool bf16_arithmetic;  /* round w, update and their sum to bf16 first, as the reference does */
+} qg_int8_rule;
+
+/* For the elements [first, first + count) of a matrix, first a multiple of QG_GROUP:
+ *   w = dequantise(store);  w = w + update - decay * w;  requantise with a fresh scale and zero.
+ * `update` f32 [count] (element i belongs to matrix element first + i). decay = lr * weight_decay.
+ * The uniform number of matrix element e is qg_rng_unit_at(rng, e). */
+typedef struct {
+  qg_int8_store store;
+  int64_t first, count;
+  const float *update;
+  float decay;
+  qg_int8_rule rule;
+  qg_rng rng;
+} qg_update_int8_args;
+
+/* weights (f32 or bf16, [count], matrix elements first .. first + count) = w + update - decay * w.
+ * bf16 with `stochastic`: rounded up with the probability of the discarded bits. */
+typedef struct {
+  void *weights;
+  qg_dtype type;
+  int64_t first, count;
+  const float *update;
+  float decay;
+  bool stochastic;
+  qg_rng rng;
+} qg_update_dense_args;
+
+/* One Adam step over `count` elements (algorithm.md section 5; t counts from 1):
+ *   g' = grad * grad_scale;  v = b2 v + (1-b2) g'^2;  m = b1 m + (1-b1) g';
+ *   delta = -lr * c2/c1 * m / (sqrt(v) + c2 * eps),  c1 = 1 - b1^t, c2 = sqrt(1 - b2^t).
+ * A non-finite g' counts as 0 for that element.
+ * Moments are either f32 (m, v) or 8 bit in blocks of `block` elements: codes and one f32
+ * absmax per block (m signed map, v unsigned map). The new values are used before they are
+ * requantised. delta is f32 or bf16 [count]. */
+typedef struct {
+  const float *grad;
+  int64_t count;
+  float grad_scale;
+  float lr, beta1, beta2, eps;
+  int64_t t;
+  float *m, *v;                 /* f32 moments, or NULL */
+  uint8_t *m_codes, *v_codes;   /* 8-bit moments, or NULL */
+  float *m_absmax, *v_absmax;
+  int64_t block;
+  void *delta;
+  qg_dtype delta_type;
+} qg_adam_args;
+
+/* The table. Entries marked optional may be NULL; the wrapper named there then does the work. */
+typedef struct {
+  const char *name;
+  bool unified_memory; /* device pointers may be read and written by the host after sync */
+
+  /* Memory. */
+  qg_status (*alloc)(qg_backend *be, size_t bytes, void **out); /* 64-byte aligned, touched, zeroed */
+  void (*release)(qg_backend *be, void *memory, size_t bytes);
+  qg_status (*alloc_host)(qg_backend *be, size_t bytes, void **out); /* pinned, for transfers */
+  void (*release_host)(qg_backend *be, void *memory, size_t bytes);
+  qg_status (*copy_in)(qg_backend *be, void *device, const void *host, size_t bytes);
+  qg_status (*copy_out)(qg_backend *be, void *host, const void *device, size_t bytes); /* waits */
+  qg_status (*zero)(qg_backend *be, void *memory, size_t bytes);
+  qg_status (*sync)(qg_backend *be);
+
+  /* Scratch: how much this backend wants for a workload, and the memory itself. */
+  size_t (*workspace_bytes)(qg_backend *be, const qg_workload *workload);
+  void (*set_workspace)(qg_backend *be, void *memory, size_t bytes);
+
+  /* Linear algebra and element-wise. */
+  qg_status (*gemm)(qg_backend *be, const qg_gemm_args *args);
+  qg_status (*convert)(qg_backend *be, qg_view dst, qg_view src);           /* f32 <-> bf16 or copy */
+  qg_status (*axpy)(qg_backend *be, float alpha, qg_view src, qg_view dst); /* dst += alpha * src, f32 or bf16 each */
+  qg_status (*sum_squares)(qg_backend *be, qg_view src, double *out);       /* *out (device f64) = sum of src^2; non-finite in, non-finite out */
+
+  /* The transformer. */
+  qg_status (*embed)(qg_backend *be, qg_view table, const int32_t *ids, qg_view out); /* out[i] = table[ids[i]], compute type out, table f32 or bf16 */
+  qg_status (*embed_backward)(qg_backend *be, const int32_t *ids, qg_view d_out, qg_view grad); /* grad[ids[i]] += d_out[i], grad f32, i ascending */
+  qg_status (*rmsnorm)(qg_backend *be, const qg_rmsnorm_args *args);
+  qg_status (*rmsnorm_backward)(qg_backend *be, const qg_rmsnorm_backward_args *args);
+  qg_status (*rope)(qg_backend *be, const qg_rope_args *args);
+  qg_status (*attention)(qg_backend *be, const qg_attention_args *args);
+  qg_status (*attention_backward)(qg_backend *be, const qg_attention_args *args);
+  qg_status (*swiglu)(qg_backend *be, const qg_swiglu_args *args);
+  qg_status (*swiglu_backward)(qg_backend *be, const qg_swiglu_args *args);
+  qg_status (*cross_entropy)(qg_backend *be, const qg_cross_entropy_args *args);
+
+  /* Quantised state. */
+  qg_status (*quantize_int8)(qg_backend *be, const float *src, int64_t count, qg_int8_rule rule, qg_int8_store dst); /* to nearest */
+  qg_status (*dequantize_int8)(qg_backend *be, qg_int8_store src, int64_t count, void *dst, qg_dtype type);
+  qg_status (*quantize_int4)(qg_backend *be, const float *src, int64_t count, bool include_zero, qg_int4_store dst);
+  qg_status (*dequantize_int4)(qg_backend *be, qg_int4_store src, int64_t count, void *dst, qg_dtype type);
+  qg_status (*update_int8)(qg_backend *be, const qg_update_int8_args *args);
+  qg_status (*update_dense)(qg_backend *be, const qg_update_dense_args *args);
+  qg_status (*adam)(qg_backend *be, const qg_adam_args *args);
+} qg_backend_ops;
+
+struct qg_backend {
+  const qg_backend_ops *ops;
+  void *impl;             /* the backend's own */
+  qg_dtype compute;       /* QG_BF16 or QG_F32 */
+  int threads;            /* CPU threads this rank may use */
+  char description[160];  /* for the log: device, instruction set, libraries, and why it was chosen */
+};
+
+typedef struct {
+  const char *name;      /* "auto", "cpu", "cuda" */
+  const char *precision; /* "bf16", "fp32" */
+  int threads;           /* >= 1 */
+  int local_rank;        /* node-local rank, for the choice of a device */
+} qg_backend_request;
+
+/* Opens a backend. QG_ERR_RESOURCE explains why the one that was asked for is not there. Local. */
+qg_status qg_backend_open(const qg_backend_request *request, qg_backend **out);
+void qg_backend_close(qg_backend *be);
+
+/* Writes one line per known backend: name, available or why not. */
+void qg_backend_list(char *buffer, size_t size);
+
+#endif

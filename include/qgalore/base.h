@@ -1,0 +1,51 @@
+/* Small things that every module uses: checked integers, time, memory readings, text. */
+#ifndef QGALORE_BASE_H
+#define QGALORE_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "qgalore/status.h"
+
+#define QG_COUNT_OF(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+static inline int64_t qg_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t qg_max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t qg_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* Narrows a count to the `int` of MPI, BLAS and ScaLAPACK. QG_ERR_RUNTIME names `what` if it does not fit. */
+qg_status qg_narrow_int(int64_t value, const char *what, int *out);
+
+/* a * b as bytes; QG_ERR_RESOURCE if the product overflows size_t. */
+qg_status qg_mul_size(size_t a, size_t b, size_t *out);
+
+/* calloc with a message that names the bytes and `what`; QG_ERR_RESOURCE. Free with free(). */
+qg_status qg_calloc(size_t count, size_t bytes, const char *what, void **out);
+
+/* Seconds of a monotonic clock. */
+double qg_now(void);
+
+/* Resident memory of this process in bytes: at present, and the highest so far (Linux VmRSS, VmHWM); 0 if unknown. */
+size_t qg_memory_resident(void);
+size_t qg_memory_peak(void);
+
+/* Text for people. Each writes into `buffer` and returns it. */
+const char *qg_format_bytes(char *buffer, size_t size, double bytes);     /* "1.23 GiB" */
+const char *qg_format_count(char *buffer, size_t size, double count);     /* "6.74 B", "60.1 M" */
+const char *qg_format_seconds(char *buffer, size_t size, double seconds); /* "2d03h", "4h05m", "3m20s", "12.3s" */
+
+/* Makes a folder and its parents (mode 0777 less umask). Existing folders are fine. QG_ERR_RESOURCE names the path. */
+qg_status qg_make_folder(const char *path);
+
+/* Writes a whole small file so that a reader sees the old or the new text, never half:
+ * temporary name, fsync, rename, fsync of the folder. QG_ERR_RESOURCE names the path. */
+qg_status qg_write_file_atomic(const char *path, const char *text, size_t bytes);
+
+/* fsync of the folder that holds `path`, so that a rename in it survives a power cut. */
+qg_status qg_sync_parent(const char *path);
+
+/* CRC-32C (Castagnoli), as in iSCSI and ext4: crc32c("123456789") = 0xE3069283. Start with crc = 0; may be chained. */
+uint32_t qg_crc32c(uint32_t crc, const void *data, size_t bytes);
+
+#endif

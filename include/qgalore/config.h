@@ -1,0 +1,101 @@
+/* Input: one schema table drives parsing, --help-input, the resolved echo and doc/inputs.md. */
+#ifndef QGALORE_CONFIG_H
+#define QGALORE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "qgalore/model.h"
+#include "qgalore/optim.h"
+#include "qgalore/status.h"
+
+enum { QG_PATH_MAX = 1024, QG_MAX_STAGES = 1024 };
+
+typedef enum { QG_COMPAT_NONE, QG_COMPAT_REFERENCE } qg_compat;
+
+/* All sections. Derived members (no key of their own) are filled by qg_config_load. */
+typedef struct {
+  struct {
+    char name[128];
+    char output_dir[QG_PATH_MAX]; /* folder of runs; this run's folder is output_dir/name */
+    char restart[QG_PATH_MAX];    /* auto | scratch | PATH */
+    bool overwrite;               /* scratch over an existing run */
+    double max_walltime;          /* seconds, 0: none */
+    int64_t log_every;            /* steps between log lines */
+    int64_t max_bad_steps;        /* non-finite steps in a row before the run gives up */
+  } run;
+  qg_model_shape model;
+  struct {
+    char train[QG_PATH_MAX], valid[QG_PATH_MAX]; /* valid may be "" */
+  } data;
+  struct {
+    int64_t steps, seed, sequence_length;
+    int64_t global_batch, micro_batch; /* sequences */
+    bool activation_checkpointing;
+    int64_t validate_every;            /* steps, 0: only at the end when data.valid is given */
+    int64_t validate_sequences;        /* 0: all */
+    int64_t loss_rows;                 /* tokens whose logits are alive at once */
+  } train;
+  struct {
+    qg_method method;
+    double lr, beta1, beta2, eps, weight_decay;
+    int64_t warmup_steps;
+    double min_lr_ratio, grad_clip; /* grad_clip 0: none */
+    int64_t moment_bits;            /* 0: by method (adamw, galore 32; adam8bit, qgalore 8) */
+    int64_t moment_block;
+    qg_dtype dense_type;            /* optimizer.dense_weights = bf16 | fp32 */
+  } optimizer;
+  struct {
+    qg_compat compat;
+    int64_t rank;
+    double scale;
+    int64_t update_gap, max_update_gap;
+    bool lazy;
+    qg_similarity similarity;
+    double similarity_threshold;
+    int64_t similarity_window;
+    int64_t weight_bits;            /* 0: by method (qgalore 8, else as dense) */
+    int64_t projector_bits;         /* 0: by method (qgalore 4, galore 32) */
+    bool stochastic_rounding, include_zero, bf16_arithmetic, full_gradient;
+  } qgalore;
+  struct {
+    qg_subspace_method method;
+    double min_energy;
+    qg_sample sample;
+  } subspace;
+  struct {
+    int64_t pipeline;                          /* stages, 0: all ranks */
+    int64_t layers_per_stage[QG_MAX_STAGES];   /* from a list; */
+    int64_t layers_per_stage_count;            /* 0: by cost */
+  } parallel;
+  struct {
+    char name[32];      /* auto | cpu | cuda */
+    char precision[8];  /* bf16 | fp32 */
+    int64_t threads;    /* 0: cores per rank */
+  } backend;
+  struct {
+    int64_t every, keep_last, keep_every; /* every 0: only at the end */
+  } checkpoint;
+} qg_config;
+
+/* Reads FILE, its includes and overrides ("section.key=value"), checks every key and the cross conditions, and fills *out.
+ * All errors are found in one pass; the message lists each on its own line as "file:line: section.key: what (did you
+ * mean ...?)". QG_ERR_INPUT. Local; pure apart from reading the files. */
+qg_status qg_config_load(const char *path, int overrides, char *const *override, qg_config *out);
+
+/* Writes a file that qg_config_load reads back to the same qg_config, every key present. Caller frees *text. Local. */
+qg_status qg_config_resolved(const qg_config *config, char **text);
+
+/* Keys whose value differs and that the schema does not allow to change on restart: one "section.key: checkpoint A,
+ * input B" per line. QG_ERR_INPUT if any. `saved` is the resolved text of a checkpoint. Local. */
+qg_status qg_config_check_restart(const qg_config *config, const char *saved);
+
+/* --help-input: plain text for a terminal; doc/inputs.md: Markdown. `section` NULL: all. */
+void qg_config_help(FILE *out, const char *section);
+void qg_config_write_markdown(FILE *out);
+
+/* What the other modules take. */
+qg_optim_options qg_config_optim_options(const qg_config *config, int threads);
+
+#endif

@@ -1,0 +1,11 @@
+/* Fault points: places where tests kill the process to see that what is on disk survives.
+ *
+ * The environment variable QGALORE_FAULT names one point, "save.rename", or its n-th passage,
+ * "save.rename:3". Without it a point costs one getenv. */
+#ifndef QGALORE_FAULT_H
+#define QGALORE_FAULT_H
+
+/* Kills this process with SIGKILL if QGALORE_FAULT selects this passage of `point`. Local. */
+void qg_fault(const char *point);
+
+#endif

@@ -1,0 +1,60 @@
+/* Subspaces: the r directions of a gradient that capture most of it.
+ *
+ * All matrices here are host memory, fp32, row-major. A basis is stored as the projector uses it
+ * (algorithm.md section 3):
+ *   QG_SIDE_RIGHT (m >= n): P [r, n], rows are the first r right singular vectors;  R = G P^T [m, r]
+ *   QG_SIDE_LEFT  (m <  n): P [m, r], columns are the first r left singular vectors; R = P^T G [r, n] */
+#ifndef QGALORE_LINALG_H
+#define QGALORE_LINALG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "qgalore/status.h"
+
+typedef enum { QG_SIDE_RIGHT, QG_SIDE_LEFT } qg_side;
+
+static inline qg_side qg_side_of(int64_t m, int64_t n) { return m >= n ? QG_SIDE_RIGHT : QG_SIDE_LEFT; }
+
+typedef enum { QG_SUBSPACE_EXACT, QG_SUBSPACE_WARM, QG_SUBSPACE_RANDOMIZED, QG_SUBSPACE_SCALAPACK, QG_SUBSPACE_AUTO } qg_subspace_method;
+
+/* One matrix whose subspace is wanted. */
+typedef struct {
+  int64_t m, n, rank;
+  const float *gradient;   /* [m, n] */
+  const float *previous;   /* the old basis in projector layout, or NULL */
+  float *basis;            /* out, projector layout; may not alias previous */
+  float *singular_values;  /* out [rank], descending */
+  double energy;           /* out: ||P G||_F^2 / ||G||_F^2, in [0, 1] */
+  qg_subspace_method used; /* out: the method that gave the result */
+  uint64_t seed;           /* for random starts: a function of run seed, step and tensor */
+  qg_status status;        /* out: QG_OK, or QG_ERR_NUMERICAL (non-finite input, no convergence): basis is then unchanged */
+} qg_subspace_job;
+
+typedef struct {
+  qg_subspace_method method; /* subspace.method; SCALAPACK jobs are not for this call */
+  double min_energy_ratio;   /* subspace.min_energy: a warm result under this share of the estimated optimum is redone exactly */
+  int threads;
+} qg_subspace_options;
+
+/* Scratch bytes that qg_subspace_solve wants for these shapes: [count] jobs of which at most `threads` run at once. Local. */
+size_t qg_subspace_workspace(const qg_subspace_options *options, const qg_subspace_job *shapes, int count);
+
+/* Solves all jobs, several at a time with one BLAS thread each when there are at least as many jobs as threads.
+ * The result of a job does not depend on which others are in the call. A job that fails says so in its
+ * status; the call fails only when it cannot work at all. Local. */
+qg_status qg_subspace_solve(const qg_subspace_options *options, qg_subspace_job *jobs, int count,
+                            void *workspace, size_t workspace_bytes);
+
+/* How much of the subspace `a` lies in `b`: ||A B^T||_F^2 / r in [0, 1] for orthonormal bases in projector layout;
+ * basis-free and sign-free (algorithm.md 8.8). d = the long side of the basis. Local. */
+double qg_subspace_overlap(qg_side side, int64_t d, int64_t rank, const float *a, const float *b);
+
+/* The reference's similarity: signed cosine of the first basis vectors (algorithm.md section 4). Local. */
+double qg_subspace_cosine(qg_side side, int64_t d, int64_t rank, const float *a, const float *b);
+
+/* Limits the BLAS libraries of this process to `threads` threads. Local. */
+void qg_blas_threads(int threads);
+
+#endif

@@ -1,0 +1,30 @@
+/* Where the seconds go: one accumulator per phase, printed as the end table. */
+#ifndef QGALORE_TIMER_H
+#define QGALORE_TIMER_H
+
+typedef enum {
+  QG_PHASE_DATA,
+  QG_PHASE_FORWARD,
+  QG_PHASE_BACKWARD,
+  QG_PHASE_LOSS,
+  QG_PHASE_WAIT,     /* waiting for another rank's activations or gradients */
+  QG_PHASE_REFRESH,  /* subspaces */
+  QG_PHASE_UPDATE,   /* Adam, project back, requantise */
+  QG_PHASE_REDUCE,   /* loss, norm, agreement */
+  QG_PHASE_VALIDATE,
+  QG_PHASE_CHECKPOINT,
+  QG_PHASE_COUNT
+} qg_phase;
+
+/* The name of a phase as users read it. */
+const char *qg_phase_name(qg_phase phase);
+
+typedef struct {
+  double seconds[QG_PHASE_COUNT];
+  double started[QG_PHASE_COUNT];
+} qg_timers;
+
+void qg_timer_start(qg_timers *timers, qg_phase phase);
+void qg_timer_stop(qg_timers *timers, qg_phase phase);
+
+#endif

@@ -1,0 +1,144 @@
+# shellcheck shell=bash
+# What the job scripts of all schedulers share; sourced, never run.
+#
+# A user sets, in the environment or at the top of a script:
+#   QGALORE_INPUT     input file                                   (required)
+#   QGALORE_ARGS      more "section.key=value", separated by blanks (none)
+#   QGALORE_RUN       folder of the run                             (runs/NAME, NAME from the input file)
+#   QGALORE_PROGRAM   the program                                   (qgalore_hpc on PATH, else build/qgalore_hpc)
+#   QGALORE_LAUNCHER  how ranks are started, with options           (mpirun, else srun)
+#   QGALORE_SCRIPT    what is submitted again                       (the script of this scheduler in jobs/)
+#   QGALORE_CHAIN     no: never submit again                        (yes)
+#
+# A scheduler's script defines, as far as its scheduler can:
+#   qg_ranks          prints the number of ranks
+#   qg_seconds_left   prints the seconds until the job is killed
+#   qg_submit_again   submits the next job of the chain
+#   qg_signal NAME    sends a signal to the ranks, where a signal to the launcher does not reach them
+# and then calls qg_job.
+
+qg_say() { printf 'job: %s\n' "$*"; }
+
+# Value of a key of the run's status file; empty if there is none.
+qg_status_value() { [ -r "$QGALORE_RUN/status" ] && sed -n "s/^$1=//p" "$QGALORE_RUN/status"; }
+
+# "[D-][[HH:]MM:]SS" in seconds; fails for anything else, such as UNLIMITED.
+qg_clock_seconds() {
+  printf '%s\n' "$1" | awk -F'[-:]' '
+    !/^([0-9]+-)?([0-9]+:)?([0-9]+:)?[0-9]+$/ { exit 1 }
+    { days = 0; first = 1; seconds = 0
+      if ($0 ~ /-/) { days = $1; first = 2 }
+      for (i = first; i <= NF; i++) seconds = 60 * seconds + $i
+      print 86400 * days + seconds }'
+}
+
+qg_environment() {
+  : "${QGALORE_INPUT:?set QGALORE_INPUT to an input file}"
+  local name
+  name=$(basename "$QGALORE_INPUT")
+  : "${QGALORE_RUN:=runs/${name%.*}}"
+  if [ -z "${QGALORE_PROGRAM:-}" ]; then
+    QGALORE_PROGRAM=$(command -v qgalore_hpc || echo build/qgalore_hpc)
+  fi
+  export QGALORE_INPUT QGALORE_RUN QGALORE_PROGRAM
+}
+
+# The launcher's words in the array `launcher`. mpirun would pin each rank to one core: the threads of a rank need several.
+qg_choose_launcher() {
+  local ranks=$1
+  if [ -n "${QGALORE_LAUNCHER:-}" ]; then
+    read -r -a launcher <<<"$QGALORE_LAUNCHER"
+  elif command -v mpirun >/dev/null; then
+    launcher=(mpirun --bind-to none)
+    [ -n "${OMP_NUM_THREADS:-}" ] && launcher+=(-x OMP_NUM_THREADS)
+    [ -n "${QGALORE_HOSTFILE:-}" ] && launcher+=(--hostfile "$QGALORE_HOSTFILE")
+  elif command -v srun >/dev/null; then
+    launcher=(srun)
+  else
+    qg_say "neither mpirun nor srun is on PATH; load an MPI module or set QGALORE_LAUNCHER"
+    return 1
+  fi
+  [ -n "$ranks" ] && launcher+=(-n "$ranks")
+  return 0
+}
+
+# The program's arguments in the array `arguments`. Folder and name are given, so that the status file is where we look.
+qg_choose_arguments() {
+  local seconds=$1 more
+  read -r -a more <<<"${QGALORE_ARGS:-}"
+  arguments=("$QGALORE_INPUT" "run.output_dir=$(dirname "$QGALORE_RUN")" "run.name=$(basename "$QGALORE_RUN")")
+  # An unlimited job has no time left, a word, or a number beyond any job: then there is nothing to say.
+  [[ $seconds =~ ^[0-9]{1,8}$ ]] && arguments+=("run.max_walltime=${seconds}s")
+  arguments+=("${more[@]}")
+}
+
+# USR1: save and go on. USR2: save and stop.
+qg_forward() {
+  interrupted=yes
+  qg_say "passes $1 on"
+  if declare -F qg_signal >/dev/null; then qg_signal "$1"; else kill -s "$1" "$launcher_pid"; fi
+}
+
+# Somebody cancelled the job. mpirun would answer TERM by killing the ranks before they can save.
+qg_cancel() {
+  cancelled=yes
+  qg_forward USR2
+}
+
+# Runs the command and returns its exit code. A signal that is trapped ends `wait` early: then wait once more.
+qg_run() {
+  local code
+  "$@" &
+  launcher_pid=$!
+  trap 'qg_forward USR1' USR1
+  trap 'qg_forward USR2' USR2
+  trap qg_cancel TERM
+  while :; do
+    interrupted=no
+    wait "$launcher_pid"
+    code=$?
+    [ "$interrupted" = yes ] || break
+  done
+  trap - USR1 USR2 TERM
+  return "$code"
+}
+
+# Whether another job would help. The file `stalls` counts attempts that ended at the step they began at.
+qg_should_continue() {
+  local code=$1 step_before=$2 state step stalls=0
+  state=$(qg_status_value state)
+  step=$(qg_status_value step)
+  [ "${QGALORE_CHAIN:-yes}" = yes ] || { qg_say "state ${state:-unknown}; QGALORE_CHAIN is off"; return 1; }
+  [ "$cancelled" = no ] || { qg_say "cancelled at step ${step:-0}; not submitted again"; return 1; }
+  [ "$(qg_status_value reason)" != "STOP file" ] || { qg_say "stopped by the STOP file at step $step"; return 1; }
+  [ "$code" -ne 2 ] || { qg_say "the input is wrong; correct it and submit again"; return 1; }
+  case $state in
+    finished) qg_say "finished at step $step"; return 1 ;;
+    resume | running) ;;
+    *) qg_say "state ${state:-unknown} after exit code $code; not submitted again"; return 1 ;;
+  esac
+  if [ "${step:-0}" -gt "$step_before" ]; then
+    rm -f "$QGALORE_RUN/stalls"
+  else
+    [ -r "$QGALORE_RUN/stalls" ] && read -r stalls <"$QGALORE_RUN/stalls"
+    stalls=$((stalls + 1))
+    echo "$stalls" >"$QGALORE_RUN/stalls"
+  fi
+  [ "$stalls" -lt 2 ] || { qg_say "two attempts ended at step $step; not submitted again"; return 1; }
+  qg_say "stopped at step ${step:-0}; submits the next job"
+}
+
+qg_optional() { declare -F "$1" >/dev/null && "$1"; }
+
+qg_job() {
+  local launcher arguments code step_before cancelled=no
+  qg_environment
+  step_before=$(qg_status_value step)
+  qg_choose_launcher "$(qg_optional qg_ranks)" || return 4
+  qg_choose_arguments "$(qg_optional qg_seconds_left)"
+  qg_say "${launcher[*]} $QGALORE_PROGRAM ${arguments[*]}"
+  qg_run "${launcher[@]}" "$QGALORE_PROGRAM" "${arguments[@]}"
+  code=$?
+  qg_should_continue "$code" "${step_before:-0}" && qg_submit_again
+  return "$code"
+}

@@ -1,0 +1,105 @@
+#include "qgalore/app.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/check.h"
+#include "app/job.h"
+#include "app/machine.h"
+#include "app/options.h"
+#include "app/report.h"
+#include "qgalore/base.h"
+#include "qgalore/ckpt.h"
+
+static qg_status fail(qg_status status)
+{
+  fprintf(stderr, "error: %s\n", qg_error_message());
+  if (status == QG_ERR_RUNTIME || getenv("QGALORE_TRACE")) fputs(qg_error_trace(), stderr);
+  return status;
+}
+
+static qg_status print_file(const char *folder)
+{
+  char path[4096], line[512];
+  snprintf(path, sizeof path, "%s/status", folder);
+  FILE *file = fopen(path, "r");
+  QG_CHECK(file, QG_ERR_INPUT, "%s has no status file: not a run's folder, or the run never started", folder);
+  while (fgets(line, sizeof line, file)) fputs(line, stdout);
+  fclose(file);
+  return QG_OK;
+}
+
+static qg_status help_input(const char *section)
+{
+  if (section && strcmp(section, "markdown") == 0) qg_config_write_markdown(stdout);
+  else
+    qg_config_help(stdout, section);
+  return QG_OK;
+}
+
+static qg_status list_backends(void)
+{
+  char text[2048];
+  qg_backend_list(text, sizeof text);
+  fputs(text, stdout);
+  return QG_OK;
+}
+
+static qg_status verify(const char *path)
+{
+  QG_TRY(qg_ckpt_verify(path));
+  printf("%s is complete and undamaged\n", path);
+  return QG_OK;
+}
+
+/* What needs neither ranks nor input. */
+static qg_status inform(const qg_app_options *options)
+{
+  switch (options->action) {
+    case QG_ACTION_HELP_INPUT: return help_input(options->argument);
+    case QG_ACTION_VERSION: qg_report_version(stdout); return QG_OK;
+    case QG_ACTION_LIST_BACKENDS: return list_backends();
+    case QG_ACTION_STATUS: return print_file(options->argument);
+    case QG_ACTION_VERIFY: return verify(options->argument);
+    default: qg_options_usage(stdout); return QG_OK;
+  }
+}
+
+/* Before training every step is agreed upon, so all ranks leave together and rank 0 speaks. Inside training one rank
+ * may fail alone: it must speak and take the others down. Others wait a moment, in case they fail for the same reason. */
+static void abort_job(qg_par *par, qg_status status)
+{
+  if (!qg_par_is_root(qg_par_grid(par))) sleep(2);
+  fail(status);
+  qg_par_abort(par, status);
+}
+
+static qg_status with_ranks(const qg_app_options *options, qg_par *par, double started)
+{
+  bool alone = false;
+  qg_status status = qg_job_run(options, par, started, &alone);
+  if (status == QG_OK) return QG_OK;
+  if (alone && qg_par_grid(par)->size > 1) abort_job(par, status);
+  if (qg_par_is_root(qg_par_grid(par))) fail(status);
+  return status;
+}
+
+qg_status qg_app_main(int argc, char **argv)
+{
+  double started = qg_now();
+  qg_app_options options;
+  qg_par *par = NULL;
+  qg_status status = qg_options_parse(argc, argv, &options);
+  bool rank_zero = !getenv("OMPI_COMM_WORLD_RANK") || strcmp(getenv("OMPI_COMM_WORLD_RANK"), "0") == 0;
+  if (status != QG_OK) return rank_zero ? fail(status) : status;
+  if (options.action != QG_ACTION_TRAIN && options.action != QG_ACTION_CHECK) {
+    status = inform(&options);
+    return status == QG_OK ? QG_OK : fail(status);
+  }
+  status = qg_par_init(&argc, &argv, &par);
+  if (status != QG_OK) return fail(status);
+  status = with_ranks(&options, par, started);
+  qg_par_finalize(par);
+  return status;
+}

@@ -1,0 +1,146 @@
+#include "app/job.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/check.h"
+#include "app/machine.h"
+#include "app/report.h"
+#include "qgalore/base.h"
+
+typedef struct {
+  const qg_app_options *options;
+  qg_par *par;
+  const qg_grid *grid;
+  qg_log log;
+  qg_config config;
+  qg_backend *be;
+  qg_mem *mem;
+  qg_trainer *trainer;
+  double gemm_flops; /* this rank */
+} job;
+
+/* mpirun gives ranks a pseudo terminal even when its own output goes to a file; what the launcher writes to decides. */
+static bool output_is_terminal(void)
+{
+  char link[64], target[256];
+  if (!getenv("OMPI_COMM_WORLD_RANK")) return isatty(STDOUT_FILENO);
+  snprintf(link, sizeof link, "/proc/%d/fd/1", (int)getppid());
+  ssize_t length = readlink(link, target, sizeof target - 1);
+  if (length <= 0) return false;
+  target[length] = '\0';
+  return strncmp(target, "/dev/pts/", 9) == 0 || strncmp(target, "/dev/tty", 8) == 0;
+}
+
+static qg_status prepare(job *j)
+{
+  const qg_app_options *o = j->options;
+  QG_TRY(qg_par_agree(j->par, qg_config_load(o->file, o->overrides, o->override, &j->config)));
+  QG_TRY(qg_par_agree(j->par, qg_machine_open_backend(&j->config, j->grid, &j->be)));
+  QG_TRY(qg_par_barrier(j->par)); /* the ranks of a node share its speed: measure together */
+  return qg_par_agree(j->par, qg_machine_gemm_rate(j->be, &j->gemm_flops));
+}
+
+static qg_status check(job *j)
+{
+  int ranks = j->options->ranks ? j->options->ranks : j->grid->size;
+  qg_status status = QG_OK;
+  if (qg_par_is_root(j->grid)) {
+    qg_report_banner(&j->log);
+    status = qg_check_print(&j->log, &j->config, j->be, ranks, j->gemm_flops);
+  }
+  return qg_par_agree(j->par, status);
+}
+
+static qg_status create(job *j)
+{
+  size_t runtime = qg_memory_resident();
+  QG_TRY(qg_mem_create(j->be, &j->mem));
+  qg_mem_note(j->mem, QG_OWNER_RUNTIME, runtime);
+  qg_trainer_request request = {&j->config, j->be, j->par, j->mem, j->grid->stage, j->grid->stages};
+  QG_TRY(qg_trainer_create(&request, &j->trainer));
+  return qg_trainer_open_data(j->trainer);
+}
+
+static void print_data(const job *j)
+{
+  double entropy = qg_trainer_unigram_entropy(j->trainer);
+  if (isfinite(entropy))
+    qg_log_info(&j->log, "data      unigram entropy of %s: %.4f nats per token", j->config.data.valid, entropy);
+}
+
+static qg_status print_opening(job *j)
+{
+  qg_report_banner(&j->log);
+  QG_TRY(qg_report_ranks(j->par, &j->log, j->be, qg_trainer_partition(j->trainer)));
+  qg_report_input(&j->log, &j->config);
+  qg_log_info(&j->log, "\nmemory plan of rank 0");
+  qg_memory_print(&j->log, j->mem);
+  qg_log_raw(&j->log, "\n");
+  print_data(j);
+  return QG_OK;
+}
+
+static void print_resume(const job *j, const char *why)
+{
+  qg_log_raw(&j->log, "stopped   %s; the run goes on with\n  mpirun -np %d qgalore_hpc %s", why, j->grid->size,
+             j->options->file);
+  for (int i = 0; i < j->options->overrides; i++) qg_log_raw(&j->log, " %s", j->options->override[i]);
+  qg_log_raw(&j->log, "\n");
+}
+
+static void print_why(const job *j, const qg_train_summary *s)
+{
+  char text[32];
+  static const char *const early[] = {"", "by a signal", "because run.max_walltime is near", "by the STOP file"};
+  if (s->reason != QG_STOP_FINISHED) {
+    print_resume(j, early[s->reason]);
+    return;
+  }
+  qg_log_info(&j->log, "finished  all %lld steps done, %s tokens; to go on, raise train.steps and start the same command again:",
+              (long long)s->step, qg_format_count(text, sizeof text, (double)s->tokens));
+  qg_log_info(&j->log, "  mpirun -np %d qgalore_hpc %s train.steps=%lld", j->grid->size, j->options->file,
+              (long long)(2 * s->step));
+}
+
+static qg_status print_closing(job *j, const qg_train_summary *s)
+{
+  char path[3 * QG_PATH_MAX];
+  QG_TRY(qg_report_timing(j->par, &j->log, qg_trainer_timers(j->trainer), s->seconds));
+  QG_TRY(qg_report_memory(j->par, &j->log, qg_mem_total(j->mem)));
+  snprintf(path, sizeof path, "%s/%s/metrics.jsonl", j->config.run.output_dir, j->config.run.name);
+  if (qg_par_is_root(j->grid)) qg_report_curve(&j->log, path);
+  double rate = s->step > s->first_step ? (double)(s->step - s->first_step) / s->seconds : 0.0;
+  qg_log_info(&j->log, "result    loss %.4f, validation loss %.4f after step %lld (%.2f steps/s)", s->loss, s->valid_loss,
+              (long long)s->step, rate);
+  print_why(j, s);
+  return QG_OK;
+}
+
+static qg_status train(job *j, double started, bool *alone)
+{
+  QG_TRY(qg_par_agree(j->par, create(j)));
+  QG_TRY(print_opening(j));
+  qg_train_settings settings = {started, j->gemm_flops};
+  qg_train_summary summary;
+  QG_TRY(qg_par_sum(j->par, &settings.gemm_flops, 1));
+  qg_status status = qg_train_run(j->trainer, &j->log, &settings, &summary);
+  *alone = status == QG_ERR_RUNTIME || status == QG_ERR_NUMERICAL;
+  QG_TRY(status);
+  return print_closing(j, &summary);
+}
+
+qg_status qg_job_run(const qg_app_options *options, qg_par *par, double started, bool *alone)
+{
+  job j = {.options = options, .par = par, .grid = qg_par_grid(par)};
+  j.log = qg_log_make(stdout, qg_par_is_root(j.grid));
+  j.log.terminal = qg_par_is_root(j.grid) && output_is_terminal();
+  qg_status status = prepare(&j);
+  if (status == QG_OK) status = options->action == QG_ACTION_CHECK ? check(&j) : train(&j, started, alone);
+  qg_trainer_destroy(j.trainer);
+  qg_mem_destroy(j.mem);
+  if (j.be) qg_backend_close(j.be);
+  return status;
+}

@@ -1,0 +1,90 @@
+#include "app/report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "qgalore/base.h"
+
+void qg_report_banner(const qg_log *log)
+{
+  qg_log_info(log, "qgalore_hpc %s (%s), %s", QG_VERSION, QG_GIT, __VERSION__);
+}
+
+void qg_report_version(FILE *out)
+{
+  fprintf(out, "qgalore_hpc %s (%s)\ncompiler: %s\noneDNN: %s\n", QG_VERSION, QG_GIT, __VERSION__,
+          QG_HAVE_ONEDNN ? "yes" : "no (OpenBLAS only)");
+}
+
+typedef struct {
+  char host[64], backend[160];
+  int threads, first_layer, num_layers, has_embedding, has_head;
+} rank_line;
+
+static void print_rank(const qg_log *log, int rank, const rank_line *line)
+{
+  char layers[32] = "-";
+  if (line->num_layers > 0)
+    snprintf(layers, sizeof layers, "%d-%d", line->first_layer, line->first_layer + line->num_layers - 1);
+  qg_log_raw(log, "%5d %-16s %7d %-9s %-5s %-5s %s\n", rank, line->host, line->threads, layers,
+             line->has_embedding ? "yes" : "", line->has_head ? "yes" : "", line->backend);
+}
+
+qg_status qg_report_ranks(qg_par *par, const qg_log *log, const qg_backend *be, const qg_partition *part)
+{
+  const qg_grid *grid = qg_par_grid(par);
+  rank_line mine = {.threads = be->threads,
+                    .first_layer = part->first_layer,
+                    .num_layers = part->num_layers,
+                    .has_embedding = part->has_embedding,
+                    .has_head = part->has_head};
+  rank_line *all = NULL;
+  snprintf(mine.host, sizeof mine.host, "%s", grid->host);
+  snprintf(mine.backend, sizeof mine.backend, "%s", be->description);
+  qg_status status;
+  QG_TRY_OUT(qg_calloc((size_t)grid->size, sizeof *all, "rank table", (void **)&all));
+  QG_TRY_OUT(qg_par_gather(par, &mine, sizeof mine, all, 0));
+  qg_log_raw(log, "\n%5s %-16s %7s %-9s %-5s %-5s %s\n", "rank", "host", "threads", "layers", "embed", "head", "backend");
+  if (qg_par_is_root(grid))
+    for (int rank = 0; rank < grid->size; rank++) print_rank(log, rank, &all[rank]);
+out:
+  free(all);
+  return status;
+}
+
+void qg_report_input(const qg_log *log, const qg_config *config)
+{
+  char *text = NULL;
+  if (qg_config_resolved(config, &text) != QG_OK) return;
+  qg_log_raw(log, "\n");
+  for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+    if (*line != '#') qg_log_raw(log, "  %s\n", line);
+  free(text);
+}
+
+qg_status qg_report_timing(qg_par *par, const qg_log *log, const qg_timers *timers, double seconds)
+{
+  double low[QG_PHASE_COUNT], high[QG_PHASE_COUNT], sum[QG_PHASE_COUNT];
+  memcpy(low, timers->seconds, sizeof low);
+  memcpy(high, timers->seconds, sizeof high);
+  memcpy(sum, timers->seconds, sizeof sum);
+  QG_TRY(qg_par_min(par, low, QG_PHASE_COUNT));
+  QG_TRY(qg_par_max(par, high, QG_PHASE_COUNT));
+  QG_TRY(qg_par_sum(par, sum, QG_PHASE_COUNT));
+  int ranks = qg_par_grid(par)->size;
+  qg_log_raw(log, "\n%-12s %10s %10s %10s %7s\n", "phase", "min s", "mean s", "max s", "share");
+  for (int p = 0; p < QG_PHASE_COUNT; p++)
+    qg_log_raw(log, "%-12s %10.2f %10.2f %10.2f %6.1f%%\n", qg_phase_name((qg_phase)p), low[p], sum[p] / ranks, high[p],
+               100.0 * sum[p] / ranks / seconds);
+  return QG_OK;
+}
+
+qg_status qg_report_memory(qg_par *par, const qg_log *log, size_t planned)
+{
+  double both[2] = {(double)planned, (double)qg_memory_peak()};
+  char a[32], b[32];
+  QG_TRY(qg_par_max(par, both, 2));
+  qg_log_info(log, "\nmemory    fullest rank: planned %s, measured peak %s (%.1f %%)",
+              qg_format_bytes(a, sizeof a, both[0]), qg_format_bytes(b, sizeof b, both[1]), 100.0 * both[1] / both[0]);
+  return QG_OK;
+}

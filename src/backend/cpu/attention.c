@@ -1,0 +1,190 @@
+/* Causal attention in blocks of query rows (Dao et al., arXiv 2205.14135, with whole rows of keys): a thread holds
+ * QUERY_ROWS x sequence_length scores at a time, in fp32. */
+#include <cblas.h>
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "backend/cpu/cpu.h"
+#include "qgalore/base.h"
+
+enum { QUERY_ROWS = 64, BACKWARD_TILES = 8 };
+
+typedef struct {
+  const qg_attention_args *args;
+  int64_t length, dim, group; /* group: query heads per kv head */
+  float scale;
+  /* fp32 copies of one head of one sequence, [length, dim] each */
+  float *q, *k, *v, *o, *d_o, *d_q, *d_k, *d_v;
+  float *scores, *d_scores; /* [QUERY_ROWS, length] */
+} tile;
+
+static size_t tile_floats(int64_t length, int64_t dim)
+{
+  return (size_t)(BACKWARD_TILES * length * dim + 2 * QUERY_ROWS * length + 16);
+}
+
+size_t qg_cpu_attention_workspace(const qg_backend *be, const qg_workload *w)
+{
+  return (size_t)be->threads * tile_floats(w->sequence_length, w->hidden_size / w->num_heads) * sizeof(float);
+}
+
+static tile make_tile(const qg_attention_args *a, float *memory)
+{
+  int64_t head = a->sequence_length * a->head_dim;
+  float *scores = memory + BACKWARD_TILES * head;
+  return (tile){.args = a,
+                .length = a->sequence_length,
+                .dim = a->head_dim,
+                .group = a->heads / a->kv_heads,
+                .scale = 1.0f / sqrtf((float)a->head_dim),
+                .q = memory,
+                .k = memory + head,
+                .v = memory + 2 * head,
+                .o = memory + 3 * head,
+                .d_o = memory + 4 * head,
+                .d_q = memory + 5 * head,
+                .d_k = memory + 6 * head,
+                .d_v = memory + 7 * head,
+                .scores = scores,
+                .d_scores = scores + QUERY_ROWS * a->sequence_length};
+}
+
+static void load_head(const tile *t, qg_view from, int64_t sequence, int64_t head, float *to)
+{
+  const qg_row_kernels *kernels = qg_cpu_rows(from.type);
+  qg_view part = qg_view_cols(from, head * t->dim, t->dim);
+  for (int64_t i = 0; i < t->length; i++)
+    kernels->to_float(qg_row(part, sequence * t->length + i), to + i * t->dim, t->dim);
+}
+
+static void store_head(const tile *t, const float *from, int64_t sequence, int64_t head, qg_view to)
+{
+  const qg_row_kernels *kernels = qg_cpu_rows(to.type);
+  qg_view part = qg_view_cols(to, head * t->dim, t->dim);
+  for (int64_t i = 0; i < t->length; i++)
+    kernels->from_float(from + i * t->dim, qg_row(part, sequence * t->length + i), t->dim);
+}
+
+static void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
+                     const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
+{
+  cblas_sgemm(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, (int)m, (int)n,
+              (int)k, 1.0f, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
+}
+
+/* Scores of query rows first .. first + count against the keys that any of them may see. */
+static void score_block(const tile *t, int64_t first, int64_t count)
+{
+  multiply(false, true, count, first + count, t->dim, t->q + first * t->dim, t->dim, t->k, t->dim, 0.0f, t->scores,
+           t->length);
+}
+
+static void forward_block(const tile *t, int64_t first, int64_t count, float *lse)
+{
+  const qg_tile_kernels *kernels = qg_cpu_tiles();
+  int64_t keys = first + count;
+  score_block(t, first, count);
+  for (int64_t i = 0; i < count; i++) {
+    float *row = t->scores + i * t->length;
+    int64_t visible = first + i + 1;
+    float max = kernels->scale_max(row, visible, t->scale);
+    float sum = kernels->exp_sum(row, visible, max);
+    kernels->scale(row, visible, 1.0f / sum);
+    memset(row + visible, 0, (size_t)(keys - visible) * sizeof(float));
+    lse[first + i] = max + logf(sum);
+  }
+  multiply(false, false, count, t->dim, keys, t->scores, t->length, t->v, t->dim, 0.0f, t->o + first * t->dim, t->dim);
+}
+
+static void forward_head(const tile *t, int64_t sequence, int64_t head)
+{
+  const qg_attention_args *a = t->args;
+  load_head(t, a->q, sequence, head, t->q);
+  load_head(t, a->k, sequence, head / t->group, t->k);
+  load_head(t, a->v, sequence, head / t->group, t->v);
+  float *lse = a->lse + head * a->q.rows + sequence * t->length;
+  for (int64_t first = 0; first < t->length; first += QUERY_ROWS)
+    forward_block(t, first, qg_min_i64(QUERY_ROWS, t->length - first), lse);
+  store_head(t, t->o, sequence, head, a->o);
+}
+
+qg_status qg_cpu_attention(qg_backend *be, const qg_attention_args *a)
+{
+  size_t floats = tile_floats(a->sequence_length, a->head_dim);
+  void *scratch;
+  QG_TRY(qg_cpu_scratch(be, (size_t)be->threads * floats * sizeof(float), "attention", &scratch));
+  int64_t items = a->q.rows / a->sequence_length * a->heads;
+#pragma omp parallel num_threads(be->threads)
+  {
+    tile t = make_tile(a, (float *)scratch + (size_t)omp_get_thread_num() * floats);
+#pragma omp for schedule(static)
+    for (int64_t item = 0; item < items; item++) forward_head(&t, item / a->heads, item % a->heads);
+  }
+  return QG_OK;
+}
+
+/* P = exp(S - lse), dP = dO V^T, dS = P (dP - dO . O) / sqrt(d); dQ = dS K, dK += dS^T Q, dV += P^T dO. */
+static void backward_block(const tile *t, int64_t first, int64_t count, const float *lse)
+{
+  const qg_tile_kernels *kernels = qg_cpu_tiles();
+  int64_t keys = first + count;
+  const float *q = t->q + first * t->dim, *d_o = t->d_o + first * t->dim;
+  score_block(t, first, count);
+  multiply(false, true, count, keys, t->dim, d_o, t->dim, t->v, t->dim, 0.0f, t->d_scores, t->length);
+  for (int64_t i = 0; i < count; i++) {
+    float *row = t->scores + i * t->length;
+    int64_t visible = first + i + 1;
+    kernels->scale(row, visible, t->scale);
+    kernels->exp_sum(row, visible, lse[first + i]);
+    memset(row + visible, 0, (size_t)(keys - visible) * sizeof(float));
+  }
+  multiply(true, false, keys, t->dim, count, t->scores, t->length, d_o, t->dim, 1.0f, t->d_v, t->dim);
+  for (int64_t i = 0; i < count; i++) {
+    float delta = kernels->dot(d_o + i * t->dim, t->o + (first + i) * t->dim, t->dim);
+    kernels->score_gradient(t->scores + i * t->length, t->d_scores + i * t->length, keys, delta, t->scale);
+  }
+  multiply(false, false, count, t->dim, keys, t->scores, t->length, t->k, t->dim, 0.0f, t->d_q + first * t->dim, t->dim);
+  multiply(true, false, keys, t->dim, count, t->scores, t->length, q, t->dim, 1.0f, t->d_k, t->dim);
+}
+
+static void backward_query_head(const tile *t, int64_t sequence, int64_t head)
+{
+  const qg_attention_args *a = t->args;
+  load_head(t, a->q, sequence, head, t->q);
+  load_head(t, a->o, sequence, head, t->o);
+  load_head(t, a->d_o, sequence, head, t->d_o);
+  const float *lse = a->lse + head * a->q.rows + sequence * t->length;
+  for (int64_t first = 0; first < t->length; first += QUERY_ROWS)
+    backward_block(t, first, qg_min_i64(QUERY_ROWS, t->length - first), lse);
+  store_head(t, t->d_q, sequence, head, a->d_q);
+}
+
+/* The query heads of a group add to the same keys and values, one after the other. */
+static void backward_kv_head(const tile *t, int64_t sequence, int64_t kv_head)
+{
+  const qg_attention_args *a = t->args;
+  size_t bytes = (size_t)(t->length * t->dim) * sizeof(float);
+  load_head(t, a->k, sequence, kv_head, t->k);
+  load_head(t, a->v, sequence, kv_head, t->v);
+  memset(t->d_k, 0, bytes);
+  memset(t->d_v, 0, bytes);
+  for (int64_t i = 0; i < t->group; i++) backward_query_head(t, sequence, kv_head * t->group + i);
+  store_head(t, t->d_k, sequence, kv_head, a->d_k);
+  store_head(t, t->d_v, sequence, kv_head, a->d_v);
+}
+
+qg_status qg_cpu_attention_backward(qg_backend *be, const qg_attention_args *a)
+{
+  size_t floats = tile_floats(a->sequence_length, a->head_dim);
+  void *scratch;
+  QG_TRY(qg_cpu_scratch(be, (size_t)be->threads * floats * sizeof(float), "attention backward", &scratch));
+  int64_t items = a->q.rows / a->sequence_length * a->kv_heads;
+#pragma omp parallel num_threads(be->threads)
+  {
+    tile t = make_tile(a, (float *)scratch + (size_t)omp_get_thread_num() * floats);
+#pragma omp for schedule(static)
+    for (int64_t item = 0; item < items; item++) backward_kv_head(&t, item / a->kv_heads, item % a->kv_heads);
+  }
+  return QG_OK;
+}

@@ -1,0 +1,161 @@
+#include "backend/cpu/cpu.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "backend/cpu/quant_ops.h"
+#include "backend/registry.h"
+#include "qgalore/base.h"
+
+enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
+
+qg_status qg_cpu_scratch(qg_backend *be, size_t bytes, const char *operation, void **out)
+{
+  qg_cpu *cpu = qg_cpu_of(be);
+  QG_CHECK(bytes <= cpu->workspace_bytes, QG_ERR_RUNTIME, "%s needs %zu bytes of workspace, but %zu were reserved",
+           operation, bytes, cpu->workspace_bytes);
+  *out = cpu->workspace;
+  return QG_OK;
+}
+
+const qg_row_kernels *qg_cpu_rows(qg_dtype type)
+{
+  return type == QG_BF16 ? QG_ISA_SELECT(qg_rows_bf16) : QG_ISA_SELECT(qg_rows_f32);
+}
+
+const qg_tile_kernels *qg_cpu_tiles(void) { return QG_ISA_SELECT(qg_tiles); }
+
+/* Every thread touches its share, so that pages lie near the cores that use them and no step pays for page faults. */
+static void zero_in_parallel(char *memory, size_t bytes, int threads)
+{
+  int64_t pieces = qg_ceil_div((int64_t)bytes, HUGE_PAGE);
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t i = 0; i < pieces; i++) {
+    size_t first = (size_t)i * HUGE_PAGE, rest = bytes - first;
+    memset(memory + first, 0, rest < HUGE_PAGE ? rest : HUGE_PAGE);
+  }
+}
+
+static qg_status cpu_alloc(qg_backend *be, size_t bytes, void **out)
+{
+  size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
+  void *memory = aligned_alloc(alignment, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+  QG_CHECK(memory, QG_ERR_RESOURCE, "no memory for %zu bytes", bytes);
+  if (bytes >= HUGE_PAGE) madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+  zero_in_parallel(memory, bytes, be->threads);
+  *out = memory;
+  return QG_OK;
+}
+
+static void cpu_release(qg_backend *be, void *memory, size_t bytes)
+{
+  (void)be;
+  (void)bytes;
+  free(memory);
+}
+
+static qg_status cpu_copy(qg_backend *be, void *to, const void *from, size_t bytes)
+{
+  (void)be;
+  memcpy(to, from, bytes);
+  return QG_OK;
+}
+
+static qg_status cpu_zero(qg_backend *be, void *memory, size_t bytes)
+{
+  zero_in_parallel(memory, bytes, be->threads);
+  return QG_OK;
+}
+
+static qg_status cpu_sync(qg_backend *be)
+{
+  (void)be;
+  return QG_OK;
+}
+
+static size_t cpu_workspace_bytes(qg_backend *be, const qg_workload *workload)
+{
+  size_t gemm = qg_cpu_gemm_workspace(qg_cpu_of(be), workload);
+  size_t attention = qg_cpu_attention_workspace(be, workload), rows = qg_cpu_rows_workspace(workload);
+  size_t most = gemm > attention ? gemm : attention;
+  return most > rows ? most : rows;
+}
+
+static void cpu_set_workspace(qg_backend *be, void *memory, size_t bytes)
+{
+  qg_cpu_of(be)->workspace = memory;
+  qg_cpu_of(be)->workspace_bytes = bytes;
+}
+
+static const qg_backend_ops cpu_ops = {
+    .name = "cpu",
+    .unified_memory = true,
+    .alloc = cpu_alloc,
+    .release = cpu_release,
+    .alloc_host = cpu_alloc,
+    .release_host = cpu_release,
+    .copy_in = cpu_copy,
+    .copy_out = cpu_copy,
+    .zero = cpu_zero,
+    .sync = cpu_sync,
+    .workspace_bytes = cpu_workspace_bytes,
+    .set_workspace = cpu_set_workspace,
+    .gemm = qg_cpu_gemm,
+    .convert = qg_cpu_convert,
+    .axpy = qg_cpu_axpy,
+    .sum_squares = qg_cpu_sum_squares,
+    .embed = qg_cpu_embed,
+    .embed_backward = qg_cpu_embed_backward,
+    .rmsnorm = qg_cpu_rmsnorm,
+    .rmsnorm_backward = qg_cpu_rmsnorm_backward,
+    .rope = qg_cpu_rope,
+    .attention = qg_cpu_attention,
+    .attention_backward = qg_cpu_attention_backward,
+    .swiglu = qg_cpu_swiglu,
+    .swiglu_backward = qg_cpu_swiglu_backward,
+    .cross_entropy = qg_cpu_cross_entropy,
+    .quantize_int8 = qg_cpu_quantize_int8,
+    .dequantize_int8 = qg_cpu_dequantize_int8,
+    .quantize_int4 = qg_cpu_quantize_int4,
+    .dequantize_int4 = qg_cpu_dequantize_int4,
+    .update_int8 = qg_cpu_update_int8,
+    .update_dense = qg_cpu_update_dense,
+    .adam = qg_cpu_adam,
+};
+
+static void processor_name(char *text, size_t size)
+{
+  char line[256];
+  FILE *file = fopen("/proc/cpuinfo", "r");
+  snprintf(text, size, "CPU");
+  while (file && fgets(line, sizeof line, file)) {
+    char *colon = strchr(line, ':');
+    if (strncmp(line, "model name", 10) != 0 || !colon) continue;
+    snprintf(text, size, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+    break;
+  }
+  if (file) fclose(file);
+}
+
+qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)
+{
+  qg_backend *be;
+  char name[64];
+  QG_TRY(qg_calloc(1, sizeof *be + sizeof(qg_cpu), "CPU backend", (void **)&be));
+  be->ops = &cpu_ops;
+  be->impl = be + 1;
+  be->compute = strcmp(request->precision, "fp32") == 0 ? QG_F32 : QG_BF16;
+  be->threads = request->threads;
+  qg_cpu_of(be)->bf16_gemm = be->compute == QG_BF16 && qg_cpu_gemm_has_bf16();
+  omp_set_num_threads(request->threads);
+  processor_name(name, sizeof name);
+  snprintf(be->description, sizeof be->description, "cpu (%s, x86-64-v%d, %s GEMM in %s)", name, (int)qg_cpu_isa(),
+           qg_dtype_name(be->compute), qg_cpu_of(be)->bf16_gemm ? "oneDNN" : "OpenBLAS");
+  *out = be;
+  return QG_OK;
+}
+
+void qg_cpu_close(qg_backend *be) { free(be); }

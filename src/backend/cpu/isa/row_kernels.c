@@ -1,0 +1,97 @@
+#include "backend/cpu/row_kernels.h"
+
+#include <math.h>
+
+#include "backend/cpu/isa/vector_math.h"
+#include "qgalore/quant.h"
+
+enum { LANES = 16 };
+
+static float sum_lanes(const float *lanes)
+{
+  float sum = 0.0f;
+  for (int l = 0; l < LANES; l++) sum += lanes[l];
+  return sum;
+}
+
+static float row_max(const float *x, int64_t count)
+{
+  float max = -INFINITY;
+#pragma omp simd reduction(max : max)
+  for (int64_t j = 0; j < count; j++) max = x[j] > max ? x[j] : max;
+  return max;
+}
+
+static float exp_sum_of(const float *x, int64_t count, float shift)
+{
+  float lanes[LANES] = {0};
+  int64_t whole = count - count % LANES;
+  for (int64_t j = 0; j < whole; j += LANES)
+    for (int l = 0; l < LANES; l++) lanes[l] += vector_exp(x[j + l] - shift);
+  for (int64_t j = whole; j < count; j++) lanes[j - whole] += vector_exp(x[j] - shift);
+  return sum_lanes(lanes);
+}
+
+static float tile_scale_max(float *row, int64_t count, float scale)
+{
+  for (int64_t j = 0; j < count; j++) row[j] *= scale;
+  return row_max(row, count);
+}
+
+static float tile_exp_sum(float *row, int64_t count, float shift)
+{
+  float lanes[LANES] = {0};
+  for (int64_t j = 0; j < count; j++) row[j] = vector_exp(row[j] - shift);
+  int64_t whole = count - count % LANES;
+  for (int64_t j = 0; j < whole; j += LANES)
+    for (int l = 0; l < LANES; l++) lanes[l] += row[j + l];
+  for (int64_t j = whole; j < count; j++) lanes[j - whole] += row[j];
+  return sum_lanes(lanes);
+}
+
+static void tile_scale(float *row, int64_t count, float factor)
+{
+  for (int64_t j = 0; j < count; j++) row[j] *= factor;
+}
+
+static void tile_score_gradient(float *p, const float *dp, int64_t count, float delta, float scale)
+{
+  for (int64_t j = 0; j < count; j++) p[j] = p[j] * (dp[j] - delta) * scale;
+}
+
+static float tile_dot(const float *a, const float *b, int64_t count)
+{
+  float lanes[LANES] = {0};
+  int64_t whole = count - count % LANES;
+  for (int64_t j = 0; j < whole; j += LANES)
+    for (int l = 0; l < LANES; l++) lanes[l] += a[j + l] * b[j + l];
+  for (int64_t j = whole; j < count; j++) lanes[j - whole] += a[j] * b[j];
+  return sum_lanes(lanes);
+}
+
+const qg_tile_kernels QG_ISA_NAME(qg_tiles) = {
+    .scale_max = tile_scale_max,
+    .exp_sum = tile_exp_sum,
+    .scale = tile_scale,
+    .score_gradient = tile_score_gradient,
+    .dot = tile_dot,
+};
+
+#define ELEMENT float
+#define LOAD(element) (element)
+#define STORE(element, value) ((element) = (value))
+#define ROW(name) f32_##name
+#define ROW_TABLE QG_ISA_NAME(qg_rows_f32)
+#include "backend/cpu/isa/row_body.h"
+#undef ELEMENT
+#undef LOAD
+#undef STORE
+#undef ROW
+#undef ROW_TABLE
+
+#define ELEMENT uint16_t
+#define LOAD(element) qg_bf16_to_float(element)
+#define STORE(element, value) ((element) = qg_bf16_from_float(value))
+#define ROW(name) bf16_##name
+#define ROW_TABLE QG_ISA_NAME(qg_rows_bf16)
+#include "backend/cpu/isa/row_body.h"

@@ -1,0 +1,171 @@
+#include "backend/cpu/quant_ops.h"
+
+#include "backend/cpu/isa/quant_kernels.h"
+#include "qgalore/base.h"
+
+/* Fewer groups than this are done sooner than a second thread wakes up. */
+enum { GROUPS_WORTH_THREADS = 32 };
+
+static int threads_for(const qg_backend *be, int64_t groups)
+{
+  return groups >= GROUPS_WORTH_THREADS ? be->threads : 1;
+}
+
+static int elements_of_group(int64_t count, int64_t group)
+{
+  return (int)qg_min_i64(QG_GROUP, count - group * QG_GROUP);
+}
+
+static qg_int8_store int8_at(qg_int8_store store, int64_t group)
+{
+  qg_int8_store at = {store.codes + group * QG_GROUP, store.scale + group, store.zero + group};
+  return at;
+}
+
+static qg_int4_store int4_at(qg_int4_store store, int64_t group)
+{
+  qg_int4_store at = {store.codes + group * (QG_GROUP / 2), store.scale + group, store.zero + group};
+  return at;
+}
+
+static qg_out out_at(void *data, qg_dtype type, int64_t element)
+{
+  qg_out at = {(char *)data + qg_dtype_bytes(type, element), type == QG_BF16};
+  return at;
+}
+
+static qg_status check_float_type(qg_dtype type, const char *what)
+{
+  QG_CHECK(type == QG_F32 || type == QG_BF16, QG_ERR_RUNTIME, "%s: elements must be f32 or bf16, not %s",
+           what, qg_dtype_name(type));
+  return QG_OK;
+}
+
+qg_status qg_cpu_quantize_int8(qg_backend *be, const float *src, int64_t count, qg_int8_rule rule,
+                               qg_int8_store dst)
+{
+  const qg_quant_kernels *kernels = QG_ISA_SELECT(qg_quant_kernels);
+  int64_t groups = qg_group_count(count);
+#pragma omp parallel for schedule(static) num_threads(threads_for(be, groups))
+  for (int64_t g = 0; g < groups; g++)
+    kernels->quantize_int8(src + g * QG_GROUP, elements_of_group(count, g), rule, int8_at(dst, g));
+  return QG_OK;
+}
+
+qg_status qg_cpu_dequantize_int8(qg_backend *be, qg_int8_store src, int64_t count, void *dst, qg_dtype type)
+{
+  QG_TRY(check_float_type(type, "dequantize_int8"));
+  const qg_quant_kernels *kernels = QG_ISA_SELECT(qg_quant_kernels);
+  int64_t groups = qg_group_count(count);
+#pragma omp parallel for schedule(static) num_threads(threads_for(be, groups))
+  for (int64_t g = 0; g < groups; g++)
+    kernels->dequantize_int8(int8_at(src, g), elements_of_group(count, g), out_at(dst, type, g * QG_GROUP));
+  return QG_OK;
+}
+
+qg_status qg_cpu_quantize_int4(qg_backend *be, const float *src, int64_t count, bool include_zero,
+                               qg_int4_store dst)
+{
+  const qg_quant_kernels *kernels = QG_ISA_SELECT(qg_quant_kernels);
+  int64_t groups = qg_group_count(count);
+#pragma omp parallel for schedule(static) num_threads(threads_for(be, groups))
+  for (int64_t g = 0; g < groups; g++)
+    kernels->quantize_int4(src + g * QG_GROUP, elements_of_group(count, g), include_zero, int4_at(dst, g));
+  return QG_OK;
+}
+
+qg_status qg_cpu_dequantize_int4(qg_backend *be, qg_int4_store src, int64_t count, void *dst, qg_dtype type)
+{
+  QG_TRY(check_float_type(type, "dequantize_int4"));
+  const qg_quant_kernels *kernels = QG_ISA_SELECT(qg_quant_kernels);
+  int64_t groups = qg_group_count(count);
+#pragma omp parallel for schedule(static) num_threads(threads_for(be, groups))
+  for (int64_t g = 0; g < groups; g++)
+    kernels->dequantize_int4(int4_at(src, g), elements_of_group(count, g), out_at(dst, type, g * QG_GROUP));
+  return QG_OK;
+}
+
+qg_status qg_cpu_update_int8(qg_backend *be, const qg_update_int8_args *args)
+{
+  QG_CHECK(args->first % QG_GROUP == 0, QG_ERR_RUNTIME,
+           "update_int8: first element %lld is not a multiple of the group of %d", (long long)args->first,
+           QG_GROUP);
+  const qg_quant_kernels *kernels = QG_ISA_SELECT(qg_quant_kernels);
+  int64_t first_group = args->first / QG_GROUP, groups = qg_group_count(args->count);
+#pragma omp parallel for schedule(static) num_threads(threads_for(be, groups))
+  for (int64_t g = 0; g < groups; g++)
+    kernels->update_int8(int8_at(args->store, first_group + g), args->update + g * QG_GROUP,
+                         elements_of_group(args->count, g), args->decay, args->rule, args->rng,
+                         (uint64_t)(args->first + g * QG_GROUP));
+  return QG_OK;
+}
+
+/* Random words come in groups of the matrix's elements, so the first and the last group may be partly used.
+ */
+static void update_dense_group(const qg_quant_kernels *kernels, const qg_update_dense_args *args,
+                               int64_t group)
+{
+  int64_t start = group * QG_GROUP, low = qg_max_i64(start, args->first);
+  int64_t high = qg_min_i64(start + QG_GROUP, args->first + args->count);
+  int64_t offset = low - args->first;
+  kernels->update_dense(out_at(args->weights, args->type, offset), args->update + offset, (int)(low - start),
+                        (int)(high - low), args->decay, args->stochastic, args->rng, (uint64_t)start);
+}
+
+qg_status qg_cpu_update_dense(qg_backend *be, const qg_update_dense_args *args)
+{
+  QG_TRY(check_float_type(args->type, "update_dense"));
+  const qg_quant_kernels *kernels = QG_ISA_SELECT(qg_quant_kernels);
+  int64_t first = args->first / QG_GROUP, end = qg_group_count(args->first + args->count);
+#pragma omp parallel for schedule(static) num_threads(threads_for(be, end - first))
+  for (int64_t g = first; g < end; g++) update_dense_group(kernels, args, g);
+  return QG_OK;
+}
+
+static qg_adam_factors adam_factors(const qg_adam_args *args)
+{
+  return qg_adam_factors_make(args->grad_scale, args->lr, args->beta1, args->beta2, args->eps, args->t);
+}
+
+static void adam_f32(const qg_backend *be, const qg_adam_args *args)
+{
+  const qg_quant_kernels *kernels = QG_ISA_SELECT(qg_quant_kernels);
+  const qg_adam_factors factors = adam_factors(args);
+  int64_t groups = qg_group_count(args->count);
+#pragma omp parallel for schedule(static) num_threads(threads_for(be, groups))
+  for (int64_t g = 0; g < groups; g++) {
+    int64_t e = g * QG_GROUP;
+    kernels->adam_f32(factors, args->grad + e, elements_of_group(args->count, g), args->m + e, args->v + e,
+                      out_at(args->delta, args->delta_type, e));
+  }
+}
+
+static void adam_8bit(const qg_backend *be, const qg_adam_args *args)
+{
+  const qg_quant_kernels *kernels = QG_ISA_SELECT(qg_quant_kernels);
+  const qg_adam_factors factors = adam_factors(args);
+  int64_t blocks = qg_ceil_div(args->count, args->block);
+#pragma omp parallel for schedule(static) num_threads(threads_for(be, qg_group_count(args->count)))
+  for (int64_t b = 0; b < blocks; b++) {
+    int64_t e = b * args->block;
+    qg_moment_block moments = {args->m_codes + e, args->v_codes + e, args->m_absmax + b, args->v_absmax + b};
+    kernels->adam_8bit(factors, args->grad + e, qg_min_i64(args->block, args->count - e), moments,
+                       out_at(args->delta, args->delta_type, e));
+  }
+}
+
+qg_status qg_cpu_adam(qg_backend *be, const qg_adam_args *args)
+{
+  QG_TRY(check_float_type(args->delta_type, "adam"));
+  QG_CHECK(args->t >= 1, QG_ERR_RUNTIME, "adam: steps count from 1, not %lld", (long long)args->t);
+  if (args->m && args->v) {
+    adam_f32(be, args);
+    return QG_OK;
+  }
+  QG_CHECK(args->m_codes && args->v_codes && args->m_absmax && args->v_absmax, QG_ERR_RUNTIME,
+           "adam: neither f32 nor 8-bit moments were given");
+  QG_CHECK(args->block > 0, QG_ERR_RUNTIME, "adam: blocks of 8-bit moments need a positive length, not %lld",
+           (long long)args->block);
+  adam_8bit(be, args);
+  return QG_OK;
+}

@@ -1,0 +1,94 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "qgalore/base.h"
+
+static qg_status make_one_folder(const char *path)
+{
+  struct stat info;
+  if (mkdir(path, 0777) == 0) return QG_OK;
+  int reason = errno;
+  bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+  QG_CHECK(folder, QG_ERR_RESOURCE, "cannot make the folder %s: %s", path, strerror(reason));
+  return QG_OK;
+}
+
+qg_status qg_make_folder(const char *path)
+{
+  qg_status status = QG_OK;
+  char *copy = strdup(path);
+  QG_CHECK(copy, QG_ERR_RESOURCE, "no host memory for the path %s", path);
+  for (char *slash = copy + 1; copy[0] && *slash; slash++) {
+    if (*slash != '/' || slash[-1] == '/') continue;
+    *slash = '\0';
+    QG_TRY_OUT(make_one_folder(copy));
+    *slash = '/';
+  }
+  QG_TRY_OUT(make_one_folder(copy));
+out:
+  free(copy);
+  return status;
+}
+
+static qg_status write_all(int file, const char *text, size_t bytes, const char *path)
+{
+  while (bytes > 0) {
+    ssize_t done = write(file, text, bytes);
+    if (done < 0 && errno == EINTR) continue;
+    QG_CHECK(done > 0, QG_ERR_RESOURCE, "cannot write %s: %s", path,
+             done < 0 ? strerror(errno) : "nothing was written");
+    text += done;
+    bytes -= (size_t)done;
+  }
+  return QG_OK;
+}
+
+static qg_status write_and_sync(const char *path, const char *text, size_t bytes)
+{
+  int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  QG_CHECK(file >= 0, QG_ERR_RESOURCE, "cannot create %s: %s", path, strerror(errno));
+  qg_status status = QG_OK;
+  QG_TRY_OUT(write_all(file, text, bytes, path));
+  QG_CHECK_OUT(fsync(file) == 0, QG_ERR_RESOURCE, "cannot write %s to disk: %s", path, strerror(errno));
+out:
+  /* Network file systems may report a full disk only here. */
+  if (close(file) != 0 && status == QG_OK)
+    status = QG_FAIL(QG_ERR_RESOURCE, "cannot close %s: %s", path, strerror(errno));
+  return status;
+}
+
+qg_status qg_write_file_atomic(const char *path, const char *text, size_t bytes)
+{
+  qg_status status = QG_OK;
+  char *temporary = NULL;
+  QG_CHECK(asprintf(&temporary, "%s.tmp", path) > 0, QG_ERR_RESOURCE, "no host memory for the path %s", path);
+  QG_TRY_OUT(write_and_sync(temporary, text, bytes));
+  QG_CHECK_OUT(rename(temporary, path) == 0, QG_ERR_RESOURCE, "cannot rename %s to %s: %s", temporary, path,
+               strerror(errno));
+  QG_TRY_OUT(qg_sync_parent(path));
+out:
+  if (status != QG_OK) unlink(temporary);
+  free(temporary);
+  return status;
+}
+
+qg_status qg_sync_parent(const char *path)
+{
+  char *folder = strdup(path);
+  QG_CHECK(folder, QG_ERR_RESOURCE, "no host memory for the path %s", path);
+  char *slash = strrchr(folder, '/');
+  if (slash) slash[slash == folder] = '\0';
+  int file = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  /* Some file systems cannot sync a folder (EINVAL): their renames are as safe as they get. */
+  bool synced = file >= 0 && (fsync(file) == 0 || errno == EINVAL);
+  int reason = errno;
+  if (file >= 0) close(file);
+  free(folder);
+  QG_CHECK(synced, QG_ERR_RESOURCE, "cannot sync the folder of %s: %s", path, strerror(reason));
+  return QG_OK;
+}

@@ -1,0 +1,156 @@
+/* Conditions between keys. Each names the key that a user would change, and what to change it to. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "config/loader.h"
+#include "qgalore/base.h"
+
+/* Whether the value of a member can be reasoned about. */
+#define SOUND(loader, member) (!(loader)->settings[qg_schema_at(offsetof(qg_config, member))].bad)
+#define BLAME(loader, member, ...) blame((loader), offsetof(qg_config, member), __VA_ARGS__)
+
+__attribute__((format(printf, 3, 4))) static void blame(qg_loader *loader, size_t offset, const char *fmt,
+                                                        ...)
+{
+  int index = qg_schema_at(offset);
+  const qg_setting *setting = &loader->settings[index];
+  char what[512];
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(what, sizeof what, fmt, args);
+  va_end(args);
+  qg_problems_add(&loader->problems, setting->given ? setting->origin : loader->path, "%s.%s: %s",
+                  qg_schema[index].section, qg_schema[index].name, what);
+}
+
+static bool heads_are_sound(const qg_loader *loader)
+{
+  return SOUND(loader, model.hidden_size) && SOUND(loader, model.num_heads) &&
+         SOUND(loader, model.num_kv_heads);
+}
+
+static bool heads_fit(const qg_model_shape *m)
+{
+  return m->hidden_size % m->num_heads == 0 && m->num_heads % m->num_kv_heads == 0;
+}
+
+static void check_heads(qg_loader *loader)
+{
+  const qg_model_shape *m = &loader->config->model;
+  if (!heads_are_sound(loader)) return;
+  if (m->hidden_size % m->num_heads)
+    BLAME(loader, model.num_heads, "%" PRId64 " does not divide hidden_size = %" PRId64 "; use a divisor",
+          m->num_heads, m->hidden_size);
+  else if (qg_head_dim(m) % 2)
+    BLAME(loader, model.num_heads,
+          "a head would be %" PRId64
+          " wide; rotary positions need an even width, so change num_heads or hidden_size",
+          qg_head_dim(m));
+  if (m->num_heads % m->num_kv_heads)
+    BLAME(loader, model.num_kv_heads, "%" PRId64 " does not divide num_heads = %" PRId64 "; use a divisor",
+          m->num_kv_heads, m->num_heads);
+}
+
+static bool projects(const qg_config *c)
+{
+  return c->optimizer.method == QG_METHOD_GALORE || c->optimizer.method == QG_METHOD_QGALORE;
+}
+
+/* A projector has at most as many directions as the narrowest projected matrix. */
+static void check_rank(qg_loader *loader)
+{
+  const qg_config *c = loader->config;
+  if (!projects(c) || !heads_are_sound(loader) || !heads_fit(&c->model)) return;
+  if (!SOUND(loader, qgalore.rank) || !SOUND(loader, model.intermediate_size) ||
+      !SOUND(loader, optimizer.method))
+    return;
+  int64_t narrowest =
+      qg_min_i64(qg_min_i64(c->model.hidden_size, qg_kv_size(&c->model)), c->model.intermediate_size);
+  if (c->qgalore.rank > narrowest)
+    BLAME(loader, qgalore.rank,
+          "%" PRId64 " exceeds %" PRId64 ", the smallest dimension of a layer matrix; use at most %" PRId64,
+          c->qgalore.rank, narrowest, narrowest);
+}
+
+static void check_batch(qg_loader *loader)
+{
+  const qg_config *c = loader->config;
+  if (!SOUND(loader, train.micro_batch) || !SOUND(loader, train.global_batch)) return;
+  if (c->train.global_batch % c->train.micro_batch)
+    BLAME(loader, train.micro_batch, "%" PRId64 " does not divide global_batch = %" PRId64 "; use a divisor",
+          c->train.micro_batch, c->train.global_batch);
+  if (SOUND(loader, train.sequence_length) && c->train.micro_batch * c->train.sequence_length > INT32_MAX)
+    BLAME(loader, train.micro_batch, "a micro-batch would have %" PRId64 " tokens; at most %d are possible",
+          c->train.micro_batch * c->train.sequence_length, INT32_MAX);
+}
+
+static void check_schedule(qg_loader *loader)
+{
+  const qg_config *c = loader->config;
+  if (SOUND(loader, optimizer.warmup_steps) && SOUND(loader, train.steps) &&
+      c->optimizer.warmup_steps > c->train.steps)
+    BLAME(loader, optimizer.warmup_steps, "%" PRId64 " exceeds train.steps = %" PRId64 "; use fewer",
+          c->optimizer.warmup_steps, c->train.steps);
+  if (SOUND(loader, train.validate_every) && SOUND(loader, data.valid) && c->train.validate_every > 0 &&
+      !c->data.valid[0])
+    BLAME(loader, train.validate_every, "needs data.valid; give a token file, or 0");
+}
+
+static void check_lazy(qg_loader *loader)
+{
+  const qg_config *c = loader->config;
+  if (!SOUND(loader, qgalore.max_update_gap) || !SOUND(loader, qgalore.update_gap)) return;
+  if (c->qgalore.max_update_gap && c->qgalore.max_update_gap < c->qgalore.update_gap)
+    BLAME(loader, qgalore.max_update_gap,
+          "%" PRId64 " is less than update_gap = %" PRId64 "; use a larger gap, or 0 for no limit",
+          c->qgalore.max_update_gap, c->qgalore.update_gap);
+}
+
+static int64_t sum_of(const int64_t *values, int64_t count)
+{
+  int64_t sum = 0;
+  for (int64_t i = 0; i < count; i++) sum += values[i];
+  return sum;
+}
+
+static void check_stages(qg_loader *loader)
+{
+  const qg_config *c = loader->config;
+  if (!SOUND(loader, model.num_layers) || !SOUND(loader, parallel.pipeline) ||
+      !SOUND(loader, parallel.layers_per_stage))
+    return;
+  int64_t layers = c->model.num_layers, stages = c->parallel.pipeline,
+          given = c->parallel.layers_per_stage_count;
+  int64_t sum = sum_of(c->parallel.layers_per_stage, given);
+  if (given && sum != layers)
+    BLAME(loader, parallel.layers_per_stage, "adds up to %" PRId64 " layers; model.num_layers is %" PRId64,
+          sum, layers);
+  if (given && stages && given != stages)
+    BLAME(loader, parallel.layers_per_stage, "has %" PRId64 " stages; parallel.pipeline is %" PRId64, given,
+          stages);
+  if (stages > layers + 2)
+    BLAME(loader, parallel.pipeline,
+          "%" PRId64 " stages for %" PRId64 " layers, an embedding and a head; use at most %" PRId64, stages,
+          layers, layers + 2);
+}
+
+/* The name becomes one folder below output_dir. */
+static void check_name(qg_loader *loader)
+{
+  const char *name = loader->config->run.name;
+  if (!SOUND(loader, run.name)) return;
+  if (!name[0] || name[0] == '.' || strchr(name, '/'))
+    BLAME(loader, run.name, "'%s' cannot be the name of a folder; use letters, digits, '-' and '_'", name);
+}
+
+void qg_crosscheck(qg_loader *loader)
+{
+  check_name(loader);
+  check_heads(loader);
+  check_rank(loader);
+  check_batch(loader);
+  check_schedule(loader);
+  check_lazy(loader);
+  check_stages(loader);
+}

@@ -1,0 +1,63 @@
+#include "qgalore/config.h"
+
+static bool projects(qg_method method)
+{
+  return method == QG_METHOD_GALORE || method == QG_METHOD_QGALORE;
+}
+
+static int dense_bits(const qg_config *config)
+{
+  return config->optimizer.dense_type == QG_BF16 ? 16 : 32;
+}
+
+static int moment_bits(const qg_config *config)
+{
+  if (config->optimizer.moment_bits) return (int)config->optimizer.moment_bits;
+  return config->optimizer.method == QG_METHOD_ADAM8BIT || config->optimizer.method == QG_METHOD_QGALORE ? 8
+                                                                                                         : 32;
+}
+
+static int weight_bits(const qg_config *config)
+{
+  if (!projects(config->optimizer.method)) return dense_bits(config);
+  if (config->qgalore.weight_bits) return (int)config->qgalore.weight_bits;
+  return config->optimizer.method == QG_METHOD_QGALORE ? 8 : dense_bits(config);
+}
+
+static int projector_bits(const qg_config *config)
+{
+  if (!projects(config->optimizer.method)) return 32;
+  if (config->qgalore.projector_bits) return (int)config->qgalore.projector_bits;
+  return config->optimizer.method == QG_METHOD_QGALORE ? 4 : 32;
+}
+
+qg_optim_options qg_config_optim_options(const qg_config *config, int threads)
+{
+  return (qg_optim_options){
+      .method = config->optimizer.method,
+      .beta1 = config->optimizer.beta1,
+      .beta2 = config->optimizer.beta2,
+      .eps = config->optimizer.eps,
+      .weight_decay = config->optimizer.weight_decay,
+      .moment_bits = moment_bits(config),
+      .moment_block = config->optimizer.moment_block,
+      .dense_type = config->optimizer.dense_type,
+      .rank = config->qgalore.rank,
+      .scale = config->qgalore.scale,
+      .weight_bits = weight_bits(config),
+      .projector_bits = projector_bits(config),
+      .stochastic = config->qgalore.stochastic_rounding,
+      .include_zero = config->qgalore.include_zero,
+      .bf16_arithmetic = config->qgalore.bf16_arithmetic,
+      .full_gradient = config->qgalore.full_gradient,
+      .sample = config->subspace.sample,
+      .update_gap = config->qgalore.update_gap,
+      .lazy = config->qgalore.lazy,
+      .similarity = config->qgalore.similarity,
+      .similarity_threshold = config->qgalore.similarity_threshold,
+      .similarity_window = (int)config->qgalore.similarity_window,
+      .max_update_gap = config->qgalore.max_update_gap,
+      .subspace = {config->subspace.method, config->subspace.min_energy, threads},
+      .seed = (uint64_t)config->train.seed,
+  };
+}

@@ -1,0 +1,69 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/loader.h"
+#include "config/value.h"
+#include "qgalore/base.h"
+
+/* Parses the input that a checkpoint carries. */
+static qg_status load_saved(const char *text, qg_config *out)
+{
+  qg_status status = QG_OK;
+  void *memory = NULL;
+  FILE *stream = fmemopen((void *)(uintptr_t)text, strlen(text), "r");
+  QG_CHECK_OUT(stream, QG_ERR_CHECKPOINT, "the input in the checkpoint is empty or cannot be read: %s",
+               strerror(errno));
+  QG_TRY_OUT(qg_calloc(1, sizeof(qg_loader), "the state of the input parser", &memory));
+  qg_loader *loader = memory;
+  qg_loader_begin(loader, out, "checkpoint");
+  qg_parse_stream(loader, stream, "checkpoint");
+  qg_loader_finish(loader);
+  QG_TRY_OUT(qg_problems_raise(&loader->problems, QG_ERR_CHECKPOINT));
+out:
+  if (stream) fclose(stream);
+  free(memory);
+  return status;
+}
+
+/* Replaces "0: by method" by what it means, so that saying it or leaving it out is no difference. */
+static void settle_bits(qg_config *config)
+{
+  qg_optim_options options = qg_config_optim_options(config, 1);
+  config->optimizer.moment_bits = options.moment_bits;
+  config->qgalore.weight_bits = options.weight_bits;
+  config->qgalore.projector_bits = options.projector_bits;
+}
+
+static void compare(const qg_config *saved, const qg_config *input, qg_problems *problems)
+{
+  char before[QG_VALUE_TEXT_MAX], after[QG_VALUE_TEXT_MAX], name[128];
+  for (int i = 0; i < qg_schema_count; i++) {
+    const qg_key *key = &qg_schema[i];
+    if (key->may_change) continue;
+    qg_value_print(key, saved, before, sizeof before);
+    qg_value_print(key, input, after, sizeof after);
+    if (!strcmp(before, after)) continue;
+    snprintf(name, sizeof name, "%s.%s", key->section, key->name);
+    qg_problems_add(problems, name, "checkpoint %s, input %s", before, after);
+  }
+}
+
+qg_status qg_config_check_restart(const qg_config *config, const char *saved)
+{
+  qg_status status = QG_OK;
+  void *memory = NULL;
+  qg_problems problems = {0};
+  QG_TRY_OUT(qg_calloc(2, sizeof(qg_config), "two inputs to compare", &memory));
+  qg_config *before = memory, *after = before + 1;
+  QG_TRY_OUT(load_saved(saved, before));
+  *after = *config;
+  settle_bits(before);
+  settle_bits(after);
+  compare(before, after, &problems);
+  QG_TRY_OUT(qg_problems_raise(&problems, QG_ERR_INPUT));
+out:
+  free(memory);
+  return status;
+}

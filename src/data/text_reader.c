@@ -1,0 +1,141 @@
+#include "data/text_reader.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+  const qg_text_options *options;
+  qg_text_sink sink;
+  const char *path;
+  int64_t line; /* number of the line just read, from 1 */
+  char *buffer; /* text of the present document that no piece has carried yet; owned */
+  size_t used, capacity;
+  bool in_document; /* a piece of the present document has been passed on */
+} text_reader;
+
+static bool is_blank(const char *text, size_t bytes)
+{
+  for (size_t i = 0; i < bytes; i++)
+    if (!strchr(" \t\r\n\f\v", text[i]) || text[i] == '\0') return false;
+  return true;
+}
+
+static size_t without_line_end(const char *line, size_t bytes)
+{
+  if (bytes > 0 && line[bytes - 1] == '\n') bytes--;
+  if (bytes > 0 && line[bytes - 1] == '\r') bytes--;
+  return bytes;
+}
+
+static bool is_separator(const text_reader *reader, const char *line, size_t bytes)
+{
+  const char *marker = reader->options->marker;
+  switch (reader->options->split) {
+    case QG_SPLIT_PARAGRAPH:
+      return is_blank(line, bytes);
+    case QG_SPLIT_DOCUMENT:
+      return without_line_end(line, bytes) == strlen(marker) && memcmp(line, marker, strlen(marker)) == 0;
+    default:
+      return false;
+  }
+}
+
+/* The bytes of text that make the next piece: as many whole lines as fit, else words, else characters. */
+static size_t cut_point(const char *text, size_t most)
+{
+  const char *cut = memrchr(text, '\n', most);
+  if (!cut) cut = memrchr(text, ' ', most);
+  if (cut) return (size_t)(cut - text) + 1;
+  size_t whole = qg_utf8_valid_bytes(text, most);
+  return whole > 0 ? whole : most;
+}
+
+static qg_status pass_on(text_reader *reader, const char *text, size_t bytes)
+{
+  QG_TRY(reader->sink.piece(reader->sink.context, text, bytes));
+  reader->in_document = true;
+  return QG_OK;
+}
+
+/* Passes on what does not fit into one piece. The rest is moved once, so that a line of gigabytes is not
+ * copied for each piece. */
+static qg_status pass_on_surplus(text_reader *reader)
+{
+  size_t most = reader->options->piece_bytes, done = 0;
+  while (reader->used - done > most) {
+    size_t bytes = cut_point(reader->buffer + done, most);
+    QG_TRY(pass_on(reader, reader->buffer + done, bytes));
+    done += bytes;
+  }
+  if (done > 0) memmove(reader->buffer, reader->buffer + done, reader->used - done);
+  reader->used -= done;
+  return QG_OK;
+}
+
+static qg_status append(text_reader *reader, const char *line, size_t bytes)
+{
+  if (reader->used + bytes > reader->capacity) {
+    size_t capacity = 2 * (reader->used + bytes);
+    char *larger = realloc(reader->buffer, capacity);
+    QG_CHECK(larger, QG_ERR_RESOURCE, "no host memory for %zu bytes of %s", capacity, reader->path);
+    reader->buffer = larger;
+    reader->capacity = capacity;
+  }
+  memcpy(reader->buffer + reader->used, line, bytes);
+  reader->used += bytes;
+  return QG_OK;
+}
+
+static qg_status end_document(text_reader *reader)
+{
+  if (reader->used > 0 && (reader->in_document || !is_blank(reader->buffer, reader->used)))
+    QG_TRY(pass_on(reader, reader->buffer, reader->used));
+  bool ended = reader->in_document;
+  reader->used = 0;
+  reader->in_document = false;
+  return ended ? reader->sink.end(reader->sink.context) : QG_OK;
+}
+
+static qg_status take_line(text_reader *reader, const char *line, size_t bytes)
+{
+  size_t valid = qg_utf8_valid_bytes(line, bytes);
+  QG_CHECK(valid == bytes, QG_ERR_INPUT,
+           "%s:%lld: byte %zu of the line is not UTF-8: convert the text with iconv", reader->path,
+           (long long)reader->line, valid + 1);
+  if (is_separator(reader, line, bytes)) return end_document(reader);
+  QG_TRY(append(reader, line, bytes));
+  return pass_on_surplus(reader);
+}
+
+static qg_status read_lines(text_reader *reader, FILE *file)
+{
+  qg_status status = QG_OK;
+  char *line = NULL;
+  size_t capacity = 0;
+  ssize_t bytes;
+  while ((bytes = getline(&line, &capacity, file)) > 0) {
+    reader->line++;
+    QG_TRY_OUT(take_line(reader, line, (size_t)bytes));
+  }
+  QG_CHECK_OUT(feof(file), QG_ERR_INPUT, "cannot read the text %s: %s", reader->path, strerror(errno));
+  QG_TRY_OUT(end_document(reader));
+out:
+  free(line);
+  return status;
+}
+
+qg_status qg_text_read(const char *path, const qg_text_options *options, qg_text_sink sink)
+{
+  bool standard_input = strcmp(path, "-") == 0;
+  FILE *file = standard_input ? stdin : fopen(path, "rbe");
+  QG_CHECK(file, QG_ERR_INPUT, "cannot open the text %s: %s", path, strerror(errno));
+  text_reader reader = {.options = options, .sink = sink, .path = standard_input ? "standard input" : path};
+  qg_status status = read_lines(&reader, file);
+  free(reader.buffer);
+  if (!standard_input) fclose(file);
+  return status;
+}

@@ -1,0 +1,18 @@
+/* Orthonormal rows by Householder QR: works for any rows, dependent or zero ones too. */
+#ifndef QG_LINALG_ORTHONORMAL_H
+#define QG_LINALG_ORTHONORMAL_H
+
+#include "linalg/scratch.h"
+#include "qgalore/status.h"
+
+typedef struct {
+  float *tau;  /* [count] */
+  float *work; /* [64 * count] */
+} qg_orthonormal;
+
+void qg_orthonormal_lay_out(qg_scratch *scratch, int count, qg_orthonormal *out);
+
+/* rows [count, d], count <= d, finite: replaced by an orthonormal basis of a space that holds them. */
+qg_status qg_orthonormalise(int count, int d, float *rows, qg_orthonormal *scratch);
+
+#endif

@@ -1,0 +1,162 @@
+#include "qgalore/linalg.h"
+
+#include <omp.h>
+
+#include "linalg/blas_threads.h"
+#include "linalg/eigen.h"
+#include "linalg/exact.h"
+#include "linalg/power.h"
+#include "linalg/problem.h"
+#include "linalg/scratch.h"
+#include "qgalore/base.h"
+
+/* From this short side on a matrix gets all threads, and its cold start is randomized: an exact solution is
+ * then a matter of seconds. Below, threads inside one matrix cost more than they bring, so each matrix has
+ * one. The rule looks at the shape alone, so that the bits of a result do not depend on the other jobs of a
+ * call. */
+enum { WIDE = 2048 };
+
+static int64_t short_side(const qg_subspace_job *job)
+{
+  return qg_min_i64(job->m, job->n);
+}
+
+static bool is_wide(const qg_subspace_job *job)
+{
+  return short_side(job) >= WIDE;
+}
+
+static size_t job_bytes(qg_subspace_method method, const qg_subspace_job *job)
+{
+  int d = (int)short_side(job), rank = (int)job->rank;
+  size_t exact = qg_exact_bytes(d, rank);
+  if (method == QG_SUBSPACE_EXACT) return exact;
+  size_t power = qg_power_bytes(d, (int)qg_max_i64(job->m, job->n), rank);
+  return power > exact ? power : exact;
+}
+
+/* Where the scratch of a call goes: `slots` pieces of `narrow_bytes` for narrow jobs at once, and afterwards
+ * the whole for one wide job after the other. */
+typedef struct {
+  int slots;
+  size_t narrow_bytes, wide_bytes;
+} workspace_plan;
+
+static workspace_plan plan_workspace(const qg_subspace_options *options, const qg_subspace_job *jobs,
+                                     int count)
+{
+  workspace_plan plan = {0};
+  int narrow = 0;
+  for (int i = 0; i < count; i++) {
+    size_t bytes = job_bytes(options->method, &jobs[i]);
+    size_t *largest = is_wide(&jobs[i]) ? &plan.wide_bytes : &plan.narrow_bytes;
+    if (bytes > *largest) *largest = bytes;
+    narrow += !is_wide(&jobs[i]);
+  }
+  plan.slots = narrow < options->threads ? narrow : options->threads;
+  return plan;
+}
+
+static size_t plan_bytes(const workspace_plan *plan)
+{
+  size_t narrow = (size_t)plan->slots * plan->narrow_bytes;
+  return (narrow > plan->wide_bytes ? narrow : plan->wide_bytes) + QG_SCRATCH_ALIGN;
+}
+
+size_t qg_subspace_workspace(const qg_subspace_options *options, const qg_subspace_job *shapes, int count)
+{
+  workspace_plan plan = plan_workspace(options, shapes, count);
+  return plan_bytes(&plan);
+}
+
+static bool basis_is_finite(const qg_problem *problem, const float *basis)
+{
+  double norm2, largest;
+  return qg_scan_f32((int64_t)problem->rank * problem->d, basis, &norm2, &largest);
+}
+
+/* AUTO, and WARM without a usable old basis: exact for narrow matrices, randomized for wide ones. */
+static qg_subspace_method choose_method(qg_subspace_method asked, const qg_problem *problem,
+                                        const qg_subspace_job *job)
+{
+  if (!qg_problem_fits_f32(problem)) return QG_SUBSPACE_EXACT;
+  if (asked == QG_SUBSPACE_EXACT || asked == QG_SUBSPACE_RANDOMIZED) return asked;
+  if (job->previous && basis_is_finite(problem, job->previous)) return QG_SUBSPACE_WARM;
+  return is_wide(job) ? QG_SUBSPACE_RANDOMIZED : QG_SUBSPACE_EXACT;
+}
+
+static qg_status solve_job(const qg_subspace_options *options, qg_subspace_job *job, qg_scratch scratch)
+{
+  qg_problem problem;
+  QG_TRY(qg_problem_open(job, &problem));
+  if (problem.norm2 == 0) {
+    qg_problem_publish_zero(&problem, job);
+    return QG_OK;
+  }
+  qg_subspace_method method = choose_method(options->method, &problem, job);
+  if (method != QG_SUBSPACE_EXACT) {
+    bool accepted = false;
+    const float *previous = method == QG_SUBSPACE_WARM ? job->previous : NULL;
+    qg_status status = qg_power_solve(&problem, previous, options->min_energy_ratio, scratch, job, &accepted);
+    if (status == QG_OK && accepted) return QG_OK;
+  }
+  return qg_exact_solve(&problem, scratch, job);
+}
+
+static void solve_narrow(const qg_subspace_options *options, qg_subspace_job *jobs, int count,
+                         const workspace_plan *plan, char *base)
+{
+#pragma omp parallel num_threads(plan->slots)
+  {
+    qg_scratch scratch = {.base = base + (size_t)omp_get_thread_num() * plan->narrow_bytes};
+    /* A team of one is no parallel region to OpenBLAS: it asks how many threads a new region would get. */
+    omp_set_num_threads(1);
+#pragma omp for schedule(dynamic)
+    for (int i = 0; i < count; i++)
+      if (!is_wide(&jobs[i])) jobs[i].status = solve_job(options, &jobs[i], scratch);
+  }
+}
+
+static void solve_wide(const qg_subspace_options *options, qg_subspace_job *jobs, int count, char *base)
+{
+  for (int i = 0; i < count; i++)
+    if (is_wide(&jobs[i])) jobs[i].status = solve_job(options, &jobs[i], (qg_scratch){.base = base});
+}
+
+static qg_status check_job(const qg_subspace_job *job, int index)
+{
+  QG_CHECK(job->gradient && job->basis && job->singular_values, QG_ERR_RUNTIME,
+           "subspace job %d lacks its gradient or the room for its result", index);
+  QG_CHECK(job->basis != job->previous, QG_ERR_RUNTIME,
+           "subspace job %d would overwrite its old basis: the result needs memory of its own", index);
+  QG_CHECK(job->rank >= 1 && job->rank <= short_side(job), QG_ERR_INPUT,
+           "rank %lld of a %lld x %lld matrix: choose a rank from 1 to %lld", (long long)job->rank,
+           (long long)job->m, (long long)job->n, (long long)short_side(job));
+  QG_CHECK(short_side(job) <= QG_EIGEN_MAX_ORDER, QG_ERR_INPUT,
+           "a %lld x %lld matrix is too wide for one rank (short side up to %d): use subspace.method = "
+           "scalapack",
+           (long long)job->m, (long long)job->n, QG_EIGEN_MAX_ORDER);
+  return QG_OK;
+}
+
+qg_status qg_subspace_solve(const qg_subspace_options *options, qg_subspace_job *jobs, int count,
+                            void *workspace, size_t workspace_bytes)
+{
+  QG_CHECK(options->method != QG_SUBSPACE_SCALAPACK, QG_ERR_RUNTIME,
+           "ScaLAPACK subspaces are solved by all ranks together, with qg_subspace_solve_distributed");
+  QG_CHECK(options->threads >= 1, QG_ERR_RUNTIME, "subspaces need at least one thread, not %d",
+           options->threads);
+  for (int i = 0; i < count; i++) QG_TRY(check_job(&jobs[i], i));
+  if (count == 0) return QG_OK;
+  workspace_plan plan = plan_workspace(options, jobs, count);
+  QG_CHECK(workspace_bytes >= plan_bytes(&plan), QG_ERR_RUNTIME,
+           "subspaces need %zu bytes of workspace, not %zu (see qg_subspace_workspace)", plan_bytes(&plan),
+           workspace_bytes);
+  char *base = qg_scratch_align(workspace);
+  int threads_before = qg_blas_threads_get();
+  qg_blas_threads(options->threads);
+  if (plan.slots > 0) solve_narrow(options, jobs, count, &plan, base);
+  solve_wide(options, jobs, count, base);
+  qg_blas_threads(threads_before);
+  return QG_OK;
+}

@@ -1,0 +1,12 @@
+/* FLOPs of the pieces of a model, per token, forward and backward. */
+#ifndef QGALORE_MODEL_FLOPS_H
+#define QGALORE_MODEL_FLOPS_H
+
+#include "qgalore/model.h"
+
+/* One decoder layer: 6 per matrix element, and 6 C T for causal attention. */
+double qg_layer_flops_per_token(const qg_model_shape *shape, int64_t sequence_length);
+/* The output head: 6 per element. */
+double qg_head_flops_per_token(const qg_model_shape *shape);
+
+#endif

@@ -1,0 +1,50 @@
+#include "model/layer_ops.h"
+
+static qg_status norm_role(const layer_pass *pass, qg_role role, qg_view x, float *rstd)
+{
+  const qg_stage *stage = pass->stage;
+  return qg_norm_forward(stage->be, pass->port, qg_layer_param(pass, role), (float)stage->shape.rms_norm_eps,
+                         x, rstd, stage->scratch.normed);
+}
+
+qg_status qg_layer_norm_input(const layer_pass *pass)
+{
+  return norm_role(pass, QG_ROLE_ATTN_NORM, pass->kept->input, pass->kept->attn_rstd);
+}
+
+qg_status qg_layer_norm_mid(const layer_pass *pass)
+{
+  return norm_role(pass, QG_ROLE_MLP_NORM, pass->kept->mid, pass->kept->mlp_rstd);
+}
+
+qg_status qg_layer_rotate(const layer_pass *pass, qg_view q, qg_view k, bool inverse)
+{
+  const qg_stage *stage = pass->stage;
+  qg_rope_args rope = {.x = q,
+                       .cos = stage->rope_cos,
+                       .sin = stage->rope_sin,
+                       .sequence_length = stage->options.sequence_length,
+                       .heads = stage->shape.num_heads,
+                       .head_dim = qg_head_dim(&stage->shape),
+                       .inverse = inverse};
+  QG_TRY(stage->be->ops->rope(stage->be, &rope));
+  rope.x = k;
+  rope.heads = stage->shape.num_kv_heads;
+  QG_TRY(stage->be->ops->rope(stage->be, &rope));
+  return QG_OK;
+}
+
+qg_attention_args qg_layer_attention(const layer_pass *pass)
+{
+  const qg_stage *stage = pass->stage;
+  const layer_buffers *kept = pass->kept;
+  return (qg_attention_args){.q = kept->q,
+                             .k = kept->k,
+                             .v = kept->v,
+                             .o = kept->attention,
+                             .lse = kept->lse,
+                             .sequence_length = stage->options.sequence_length,
+                             .heads = stage->shape.num_heads,
+                             .kv_heads = stage->shape.num_kv_heads,
+                             .head_dim = qg_head_dim(&stage->shape)};
+}

@@ -1,0 +1,155 @@
+/* Creation of a pipeline stage, and its passes over one micro-batch. */
+#include <stdlib.h>
+
+#include "model/rope_table.h"
+#include "model/stage_private.h"
+#include "qgalore/base.h"
+
+static qg_status check_shape(const qg_model_shape *shape)
+{
+  QG_CHECK(shape->num_heads > 0 && shape->hidden_size % shape->num_heads == 0, QG_ERR_INPUT,
+           "%lld heads do not divide hidden_size %lld", (long long)shape->num_heads,
+           (long long)shape->hidden_size);
+  QG_CHECK(shape->num_kv_heads > 0 && shape->num_heads % shape->num_kv_heads == 0, QG_ERR_INPUT,
+           "%lld key/value heads do not divide %lld heads", (long long)shape->num_kv_heads,
+           (long long)shape->num_heads);
+  QG_CHECK(qg_head_dim(shape) % 2 == 0, QG_ERR_INPUT,
+           "%lld channels a head: rotary positions turn pairs, so hidden_size / num_heads must be even",
+           (long long)qg_head_dim(shape));
+  return QG_OK;
+}
+
+static qg_status check_options(const qg_stage_options *options)
+{
+  QG_CHECK(options->micro_batch >= 1 && options->sequence_length >= 1 && options->loss_rows >= 1,
+           QG_ERR_INPUT, "micro_batch %lld, sequence_length %lld and loss_rows %lld must be at least 1",
+           (long long)options->micro_batch, (long long)options->sequence_length,
+           (long long)options->loss_rows);
+  QG_CHECK(options->slots >= 1, QG_ERR_RUNTIME, "a stage needs at least one slot, not %d", options->slots);
+  return QG_OK;
+}
+
+static qg_status fill_stage(qg_stage *stage, qg_mem *mem)
+{
+  size_t slots = (size_t)stage->options.slots;
+  size_t layers = slots * (size_t)stage->part.num_layers;
+  QG_TRY(qg_calloc(layers, sizeof *stage->layers, "layers of a stage", (void **)&stage->layers));
+  QG_TRY(qg_calloc(slots, sizeof *stage->inputs, "slots of a stage", (void **)&stage->inputs));
+  QG_TRY(qg_calloc(slots, sizeof *stage->d_output, "slots of a stage", (void **)&stage->d_output));
+  QG_TRY(qg_stage_take_buffers(stage, mem));
+  return QG_OK;
+}
+
+qg_status qg_stage_create(qg_mem *mem, qg_backend *be, const qg_model_shape *shape, const qg_partition *part,
+                          const qg_stage_options *options, qg_stage **out)
+{
+  *out = NULL;
+  QG_TRY(check_shape(shape));
+  QG_TRY(check_options(options));
+  qg_stage *stage = NULL;
+  QG_TRY(qg_calloc(1, sizeof *stage, "pipeline stage", (void **)&stage));
+  *stage = (qg_stage){.be = be, .shape = *shape, .part = *part, .options = *options};
+  stage->tokens = options->micro_batch * options->sequence_length;
+  stage->options.loss_rows = qg_min_i64(options->loss_rows, stage->tokens);
+  qg_status status = fill_stage(stage, mem);
+  if (status != QG_OK) {
+    qg_stage_destroy(stage);
+    return status;
+  }
+  *out = stage;
+  return QG_OK;
+}
+
+void qg_stage_destroy(qg_stage *stage)
+{
+  if (!stage) return;
+  free(stage->layers);
+  free(stage->inputs);
+  free(stage->d_output);
+  free(stage);
+}
+
+qg_status qg_stage_init(qg_stage *stage)
+{
+  if (stage->part.num_layers == 0) return QG_OK;
+  qg_status status = QG_OK;
+  qg_backend *be = stage->be;
+  int64_t positions = stage->options.sequence_length, head_dim = qg_head_dim(&stage->shape);
+  size_t entries = (size_t)(positions * head_dim / 2), bytes = entries * sizeof(float);
+  float *cosines = NULL, *sines = NULL;
+  QG_TRY_OUT(qg_calloc(entries, sizeof *cosines, "rotary cosines", (void **)&cosines));
+  QG_TRY_OUT(qg_calloc(entries, sizeof *sines, "rotary sines", (void **)&sines));
+  qg_rope_table_fill(stage->shape.rope_theta, positions, head_dim, cosines, sines);
+  QG_TRY_OUT(be->ops->copy_in(be, stage->rope_cos, cosines, bytes));
+  QG_TRY_OUT(be->ops->copy_in(be, stage->rope_sin, sines, bytes));
+  QG_TRY_OUT(be->ops->sync(be));
+out:
+  free(cosines);
+  free(sines);
+  return status;
+}
+
+qg_view qg_stage_input(qg_stage *stage, int slot)
+{
+  return stage->inputs[slot];
+}
+
+qg_view qg_stage_hidden(const qg_stage *stage, int slot, int index)
+{
+  int layers = stage->part.num_layers;
+  if (index < layers) return stage->layers[slot * layers + index].input;
+  return layers > 0 ? stage->output : stage->inputs[slot];
+}
+
+qg_status qg_stage_check_slot(const qg_stage *stage, int slot)
+{
+  QG_CHECK(slot >= 0 && slot < stage->options.slots, QG_ERR_RUNTIME, "slot %d of a stage with %d slots", slot,
+           stage->options.slots);
+  return QG_OK;
+}
+
+static layer_pass pass_over(const qg_stage *stage, const qg_param_port *port, int slot, int index)
+{
+  return (layer_pass){.stage = stage,
+                      .port = port,
+                      .kept = &stage->layers[slot * stage->part.num_layers + index],
+                      .layer = stage->part.first_layer + index};
+}
+
+static qg_status embed_tokens(qg_stage *stage, const qg_param_port *port, const int32_t *ids, qg_view out)
+{
+  qg_view table;
+  QG_TRY(port->read(port->impl, qg_param_id(&stage->shape, QG_ROLE_EMBED, -1), &table));
+  QG_TRY(stage->be->ops->embed(stage->be, table, ids, out));
+  return QG_OK;
+}
+
+qg_status qg_stage_forward(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids,
+                           qg_view *out)
+{
+  QG_TRY(qg_stage_check_slot(stage, slot));
+  int layers = stage->part.num_layers;
+  if (stage->part.has_embedding) QG_TRY(embed_tokens(stage, port, ids, qg_stage_hidden(stage, slot, 0)));
+  for (int i = 0; i < layers; i++) {
+    layer_pass pass = pass_over(stage, port, slot, i);
+    QG_TRY(qg_layer_forward(&pass, qg_stage_hidden(stage, slot, i + 1)));
+  }
+  *out = stage->part.has_head ? (qg_view){0} : qg_stage_hidden(stage, slot, layers);
+  return QG_OK;
+}
+
+qg_status qg_stage_backward(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids,
+                            qg_view d_out, qg_view *d_in)
+{
+  QG_TRY(qg_stage_check_slot(stage, slot));
+  qg_view d_hidden = stage->d_output[slot];
+  if (!stage->part.has_head) QG_TRY(stage->be->ops->convert(stage->be, d_hidden, d_out));
+  for (int i = stage->part.num_layers - 1; i >= 0; i--) {
+    layer_pass pass = pass_over(stage, port, slot, i);
+    QG_TRY(qg_layer_backward(&pass, d_hidden));
+  }
+  *d_in = stage->part.has_embedding ? (qg_view){0} : d_hidden;
+  if (stage->part.has_embedding)
+    QG_TRY(port->row_grad(port->impl, qg_param_id(&stage->shape, QG_ROLE_EMBED, -1), ids, d_hidden));
+  return QG_OK;
+}

@@ -1,0 +1,32 @@
+/* Cutting a parameter into parts that can be updated on their own. */
+#include "optim/internal.h"
+#include "qgalore/base.h"
+
+static int64_t greatest_common_divisor(int64_t a, int64_t b)
+{
+  while (b) {
+    int64_t rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+/* An INT8 group may straddle rows: `unit` rows are the fewest that end with a group. */
+int64_t qg_optim_chunk_rows(int64_t rows, int64_t cols)
+{
+  int64_t unit = QG_GROUP / greatest_common_divisor(cols, QG_GROUP);
+  int64_t units = qg_max_i64(1, QG_OPTIM_CHUNK / (cols * unit));
+  return qg_min_i64(rows, units * unit);
+}
+
+int64_t qg_optim_chunk_elements(const qg_optim_options *options)
+{
+  return qg_ceil_div(QG_OPTIM_CHUNK, options->moment_block) * options->moment_block;
+}
+
+qg_int8_store qg_optim_codes_from(qg_int8_store store, int64_t first)
+{
+  qg_int8_store part = {store.codes + first, store.scale + first / QG_GROUP, store.zero + first / QG_GROUP};
+  return part;
+}

@@ -1,0 +1,73 @@
+/* Fresh weights: a pure function of (seed, parameter, element), made in chunks so that host memory stays
+ * small. */
+#include <math.h>
+
+#include "optim/internal.h"
+
+static const double INIT_DEVIATION = 0.02;
+
+/* Four independent normals from the four words of one Philox block (Box and Muller 1958). */
+static void draw_normals(qg_rng rng, uint64_t block, float out[4])
+{
+  const double two_pi = 6.28318530717958647692;
+  qg_rng_block words = qg_rng_draw(rng, block);
+  for (int pair = 0; pair < 2; pair++) {
+    double u = 1.0 - (double)qg_rng_unit(words.v[2 * pair]); /* (0, 1]: its logarithm is finite */
+    double radius = INIT_DEVIATION * sqrt(-2.0 * log(u));
+    double angle = two_pi * (double)qg_rng_unit(words.v[2 * pair + 1]);
+    out[2 * pair] = (float)(radius * cos(angle));
+    out[2 * pair + 1] = (float)(radius * sin(angle));
+  }
+}
+
+/* Elements [first, first + count) of a matrix; first is a multiple of 4. */
+static void fill_normal(const qg_optim *optim, const qg_optim_param *p, int64_t first, int64_t count,
+                        float *out)
+{
+  qg_rng rng = {optim->options.seed, 0, (uint32_t)p->info.id, QG_RNG_INIT};
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < count; i += 4) {
+    float normals[4];
+    draw_normals(rng, (uint64_t)(first + i) / 4, normals);
+    for (int64_t j = 0; j < 4 && i + j < count; j++) out[i + j] = normals[j];
+  }
+}
+
+static qg_status store_fresh(qg_optim *optim, const qg_optim_param *p, int64_t first, int64_t count)
+{
+  qg_backend *be = optim->be;
+  const qg_optim_scratch *scratch = &optim->scratch;
+  if (scratch->update_host != scratch->update)
+    QG_TRY(be->ops->copy_in(be, scratch->update, scratch->update_host, qg_dtype_bytes(QG_F32, count)));
+  if (p->policy.int8) {
+    qg_int8_rule rule = {.include_zero = optim->options.include_zero};
+    return be->ops->quantize_int8(be, scratch->update, count, rule, qg_optim_codes_from(p->codes, first));
+  }
+  qg_view weights = qg_view_make(p->values, p->policy.type, 1, p->info.rows * p->info.cols);
+  return be->ops->convert(be, qg_view_cols(weights, first, count),
+                          qg_view_make(scratch->update, QG_F32, 1, count));
+}
+
+static qg_status init_param(qg_optim *optim, const qg_optim_param *p)
+{
+  int64_t total = qg_optim_elements(p), step = qg_min_i64(QG_OPTIM_CHUNK, optim->scratch.update_elements);
+  /* A scratch that holds less than a chunk still holds the largest parameter whole. */
+  for (int64_t first = 0; first < total; first += step) {
+    int64_t count = qg_min_i64(step, total - first);
+    float *host = optim->scratch.update_host;
+    QG_TRY(optim->be->ops->sync(optim->be)); /* the previous chunk has been read */
+    if (qg_optim_is_vector(p))
+      for (int64_t i = 0; i < count; i++) host[i] = 1.0f;
+    else
+      fill_normal(optim, p, first, count, host);
+    QG_TRY(store_fresh(optim, p, first, count));
+  }
+  return QG_OK;
+}
+
+qg_status qg_optim_init_weights(qg_optim *optim)
+{
+  for (int id = 0; id < optim->param_count; id++)
+    if (optim->params[id].held) QG_TRY(init_param(optim, &optim->params[id]));
+  return qg_optim_convert_vectors(optim);
+}

@@ -1,0 +1,16 @@
+/* What the files of par share. */
+#ifndef QG_PAR_PRIVATE_H
+#define QG_PAR_PRIVATE_H
+
+#include <mpi.h>
+
+#include "qgalore/par.h"
+
+struct qg_par {
+  MPI_Comm comm; /* a duplicate of the world: libraries cannot catch our messages */
+  qg_grid grid;
+  size_t chunk;     /* bytes of the largest single message, the same on all ranks, <= INT_MAX */
+  bool synchronous; /* sends complete only when the receiver has begun (MPI_Issend) */
+};
+
+#endif

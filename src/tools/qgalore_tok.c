@@ -1,0 +1,224 @@
+/* qgalore_tok: text and a SentencePiece model to a token file. */
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/sha256.h"
+#include "data/text_reader.h"
+#include "qgalore/base.h"
+#include "qgalore/data.h"
+#include "tools/spm_shim.h"
+
+static const char help[] =
+    "Usage: qgalore_tok --model M.model --out FILE.h5 [OPTIONS] TEXT...\n"
+    "Writes the tokens of UTF-8 texts (\"-\": standard input) into a token file for qgalore_hpc.\n"
+    "\n"
+    "  -m, --model FILE    SentencePiece model, e.g. from spm_train\n"
+    "  -o, --out FILE      token file to write; replaced only when all went well\n"
+    "  -s, --split HOW     what a document is: file (default), paragraph (blank lines separate), or\n"
+    "                      document (lines that equal the marker separate)\n"
+    "      --marker LINE   marker of --split document (default: <|endoftext|>)\n"
+    "      --no-bos        no beginning-of-sequence token before each document\n"
+    "      --no-eos        no end-of-sequence token after each document\n"
+    "  -q, --quiet         print errors only\n"
+    "  -h, --help          show this text\n"
+    "  -V, --version       show the version\n"
+    "\n"
+    "Exit status: 0 done, 1 a library failed, 2 wrong usage or text, 4 no memory or disk.\n";
+
+typedef struct {
+  const char *model, *out;
+  qg_text_options text;
+  bool bos, eos, quiet, done; /* done: help or version was shown */
+  char **texts;
+  int text_count;
+} tok_options;
+
+static const char *const split_names[QG_SPLIT_COUNT] = {
+    [QG_SPLIT_FILE] = "file", [QG_SPLIT_DOCUMENT] = "document", [QG_SPLIT_PARAGRAPH] = "paragraph"};
+
+static qg_status parse_split(const char *name, qg_text_split *out)
+{
+  for (int i = 0; i < QG_SPLIT_COUNT; i++)
+    if (strcmp(name, split_names[i]) == 0) {
+      *out = (qg_text_split)i;
+      return QG_OK;
+    }
+  return QG_FAIL(QG_ERR_INPUT, "--split %s: use file, paragraph or document", name);
+}
+
+enum { OPTION_MARKER = 256, OPTION_NO_BOS, OPTION_NO_EOS };
+
+static const struct option long_options[] = {{"model", required_argument, NULL, 'm'},
+                                             {"out", required_argument, NULL, 'o'},
+                                             {"split", required_argument, NULL, 's'},
+                                             {"marker", required_argument, NULL, OPTION_MARKER},
+                                             {"no-bos", no_argument, NULL, OPTION_NO_BOS},
+                                             {"no-eos", no_argument, NULL, OPTION_NO_EOS},
+                                             {"quiet", no_argument, NULL, 'q'},
+                                             {"help", no_argument, NULL, 'h'},
+                                             {"version", no_argument, NULL, 'V'},
+                                             {NULL, 0, NULL, 0}};
+
+static qg_status take_option(tok_options *options, int option)
+{
+  switch (option) {
+    case 'm':
+      options->model = optarg;
+      return QG_OK;
+    case 'o':
+      options->out = optarg;
+      return QG_OK;
+    case 's':
+      return parse_split(optarg, &options->text.split);
+    case OPTION_MARKER:
+      options->text.marker = optarg;
+      return QG_OK;
+    case OPTION_NO_BOS:
+      options->bos = false;
+      return QG_OK;
+    case OPTION_NO_EOS:
+      options->eos = false;
+      return QG_OK;
+    case 'q':
+      options->quiet = true;
+      return QG_OK;
+    case 'h':
+      fputs(help, stdout);
+      break;
+    case 'V':
+      puts("qgalore_tok " QG_VERSION " (" QG_GIT ")");
+      break;
+    /* getopt has printed what is wrong. */
+    default:
+      return QG_FAIL(QG_ERR_INPUT, "qgalore_tok --help lists the options");
+  }
+  options->done = true;
+  return QG_OK;
+}
+
+static qg_status parse_options(int argc, char **argv, tok_options *options)
+{
+  *options =
+      (tok_options){.text = {.split = QG_SPLIT_FILE, .marker = "<|endoftext|>", .piece_bytes = 1 << 20},
+                    .bos = true,
+                    .eos = true};
+  int option;
+  while (!options->done && (option = getopt_long(argc, argv, "m:o:s:qhV", long_options, NULL)) != -1)
+    QG_TRY(take_option(options, option));
+  options->texts = argv + optind;
+  options->text_count = argc - optind;
+  if (options->done) return QG_OK;
+  QG_CHECK(options->model && options->out && options->text_count > 0, QG_ERR_INPUT,
+           "--model, --out and at least one text are needed; qgalore_tok --help explains");
+  return QG_OK;
+}
+
+typedef struct {
+  qg_spm *spm;
+  qg_tokens_writer *writer;
+  int32_t bos, eos; /* -1: none */
+  bool in_document; /* the writer's last document is the present one */
+  int64_t tokens, documents, text_bytes, unknown;
+} tok_job;
+
+static qg_status put(tok_job *job, const int32_t *ids, int64_t count, int64_t text_bytes)
+{
+  if (job->in_document) {
+    QG_TRY(qg_tokens_extend(job->writer, ids, count, text_bytes));
+  } else {
+    QG_TRY(qg_tokens_append(job->writer, ids, count, text_bytes));
+    job->in_document = count > 0;
+    job->documents += count > 0;
+  }
+  job->tokens += count;
+  job->text_bytes += text_bytes;
+  return QG_OK;
+}
+
+static int64_t count_of(const int32_t *ids, int64_t count, int32_t id)
+{
+  int64_t found = 0;
+  for (int64_t i = 0; i < count; i++) found += ids[i] == id;
+  return found;
+}
+
+static qg_status take_piece(void *context, const char *text, size_t bytes)
+{
+  tok_job *job = context;
+  const int32_t *ids;
+  int64_t count;
+  QG_TRY(qg_spm_encode(job->spm, text, bytes, &ids, &count));
+  if (!job->in_document && job->bos >= 0) QG_TRY(put(job, &job->bos, 1, 0));
+  job->unknown += count_of(ids, count, qg_spm_unknown(job->spm));
+  return put(job, ids, count, (int64_t)bytes);
+}
+
+static qg_status end_document(void *context)
+{
+  tok_job *job = context;
+  if (job->in_document && job->eos >= 0) QG_TRY(put(job, &job->eos, 1, 0));
+  job->in_document = false;
+  return QG_OK;
+}
+
+/* What the file was made from, cut off where the list of texts gets long. */
+static void describe(const tok_options *options, char *out, size_t size)
+{
+  int used = snprintf(out, size, "qgalore_tok " QG_VERSION " --model %s --split %s%s%s", options->model,
+                      split_names[options->text.split], options->bos ? "" : " --no-bos",
+                      options->eos ? "" : " --no-eos");
+  for (int i = 0; i < options->text_count && used >= 0 && (size_t)used < size; i++)
+    used += snprintf(out + used, size - (size_t)used, " %s", options->texts[i]);
+}
+
+static qg_status create_writer(const tok_options *options, tok_job *job)
+{
+  char provenance[4096];
+  qg_tokens_header header = {.vocab_size = qg_spm_pieces(job->spm), .provenance = provenance};
+  describe(options, provenance, sizeof provenance);
+  QG_TRY(qg_sha256_file(options->model, header.tokenizer_hash));
+  return qg_tokens_create(options->out, &header, &job->writer);
+}
+
+static void report(const tok_options *options, const tok_job *job)
+{
+  printf("%s: %lld tokens of a vocabulary of %d, %lld document%s, %.3f bytes per token\n", options->out,
+         (long long)job->tokens, qg_spm_pieces(job->spm), (long long)job->documents,
+         job->documents == 1 ? "" : "s", (double)job->text_bytes / (double)job->tokens);
+  if (job->unknown > 0)
+    printf("%s: %lld tokens are unknown to the model: train it with --byte_fallback to keep them\n",
+           options->out, (long long)job->unknown);
+}
+
+static qg_status tokenize(const tok_options *options)
+{
+  qg_status status = QG_OK;
+  tok_job job = {0};
+  QG_TRY_OUT(qg_spm_load(options->model, &job.spm));
+  job.bos = options->bos ? qg_spm_bos(job.spm) : -1;
+  job.eos = options->eos ? qg_spm_eos(job.spm) : -1;
+  QG_TRY_OUT(create_writer(options, &job));
+  qg_text_sink sink = {.context = &job, .piece = take_piece, .end = end_document};
+  for (int i = 0; i < options->text_count; i++)
+    QG_TRY_OUT(qg_text_read(options->texts[i], &options->text, sink));
+  qg_tokens_writer *writer = job.writer;
+  job.writer = NULL; /* finish frees it */
+  QG_TRY_OUT(qg_tokens_finish(writer));
+  if (!options->quiet) report(options, &job);
+out:
+  qg_tokens_discard(job.writer);
+  qg_spm_free(job.spm);
+  return status;
+}
+
+int main(int argc, char **argv)
+{
+  tok_options options;
+  qg_status status = parse_options(argc, argv, &options);
+  if (status == QG_OK && !options.done) status = tokenize(&options);
+  if (status != QG_OK) fprintf(stderr, "qgalore_tok: %s\n", qg_error_message());
+  return status;
+}

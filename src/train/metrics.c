@@ -1,0 +1,95 @@
+#include "train/metrics.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qgalore/base.h"
+
+struct qg_metrics {
+  FILE *file;
+  char path[1200];
+};
+
+static bool line_is_kept(const char *line, int64_t step)
+{
+  json_t *object = json_loads(line, 0, NULL);
+  bool kept = object && json_integer_value(json_object_get(object, "step")) <= step;
+  json_decref(object);
+  return kept;
+}
+
+/* The kept lines as one text; a half-written last line of a killed run falls away with the rest. */
+static char *kept_lines(FILE *file, int64_t step, size_t *bytes)
+{
+  char *text = NULL, *line = NULL;
+  size_t capacity = 0;
+  FILE *out = open_memstream(&text, bytes);
+  while (out && getline(&line, &capacity, file) > 0)
+    if (line_is_kept(line, step)) fputs(line, out);
+  free(line);
+  if (out) fclose(out);
+  return text;
+}
+
+static qg_status truncate_to(const char *path, int64_t step)
+{
+  FILE *file = fopen(path, "r");
+  if (!file) return QG_OK;
+  size_t bytes = 0;
+  char *text = kept_lines(file, step, &bytes);
+  fclose(file);
+  QG_CHECK(text, QG_ERR_RESOURCE, "out of memory while reading %s", path);
+  qg_status status = qg_write_file_atomic(path, text, bytes);
+  free(text);
+  return status;
+}
+
+qg_status qg_metrics_open(const char *folder, int64_t step, qg_metrics **out)
+{
+  qg_metrics *metrics;
+  QG_TRY(qg_calloc(1, sizeof *metrics, "metrics", (void **)&metrics));
+  *out = metrics;
+  snprintf(metrics->path, sizeof metrics->path, "%s/metrics.jsonl", folder);
+  QG_TRY(truncate_to(metrics->path, step));
+  metrics->file = fopen(metrics->path, "a");
+  QG_CHECK(metrics->file, QG_ERR_RESOURCE, "cannot write %s: %s", metrics->path, strerror(errno));
+  return QG_OK;
+}
+
+static void set_real(json_t *object, const char *key, double value)
+{
+  /* JSON has no NaN or infinity; a skipped step shows null. */
+  json_object_set_new(object, key, isfinite(value) ? json_real(value) : json_null());
+}
+
+qg_status qg_metrics_write(qg_metrics *metrics, const qg_metrics_line *line)
+{
+  json_t *object = json_object();
+  json_object_set_new(object, "step", json_integer(line->step));
+  json_object_set_new(object, "tokens", json_integer(line->tokens));
+  set_real(object, "loss", line->loss);
+  set_real(object, "grad_norm", line->grad_norm);
+  set_real(object, "lr", line->lr);
+  set_real(object, "tokens_per_s", line->tokens_per_s);
+  json_object_set_new(object, "refreshes", json_integer(line->refreshes));
+  if (!isnan(line->val_loss)) {
+    set_real(object, "val_loss", line->val_loss);
+    set_real(object, "val_bits_per_byte", line->val_bits_per_byte);
+  }
+  int failed = json_dumpf(object, metrics->file, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17));
+  json_decref(object);
+  failed |= fputc('\n', metrics->file) == EOF || fflush(metrics->file) != 0;
+  QG_CHECK(!failed, QG_ERR_RESOURCE, "cannot write %s: %s", metrics->path, strerror(errno));
+  return QG_OK;
+}
+
+void qg_metrics_close(qg_metrics *metrics)
+{
+  if (!metrics) return;
+  if (metrics->file) fclose(metrics->file);
+  free(metrics);
+}

@@ -1,0 +1,102 @@
+/* The executor: walks a stage's list of operations and moves activations and gradients between neighbours. */
+#include "qgalore/base.h"
+#include "train/trainer.h"
+
+static int32_t *micro_batch_of(const qg_trainer *t, const qg_token_batch *batch, int micro_batch)
+{
+  return batch->device ? batch->device + micro_batch * t->micro_tokens : NULL;
+}
+
+static int slot_of(const qg_trainer *t, int micro_batch)
+{
+  return micro_batch % qg_schedule_in_flight(t->stages, t->stage_index, t->micro_batches);
+}
+
+static qg_status timed_receive(qg_trainer *t, qg_channel *channel, int index, void *device)
+{
+  qg_timer_start(&t->timers, QG_PHASE_WAIT);
+  qg_status status = qg_channel_receive(channel, t->be, index, device);
+  qg_timer_stop(&t->timers, QG_PHASE_WAIT);
+  return status;
+}
+
+static qg_status timed_send(qg_trainer *t, qg_channel *channel, int index, const void *device)
+{
+  qg_timer_start(&t->timers, QG_PHASE_WAIT);
+  qg_status status = qg_channel_send(channel, t->be, index, device);
+  qg_timer_stop(&t->timers, QG_PHASE_WAIT);
+  return status;
+}
+
+static qg_status forward(qg_trainer *t, int micro_batch, int slot)
+{
+  if (!qg_trainer_is_first(t))
+    QG_TRY(timed_receive(t, &t->forward_in, micro_batch, qg_stage_input(t->stage, slot).data));
+  qg_view out;
+  qg_timer_start(&t->timers, QG_PHASE_FORWARD);
+  QG_TRY(qg_stage_forward(t->stage, qg_optim_port(t->optim), slot,
+                          micro_batch_of(t, &t->inputs, micro_batch), &out));
+  qg_timer_stop(&t->timers, QG_PHASE_FORWARD);
+  if (!qg_trainer_is_last(t)) QG_TRY(timed_send(t, &t->forward_out, micro_batch, out.data));
+  return QG_OK;
+}
+
+static qg_status loss(qg_trainer *t, int micro_batch, int slot, float grad_scale)
+{
+  if (!qg_trainer_is_last(t)) return QG_OK;
+  qg_timer_start(&t->timers, QG_PHASE_LOSS);
+  QG_TRY(qg_stage_loss(t->stage, qg_optim_port(t->optim), slot, micro_batch_of(t, &t->targets, micro_batch),
+                       grad_scale, t->loss));
+  qg_timer_stop(&t->timers, QG_PHASE_LOSS);
+  return QG_OK;
+}
+
+static qg_status backward(qg_trainer *t, int micro_batch, int slot)
+{
+  if (!qg_trainer_is_last(t)) QG_TRY(timed_receive(t, &t->backward_in, micro_batch, t->d_out.data));
+  qg_view d_in;
+  qg_timer_start(&t->timers, QG_PHASE_BACKWARD);
+  QG_TRY(qg_stage_backward(t->stage, qg_optim_port(t->optim), slot,
+                           micro_batch_of(t, &t->inputs, micro_batch), t->d_out, &d_in));
+  QG_TRY(qg_optim_end_micro_batch(t->optim, micro_batch));
+  qg_timer_stop(&t->timers, QG_PHASE_BACKWARD);
+  if (!qg_trainer_is_first(t)) QG_TRY(timed_send(t, &t->backward_out, micro_batch, d_in.data));
+  return QG_OK;
+}
+
+static qg_status drain(qg_trainer *t)
+{
+  qg_timer_start(&t->timers, QG_PHASE_WAIT);
+  QG_TRY(qg_channel_drain(&t->forward_out));
+  QG_TRY(qg_channel_drain(&t->backward_out));
+  qg_timer_stop(&t->timers, QG_PHASE_WAIT);
+  return QG_OK;
+}
+
+qg_status qg_pipeline_run(qg_trainer *t, float grad_scale)
+{
+  t->forward_in.messages = t->backward_in.messages = t->micro_batches;
+  QG_TRY(qg_channel_begin_receive(&t->forward_in));
+  QG_TRY(qg_channel_begin_receive(&t->backward_in));
+  for (int i = 0; i < 2 * t->micro_batches; i++) {
+    int micro_batch = t->schedule[i].micro_batch, slot = slot_of(t, micro_batch);
+    if (t->schedule[i].kind == QG_OP_FORWARD) {
+      QG_TRY(forward(t, micro_batch, slot));
+      QG_TRY(loss(t, micro_batch, slot, grad_scale));
+    } else {
+      QG_TRY(backward(t, micro_batch, slot));
+    }
+  }
+  return drain(t);
+}
+
+qg_status qg_pipeline_evaluate(qg_trainer *t, int micro_batches)
+{
+  t->forward_in.messages = micro_batches;
+  QG_TRY(qg_channel_begin_receive(&t->forward_in));
+  for (int i = 0; i < micro_batches; i++) {
+    QG_TRY(forward(t, i, 0));
+    QG_TRY(loss(t, i, 0, 0.0f));
+  }
+  return drain(t);
+}

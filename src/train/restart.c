@@ -1,0 +1,98 @@
+#include "train/restart.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qgalore/base.h"
+
+static qg_status start_fresh(qg_trainer *t, const qg_log *log, qg_progress_state *state)
+{
+  *state = (qg_progress_state){0};
+  QG_TRY(qg_par_agree(t->par, qg_optim_init_weights(t->optim)));
+  qg_log_info(log, "start     from scratch, seed %lld", (long long)t->config->train.seed);
+  return QG_OK;
+}
+
+static qg_status load_state(qg_trainer *t, qg_ckpt_file *file)
+{
+  const qg_state_entry *entries;
+  int count;
+  QG_TRY(qg_optim_state(t->optim, &entries, &count));
+  QG_TRY(qg_ckpt_load(file, t->be, entries, count));
+  return qg_par_agree(t->par, qg_optim_state_loaded(t->optim));
+}
+
+static qg_status resume_from(qg_trainer *t, const qg_log *log, const char *path, qg_progress_state *state)
+{
+  qg_ckpt_file *file = NULL;
+  qg_status status;
+  QG_TRY_OUT(qg_ckpt_open(t->par, path, &file));
+  const qg_ckpt_meta *meta = qg_ckpt_get_meta(file);
+  QG_TRY_OUT(qg_par_agree(t->par, qg_config_check_restart(t->config, meta->resolved_input)));
+  QG_TRY_OUT(load_state(t, file));
+  *state = (qg_progress_state){.step = meta->step,
+                               .tokens = meta->tokens,
+                               .cursor = meta->cursor,
+                               .elapsed = meta->elapsed,
+                               .loss = meta->last_loss,
+                               .grad_norm = meta->last_grad_norm};
+  qg_log_info(log, "start     resumed %s at step %lld", path, (long long)meta->step);
+out:
+  qg_ckpt_close(file);
+  return status;
+}
+
+/* `restart = scratch` must not silently throw away somebody's run. */
+static qg_status refuse_overwrite(qg_trainer *t, const qg_log *log, const qg_run_folder *folder)
+{
+  char found[QG_PATH_MAX * 3];
+  if (t->config->run.overwrite) return QG_OK;
+  QG_TRY(qg_ckpt_find(t->par, log, folder->checkpoints, found, sizeof found));
+  QG_CHECK(found[0] == '\0', QG_ERR_INPUT,
+           "run.restart = scratch, but %s holds checkpoints of an earlier run; give the run another run.name, "
+           "or allow it with run.overwrite=yes",
+           folder->checkpoints);
+  return QG_OK;
+}
+
+qg_status qg_restart(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, qg_progress_state *state)
+{
+  const char *wish = t->config->run.restart;
+  char path[QG_PATH_MAX * 3];
+  if (strcmp(wish, "scratch") == 0) {
+    QG_TRY(refuse_overwrite(t, log, folder));
+    return start_fresh(t, log, state);
+  }
+  if (strcmp(wish, "auto") != 0) return resume_from(t, log, wish, state);
+  QG_TRY(qg_ckpt_find(t->par, log, folder->checkpoints, path, sizeof path));
+  return path[0] ? resume_from(t, log, path, state) : start_fresh(t, log, state);
+}
+
+qg_status qg_save(qg_trainer *t, const qg_run_folder *folder, const qg_progress_state *state, double *seconds)
+{
+  const qg_config *c = t->config;
+  qg_ckpt_options options = {folder->checkpoints, c->checkpoint.keep_last, c->checkpoint.keep_every};
+  const qg_state_entry *entries;
+  int count;
+  char *resolved = NULL;
+  double begin = qg_now();
+  qg_timer_start(&t->timers, QG_PHASE_CHECKPOINT);
+  qg_status status;
+  QG_TRY_OUT(qg_optim_state(t->optim, &entries, &count));
+  QG_TRY_OUT(qg_config_resolved(c, &resolved));
+  qg_ckpt_meta meta = {.step = state->step,
+                       .tokens = state->tokens,
+                       .cursor = state->cursor,
+                       .seed = (uint64_t)c->train.seed,
+                       .elapsed = state->elapsed,
+                       .last_loss = state->loss,
+                       .last_grad_norm = state->grad_norm,
+                       .resolved_input = resolved};
+  QG_TRY_OUT(qg_ckpt_save(t->par, t->be, &options, &meta, entries, count));
+out:
+  free(resolved);
+  qg_timer_stop(&t->timers, QG_PHASE_CHECKPOINT);
+  *seconds = qg_now() - begin;
+  return status;
+}

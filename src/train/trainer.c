@@ -1,0 +1,158 @@
+#include <math.h>
+#include <stdlib.h>
+
+#include "qgalore/base.h"
+#include "train/step.h"
+#include "train/trainer.h"
+
+static qg_status token_batch(qg_trainer *t, bool wanted, qg_token_batch *batch)
+{
+  if (!wanted) return QG_OK;
+  size_t bytes = qg_dtype_bytes(QG_I32, t->config->train.global_batch * t->config->train.sequence_length);
+  QG_TRY(qg_mem_alloc_host(t->mem, QG_OWNER_DATA, "tokens of one step", bytes, (void **)&batch->host));
+  return qg_mem_alloc(t->mem, QG_OWNER_DATA, "tokens of one step", bytes, (void **)&batch->device);
+}
+
+static qg_status create_channels(qg_trainer *t)
+{
+  int up = t->stage_index - 1, down = t->stage_index + 1 < t->stages ? t->stage_index + 1 : -1;
+  int m = t->micro_batches;
+  size_t bytes = qg_dtype_bytes(t->be->compute, t->micro_tokens * t->config->model.hidden_size);
+  QG_TRY(qg_channel_create(t->mem, t->par, up, QG_TAG_FORWARD, bytes, m, &t->forward_in));
+  QG_TRY(qg_channel_create(t->mem, t->par, down, QG_TAG_FORWARD, bytes, m, &t->forward_out));
+  QG_TRY(qg_channel_create(t->mem, t->par, down, QG_TAG_BACKWARD, bytes, m, &t->backward_in));
+  QG_TRY(qg_channel_create(t->mem, t->par, up, QG_TAG_BACKWARD, bytes, m, &t->backward_out));
+  if (down < 0) return QG_OK;
+  return qg_mem_view(t->mem, QG_OWNER_TRANSFER, "gradient of the stage's output", t->be->compute, t->micro_tokens,
+                     t->config->model.hidden_size, &t->d_out);
+}
+
+static qg_status create_stage(qg_trainer *t)
+{
+  const qg_config *c = t->config;
+  qg_stage_options options = {
+      .micro_batch = c->train.micro_batch,
+      .sequence_length = c->train.sequence_length,
+      .loss_rows = qg_min_i64(c->train.loss_rows, t->micro_tokens),
+      .checkpointing = c->train.activation_checkpointing,
+      .slots = qg_schedule_in_flight(t->stages, t->stage_index, t->micro_batches),
+  };
+  QG_TRY(qg_stage_create(t->mem, t->be, &c->model, &t->part, &options, &t->stage));
+  qg_workload workload = {
+      .tokens = t->micro_tokens,
+      .sequence_length = c->train.sequence_length,
+      .hidden_size = c->model.hidden_size,
+      .intermediate_size = c->model.intermediate_size,
+      .num_heads = c->model.num_heads,
+      .num_kv_heads = c->model.num_kv_heads,
+      .vocab_size = c->model.vocab_size,
+      .loss_rows = options.loss_rows,
+  };
+  return qg_backend_reserve(t->mem, t->be, &workload);
+}
+
+static qg_status create_optim(qg_trainer *t)
+{
+  qg_optim_options options = qg_config_optim_options(t->config, t->be->threads);
+  return qg_optim_create(t->mem, t->be, &t->config->model, &t->part, &options, t->micro_tokens,
+                         t->micro_batches, &t->optim);
+}
+
+static qg_status create_rest(qg_trainer *t)
+{
+  size_t parameters = (size_t)qg_param_count(&t->config->model);
+  QG_TRY(token_batch(t, qg_trainer_is_first(t), &t->inputs));
+  QG_TRY(token_batch(t, qg_trainer_is_last(t), &t->targets));
+  if (qg_trainer_is_last(t))
+    QG_TRY(qg_mem_alloc(t->mem, QG_OWNER_WORKSPACE, "loss", sizeof(double), (void **)&t->loss));
+  if (qg_tied_buffer_bytes(t))
+    QG_TRY(qg_mem_alloc_host(t->mem, QG_OWNER_TRANSFER, "tied gradient", qg_tied_buffer_bytes(t), &t->tied_buffer));
+  QG_TRY(qg_calloc(parameters + QG_REDUCE_EXTRA, sizeof(double), "sums of squares", (void **)&t->reduce));
+  return qg_calloc(2 * (size_t)t->micro_batches, sizeof(qg_op), "pipeline schedule", (void **)&t->schedule);
+}
+
+/* The partition of this stage; every stage computes all of them. */
+static qg_status take_partition(qg_trainer *t)
+{
+  const qg_config *c = t->config;
+  qg_partition *parts = NULL;
+  qg_status status;
+  QG_TRY_OUT(qg_calloc((size_t)t->stages, sizeof *parts, "partition", (void **)&parts));
+  QG_TRY_OUT(qg_model_partition(&c->model, c->train.sequence_length, t->stages,
+                                c->parallel.layers_per_stage_count ? c->parallel.layers_per_stage : NULL, parts));
+  t->part = parts[t->stage_index];
+out:
+  free(parts);
+  return status;
+}
+
+qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
+{
+  const qg_config *c = request->config;
+  qg_trainer *t;
+  QG_TRY(qg_calloc(1, sizeof *t, "trainer", (void **)&t));
+  *out = t;
+  t->config = c;
+  t->be = request->be;
+  t->par = request->par;
+  t->mem = request->mem;
+  t->stage_index = request->stage;
+  t->stages = request->stages;
+  t->micro_batches = (int)(c->train.global_batch / c->train.micro_batch);
+  t->micro_tokens = c->train.micro_batch * c->train.sequence_length;
+  QG_TRY(take_partition(t));
+  QG_TRY(create_optim(t));
+  QG_TRY(create_stage(t));
+  QG_TRY(create_channels(t));
+  QG_TRY(create_rest(t));
+  qg_schedule_1f1b(t->stages, t->stage_index, t->micro_batches, t->schedule);
+  if (qg_mem_is_dry(t->mem)) return QG_OK;
+  return qg_stage_init(t->stage);
+}
+
+void qg_trainer_destroy(qg_trainer *t)
+{
+  if (!t) return;
+  qg_channel_destroy(&t->forward_in);
+  qg_channel_destroy(&t->forward_out);
+  qg_channel_destroy(&t->backward_in);
+  qg_channel_destroy(&t->backward_out);
+  qg_tokens_close(t->train_tokens);
+  qg_tokens_close(t->valid_tokens);
+  qg_stage_destroy(t->stage);
+  qg_optim_destroy(t->optim);
+  free(t->schedule);
+  free(t->reduce);
+  free(t);
+}
+
+static bool reads_tokens(const qg_trainer *t) { return qg_trainer_is_first(t) || qg_trainer_is_last(t); }
+
+static qg_status check_length(const qg_trainer *t, const qg_tokens *tokens, const char *path)
+{
+  QG_CHECK(qg_tokens_sequences(tokens, t->config->train.sequence_length) > 0, QG_ERR_INPUT,
+           "%s holds %lld tokens, which is less than one sequence of train.sequence_length = %lld; "
+           "use a longer text or shorter sequences",
+           path, (long long)qg_tokens_get_info(tokens)->tokens, (long long)t->config->train.sequence_length);
+  return QG_OK;
+}
+
+/* Rank 0 opens the files on every arrangement (it holds the first stage), so that everyone hears of a bad one. */
+qg_status qg_trainer_open_data(qg_trainer *t)
+{
+  const qg_config *c = t->config;
+  uint64_t seed = (uint64_t)c->train.seed;
+  if (!reads_tokens(t)) return QG_OK;
+  QG_TRY(qg_tokens_open(c->data.train, c->model.vocab_size, seed, &t->train_tokens));
+  QG_TRY(check_length(t, t->train_tokens, c->data.train));
+  if (c->data.valid[0] == '\0') return QG_OK;
+  QG_TRY(qg_tokens_open(c->data.valid, c->model.vocab_size, seed + 1, &t->valid_tokens));
+  return check_length(t, t->valid_tokens, c->data.valid);
+}
+
+double qg_trainer_unigram_entropy(qg_trainer *t)
+{
+  double entropy;
+  if (!t->valid_tokens || qg_tokens_unigram_entropy(t->valid_tokens, &entropy) != QG_OK) return NAN;
+  return entropy;
+}

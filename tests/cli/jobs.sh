@@ -1,0 +1,198 @@
+#!/bin/bash
+# The job scripts, run with stand-ins for schedulers, launchers and the program. Run from the repository root; prints TAP.
+set -u
+
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+root=$PWD
+mkdir "$tmp/bin"
+log=$tmp/log
+export STUB_LOG=$log STUB_TMP=$tmp
+
+stub() {
+  cat >"$tmp/bin/$1"
+  chmod +x "$tmp/bin/$1"
+}
+
+# The program: notes its arguments and environment, leaves a status file, and with STUB_WAIT waits for a signal.
+stub qgalore_hpc <<'STUB'
+#!/bin/bash
+echo "qgalore_hpc $* threads=${OMP_NUM_THREADS:-}" >>"$STUB_LOG"
+for argument; do
+  case $argument in
+    run.output_dir=*) folder=${argument#*=} ;;
+    run.name=*) name=${argument#*=} ;;
+  esac
+done
+mkdir -p "$folder/$name"
+leave() {
+  printf 'state=%s\nstep=%s\nreason=%s\n' "$STUB_STATE" "$STUB_STEP" "${STUB_REASON:-walltime}" >"$folder/$name/status"
+  exit "${STUB_CODE:-0}"
+}
+trap 'echo "program got USR1" >>"$STUB_LOG"' USR1
+trap 'echo "program got USR2" >>"$STUB_LOG"; leave' USR2
+[ -n "${STUB_WAIT:-}" ] || leave
+touch "$STUB_TMP/started"
+for ((i = 0; i < 200; i++)); do sleep 0.05; done
+echo "program was not stopped" >>"$STUB_LOG"
+STUB
+
+# Launchers replace themselves by the program, so that a signal to them reaches it.
+stub mpirun <<'STUB'
+#!/bin/bash
+echo "mpirun $*" >>"$STUB_LOG"
+while [ "${1#*qgalore_hpc}" = "$1" ]; do shift; done
+exec "$@"
+STUB
+
+stub flux <<'STUB'
+#!/bin/bash
+echo "flux $*" >>"$STUB_LOG"
+case "$1 ${2:-}" in
+  "run "*)
+    while [ "${1#*qgalore_hpc}" = "$1" ]; do shift; done
+    trap '' USR2
+    (trap - USR2; exec "$@") &
+    echo $! >"$STUB_TMP/flux.pid"
+    wait $!
+    ;;
+  "job timeleft") echo 3600 ;;
+  "job last") echo f1 ;;
+  "job kill") kill -s "${3#--signal=SIG}" "$(cat "$STUB_TMP/flux.pid")" ;;
+esac
+STUB
+
+for name in sbatch qsub bsub; do
+  stub "$name" <<'STUB'
+#!/bin/bash
+echo "${0##*/} $*" >>"$STUB_LOG"
+STUB
+done
+stub scontrol <<'STUB'
+#!/bin/bash
+echo "scontrol $*" >>"$STUB_LOG"
+exit "${STUB_SCONTROL:-0}"
+STUB
+stub squeue <<<'echo 1-02:00:05'
+stub bjobs <<<'echo "0:59 L"'
+stub qstat <<<'echo "    Resource_List.walltime = 02:00:00"'
+
+PATH=$tmp/bin:$PATH
+printf 'a\na\nb\n' >"$tmp/nodes"
+export QGALORE_JOBS=$root/jobs QGALORE_INPUT=inputs/demo.in QGALORE_RUN=$tmp/runs/demo
+export SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_CPUS_PER_TASK=3 PBS_JOBID=8 PBS_NODEFILE=$tmp/nodes LSB_JOBID=9 LSB_DJOB_NUMPROC=6
+export STUB_STATE=finished STUB_STEP=10
+unset QGALORE_ARGS QGALORE_CHAIN QGALORE_LAUNCHER QGALORE_PROGRAM QGALORE_SCRIPT SLURM_JOB_END_TIME PBS_WALLTIME OMP_NUM_THREADS
+
+count=0 failed=0
+ok() { count=$((count + 1)); echo "ok $count - $1"; }
+not_ok() {
+  count=$((count + 1)) failed=1
+  echo "not ok $count - $1"
+  sed 's/^/# /' "$log" "$tmp/out"
+}
+expect() { if grep -qF -e "$2" "$log" "$tmp/out"; then ok "$1"; else not_ok "$1: no \"$2\""; fi; }
+expect_not() { if grep -qF -e "$2" "$log" "$tmp/out"; then not_ok "$1: \"$2\""; else ok "$1"; fi; }
+expect_code() { if [ "$code" -eq "$2" ]; then ok "$1"; else not_ok "$1: exit code $code"; fi; }
+
+job() {
+  : >"$log"
+  bash "$root/jobs/$1.sh" >"$tmp/out" 2>&1
+  code=$?
+}
+fresh() { rm -rf "$tmp/runs"; }
+
+# Every scheduler: ranks, walltime, no resubmission of a finished run.
+fresh; job slurm
+expect "slurm: one rank a task" "mpirun --bind-to none -x OMP_NUM_THREADS -n 4"
+expect "slurm: threads of a rank" "threads=3"
+expect "slurm: time left in seconds" "run.max_walltime=93605s"
+expect "slurm: finished" "finished at step 10"
+expect_not "slurm: a finished run is not submitted again" "scontrol"
+expect_code "slurm: the program's exit code" 0
+fresh; job pbs
+expect "pbs: ranks and hosts from the node file" "--hostfile $tmp/nodes -n 3"
+expect "pbs: walltime" "run.max_walltime=7200s"
+fresh; job lsf
+expect "lsf: ranks" "mpirun --bind-to none -n 6"
+expect "lsf: walltime" "run.max_walltime=3540s"
+fresh; job flux
+expect "flux: ranks" "flux run --cores-per-task=8 -n 8"
+expect "flux: walltime" "run.max_walltime=3600s"
+
+# A run that stopped early goes on in the next job, with the scheduler's own command.
+export STUB_STATE=resume
+fresh; job slurm; expect "slurm: requeues" "scontrol requeue 7"
+export STUB_SCONTROL=1
+fresh; job slurm; expect "slurm: submits where requeueing is forbidden" "sbatch $root/jobs/slurm.sh"
+unset STUB_SCONTROL
+fresh; job pbs; expect "pbs: submits again" "qsub $root/jobs/pbs.sh"
+fresh; job lsf; expect "lsf: submits again" "bsub "
+fresh; job flux; expect "flux: submits to the parent instance" "flux --parent batch $root/jobs/flux.sh"
+
+# The chain ends when it makes no sense to go on.
+fresh
+STUB_STEP=10 job pbs; expect "first attempt: progress" "qsub"
+STUB_STEP=10 job pbs; expect "one attempt without progress is forgiven" "qsub"
+STUB_STEP=10 job pbs; expect_not "after two it is not submitted" "qsub"
+expect "and it says so" "two attempts ended at step 10"
+STUB_STEP=20 job pbs; expect "progress makes it whole again" "qsub"
+STUB_STEP=20 job pbs; expect "and is counted anew" "qsub"
+fresh; STUB_STATE=failed STUB_CODE=5 job pbs
+expect_not "a failed run is not submitted again" "qsub"
+expect_code "its exit code is passed on" 5
+fresh; STUB_STATE=running STUB_CODE=1 job pbs; expect "a run that was killed is submitted again" "qsub"
+fresh; STUB_CODE=2 job pbs; expect_not "wrong input is not submitted again" "qsub"
+fresh; STUB_REASON="STOP file" job pbs; expect_not "the STOP file ends the chain" "qsub"
+fresh; QGALORE_CHAIN=no job pbs; expect_not "QGALORE_CHAIN=no ends the chain" "qsub"
+
+# Arguments and launchers of the user.
+fresh; QGALORE_ARGS="train.steps=5 optimizer.lr=0.1" QGALORE_LAUNCHER="mpirun --mca a b" job slurm
+expect "overrides come last" "run.max_walltime=93605s train.steps=5 optimizer.lr=0.1"
+expect "the launcher can be chosen" "mpirun --mca a b -n 4"
+expect "folder and name agree with the status file" "run.output_dir=$tmp/runs run.name=demo"
+fresh; SLURM_JOB_END_TIME=$(($(date +%s) - 5)) job slurm
+expect_not "a time limit that makes no sense is left out" "max_walltime"
+fresh; QGALORE_INPUT="" job slurm
+expect "a missing input is an error that says what to do" "set QGALORE_INPUT"
+expect_not "and nothing is started" "mpirun"
+
+# Signals: what the scheduler sends to the script arrives at the program as save (USR1) or save and stop (USR2).
+signalled() {
+  : >"$log"
+  rm -f "$tmp/started"
+  STUB_WAIT=1 bash "$root/jobs/$1.sh" >"$tmp/out" 2>&1 &
+  local pid=$! i
+  for ((i = 0; i < 200; i++)); do
+    [ -e "$tmp/started" ] && break
+    sleep 0.05
+  done
+  shift
+  for name; do
+    kill -s "$name" "$pid"
+    sleep 0.3
+  done
+  wait "$pid"
+  code=$?
+}
+for name in slurm pbs lsf flux; do
+  fresh; signalled $name USR2
+  expect "$name: the signal before the end saves and stops" "program got USR2"
+  expect "$name: and the chain goes on" "submits the next job"
+done
+fresh; signalled slurm USR1 USR2
+expect "USR1 saves" "program got USR1"
+expect "and the program goes on until USR2" "program got USR2"
+fresh; signalled slurm TERM
+expect "a cancelled job saves" "program got USR2"
+expect_not "and is not submitted again" "scontrol"
+expect_code "and waits for the program" 0
+
+if command -v shellcheck >/dev/null; then
+  if shellcheck -x jobs/*.sh >"$tmp/out"; then ok "shellcheck"; else not_ok "shellcheck"; fi
+else
+  ok "shellcheck # SKIP not installed"
+fi
+
+echo "1..$count"
+exit $failed

@@ -1,0 +1,27 @@
+/* Every tolerance of the tests, with its reason. A comparison with NaN always fails (QG_CLOSE). */
+#ifndef QG_TESTS_TOLERANCES_H
+#define QG_TESTS_TOLERANCES_H
+
+#include <math.h>
+
+/* |a - b| <= tol * max(1, |b|), false for NaN. */
+#define QG_CLOSE(a, b, tol) (fabs((double)(a) - (double)(b)) <= (tol) * fmax(1.0, fabs((double)(b))))
+
+/* name, value, reason */
+#define QG_TOL_F32_SUM 1e-5        /* fp32 results against double: sums of up to a few thousand terms */
+#define QG_TOL_BF16_ROUND 8e-3     /* one rounding to bf16: 2^-8 relative, and one more of the inputs */
+#define QG_TOL_GRAD_FP32 1e-3      /* fp32 gradient against central differences of the double model, relative to the tensor's norm */
+#define QG_TOL_ORTHONORMAL 1e-5    /* ||P P^T - I||_max of an fp32 basis */
+#define QG_TOL_F64_FORMULA 1e-14   /* a few double operations against the same formula written otherwise */
+#define QG_TOL_ADAM_F32 2e-5       /* some fp32 Adam steps of 0.01 against double: the update's error is 1e-7 of it, but where a
+                                      gradient nearly cancels the sum over tokens has few digits */
+#define QG_TOL_CODE_TIES 1e-3      /* share of INT8 codes that may differ by one from a double simulation: fp32 moves w / s by
+                                      some 1e-5, so about that share crosses a rounding boundary */
+#define QG_TOL_SAMPLE_SIGMAS 5.0   /* statistics of fixed-seed samples, in standard errors: 6e-7 by chance */
+#define QG_TOL_F64_SUM 1e-12        /* double sums of up to some thousand terms against the closed form */
+#define QG_TOL_LOSS_BF16 1e-2      /* bf16 loss against fp32, sum over tokens: each activation is rounded by 2^-9, about twenty in a row */
+#define QG_TOL_GRAD_BF16 5e-2      /* bf16 gradient of a tensor against fp32, relative to its norm: as above, and once more back */
+#define QG_TOL_GRAM_F32 2e-6       /* eigenvalues of an fp32 Gram matrix, relative to the largest: rounding of its sums */
+#define QG_TOL_TOY_LOSS 0.1        /* share of a quadratic loss that may remain after 60 steps of 0.02 towards a rank-8 target */
+
+#endif

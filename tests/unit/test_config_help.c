@@ -1,0 +1,95 @@
+/* --help-input and doc/inputs.md say everything that the schema knows. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/schema.h"
+#include "qgalore/config.h"
+
+static char *help_of(const char *section)
+{
+  char *text;
+  size_t bytes;
+  FILE *out = open_memstream(&text, &bytes);
+  qg_config_help(out, section);
+  fclose(out);
+  return text;
+}
+
+static char *read_whole(const char *path)
+{
+  FILE *file = fopen(path, "r");
+  if (!file) fail_msg("%s is missing", path);
+  char *text = calloc(1, 1 << 20);
+  size_t bytes = fread(text, 1, (1 << 20) - 1, file);
+  assert_true(bytes > 0);
+  fclose(file);
+  return text;
+}
+
+static void help_names_every_key_with_default_and_range(void **state)
+{
+  (void)state;
+  char *text = help_of(NULL), line[160];
+  for (int i = 0; i < qg_schema_count; i++) {
+    snprintf(line, sizeof line, "\n  %s: ", qg_schema[i].name);
+    assert_non_null(strstr(text, line));
+  }
+  assert_non_null(strstr(text, "  beta2: number, in [0, 1)\n      default: 0.95; on restart: fixed\n"));
+  assert_non_null(strstr(text, "default: 256 (compat = reference: 2048); on restart: fixed"));
+  assert_non_null(strstr(text, "default: required"));
+  free(text);
+}
+
+static void help_of_one_section_leaves_the_others_out(void **state)
+{
+  (void)state;
+  char *text = help_of("subspace");
+  assert_non_null(strstr(text, "min_energy"));
+  assert_null(strstr(text, "hidden_size"));
+  free(text);
+  text = help_of("modle");
+  assert_non_null(strstr(text, "no section 'modle' (did you mean 'model'?)"));
+  free(text);
+}
+
+static void help_fits_a_terminal(void **state)
+{
+  (void)state;
+  char *text = help_of(NULL);
+  for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+    if (strlen(line) > 100) fail_msg("%zu characters: %s", strlen(line), line);
+  free(text);
+}
+
+static void the_page_of_input_keys_is_up_to_date(void **state)
+{
+  (void)state;
+  char *expected, *page = read_whole("doc/inputs.md");
+  size_t bytes;
+  FILE *out = open_memstream(&expected, &bytes);
+  qg_config_write_markdown(out);
+  fclose(out);
+  if (strcmp(page, expected))
+    fail_msg("doc/inputs.md is stale: write it again with qgalore_hpc --help-input=markdown");
+  free(expected);
+  free(page);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(help_names_every_key_with_default_and_range),
+      cmocka_unit_test(help_of_one_section_leaves_the_others_out),
+      cmocka_unit_test(help_fits_a_terminal),
+      cmocka_unit_test(the_page_of_input_keys_is_up_to_date),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

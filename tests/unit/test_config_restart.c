@@ -1,0 +1,98 @@
+/* What may change between a checkpoint and the input that goes on from it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "qgalore/config.h"
+
+static qg_config load(int count, const char *const *overrides)
+{
+  qg_config config;
+  if (qg_config_load("inputs/llama60m.in", count, (char *const *)overrides, &config) != QG_OK)
+    fail_msg("%s", qg_error_message());
+  return config;
+}
+
+static char *saved_text(int count, const char *const *overrides)
+{
+  char *text;
+  qg_config config = load(count, overrides);
+  assert_int_equal(qg_config_resolved(&config, &text), QG_OK);
+  return text;
+}
+
+static void the_same_input_goes_on(void **state)
+{
+  (void)state;
+  char *saved = saved_text(0, NULL);
+  qg_config config = load(0, NULL);
+  assert_int_equal(qg_config_check_restart(&config, saved), QG_OK);
+  free(saved);
+}
+
+static void keys_of_the_job_may_change(void **state)
+{
+  (void)state;
+  char *saved = saved_text(0, NULL);
+  const char *overrides[] = {"parallel.pipeline=4",    "backend.name=cpu",    "train.steps=20000",
+                             "run.max_walltime=2h",    "checkpoint.every=10", "train.micro_batch=8",
+                             "data.train=elsewhere.h5"};
+  qg_config config = load(7, overrides);
+  assert_int_equal(qg_config_check_restart(&config, saved), QG_OK);
+  free(saved);
+}
+
+static void keys_of_the_state_may_not_and_all_are_named(void **state)
+{
+  (void)state;
+  char *saved = saved_text(0, NULL);
+  const char *overrides[] = {"model.num_layers=9", "qgalore.rank=64", "train.seed=2", "optimizer.beta1=0.8"};
+  qg_config config = load(4, overrides);
+  assert_int_equal(qg_config_check_restart(&config, saved), QG_ERR_INPUT);
+  assert_string_equal(qg_error_message(),
+                      "model.num_layers: checkpoint 8, input 9\n"
+                      "train.seed: checkpoint 1, input 2\n"
+                      "optimizer.beta1: checkpoint 0.9, input 0.8\n"
+                      "qgalore.rank: checkpoint 128, input 64");
+  free(saved);
+}
+
+static void saying_what_the_method_implies_is_no_change(void **state)
+{
+  (void)state;
+  char *saved = saved_text(0, NULL);
+  const char *overrides[] = {"optimizer.moment_bits=8", "qgalore.weight_bits=8", "qgalore.projector_bits=4"};
+  qg_config config = load(3, overrides);
+  assert_int_equal(qg_config_check_restart(&config, saved), QG_OK);
+  free(saved);
+}
+
+static void a_damaged_saved_input_is_a_damaged_checkpoint(void **state)
+{
+  (void)state;
+  qg_config config = load(0, NULL);
+  static const char *const damaged[] = {"", "[model", "[model]\nhidden_size = -4\n", "\x01\x02",
+                                        "include = inputs/llama60m.in\n"};
+  for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
+    assert_int_equal(qg_config_check_restart(&config, damaged[i]), QG_ERR_CHECKPOINT);
+    assert_non_null(strstr(qg_error_message(), "checkpoint"));
+  }
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_same_input_goes_on),
+      cmocka_unit_test(keys_of_the_job_may_change),
+      cmocka_unit_test(keys_of_the_state_may_not_and_all_are_named),
+      cmocka_unit_test(saying_what_the_method_implies_is_no_change),
+      cmocka_unit_test(a_damaged_saved_input_is_a_damaged_checkpoint),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

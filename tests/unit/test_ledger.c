@@ -1,0 +1,211 @@
+/* Promises of the memory ledger: dry and live runs count the same, and a refusal tells who holds what. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "qgalore/base.h"
+#include "qgalore/memory.h"
+
+/* A backend that hands out host memory up to a limit and knows what is still out. */
+typedef struct {
+  size_t limit, device_bytes, host_bytes;
+  void *workspace;
+  size_t workspace_bytes;
+} fake;
+
+static qg_status take(fake *f, size_t *held, size_t bytes, void **out)
+{
+  QG_CHECK(f->device_bytes + f->host_bytes + bytes <= f->limit, QG_ERR_RESOURCE, "the fake device is full");
+  *out = aligned_alloc(64, (bytes + 63) / 64 * 64);
+  QG_CHECK(*out, QG_ERR_RESOURCE, "no memory");
+  memset(*out, 0, bytes);
+  *held += bytes;
+  return QG_OK;
+}
+
+static qg_status fake_alloc(qg_backend *be, size_t bytes, void **out)
+{
+  fake *f = be->impl;
+  return take(f, &f->device_bytes, bytes, out);
+}
+
+static qg_status fake_alloc_host(qg_backend *be, size_t bytes, void **out)
+{
+  fake *f = be->impl;
+  return take(f, &f->host_bytes, bytes, out);
+}
+
+static void fake_release(qg_backend *be, void *memory, size_t bytes)
+{
+  ((fake *)be->impl)->device_bytes -= bytes;
+  free(memory);
+}
+
+static void fake_release_host(qg_backend *be, void *memory, size_t bytes)
+{
+  ((fake *)be->impl)->host_bytes -= bytes;
+  free(memory);
+}
+
+static size_t fake_workspace_bytes(qg_backend *be, const qg_workload *workload)
+{
+  (void)be;
+  return (size_t)workload->tokens * 100;
+}
+
+static void fake_set_workspace(qg_backend *be, void *memory, size_t bytes)
+{
+  fake *f = be->impl;
+  f->workspace = memory;
+  f->workspace_bytes = bytes;
+}
+
+static const qg_backend_ops fake_ops = {
+    .name = "fake",
+    .alloc = fake_alloc,
+    .release = fake_release,
+    .alloc_host = fake_alloc_host,
+    .release_host = fake_release_host,
+    .workspace_bytes = fake_workspace_bytes,
+    .set_workspace = fake_set_workspace,
+};
+
+static qg_backend open_fake(fake *f, size_t limit)
+{
+  *f = (fake){.limit = limit};
+  return (qg_backend){.ops = &fake_ops, .impl = f};
+}
+
+/* What a module's creator does; runs against dry and live ledgers alike. */
+static void create_something(qg_mem *mem, qg_backend *be, qg_view *weights, void **host)
+{
+  qg_workload workload = {.tokens = 8};
+  assert_int_equal(qg_mem_view(mem, QG_OWNER_WEIGHTS, "q_proj", QG_F32, 16, 32, weights), QG_OK);
+  assert_int_equal(qg_mem_alloc_host(mem, QG_OWNER_TRANSFER, "a message", 300, host), QG_OK);
+  assert_int_equal(qg_backend_reserve(mem, be, &workload), QG_OK);
+  qg_mem_note(mem, QG_OWNER_RUNTIME, 1000);
+}
+
+static void check_counts(const qg_mem *mem)
+{
+  assert_int_equal(qg_mem_bytes(mem, QG_OWNER_WEIGHTS), 16 * 32 * 4);
+  assert_int_equal(qg_mem_bytes(mem, QG_OWNER_TRANSFER), 300);
+  assert_int_equal(qg_mem_bytes(mem, QG_OWNER_WORKSPACE), 800);
+  assert_int_equal(qg_mem_bytes(mem, QG_OWNER_RUNTIME), 1000);
+  assert_int_equal(qg_mem_bytes(mem, QG_OWNER_MOMENTS), 0);
+  assert_int_equal(qg_mem_total(mem), 16 * 32 * 4 + 300 + 800 + 1000);
+  assert_int_equal(qg_mem_allocations(mem), 3);
+}
+
+static void a_dry_ledger_counts_and_takes_nothing(void **state)
+{
+  (void)state;
+  fake f;
+  qg_backend be = open_fake(&f, 0);
+  qg_mem *mem;
+  qg_view weights;
+  void *host;
+  assert_int_equal(qg_mem_create(NULL, &mem), QG_OK);
+  assert_true(qg_mem_is_dry(mem));
+  create_something(mem, &be, &weights, &host);
+  check_counts(mem);
+  assert_null(weights.data);
+  assert_null(host);
+  assert_null(f.workspace);
+  assert_int_equal(weights.rows, 16);
+  assert_int_equal(weights.stride, 32);
+  qg_mem_destroy(mem);
+}
+
+static void a_live_ledger_counts_the_same_and_gives_everything_back(void **state)
+{
+  (void)state;
+  fake f;
+  qg_backend be = open_fake(&f, 1 << 20);
+  qg_mem *mem;
+  qg_view weights;
+  void *host;
+  assert_int_equal(qg_mem_create(&be, &mem), QG_OK);
+  assert_false(qg_mem_is_dry(mem));
+  create_something(mem, &be, &weights, &host);
+  check_counts(mem);
+  assert_non_null(weights.data);
+  assert_int_equal((uintptr_t)weights.data % 64, 0);
+  assert_non_null(host);
+  assert_non_null(f.workspace);
+  assert_int_equal(f.workspace_bytes, 800);
+  assert_int_equal(f.device_bytes, 16 * 32 * 4 + 800);
+  assert_int_equal(f.host_bytes, 300);
+  qg_mem_destroy(mem);
+  assert_int_equal(f.device_bytes, 0);
+  assert_int_equal(f.host_bytes, 0);
+}
+
+static void a_refusal_names_the_request_and_the_three_largest_owners(void **state)
+{
+  (void)state;
+  fake f;
+  qg_backend be = open_fake(&f, 10000);
+  qg_mem *mem;
+  void *memory;
+  assert_int_equal(qg_mem_create(&be, &mem), QG_OK);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_DATA, "tokens", 100, &memory), QG_OK);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_MOMENTS, "Adam", 2048, &memory), QG_OK);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_WEIGHTS, "codes", 4096, &memory), QG_OK);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_GRADIENTS, "R", 3072, &memory), QG_OK);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_ACTIVATIONS, "saved inputs", 5000, &memory), QG_ERR_RESOURCE);
+  assert_null(memory);
+  const char *message = qg_error_message();
+  assert_non_null(strstr(message, "saved inputs (activations): 5000 bytes (4.88 KiB)"));
+  assert_non_null(strstr(message, "weights 4.00 KiB, gradients 3.00 KiB, moments 2.00 KiB"));
+  assert_non_null(strstr(message, "the fake device is full"));
+  assert_null(strstr(message, "data 100 B"));
+  assert_int_equal(qg_mem_bytes(mem, QG_OWNER_ACTIVATIONS), 0);
+  qg_mem_destroy(mem);
+  assert_int_equal(f.device_bytes, 0);
+}
+
+static void nothing_and_nonsense(void **state)
+{
+  (void)state;
+  fake f;
+  qg_backend be = open_fake(&f, 1000);
+  qg_mem *mem;
+  qg_view view;
+  void *memory = &f;
+  qg_mem_destroy(NULL);
+  assert_int_equal(qg_mem_create(&be, &mem), QG_OK);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_DATA, "nothing", 0, &memory), QG_OK);
+  assert_null(memory);
+  assert_int_equal(qg_mem_view(mem, QG_OWNER_DATA, "huge", QG_F64, INT64_MAX / 8, 2, &view), QG_ERR_RESOURCE);
+  assert_int_equal(qg_mem_view(mem, QG_OWNER_DATA, "negative", QG_F64, -1, 2, &view), QG_ERR_RESOURCE);
+  qg_mem_destroy(mem);
+}
+
+static void every_owner_has_its_own_name(void **state)
+{
+  (void)state;
+  for (int i = 0; i < QG_OWNER_COUNT; i++) {
+    assert_non_null(qg_owner_name((qg_owner)i));
+    for (int j = 0; j < i; j++)
+      assert_string_not_equal(qg_owner_name((qg_owner)i), qg_owner_name((qg_owner)j));
+  }
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_dry_ledger_counts_and_takes_nothing),
+      cmocka_unit_test(a_live_ledger_counts_the_same_and_gives_everything_back),
+      cmocka_unit_test(a_refusal_names_the_request_and_the_three_largest_owners),
+      cmocka_unit_test(nothing_and_nonsense),
+      cmocka_unit_test(every_owner_has_its_own_name),
+  };
+  return cmocka_run_group_tests_name("ledger", tests, NULL, NULL);
+}

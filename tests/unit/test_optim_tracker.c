@@ -1,0 +1,194 @@
+/* The lazy tracker and the learning-rate schedule: when a subspace is due, when its interval doubles. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "../support/tolerances.h"
+#include "qgalore/optim.h"
+
+static qg_optim_options lazy_options(void)
+{
+  qg_optim_options options = {
+      .update_gap = 200, .lazy = true, .similarity_threshold = 0.4, .similarity_window = 5};
+  return options;
+}
+
+/* Refreshes at every due step up to `steps` with one similarity. */
+static qg_tracker run(const qg_optim_options *options, double similarity, int64_t steps)
+{
+  qg_tracker tracker;
+  qg_tracker_init(&tracker, options->update_gap);
+  for (int64_t step = 0; step <= steps; step++)
+    if (qg_tracker_due(&tracker, step)) qg_tracker_refreshed(&tracker, step, similarity, options);
+  return tracker;
+}
+
+static void a_matrix_without_projector_is_due_at_any_step(void **state)
+{
+  (void)state;
+  qg_tracker tracker;
+  qg_tracker_init(&tracker, 200);
+  assert_true(qg_tracker_due(&tracker, 0));
+  assert_true(qg_tracker_due(&tracker, 137));
+}
+
+static void afterwards_it_is_due_at_multiples_of_its_interval(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  qg_tracker tracker = run(&options, 0.0, 0);
+  assert_false(qg_tracker_due(&tracker, 1));
+  assert_false(qg_tracker_due(&tracker, 199));
+  assert_true(qg_tracker_due(&tracker, 200));
+  assert_true(qg_tracker_due(&tracker, 400));
+}
+
+static void the_first_refresh_compares_with_nothing(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  qg_tracker tracker = run(&options, 1.0, 0);
+  assert_int_equal(tracker.count, 0);
+  assert_int_equal(tracker.refreshes, 1);
+}
+
+/* Steps 0, 200, ..., 1000: the fifth similarity fills the queue. */
+static void a_full_queue_of_similar_subspaces_doubles_the_interval(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  assert_int_equal(run(&options, 0.5, 999).interval, 200);
+  assert_int_equal(run(&options, 0.5, 1000).interval, 400);
+}
+
+/* The queue is not cleared: at 1200 (a multiple of 400) the mean is still high, 800; at 1600, 1600; at 3200, 3200. */
+static void a_steady_subspace_doubles_at_every_refresh(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  assert_int_equal(run(&options, 0.5, 1199).interval, 400);
+  assert_int_equal(run(&options, 0.5, 1200).interval, 800);
+  assert_int_equal(run(&options, 0.5, 1600).interval, 1600);
+  assert_int_equal(run(&options, 0.5, 3200).interval, 3200);
+}
+
+static void the_threshold_itself_counts_as_similar(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  options.similarity_threshold = 0.5;
+  assert_int_equal(run(&options, 0.5, 1000).interval, 400);
+  assert_int_equal(run(&options, 0.4999, 100000).interval, 200);
+}
+
+/* 0.1 0.1 0.1 0.9 0.9 has mean 0.42; one 0.1 more in front of it falls out of the queue. */
+static void the_mean_is_over_the_last_window_only(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  const double planted[] = {0.0, 0.1, 0.1, 0.1, 0.1, 0.9, 0.9};
+  qg_tracker tracker;
+  qg_tracker_init(&tracker, 200);
+  for (int i = 0; i < 6; i++) qg_tracker_refreshed(&tracker, 200 * i, planted[i], &options);
+  assert_int_equal(tracker.interval, 200);
+  qg_tracker_refreshed(&tracker, 1200, planted[6], &options);
+  assert_int_equal(tracker.interval, 400);
+  assert_int_equal(tracker.count, 5);
+  assert_float_equal(tracker.queue[0], 0.1f, 0);
+  assert_float_equal(tracker.queue[4], 0.9f, 0);
+}
+
+static void a_cap_stops_the_doubling(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  options.max_update_gap = 1000;
+  assert_int_equal(run(&options, 0.9, 100000).interval, 1000);
+  options.max_update_gap = 100; /* below the start: never shrinks */
+  assert_int_equal(run(&options, 0.9, 100000).interval, 200);
+}
+
+static void an_eager_tracker_never_changes(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  options.lazy = false;
+  qg_tracker tracker = run(&options, 1.0, 4000);
+  assert_int_equal(tracker.interval, 200);
+  assert_int_equal(tracker.refreshes, 21);
+  assert_int_equal(tracker.saved, 0);
+}
+
+/* Steps 0 200 400 600 800 1000 1200 1600 3200 against every 200 up to 3200. */
+static void saved_and_done_refreshes_add_up_to_the_eager_number(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  qg_tracker tracker = run(&options, 0.5, 3200);
+  assert_int_equal(tracker.refreshes, 9);
+  assert_int_equal(tracker.refreshes + tracker.saved, 17);
+}
+
+static void a_window_shortened_after_a_restart_keeps_the_newest(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  qg_tracker tracker = run(&options, 0.1, 1000);
+  options.similarity_window = 2;
+  qg_tracker_refreshed(&tracker, 1200, 0.9, &options);
+  assert_int_equal(tracker.count, 2);
+  assert_float_equal(tracker.queue[1], 0.9f, 0);
+  assert_int_equal(tracker.interval, 400);
+}
+
+static void assert_rate(double rate, double want)
+{
+  assert_true(QG_CLOSE(rate / want, 1.0, QG_TOL_F64_FORMULA));
+}
+
+static void warm_up_is_linear_from_zero(void **state)
+{
+  (void)state;
+  assert_true(qg_schedule_lr(0.01, 0, 10, 100, 0.1) == 0.0);
+  assert_rate(qg_schedule_lr(0.01, 5, 10, 100, 0.1), 0.005);
+  assert_rate(qg_schedule_lr(0.01, 10, 10, 100, 0.1), 0.01);
+}
+
+static void cosine_falls_to_the_smallest_rate(void **state)
+{
+  (void)state;
+  assert_rate(qg_schedule_lr(0.01, 55, 10, 100, 0.1), 0.01 * (0.1 + 0.9 * 0.5));
+  assert_rate(qg_schedule_lr(0.01, 40, 10, 100, 0.1), 0.01 * (0.1 + 0.9 * 0.75));
+  assert_rate(qg_schedule_lr(0.01, 100, 10, 100, 0.1), 0.001);
+  assert_rate(qg_schedule_lr(0.01, 1000, 10, 100, 0.1), 0.001);
+}
+
+static void no_warm_up_starts_at_the_top(void **state)
+{
+  (void)state;
+  assert_rate(qg_schedule_lr(0.01, 0, 0, 100, 0.1), 0.01);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_matrix_without_projector_is_due_at_any_step),
+      cmocka_unit_test(afterwards_it_is_due_at_multiples_of_its_interval),
+      cmocka_unit_test(the_first_refresh_compares_with_nothing),
+      cmocka_unit_test(a_full_queue_of_similar_subspaces_doubles_the_interval),
+      cmocka_unit_test(a_steady_subspace_doubles_at_every_refresh),
+      cmocka_unit_test(the_threshold_itself_counts_as_similar),
+      cmocka_unit_test(the_mean_is_over_the_last_window_only),
+      cmocka_unit_test(a_cap_stops_the_doubling),
+      cmocka_unit_test(an_eager_tracker_never_changes),
+      cmocka_unit_test(saved_and_done_refreshes_add_up_to_the_eager_number),
+      cmocka_unit_test(a_window_shortened_after_a_restart_keeps_the_newest),
+      cmocka_unit_test(warm_up_is_linear_from_zero),
+      cmocka_unit_test(cosine_falls_to_the_smallest_rate),
+      cmocka_unit_test(no_warm_up_starts_at_the_top),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
