@@ -1,7 +1,7 @@
 /* Fault points: places where tests kill the process to see that what is on disk survives.
  *
- * The environment variable QGALORE_FAULT names one point, "save.rename", or its n-th passage,
- * "save.rename:3". Without it a point costs one getenv. */
+ * The environment variable QGALORE_FAULT names one point, "checkpoint.data", or its n-th passage,
+ * "checkpoint.data:3". Without it a point costs one getenv. */
 #ifndef QGALORE_FAULT_H
 #define QGALORE_FAULT_H
 

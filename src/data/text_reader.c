@@ -44,12 +44,13 @@ static bool is_separator(const text_reader *reader, const char *line, size_t byt
   }
 }
 
-/* The bytes of text that make the next piece: as many whole lines as fit, else words, else characters. */
+/* The bytes of text, which has more than `most`, that make the next piece: as many whole lines as fit, else
+ * words, else characters. The line end or space begins the next piece. */
 static size_t cut_point(const char *text, size_t most)
 {
-  const char *cut = memrchr(text, '\n', most);
-  if (!cut) cut = memrchr(text, ' ', most);
-  if (cut) return (size_t)(cut - text) + 1;
+  const char *cut = memrchr(text + 1, '\n', most);
+  if (!cut) cut = memrchr(text + 1, ' ', most);
+  if (cut) return (size_t)(cut - text);
   size_t whole = qg_utf8_valid_bytes(text, most);
   return whole > 0 ? whole : most;
 }

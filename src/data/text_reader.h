@@ -17,8 +17,8 @@ typedef enum {
 typedef struct {
   qg_text_split split;
   const char *marker; /* for QG_SPLIT_DOCUMENT, without line end */
-  size_t
-      piece_bytes; /* longest piece; a longer document is cut after a line, else a space, else a character */
+  size_t piece_bytes; /* longest piece; a longer document is cut before a line end, else a space, else a
+                         character */
 } qg_text_options;
 
 /* Who receives the documents. A failure ends the reading and is passed on. */

@@ -1,12 +1,11 @@
 /* Which layers a pipeline stage holds.
  *
- * The pieces of a model stand in a row: embedding, layers, head. Stages are segments of that row. The first
- * pass finds the cheapest possible bottleneck; the second, among all partitions with that bottleneck, the one
- * with the smallest sum of squares, so that stages beside a heavy head are even as well. Among equals the
- * later stages get more, because earlier ones hold more micro-batches in flight. */
+ * The pieces of a model stand in a row: embedding, layers, head. Stages are segments of that row, and a table
+ * over (stages, pieces) finds the cheapest possible bottleneck. Every prefix is itself split best, so stages
+ * beside a heavy head are even as well; among equals the later stages get more, because earlier ones hold
+ * more micro-batches in flight. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "model/flops.h"
 #include "qgalore/base.h"
@@ -14,7 +13,7 @@
 typedef struct {
   int pieces, stages;
   double *prefix; /* [pieces + 1]: cost of the first i pieces */
-  double *best;   /* [stages + 1][pieces + 1]: value of the best split of the first i pieces into s stages */
+  double *best;   /* [stages + 1][pieces + 1]: least bottleneck of the first i pieces in s stages */
   int *start;     /* [stages + 1][pieces + 1]: where the last of those s stages begins */
 } split_table;
 
@@ -53,23 +52,16 @@ static void fill_costs(split_table *table, const qg_model_shape *shape, int64_t 
   table->prefix[table->pieces] = table->prefix[table->pieces - 1] + qg_head_flops_per_token(shape);
 }
 
-/* The value of `left` stages followed by one of cost `segment`; infinite above the limit. */
-static double join(double left, double segment, double limit, bool squares)
-{
-  if (clearly_less(limit, segment)) return INFINITY;
-  return squares ? left + segment * segment : fmax(left, segment);
-}
-
-static void split_cell(split_table *table, int stages, int pieces, double limit, bool squares)
+static void split_cell(split_table *table, int stages, int pieces)
 {
   int width = table->pieces + 1;
   double least = INFINITY;
   int start = stages - 1;
   for (int from = stages - 1; from < pieces; from++) {
     double segment = table->prefix[pieces] - table->prefix[from];
-    double value = join(table->best[(stages - 1) * width + from], segment, limit, squares);
-    if (clearly_less(value, least)) {
-      least = value;
+    double bottleneck = fmax(table->best[(stages - 1) * width + from], segment);
+    if (clearly_less(bottleneck, least)) {
+      least = bottleneck;
       start = from;
     }
   }
@@ -77,16 +69,14 @@ static void split_cell(split_table *table, int stages, int pieces, double limit,
   table->start[stages * width + pieces] = start;
 }
 
-/* Fills the table and returns the value of the best split of everything. */
-static double split(split_table *table, double limit, bool squares)
+static void split(split_table *table)
 {
   int width = table->pieces + 1;
   for (int i = 0; i < width * (table->stages + 1); i++) table->best[i] = INFINITY;
   table->best[0] = 0;
   for (int s = 1; s <= table->stages; s++) {
-    for (int i = s; i <= table->pieces; i++) split_cell(table, s, i, limit, squares);
+    for (int i = s; i <= table->pieces; i++) split_cell(table, s, i);
   }
-  return table->best[table->stages * width + table->pieces];
 }
 
 /* Walks back from the last stage; a piece i >= 1 is layer i - 1. */
@@ -108,8 +98,7 @@ static qg_status optimal_layers(const qg_model_shape *shape, int64_t sequence_le
   split_table table;
   QG_TRY(split_table_make(&table, (int)shape->num_layers + 2, stages));
   fill_costs(&table, shape, sequence_length);
-  double bottleneck = split(&table, INFINITY, false);
-  split(&table, bottleneck, true);
+  split(&table);
   read_layers(&table, layers);
   split_table_free(&table);
   return QG_OK;

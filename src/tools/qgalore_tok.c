@@ -102,7 +102,7 @@ static qg_status take_option(tok_options *options, int option)
 static qg_status parse_options(int argc, char **argv, tok_options *options)
 {
   *options =
-      (tok_options){.text = {.split = QG_SPLIT_FILE, .marker = "<|endoftext|>", .piece_bytes = 1 << 20},
+      (tok_options){.text = {.split = QG_SPLIT_FILE, .marker = "<|endoftext|>", .piece_bytes = 1 << 16},
                     .bos = true,
                     .eos = true};
   int option;
@@ -119,8 +119,8 @@ static qg_status parse_options(int argc, char **argv, tok_options *options)
 typedef struct {
   qg_spm *spm;
   qg_tokens_writer *writer;
-  int32_t bos, eos; /* -1: none */
-  bool in_document; /* the writer's last document is the present one */
+  int32_t bos, eos, added_space; /* -1: none */
+  bool in_document;              /* the writer's last document is the present one */
   int64_t tokens, documents, text_bytes, unknown;
 } tok_job;
 
@@ -151,9 +151,11 @@ static qg_status take_piece(void *context, const char *text, size_t bytes)
   const int32_t *ids;
   int64_t count;
   QG_TRY(qg_spm_encode(job->spm, text, bytes, &ids, &count));
+  /* Inside a document, a space that the model has put before the piece is not in the text. */
+  int64_t added = job->in_document && count > 0 && ids[0] == job->added_space;
   if (!job->in_document && job->bos >= 0) QG_TRY(put(job, &job->bos, 1, 0));
   job->unknown += count_of(ids, count, qg_spm_unknown(job->spm));
-  return put(job, ids, count, (int64_t)bytes);
+  return put(job, ids + added, count - added, (int64_t)bytes);
 }
 
 static qg_status end_document(void *context)
@@ -200,6 +202,7 @@ static qg_status tokenize(const tok_options *options)
   QG_TRY_OUT(qg_spm_load(options->model, &job.spm));
   job.bos = options->bos ? qg_spm_bos(job.spm) : -1;
   job.eos = options->eos ? qg_spm_eos(job.spm) : -1;
+  job.added_space = qg_spm_added_space(job.spm);
   QG_TRY_OUT(create_writer(options, &job));
   qg_text_sink sink = {.context = &job, .piece = take_piece, .end = end_document};
   for (int i = 0; i < options->text_count; i++)

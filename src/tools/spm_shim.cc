@@ -4,6 +4,7 @@
 
 #include <exception>
 #include <memory>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -61,6 +62,16 @@ int32_t qg_spm_eos(const qg_spm *spm)
 int32_t qg_spm_unknown(const qg_spm *spm)
 {
   return spm->processor.unk_id();
+}
+
+int32_t qg_spm_added_space(const qg_spm *spm)
+{
+  const std::string space = "\xe2\x96\x81"; /* U+2581 */
+  const auto &processor = spm->processor;
+  const auto pieces = processor.EncodeAsPieces("a");
+  const bool added = !pieces.empty() && pieces.front().compare(0, space.size(), space) == 0;
+  const int id = processor.PieceToId(space);
+  return added && id != processor.unk_id() ? id : -1;
 }
 
 qg_status qg_spm_encode(qg_spm *spm, const char *text, size_t bytes, const int32_t **ids, int64_t *count)

@@ -1,5 +1,6 @@
-/* The conformance suite: what qgalore/backend.h promises, asked of an open backend and checked against a plain double
- * reference. Device memory is touched through the operations alone, so every backend runs the same tests. */
+/* The conformance suite: what qgalore/backend.h promises, asked of an open backend and checked against a
+ * plain double reference. Device memory is touched through the operations alone, so every backend runs the
+ * same tests. */
 #ifndef QG_TESTS_CONFORMANCE_H
 #define QG_TESTS_CONFORMANCE_H
 

@@ -1,17 +1,19 @@
-#include "support/conformance_arrays.h"
+#include "conformance_arrays.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "qgalore/philox.h"
 #include "qgalore/quant.h"
-#include "support/tolerances.h"
+#include "tolerances.h"
 
 void conformance_end(conformance *c)
 {
@@ -58,13 +60,17 @@ double rounded(qg_dtype type, double value)
   return type == QG_BF16 ? (double)qg_bf16_round(narrow) : (double)narrow;
 }
 
-double tolerance_of(qg_dtype type) { return type == QG_BF16 ? QG_TOL_BF16_ROUND : QG_TOL_F32_SUM; }
+double tolerance_of(qg_dtype type)
+{
+  return type == QG_BF16 ? QG_TOL_BF16_ROUND : QG_TOL_F32_SUM;
+}
 
 static void put(void *memory, qg_dtype type, int64_t i, double value)
 {
   float narrow = (float)value;
   if (type == QG_BF16) ((uint16_t *)memory)[i] = qg_bf16_from_float(narrow);
-  else ((float *)memory)[i] = narrow;
+  else
+    ((float *)memory)[i] = narrow;
 }
 
 static double get(const void *memory, qg_dtype type, int64_t i)
@@ -135,8 +141,9 @@ double *download(conformance *c, qg_view v)
   bool guarded = padding_is_nan(image, v);
   free(image);
   expect_ok(status);
-  if (!guarded) fail_msg("an operation wrote between the rows of a [%lld, %lld] view", (long long)v.rows,
-                         (long long)v.cols);
+  if (!guarded)
+    fail_msg("an operation wrote between the rows of a [%lld, %lld] view", (long long)v.rows,
+             (long long)v.cols);
   return values;
 }
 

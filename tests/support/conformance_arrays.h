@@ -1,4 +1,5 @@
-/* Arrays of the conformance suite: device memory with a host copy in double, guarded where a stride leaves room. */
+/* Arrays of the conformance suite: device memory with a host copy in double, guarded where a stride leaves
+ * room. */
 #ifndef QG_TESTS_CONFORMANCE_ARRAYS_H
 #define QG_TESTS_CONFORMANCE_ARRAYS_H
 
@@ -18,8 +19,9 @@ typedef struct {
   int devices, hosts;
 } conformance;
 
-/* A matrix on the device. `value` [rows * cols] holds, dense, the numbers that were stored (after rounding to the
- * type). Elements between cols and stride are NaN: an operation that reads or writes them is found out. */
+/* A matrix on the device. `value` [rows * cols] holds, dense, the numbers that were stored (after rounding to
+ * the type). Elements between cols and stride are NaN: an operation that reads or writes them is found out.
+ */
 typedef struct {
   qg_view view;
   double *value;
@@ -38,7 +40,8 @@ void *device_copy(conformance *c, const void *host, size_t bytes);
 array random_array(conformance *c, qg_dtype type, int64_t rows, int64_t cols, int64_t padding, uint64_t seed,
                    double spread);
 /* All elements `value`. */
-array constant_array(conformance *c, qg_dtype type, int64_t rows, int64_t cols, int64_t padding, double value);
+array constant_array(conformance *c, qg_dtype type, int64_t rows, int64_t cols, int64_t padding,
+                     double value);
 /* Stores a.value, rounded to the type. */
 void upload(conformance *c, array a);
 /* The device's present values, dense [rows * cols]; fails the test if the padding was written. */
@@ -46,7 +49,8 @@ double *download(conformance *c, qg_view view);
 /* `value` as the type stores it. */
 double rounded(qg_dtype type, double value);
 
-/* Fails the test unless every element of the view is within tolerance * max(1, |want|) of `want` (dense). `what` names it. */
+/* Fails the test unless every element of the view is within tolerance * max(1, |want|) of `want` (dense).
+ * `what` names it. */
 void expect_close(conformance *c, const char *what, qg_view got, const double *want, double tolerance);
 /* Tolerance of one result of the type: fp32 sums, or one rounding to bf16. */
 double tolerance_of(qg_dtype type);

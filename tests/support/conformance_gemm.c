@@ -1,14 +1,16 @@
 /* GEMM: every type, layout, stride and scaling that the contract allows. */
-#include "support/conformance_tests.h"
+#include "conformance_tests.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
+
 #include <math.h>
 
-#include "support/tolerances.h"
+#include "tolerances.h"
 
 typedef struct {
   int64_t m, n, k;
@@ -31,20 +33,27 @@ static double *expected_product(conformance *c, const qg_gemm_args *g, array a, 
     for (int64_t j = 0; j < n; j++) {
       double sum = 0.0;
       for (int64_t p = 0; p < k; p++) sum += operand(a, g->trans_a, i, p) * operand(b, g->trans_b, p, j);
-      want[i * n + j] = (double)g->alpha * sum + (g->beta == 0.0f ? 0.0 : (double)g->beta * before.value[i * n + j]);
+      want[i * n + j] =
+          (double)g->alpha * sum + (g->beta == 0.0f ? 0.0 : (double)g->beta * before.value[i * n + j]);
     }
   return want;
 }
 
-static void check_product(conformance *c, gemm_shape s, qg_dtype in, qg_dtype out, int layout, gemm_scaling scaling)
+static void check_product(conformance *c, gemm_shape s, qg_dtype in, qg_dtype out, int layout,
+                          gemm_scaling scaling)
 {
   bool ta = layout & 1, tb = layout & 2;
   array a = random_array(c, in, ta ? s.k : s.m, ta ? s.m : s.k, 3, 1, 1.0);
   array b = random_array(c, in, tb ? s.n : s.k, tb ? s.k : s.n, 5, 2, 1.0);
   array d = scaling.beta == 0.0f ? constant_array(c, out, s.m, s.n, 7, (double)NAN)
                                  : random_array(c, out, s.m, s.n, 7, 3, 1.0);
-  qg_gemm_args args = {.a = a.view, .b = b.view, .c = d.view, .trans_a = ta, .trans_b = tb,
-                       .alpha = scaling.alpha, .beta = scaling.beta};
+  qg_gemm_args args = {.a = a.view,
+                       .b = b.view,
+                       .c = d.view,
+                       .trans_a = ta,
+                       .trans_b = tb,
+                       .alpha = scaling.alpha,
+                       .beta = scaling.beta};
   double *want = expected_product(c, &args, a, b, d);
   expect_ok(c->be->ops->gemm(c->be, &args));
   expect_close(c, "gemm", d.view, want, tolerance_of(out));
@@ -62,7 +71,8 @@ static void check_types_and_layouts(conformance *c, gemm_shape shape, gemm_scali
 
 void gemm_multiplies_every_layout_and_type(void **state)
 {
-  static const gemm_shape shapes[] = {{1, 1, 1}, {3, 5, 7}, {17, 33, 65}, {64, 64, 64}, {1, 70, 129}, {130, 1, 3}, {300, 70, 40}};
+  static const gemm_shape shapes[] = {{1, 1, 1},    {3, 5, 7},   {17, 33, 65}, {64, 64, 64},
+                                      {1, 70, 129}, {130, 1, 3}, {300, 70, 40}};
   for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
     check_types_and_layouts(*state, shapes[i], (gemm_scaling){1.0f, 0.0f});
 }
@@ -74,7 +84,7 @@ void gemm_accumulates_and_scales(void **state)
     check_types_and_layouts(*state, (gemm_shape){67, 45, 34}, scalings[i]);
 }
 
-/* 1 + 2^-9 repeated: a sum kept in bf16 stalls at 256. */
+/* A sum of ones kept in bf16 stalls at 256. */
 void gemm_accumulates_deep_sums_in_fp32(void **state)
 {
   conformance *c = *state;
@@ -90,7 +100,8 @@ void gemm_accumulates_deep_sums_in_fp32(void **state)
 void gemm_gives_the_same_bits_again(void **state)
 {
   conformance *c = *state;
-  array a = random_array(c, c->be->compute, 257, 190, 0, 4, 1.0), b = random_array(c, c->be->compute, 190, 131, 0, 5, 1.0);
+  array a = random_array(c, c->be->compute, 257, 190, 0, 4, 1.0),
+        b = random_array(c, c->be->compute, 190, 131, 0, 5, 1.0);
   array d = constant_array(c, QG_F32, 257, 131, 0, 0.0);
   qg_gemm_args args = {.a = a.view, .b = b.view, .c = d.view, .alpha = 1.0f, .beta = 0.0f};
   expect_ok(c->be->ops->gemm(c->be, &args));

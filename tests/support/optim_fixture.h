@@ -1,4 +1,5 @@
-/* A small model's optimizer on the CPU backend, and the (dY, X) pairs that feed it. Include after cmocka.h. */
+/* A small model's optimizer on the CPU backend, and the (dY, X) pairs that feed it. Include after cmocka.h.
+ */
 #ifndef QG_TESTS_OPTIM_FIXTURE_H
 #define QG_TESTS_OPTIM_FIXTURE_H
 
@@ -10,12 +11,13 @@
 #include "optim/internal.h"
 #include "qgalore/base.h"
 
-#define assert_ok(call)                                                                               \
-  do {                                                                                                \
+#define assert_ok(call)                                                                              \
+  do {                                                                                               \
     if ((call) != QG_OK) fail_msg("%s failed: %s\n%s", #call, qg_error_message(), qg_error_trace()); \
   } while (0)
 
-/* A backend that counts the FLOPs of its matrix products. `be` is first: the table's functions find it there. */
+/* A backend that counts the FLOPs of its matrix products. `be` is first: the table's functions find it there.
+ */
 typedef struct {
   qg_backend be;
   qg_backend_ops ops;
@@ -26,6 +28,7 @@ typedef struct {
 typedef struct {
   qg_model_shape shape;
   qg_optim_options options;
+  bool separate_memory; /* the backend claims that the host cannot see device memory */
   counting_backend counter;
   qg_mem *mem;
   qg_optim *optim;
@@ -76,8 +79,7 @@ static inline qg_optim_options options_of(qg_method method)
 
 static inline qg_partition whole(const qg_model_shape *shape)
 {
-  qg_partition part = {
-      .num_layers = (int)shape->num_layers, .has_embedding = true, .has_head = true};
+  qg_partition part = {.num_layers = (int)shape->num_layers, .has_embedding = true, .has_head = true};
   return part;
 }
 
@@ -107,14 +109,17 @@ static inline float *device_floats(fixture *f, int64_t count)
   return memory;
 }
 
-/* Takes f->shape and f->options as they are. The fixture must stay where it is: the backend is inside. */
+/* Takes shape, options and separate_memory as they are. The fixture must stay where it is: the backend is
+ * inside. */
 static inline void fixture_open(fixture *f, const qg_partition *part, const char *precision, int64_t tokens,
                                 int64_t micro_batches)
 {
   counting_open(&f->counter, precision);
+  if (f->separate_memory) f->counter.ops.unified_memory = false;
   f->tokens = tokens;
   assert_ok(qg_mem_create(&f->counter.be, &f->mem));
-  assert_ok(qg_optim_create(f->mem, &f->counter.be, &f->shape, part, &f->options, tokens, micro_batches, &f->optim));
+  assert_ok(qg_optim_create(f->mem, &f->counter.be, &f->shape, part, &f->options, tokens, micro_batches,
+                            &f->optim));
   int64_t widest = qg_max_i64(f->shape.vocab_size, f->shape.intermediate_size);
   f->dy = device_floats(f, tokens * widest);
   f->x = device_floats(f, tokens * widest);
@@ -133,6 +138,7 @@ static inline void small_open(fixture *f, qg_optim_options options, int64_t toke
 {
   f->shape = small_shape();
   f->options = options;
+  f->separate_memory = false;
   qg_partition part = whole(&f->shape);
   fixture_open(f, &part, "fp32", tokens, micro_batches);
 }

@@ -65,7 +65,7 @@ static void another_ranks_failure_can_be_adopted(void **state)
   assert_string_equal(qg_error_trace(), "");
 }
 
-/* How often a child with QGALORE_FAULT=`setting` passes the point "save.data" before it is killed; 3 if it is
+/* How often a child with QGALORE_FAULT=`setting` passes the point "checkpoint.data" before it is killed; 3 if it is
  * not. */
 static int passages_survived(const char *setting)
 {
@@ -77,8 +77,8 @@ static int passages_survived(const char *setting)
   if (child == 0) {
     setenv("QGALORE_FAULT", setting, 1);
     for (int i = 0; i < 3; i++) {
-      qg_fault("save.rename");
-      qg_fault("save.data");
+      qg_fault("checkpoint.renamed");
+      qg_fault("checkpoint.data");
       if (write(counts[1], &byte, 1) != 1) _exit(1);
     }
     _exit(0);
@@ -95,12 +95,12 @@ static void a_fault_point_kills_at_its_passage_only(void **state)
 {
   (void)state;
   assert_int_equal(passages_survived(""), 3);
-  assert_int_equal(passages_survived("save"), 3);
-  assert_int_equal(passages_survived("save.data2"), 3);
-  assert_int_equal(passages_survived("save.data"), 0);
-  assert_int_equal(passages_survived("save.data:1"), 0);
-  assert_int_equal(passages_survived("save.data:3"), 2);
-  assert_int_equal(passages_survived("save.data:4"), 3);
+  assert_int_equal(passages_survived("checkpoint"), 3);
+  assert_int_equal(passages_survived("checkpoint.data2"), 3);
+  assert_int_equal(passages_survived("checkpoint.data"), 0);
+  assert_int_equal(passages_survived("checkpoint.data:1"), 0);
+  assert_int_equal(passages_survived("checkpoint.data:3"), 2);
+  assert_int_equal(passages_survived("checkpoint.data:4"), 3);
 }
 
 int main(void)

@@ -32,7 +32,8 @@ static float *basis_out(const fixture *f, const qg_optim_param *p)
 }
 
 /* Right: R[i, k] = sum_j G[i, j] P[k, j]. Left: R[k, j] = sum_i P[i, k] G[i, j]. */
-static double projected(const qg_optim_param *p, const double *g, const float *basis, int64_t row, int64_t col)
+static double projected(const qg_optim_param *p, const double *g, const float *basis, int64_t row,
+                        int64_t col)
 {
   int64_t m = p->info.rows, n = p->info.cols, r = p->policy.rank;
   double sum = 0.0;
@@ -181,7 +182,8 @@ static void the_reference_route_forms_the_gradient_every_step(void **state)
 static void a_refresh_forms_the_gradient_once(void **state)
 {
   (void)state;
-  assert_int_equal(gradient_flops(options_of(QG_METHOD_QGALORE), QG_ROLE_Q, 10), 2 * TOKENS * 96 * 96 + 2 * 96 * 96 * 24);
+  assert_int_equal(gradient_flops(options_of(QG_METHOD_QGALORE), QG_ROLE_Q, 10),
+                   2 * TOKENS * 96 * 96 + 2 * 96 * 96 * 24);
 }
 
 static float *embedding_gradient(bool tied, int64_t micro_batches, double *squares)
@@ -261,7 +263,8 @@ static void send_direction(fixture *f, const qg_optim_param *p, uint64_t directi
   free(x);
 }
 
-/* The interval of a rank-1 right projector after refreshes at steps 0, 1, ..., 5 from G of the given directions. */
+/* The interval of a rank-1 right projector after refreshes at steps 0, 1, ..., 5 from G of the given
+ * directions. */
 static int64_t interval_after(qg_similarity similarity, bool rotates, bool flips)
 {
   qg_optim_options options = options_of(QG_METHOD_QGALORE);
@@ -346,7 +349,8 @@ static void pairs_that_do_not_fit_are_refused(void **state)
   const qg_param_port *port = qg_optim_port(f.optim);
   qg_view rows = qg_view_make(f.dy, QG_F32, TOKENS, 96), more = qg_view_make(f.dy, QG_F32, TOKENS + 1, 96);
   int q = param_of(&f, QG_ROLE_Q, 0)->info.id;
-  assert_int_equal(port->matrix_grad(port->impl, q, qg_view_make(f.dy, QG_F32, TOKENS, 95), rows), QG_ERR_RUNTIME);
+  assert_int_equal(port->matrix_grad(port->impl, q, qg_view_make(f.dy, QG_F32, TOKENS, 95), rows),
+                   QG_ERR_RUNTIME);
   assert_int_equal(port->matrix_grad(port->impl, q, more, more), QG_ERR_RUNTIME);
   assert_int_equal(port->matrix_grad(port->impl, f.optim->param_count, rows, rows), QG_ERR_RUNTIME);
   assert_int_equal(qg_optim_end_micro_batch(f.optim, 2), QG_ERR_RUNTIME);

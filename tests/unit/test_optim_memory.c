@@ -16,12 +16,12 @@ static const qg_model_shape llama_60m = {.hidden_size = 512,
                                          .num_kv_heads = 8,
                                          .vocab_size = 32000};
 enum {
-  SQUARES = 8 * 4,           /* q k v o */
-  WIDES = 8 * 3,             /* gate up down */
+  SQUARES = 8 * 4, /* q k v o */
+  WIDES = 8 * 3,   /* gate up down */
   SQUARE = 512 * 512,
   WIDE = 512 * 1376,
   LINEAR = SQUARES * SQUARE + WIDES * WIDE,
-  TABLES = 2 * 32000 * 512,  /* embedding and head */
+  TABLES = 2 * 32000 * 512, /* embedding and head */
   NORMS = 17 * 512,
   RANK = 128,
   LOW_RANK = SQUARES * 512 * RANK + WIDES * 1376 * RANK, /* elements of R */
@@ -64,7 +64,8 @@ static void int8_weights_cost_one_byte_and_a_fiftieth(void **state)
 static void dense_weights_cost_their_type(void **state)
 {
   (void)state;
-  assert_int_equal(dry_bytes(options_of(QG_METHOD_ADAMW), 1, QG_OWNER_WEIGHTS), 4 * (size_t)(LINEAR + TABLES + NORMS));
+  assert_int_equal(dry_bytes(options_of(QG_METHOD_ADAMW), 1, QG_OWNER_WEIGHTS),
+                   4 * (size_t)(LINEAR + TABLES + NORMS));
   assert_int_equal(dry_bytes(bf16_tables(QG_METHOD_ADAM8BIT), 1, QG_OWNER_WEIGHTS),
                    2 * (size_t)(LINEAR + TABLES + NORMS));
 }
@@ -72,7 +73,8 @@ static void dense_weights_cost_their_type(void **state)
 static void projectors_cost_half_a_byte_or_four(void **state)
 {
   (void)state;
-  assert_int_equal(dry_bytes(options_of(QG_METHOD_QGALORE), 1, QG_OWNER_PROJECTORS), BASES / 2 + BASES / 256 * 5);
+  assert_int_equal(dry_bytes(options_of(QG_METHOD_QGALORE), 1, QG_OWNER_PROJECTORS),
+                   BASES / 2 + BASES / 256 * 5);
   assert_int_equal(dry_bytes(options_of(QG_METHOD_GALORE), 1, QG_OWNER_PROJECTORS), 4 * BASES);
   assert_int_equal(dry_bytes(options_of(QG_METHOD_ADAMW), 1, QG_OWNER_PROJECTORS), 0);
 }
@@ -90,7 +92,8 @@ static void moments_cost_two_bytes_or_eight(void **state)
   assert_int_equal(dry_bytes(options_of(QG_METHOD_ADAMW), 1, QG_OWNER_MOMENTS), 8 * (all + NORMS));
 }
 
-/* One micro-batch, or refreshes from the first one: a single G, the largest. Else G of every projected matrix. */
+/* One micro-batch, or refreshes from the first one: a single G, the largest. Else G of every projected
+ * matrix. */
 static void gradients_cost_the_low_rank_and_what_a_refresh_needs(void **state)
 {
   (void)state;

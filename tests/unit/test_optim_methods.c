@@ -1,4 +1,5 @@
-/* What a user chooses: every method lowers a loss, and every difference from the reference code has an effect. */
+/* What a user chooses: every method lowers a loss, and every difference from the reference code has an
+ * effect. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,8 @@
 
 enum { STEPS = 60, WIDEST = 288 };
 
-/* The loss of a parameter is |W - target|^2 / 2, so G = W - target. The target of a matrix lies a rank-8 step away. */
+/* The loss of a parameter is |W - target|^2 / 2, so G = W - target. The target of a matrix lies a rank-8 step
+ * away. */
 static float *target_of(const fixture *f, const qg_optim_param *p)
 {
   float *target = weight_out(f, p->info.id);
@@ -160,6 +162,25 @@ static void a_run_repeats_to_the_bit(void **state)
   assert_int_equal(digest_after(defaults(), 3), digest_after(defaults(), 3));
 }
 
+static uint32_t digest_on(bool separate_memory, int64_t micro_batches)
+{
+  fixture f = {.shape = small_shape(), .options = defaults(), .separate_memory = separate_memory};
+  qg_partition part = whole(&f.shape);
+  f.options.update_gap = 2;
+  fixture_open(&f, &part, "fp32", 16, micro_batches);
+  for (int64_t step = 0; step < 3; step++) noise_step(&f, step, 0.01);
+  uint32_t digest = state_digest(&f);
+  fixture_close(&f);
+  return digest;
+}
+
+static void a_device_with_memory_of_its_own_gives_the_same_bits(void **state)
+{
+  (void)state;
+  assert_int_equal(digest_on(true, 1), digest_on(false, 1));
+  assert_int_equal(digest_on(true, 2), digest_on(false, 2));
+}
+
 static void each_difference_from_the_reference_changes_the_step(void **state)
 {
   (void)state;
@@ -236,6 +257,7 @@ int main(void)
       cmocka_unit_test(the_reference_arithmetic_lowers_the_loss_too),
       cmocka_unit_test(bf16_weights_learn_with_stochastic_rounding),
       cmocka_unit_test(a_run_repeats_to_the_bit),
+      cmocka_unit_test(a_device_with_memory_of_its_own_gives_the_same_bits),
       cmocka_unit_test(each_difference_from_the_reference_changes_the_step),
       cmocka_unit_test(each_choice_of_the_tracker_changes_when_it_refreshes),
       cmocka_unit_test(impossible_choices_are_refused),

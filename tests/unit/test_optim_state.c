@@ -30,6 +30,7 @@ static void pipeline_open(pipeline *run, qg_optim_options options, bool tied, in
     f->shape = small_shape();
     f->shape.tie_embeddings = tied;
     f->options = options;
+    f->separate_memory = false;
     fixture_open(f, &parts[stages - 1][s], "fp32", TOKENS, MICRO_BATCHES);
   }
 }

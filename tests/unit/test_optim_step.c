@@ -1,4 +1,5 @@
-/* One step against plain double-precision simulations: AdamW on dense weights, the whole Q-GaLore step on INT8. */
+/* One step against plain double-precision simulations: AdamW on dense weights, the whole Q-GaLore step on
+ * INT8. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,9 +19,10 @@ static void *zeros(int64_t count)
   return memory;
 }
 
-/* AdamW as the textbook has it: m and v hats, then the decoupled decay (Loshchilov and Hutter, arXiv 1711.05101). */
-static void adamw(const qg_optim_options *o, int64_t t, double lr, double decay, double g, double *m, double *v,
-                  double *w)
+/* AdamW as the textbook has it: m and v hats, then the decoupled decay (Loshchilov and Hutter, arXiv
+ * 1711.05101). */
+static void adamw(const qg_optim_options *o, int64_t t, double lr, double decay, double g, double *m,
+                  double *v, double *w)
 {
   *m = o->beta1 * *m + (1.0 - o->beta1) * g;
   *v = o->beta2 * *v + (1.0 - o->beta2) * g * g;
@@ -114,8 +116,8 @@ static void stored_free(stored *s)
 }
 
 /* Delta of every element of R, in double, from the moments before the step. */
-static double *simulate_adam(const fixture *f, const qg_optim_param *p, const stored *s, int64_t step, double lr,
-                             const double *r)
+static double *simulate_adam(const fixture *f, const qg_optim_param *p, const stored *s, int64_t step,
+                             double lr, const double *r)
 {
   const qg_optim_options *o = &f->options;
   const qg_dynamic_maps *maps = qg_dynamic_maps_get();
@@ -126,7 +128,8 @@ static double *simulate_adam(const fixture *f, const qg_optim_param *p, const st
     int64_t block = i / o->moment_block;
     bool eight = p->policy.moments8;
     double m = eight ? (double)maps->signed_map[s->m_codes[i]] * (double)s->m_absmax[block] : (double)s->m[i];
-    double v = eight ? (double)maps->unsigned_map[s->v_codes[i]] * (double)s->v_absmax[block] : (double)s->v[i];
+    double v =
+        eight ? (double)maps->unsigned_map[s->v_codes[i]] * (double)s->v_absmax[block] : (double)s->v[i];
     m = o->beta1 * m + (1.0 - o->beta1) * r[i];
     v = o->beta2 * v + (1.0 - o->beta2) * r[i] * r[i];
     delta[i] = -lr * c2 / c1 * m / (sqrt(v) + c2 * o->eps);
@@ -135,7 +138,8 @@ static double *simulate_adam(const fixture *f, const qg_optim_param *p, const st
 }
 
 /* R = G P^T or P^T G, in double, with the stored P. */
-static double *simulate_projection(const fixture *f, const qg_optim_param *p, const float *basis, int64_t step)
+static double *simulate_projection(const fixture *f, const qg_optim_param *p, const float *basis,
+                                   int64_t step)
 {
   int64_t m = p->info.rows, n = p->info.cols, k = p->policy.rank;
   bool right = p->policy.side == QG_SIDE_RIGHT;
@@ -159,8 +163,8 @@ static double *simulate_projection(const fixture *f, const qg_optim_param *p, co
 }
 
 /* w + scale * back(delta) - lr * decay * w, in double. */
-static double *simulate_weights(const fixture *f, const qg_optim_param *p, const stored *s, const float *basis,
-                                const double *delta, double lr)
+static double *simulate_weights(const fixture *f, const qg_optim_param *p, const stored *s,
+                                const float *basis, const double *delta, double lr)
 {
   int64_t m = p->info.rows, n = p->info.cols, k = p->policy.rank;
   bool right = p->policy.side == QG_SIDE_RIGHT;
@@ -171,7 +175,8 @@ static double *simulate_weights(const fixture *f, const qg_optim_param *p, const
       qg_group_params group = {s->scale[e / QG_GROUP], s->zero[e / QG_GROUP]};
       double back = 0.0, old = (double)qg_group_decode(s->codes[e], group);
       for (int64_t q = 0; q < k; q++)
-        back += right ? delta[i * k + q] * (double)basis[q * n + j] : (double)basis[i * k + q] * delta[q * n + j];
+        back +=
+            right ? delta[i * k + q] * (double)basis[q * n + j] : (double)basis[i * k + q] * delta[q * n + j];
       w[e] = old + f->options.scale * back - lr * f->options.weight_decay * old;
     }
   return w;
@@ -202,7 +207,8 @@ static int64_t count_other_codes(const fixture *f, const qg_optim_param *p, cons
   return other;
 }
 
-/* Runs one step of everything and simulates that of `p` from what was stored before. Returns the share of other codes. */
+/* Runs one step of everything and simulates that of `p` from what was stored before. Returns the share of
+ * other codes. */
 static double other_codes(fixture *f, const qg_optim_param *p, int64_t step, double lr)
 {
   stored before = stored_of(f, p);

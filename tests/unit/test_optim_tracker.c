@@ -64,7 +64,8 @@ static void a_full_queue_of_similar_subspaces_doubles_the_interval(void **state)
   assert_int_equal(run(&options, 0.5, 1000).interval, 400);
 }
 
-/* The queue is not cleared: at 1200 (a multiple of 400) the mean is still high, 800; at 1600, 1600; at 3200, 3200. */
+/* The queue is not cleared: at 1200 (a multiple of 400) the mean is still high, 800; at 1600, 1600; at 3200,
+ * 3200. */
 static void a_steady_subspace_doubles_at_every_refresh(void **state)
 {
   (void)state;

@@ -92,11 +92,11 @@ static void documents_of_white_space_are_left_out(void **state)
   expect_documents("%%\n\n%%\na\n%%\n%%\n", QG_SPLIT_DOCUMENT, 100, "(a\n)|");
 }
 
-static void long_documents_are_cut_after_lines_then_words_then_characters(void **state)
+static void long_documents_are_cut_before_line_ends_then_spaces_then_characters(void **state)
 {
   (void)state;
-  expect_documents("one\ntwo\nthree\n", QG_SPLIT_FILE, 9, "(one\ntwo\n)(three\n)|");
-  expect_documents("one two three", QG_SPLIT_FILE, 9, "(one two )(three)|");
+  expect_documents("one\ntwo\nthree\n", QG_SPLIT_FILE, 9, "(one\ntwo)(\nthree\n)|");
+  expect_documents("one two three", QG_SPLIT_FILE, 9, "(one two)( three)|");
   expect_documents("abcdefgh", QG_SPLIT_FILE, 3, "(abc)(def)(gh)|");
   /* Characters of two bytes do not fit evenly into three. */
   expect_documents("\xc3\xa9\xc3\xa8\xc3\xa0", QG_SPLIT_FILE, 3, "(\xc3\xa9)(\xc3\xa8)(\xc3\xa0)|");
@@ -175,7 +175,7 @@ int main(void)
       cmocka_unit_test(marker_lines_separate_documents),
       cmocka_unit_test(blank_lines_separate_paragraphs),
       cmocka_unit_test(documents_of_white_space_are_left_out),
-      cmocka_unit_test(long_documents_are_cut_after_lines_then_words_then_characters),
+      cmocka_unit_test(long_documents_are_cut_before_line_ends_then_spaces_then_characters),
       cmocka_unit_test(no_piece_is_longer_than_allowed),
       cmocka_unit_test(a_failure_of_the_receiver_ends_the_reading),
       cmocka_unit_test(text_that_is_not_utf8_is_refused_with_its_place),

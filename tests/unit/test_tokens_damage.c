@@ -309,7 +309,7 @@ static void a_hostile_size_is_refused(void **state)
   free(bytes);
   close(fd);
   assert_true(replaced > 0);
-  expect_refusal("tokens");
+  expect_refusal("goes past the end of the file");
 }
 
 static void a_file_that_shrinks_while_it_is_open_is_an_error_and_no_signal(void **state)

@@ -1,0 +1,404 @@
+/* Operations of the CPU backend at the shapes of a LLaMA-60M step (2048 tokens): GEMMs as a share of the best
+ * rate seen in the same run, memory-bound ones as a share of the copy bandwidth measured in the same run. A
+ * line of JSON per operation follows the table. Usage: bench_backend [bf16|fp32] [threads]. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "qgalore/backend.h"
+#include "qgalore/base.h"
+
+enum {
+  TOKENS = 2048,
+  LENGTH = 256,
+  HIDDEN = 512,
+  INNER = 1376,
+  VOCAB = 32000,
+  LOSS_ROWS = 512,
+  HEADS = 8,
+  HEAD_DIM = 64
+};
+enum { REPEATS = 5, MOST_ROWS = 64, RANK = 128 };
+
+typedef struct {
+  char name[48];
+  bool gemm; /* work counts FLOPs, else bytes */
+  double work, median, fastest, slowest;
+} row;
+
+typedef struct {
+  qg_backend *be;
+  char *pool; /* operands, all at fixed places */
+  size_t used, pool_bytes;
+  row rows[MOST_ROWS];
+  int count;
+} bench;
+
+typedef qg_status operation(bench *b, const void *args);
+
+static void give_up(qg_status status)
+{
+  if (status == QG_OK) return;
+  fprintf(stderr, "%s\n", qg_error_message());
+  exit((int)status);
+}
+
+static int ascending(const void *a, const void *b)
+{
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static void measure(bench *b, const char *name, bool gemm, double work, operation *run, const void *args)
+{
+  double seconds[REPEATS];
+  give_up(run(b, args));
+  for (int i = 0; i < REPEATS; i++) {
+    double start = qg_now();
+    give_up(run(b, args));
+    give_up(b->be->ops->sync(b->be));
+    seconds[i] = qg_now() - start;
+  }
+  qsort(seconds, REPEATS, sizeof seconds[0], ascending);
+  if (b->count == MOST_ROWS) return;
+  row *r = &b->rows[b->count++];
+  *r = (row){.gemm = gemm,
+             .work = work,
+             .median = seconds[REPEATS / 2],
+             .fastest = seconds[0],
+             .slowest = seconds[REPEATS - 1]};
+  snprintf(r->name, sizeof r->name, "%s", name);
+}
+
+/* A dense matrix in the pool; the pool starts over with every group of measurements. */
+static qg_view take(bench *b, qg_dtype type, int64_t rows, int64_t cols)
+{
+  size_t bytes = (qg_dtype_bytes(type, rows * cols) + 63) / 64 * 64;
+  if (b->used + bytes > b->pool_bytes) give_up(QG_FAIL(QG_ERR_RUNTIME, "the bench's pool is too small"));
+  qg_view view = qg_view_make(b->pool + b->used, type, rows, cols);
+  b->used += bytes;
+  return view;
+}
+
+/* Small values, so that repeated accumulation stays finite. */
+static void fill(bench *b, qg_view view)
+{
+  float *host = malloc((size_t)(view.rows * view.cols) * sizeof *host);
+  if (!host) give_up(QG_FAIL(QG_ERR_RESOURCE, "no memory for the bench's data"));
+  for (int64_t i = 0; i < view.rows * view.cols; i++) host[i] = (float)(i * 7919 % 1021 - 510) * 1e-3f;
+  if (view.type == QG_F32)
+    give_up(b->be->ops->copy_in(b->be, view.data, host, qg_dtype_bytes(QG_F32, view.rows * view.cols)));
+  else {
+    for (int64_t i = 0; i < view.rows * view.cols; i++) ((uint16_t *)host)[i] = qg_bf16_from_float(host[i]);
+    give_up(b->be->ops->copy_in(b->be, view.data, host, qg_dtype_bytes(QG_BF16, view.rows * view.cols)));
+  }
+  free(host);
+}
+
+static qg_view filled(bench *b, qg_dtype type, int64_t rows, int64_t cols)
+{
+  qg_view view = take(b, type, rows, cols);
+  fill(b, view);
+  return view;
+}
+
+static qg_status run_gemm(bench *b, const void *args)
+{
+  return b->be->ops->gemm(b->be, args);
+}
+static qg_status run_rmsnorm(bench *b, const void *args)
+{
+  return b->be->ops->rmsnorm(b->be, args);
+}
+static qg_status run_rmsnorm_backward(bench *b, const void *args)
+{
+  return b->be->ops->rmsnorm_backward(b->be, args);
+}
+static qg_status run_rope(bench *b, const void *args)
+{
+  return b->be->ops->rope(b->be, args);
+}
+static qg_status run_swiglu(bench *b, const void *args)
+{
+  return b->be->ops->swiglu(b->be, args);
+}
+static qg_status run_swiglu_backward(bench *b, const void *args)
+{
+  return b->be->ops->swiglu_backward(b->be, args);
+}
+static qg_status run_attention(bench *b, const void *args)
+{
+  return b->be->ops->attention(b->be, args);
+}
+static qg_status run_attention_backward(bench *b, const void *args)
+{
+  return b->be->ops->attention_backward(b->be, args);
+}
+static qg_status run_cross_entropy(bench *b, const void *args)
+{
+  return b->be->ops->cross_entropy(b->be, args);
+}
+
+typedef struct {
+  qg_view dst, src;
+  const int32_t *ids;
+} pair;
+
+static qg_status run_convert(bench *b, const void *args)
+{
+  const pair *p = args;
+  return b->be->ops->convert(b->be, p->dst, p->src);
+}
+
+static qg_status run_axpy(bench *b, const void *args)
+{
+  const pair *p = args;
+  return b->be->ops->axpy(b->be, 0.5f, p->src, p->dst);
+}
+
+static qg_status run_sum_squares(bench *b, const void *args)
+{
+  const pair *p = args;
+  return b->be->ops->sum_squares(b->be, p->src, p->dst.data);
+}
+
+static qg_status run_embed(bench *b, const void *args)
+{
+  const pair *p = args;
+  return b->be->ops->embed(b->be, p->src, p->ids, p->dst);
+}
+
+static qg_status run_embed_backward(bench *b, const void *args)
+{
+  const pair *p = args;
+  return b->be->ops->embed_backward(b->be, p->ids, p->src, p->dst);
+}
+
+static double bytes_of(qg_view view)
+{
+  return (double)qg_dtype_bytes(view.type, view.rows * view.cols);
+}
+
+/* C [m, n] over a depth of k, as one of Y = X W^T (NT), dX = dY W (NN), dW += dY^T X (TN). */
+static void bench_gemm(bench *b, const char *layout, int64_t m, int64_t n, int64_t k, qg_dtype out,
+                       float beta)
+{
+  char name[48];
+  b->used = 0;
+  bool ta = layout[0] == 'T', tb = layout[1] == 'T';
+  qg_gemm_args args = {.a = filled(b, b->be->compute, ta ? k : m, ta ? m : k),
+                       .b = filled(b, b->be->compute, tb ? n : k, tb ? k : n),
+                       .c = filled(b, out, m, n),
+                       .trans_a = ta,
+                       .trans_b = tb,
+                       .alpha = 1.0f,
+                       .beta = beta};
+  snprintf(name, sizeof name, "gemm %s %lldx%lldx%lld %s%s", layout, (long long)m, (long long)n, (long long)k,
+           qg_dtype_name(out), beta == 0.0f ? "" : " +=");
+  measure(b, name, true, 2.0 * (double)m * (double)n * (double)k, run_gemm, &args);
+}
+
+/* One linear layer of `outputs` x `inputs` over `tokens`. */
+static void bench_linear(bench *b, int64_t tokens, int64_t outputs, int64_t inputs, qg_dtype out)
+{
+  bench_gemm(b, "NT", tokens, outputs, inputs, out, 0.0f);
+  bench_gemm(b, "NN", tokens, inputs, outputs, b->be->compute, 0.0f);
+  bench_gemm(b, "NN", tokens, inputs, outputs, b->be->compute, 1.0f);
+  bench_gemm(b, "TN", outputs, inputs, tokens, QG_F32, 1.0f);
+}
+
+static void bench_gemms(bench *b)
+{
+  bench_linear(b, TOKENS, HIDDEN, HIDDEN, b->be->compute);
+  bench_linear(b, TOKENS, INNER, HIDDEN, b->be->compute);
+  bench_linear(b, TOKENS, HIDDEN, INNER, b->be->compute);
+  bench_linear(b, LOSS_ROWS, VOCAB, HIDDEN, QG_F32);
+  bench_gemm(b, "NT", TOKENS, RANK, HIDDEN, b->be->compute, 0.0f);
+  bench_gemm(b, "TN", HIDDEN, RANK, TOKENS, QG_F32, 1.0f);
+  bench_gemm(b, "NN", HIDDEN, HIDDEN, RANK, QG_F32, 0.0f);
+}
+
+static void bench_copies(bench *b)
+{
+  b->used = 0;
+  pair copy = {.dst = filled(b, QG_F32, TOKENS, 8192), .src = filled(b, QG_F32, TOKENS, 8192)};
+  measure(b, "copy", false, 2.0 * bytes_of(copy.src), run_convert, &copy);
+  b->used = 0;
+  pair narrow = {.dst = filled(b, QG_BF16, TOKENS, 8192), .src = filled(b, QG_F32, TOKENS, 8192)};
+  measure(b, "convert f32 to bf16", false, bytes_of(narrow.src) + bytes_of(narrow.dst), run_convert, &narrow);
+  pair add = {.dst = narrow.src, .src = narrow.dst};
+  measure(b, "axpy bf16 to f32", false, 2.0 * bytes_of(add.dst) + bytes_of(add.src), run_axpy, &add);
+  pair squares = {.dst = take(b, QG_F64, 1, 1), .src = narrow.src};
+  measure(b, "sum_squares f32", false, bytes_of(squares.src), run_sum_squares, &squares);
+}
+
+static int32_t *fill_ids(bench *b, int64_t count)
+{
+  int32_t host[TOKENS];
+  for (int64_t i = 0; i < count; i++) host[i] = (int32_t)(i * 7919 % VOCAB);
+  qg_view ids = take(b, QG_I32, 1, count);
+  give_up(b->be->ops->copy_in(b->be, ids.data, host, (size_t)count * sizeof host[0]));
+  return ids.data;
+}
+
+static void bench_embedding(bench *b)
+{
+  b->used = 0;
+  pair gather = {.dst = filled(b, b->be->compute, TOKENS, HIDDEN),
+                 .src = filled(b, b->be->compute, VOCAB, HIDDEN)};
+  gather.ids = fill_ids(b, TOKENS);
+  measure(b, "embed", false, 2.0 * bytes_of(gather.dst), run_embed, &gather);
+  pair scatter = {.dst = filled(b, QG_F32, VOCAB, HIDDEN), .src = gather.dst, .ids = gather.ids};
+  measure(b, "embed_backward", false, bytes_of(scatter.src) + 8.0 * TOKENS * HIDDEN, run_embed_backward,
+          &scatter);
+}
+
+static void bench_norm(bench *b)
+{
+  b->used = 0;
+  qg_dtype type = b->be->compute;
+  qg_view rstd = filled(b, QG_F32, 1, TOKENS), dweight = filled(b, QG_F32, 1, HIDDEN);
+  qg_rmsnorm_args norm = {.x = filled(b, type, TOKENS, HIDDEN),
+                          .add = filled(b, type, TOKENS, HIDDEN),
+                          .sum = filled(b, type, TOKENS, HIDDEN),
+                          .weight = filled(b, type, 1, HIDDEN),
+                          .y = filled(b, type, TOKENS, HIDDEN),
+                          .rstd = rstd.data,
+                          .eps = 1e-6f};
+  measure(b, "rmsnorm with add", false, 4.0 * bytes_of(norm.x), run_rmsnorm, &norm);
+  qg_rmsnorm_backward_args back = {.x = norm.sum,
+                                   .weight = norm.weight,
+                                   .dy = norm.x,
+                                   .dx = norm.y,
+                                   .rstd = rstd.data,
+                                   .dweight = dweight.data};
+  measure(b, "rmsnorm_backward", false, 3.0 * bytes_of(norm.x), run_rmsnorm_backward, &back);
+}
+
+static void bench_swiglu(bench *b)
+{
+  b->used = 0;
+  qg_dtype type = b->be->compute;
+  qg_swiglu_args args = {.gate = filled(b, type, TOKENS, INNER),
+                         .up = filled(b, type, TOKENS, INNER),
+                         .out = filled(b, type, TOKENS, INNER),
+                         .d_out = filled(b, type, TOKENS, INNER),
+                         .d_gate = filled(b, type, TOKENS, INNER),
+                         .d_up = filled(b, type, TOKENS, INNER)};
+  measure(b, "swiglu", false, 3.0 * bytes_of(args.gate), run_swiglu, &args);
+  measure(b, "swiglu_backward", false, 6.0 * bytes_of(args.gate), run_swiglu_backward, &args);
+}
+
+static void bench_rope(bench *b)
+{
+  b->used = 0;
+  qg_rope_args args = {.x = filled(b, b->be->compute, TOKENS, HIDDEN),
+                       .cos = filled(b, QG_F32, LENGTH, HEAD_DIM / 2).data,
+                       .sin = filled(b, QG_F32, LENGTH, HEAD_DIM / 2).data,
+                       .sequence_length = LENGTH,
+                       .heads = HEADS,
+                       .head_dim = HEAD_DIM};
+  measure(b, "rope", false, 2.0 * bytes_of(args.x), run_rope, &args);
+}
+
+/* FLOPs of the visible half of the scores alone: 2 products forward, 5 backward. */
+static void bench_attention(bench *b)
+{
+  b->used = 0;
+  qg_view v[8];
+  for (int i = 0; i < 8; i++) v[i] = filled(b, b->be->compute, TOKENS, HIDDEN);
+  qg_attention_args args = {.q = v[0],
+                            .k = v[1],
+                            .v = v[2],
+                            .o = v[3],
+                            .lse = take(b, QG_F32, HEADS, TOKENS).data,
+                            .d_o = v[4],
+                            .d_q = v[5],
+                            .d_k = v[6],
+                            .d_v = v[7],
+                            .sequence_length = LENGTH,
+                            .heads = HEADS,
+                            .kv_heads = HEADS,
+                            .head_dim = HEAD_DIM};
+  double product = 2.0 * TOKENS * (LENGTH + 1) / 2.0 * HIDDEN;
+  measure(b, "attention", true, 2.0 * product, run_attention, &args);
+  measure(b, "attention_backward", true, 5.0 * product, run_attention_backward, &args);
+}
+
+static void bench_loss(bench *b)
+{
+  b->used = 0;
+  qg_cross_entropy_args args = {.logits = filled(b, QG_F32, LOSS_ROWS, VOCAB),
+                                .d_logits = filled(b, b->be->compute, LOSS_ROWS, VOCAB),
+                                .targets = fill_ids(b, LOSS_ROWS),
+                                .loss = take(b, QG_F64, 1, 1).data,
+                                .grad_scale = 1.0f};
+  measure(b, "cross_entropy", false, bytes_of(args.logits) + bytes_of(args.d_logits), run_cross_entropy,
+          &args);
+}
+
+static double best_rate(const bench *b, bool gemm)
+{
+  double best = 0.0;
+  for (int i = 0; i < b->count; i++)
+    if (b->rows[i].gemm == gemm && (gemm || i == 0)) best = fmax(best, b->rows[i].work / b->rows[i].median);
+  return best;
+}
+
+static void print_table(const bench *b)
+{
+  double limit[2] = {best_rate(b, false), best_rate(b, true)};
+  printf("%s\nlimits: best GEMM %.0f GFLOP/s, copy %.1f GB/s; median of %d, spread in brackets\n\n",
+         b->be->description, limit[1] * 1e-9, limit[0] * 1e-9, REPEATS);
+  printf("%-34s %10s %8s %20s %9s\n", "operation", "G/s", "of limit", "ms", "");
+  for (int i = 0; i < b->count; i++) {
+    const row *r = &b->rows[i];
+    printf("%-34s %10.1f %7.0f%% %10.3f [%.3f, %.3f]\n", r->name, r->work / r->median * 1e-9,
+           100.0 * r->work / r->median / limit[r->gemm], r->median * 1e3, r->fastest * 1e3, r->slowest * 1e3);
+  }
+  for (int i = 0; i < b->count; i++)
+    printf(
+        "{\"bench\": \"backend\", \"op\": \"%s\", \"precision\": \"%s\", \"threads\": %d, \"unit\": \"%s\", "
+        "\"rate\": %.4g, \"fraction\": %.4f, \"seconds\": %.6g}\n",
+        b->rows[i].name, qg_dtype_name(b->be->compute), b->be->threads, b->rows[i].gemm ? "flop/s" : "byte/s",
+        b->rows[i].work / b->rows[i].median, b->rows[i].work / b->rows[i].median / limit[b->rows[i].gemm],
+        b->rows[i].median);
+}
+
+static void prepare(bench *b)
+{
+  const qg_workload workload = {.tokens = TOKENS,
+                                .sequence_length = LENGTH,
+                                .hidden_size = HIDDEN,
+                                .intermediate_size = INNER,
+                                .num_heads = HEADS,
+                                .num_kv_heads = HEADS,
+                                .vocab_size = VOCAB,
+                                .loss_rows = LOSS_ROWS};
+  void *workspace;
+  size_t bytes = b->be->ops->workspace_bytes(b->be, &workload);
+  give_up(b->be->ops->alloc(b->be, bytes, &workspace));
+  b->be->ops->set_workspace(b->be, workspace, bytes);
+  b->pool_bytes = (size_t)384 << 20;
+  give_up(b->be->ops->alloc(b->be, b->pool_bytes, (void **)&b->pool));
+}
+
+int main(int argc, char **argv)
+{
+  static bench b;
+  qg_backend_request request = {
+      .name = "cpu", .precision = argc > 1 ? argv[1] : "bf16", .threads = argc > 2 ? atoi(argv[2]) : 2};
+  give_up(qg_backend_open(&request, &b.be));
+  prepare(&b);
+  bench_copies(&b);
+  bench_gemms(&b);
+  bench_attention(&b);
+  bench_embedding(&b);
+  bench_norm(&b);
+  bench_rope(&b);
+  bench_swiglu(&b);
+  bench_loss(&b);
+  print_table(&b);
+  qg_backend_close(b.be);
+  return 0;
+}
