@@ -83,22 +83,27 @@ const qg_param_port *qg_optim_port(qg_optim *optim);
 
 /* Zeroes accumulators and decides which matrices refresh at this step (0-based). */
 qg_status qg_optim_begin(qg_optim *optim, int64_t step);
-/* Tells which micro-batch the next gradients belong to; after the first, `sample = micro_batch` refreshes are done. */
+/* Ends micro-batch `index`, 0 <= index < micro_batches; more than the optimizer was made for is QG_ERR_RUNTIME. A projected
+ * matrix gets one matrix_grad per micro-batch: with one micro-batch or `sample = micro_batch`, its first one refreshes it. */
 qg_status qg_optim_end_micro_batch(qg_optim *optim, int64_t index);
 
 /* Solves due subspaces, projects the gradients that waited for them. A failed subspace keeps the old basis and is counted; QG_ERR_NUMERICAL
  * only if there is no old one. */
 qg_status qg_optim_finish_gradients(qg_optim *optim);
 
-/* Tied embeddings on several stages: the gradient buffers that the first and the last stage must exchange and add
- * (embedding part + head part, in this order). NULL views when this stage has none. f32 [vocab, hidden]. */
+/* Tied embeddings: the two parts of the gradient, f32 [vocab, hidden], on each stage that holds the weight; empty views on
+ * others. Lookups fill the embedding part, the head the head part. On several stages the caller overwrites the part that
+ * this stage did not compute with the other stage's, between the last backward and qg_optim_norms; norms and apply then use
+ * embedding part + head part, added once and in this order, so that bits do not depend on the partition. */
 qg_status qg_optim_tied_gradients(qg_optim *optim, qg_view *embedding_part, qg_view *head_part);
 
 /* sum_squares[id] of each parameter held here (others untouched) of the gradient that Adam will see. A tied
  * parameter is counted by the stage that holds the embedding. */
 qg_status qg_optim_norms(qg_optim *optim, double *sum_squares);
 
-/* Adam, project back, decay, requantise. grad_scale multiplies every gradient (clipping). */
+/* Adam, project back, decay, requantise. grad_scale multiplies every gradient (clipping). Adam's t is the step + 1, also
+ * after steps that were skipped. Decay applies to matrices, the embedding and the head among them, and not to norms (the
+ * reference decays norms too; its default is 0). */
 qg_status qg_optim_apply(qg_optim *optim, double lr, double grad_scale);
 
 typedef struct {

@@ -1,62 +1,105 @@
-/* The checkpoints of a folder: names, order, rotation. */
+#include "ckpt/folder.h"
+
 #include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "ckpt/ckpt_private.h"
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
 
-void qg_ckpt_path(const char *folder, int64_t step, char *path, size_t size)
+qg_status qg_ckpt_path(const char *folder, int64_t step, const char *suffix, char path[QG_CKPT_PATH])
 {
-  snprintf(path, size, "%s/step-%010lld.h5", folder, (long long)step);
+  int length = snprintf(path, QG_CKPT_PATH, "%s/step-%010lld.h5%s", folder, (long long)step, suffix);
+  QG_CHECK(length < QG_CKPT_PATH, QG_ERR_CHECKPOINT,
+           "the path of the checkpoint folder is too long: %.200s...", folder);
+  return QG_OK;
 }
 
-static bool parse_name(const char *name, int64_t *step)
+/* Is it step-NNNNNNNNNN.h5 followed by `suffix`? */
+static bool parse_name(const char *name, const char *suffix, int64_t *step)
 {
-  char *end;
-  if (strncmp(name, "step-", 5) != 0) return false;
-  *step = strtoll(name + 5, &end, 10);
-  return end > name + 5 && strcmp(end, ".h5") == 0 && *step >= 0;
+  long long value = -1;
+  int end = 0;
+  if (sscanf(name, "step-%lld.h5%n", &value, &end) != 1 || end == 0 || value < 0) return false;
+  *step = value;
+  char expected[64];
+  snprintf(expected, sizeof expected, "step-%010lld.h5%s", value, suffix);
+  return strcmp(name, expected) == 0;
 }
 
 static int newest_first(const void *a, const void *b)
 {
   int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-  return x < y ? 1 : x > y ? -1 : 0;
+  return (x < y) - (x > y);
 }
 
-qg_status qg_ckpt_list(const char *folder, int64_t **steps, int *count)
+/* Grows by doubling. */
+static qg_status append(int64_t **list, int64_t *count, int64_t step)
 {
-  DIR *directory = opendir(folder);
-  *steps = NULL;
-  *count = 0;
-  if (!directory) return QG_OK;
-  int64_t step;
-  for (struct dirent *entry; (entry = readdir(directory));) {
-    if (!parse_name(entry->d_name, &step)) continue;
-    int64_t *more = realloc(*steps, ((size_t)*count + 1) * sizeof **steps);
-    if (!more) break;
-    *steps = more;
-    (*steps)[(*count)++] = step;
+  if ((*count & (*count - 1)) == 0) {
+    int64_t *longer = realloc(*list, (size_t)(*count ? 2 * *count : 1) * sizeof **list);
+    QG_CHECK(longer, QG_ERR_RESOURCE, "no host memory for the list of checkpoints");
+    *list = longer;
   }
-  closedir(directory);
-  if (*count > 0) qsort(*steps, (size_t)*count, sizeof **steps, newest_first);
+  (*list)[(*count)++] = step;
   return QG_OK;
 }
 
-void qg_ckpt_rotate(const qg_ckpt_options *options)
+static qg_status list_with_suffix(const char *folder, const char *suffix, int64_t **steps, int64_t *count)
 {
-  int64_t *steps;
-  int count;
+  qg_status status = QG_OK;
+  *steps = NULL;
+  *count = 0;
+  DIR *directory = opendir(folder);
+  if (!directory && errno == ENOENT) return QG_OK;
+  /* Not "none": that would start a run again from scratch. */
+  QG_CHECK(directory, QG_ERR_CHECKPOINT, "cannot read the checkpoint folder %s: %s", folder, strerror(errno));
+  int64_t step = 0;
+  for (struct dirent *entry; (entry = readdir(directory));)
+    if (parse_name(entry->d_name, suffix, &step)) QG_TRY_OUT(append(steps, count, step));
+  if (*count > 0) qsort(*steps, (size_t)*count, sizeof **steps, newest_first);
+out:
+  closedir(directory);
+  if (status != QG_OK) {
+    free(*steps);
+    *steps = NULL;
+    *count = 0;
+  }
+  return status;
+}
+
+qg_status qg_ckpt_list(const char *folder, int64_t **steps, int64_t *count)
+{
+  return list_with_suffix(folder, "", steps, count);
+}
+
+/* A file that cannot be deleted costs space and nothing else. */
+static void delete_step(const char *folder, int64_t step, const char *suffix)
+{
   char path[QG_CKPT_PATH];
+  if (qg_ckpt_path(folder, step, suffix, path) == QG_OK) unlink(path);
+}
+
+static void delete_leftovers(const char *folder)
+{
+  int64_t *steps, count;
+  if (list_with_suffix(folder, ".tmp", &steps, &count) != QG_OK) return;
+  for (int64_t i = 0; i < count; i++) delete_step(folder, steps[i], ".tmp");
+  free(steps);
+}
+
+void qg_ckpt_rotate(const qg_ckpt_options *options, int64_t newest)
+{
+  int64_t *steps, count, kept = 0;
+  delete_leftovers(options->folder);
   if (qg_ckpt_list(options->folder, &steps, &count) != QG_OK) return;
-  for (int i = (int)qg_max_i64(options->keep_last, 1); i < count; i++) {
+  for (int64_t i = 0; i < count; i++) {
+    /* Newer ones are of an attempt that was given up; they must not push out the one just written. */
+    if (steps[i] > newest || kept++ < qg_max_i64(1, options->keep_last)) continue;
     if (options->keep_every > 0 && steps[i] % options->keep_every == 0) continue;
-    qg_ckpt_path(options->folder, steps[i], path, sizeof path);
-    unlink(path);
-    qg_fault("checkpoint-rotating");
+    delete_step(options->folder, steps[i], "");
   }
   free(steps);
 }

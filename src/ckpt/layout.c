@@ -1,92 +1,111 @@
+#include "ckpt/layout.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "ckpt/ckpt_private.h"
 #include "qgalore/base.h"
+#include "qgalore/ckpt.h"
 
-static const int64_t slab_bytes = (int64_t)256 << 20;
-
-static int64_t stored_elements(const qg_state_entry *entry)
+static qg_ckpt_dataset describe(const qg_state_entry *entry)
 {
-  return entry->type == QG_U4 ? (int64_t)qg_dtype_bytes(QG_U4, entry->elements) : entry->elements;
+  bool packed = entry->type == QG_U4;
+  qg_ckpt_dataset dataset = {
+      .name = entry->dataset,
+      .type = entry->type,
+      .items = entry->items,
+      .elements = packed ? (int64_t)qg_dtype_bytes(QG_U4, entry->elements) : entry->elements,
+      .element_bytes = packed ? 1 : qg_dtype_bytes(entry->type, 1),
+  };
+  return dataset;
 }
 
-static bool is_listed(const qg_ckpt_dataset *list, int count, const char *name)
+static qg_ckpt_dataset *find_dataset(const qg_ckpt_layout *layout, const char *name)
 {
-  for (int i = count - 1; i >= 0; i--)
-    if (strcmp(list[i].name, name) == 0) return true;
-  return false;
+  /* Entries of one dataset stand close together: the last one found is the likely one. */
+  for (int i = layout->count - 1; i >= 0; i--)
+    if (strcmp(layout->datasets[i].name, name) == 0) return &layout->datasets[i];
+  return NULL;
 }
 
-qg_status qg_ckpt_datasets(const qg_state_entry *entries, int count, qg_ckpt_dataset **out, int *datasets)
+static qg_status add_entry(qg_ckpt_layout *layout, const qg_state_entry *entry)
 {
-  qg_ckpt_dataset *list;
-  int found = 0;
-  QG_TRY(qg_calloc((size_t)count + 1, sizeof *list, "checkpoint layout", (void **)&list));
-  for (int i = 0; i < count; i++)
-    if (!is_listed(list, found, entries[i].dataset))
-      list[found++] = (qg_ckpt_dataset){entries[i].dataset, entries[i].type, entries[i].items,
-                                        stored_elements(&entries[i]), i};
-  *out = list;
-  *datasets = found;
+  qg_ckpt_dataset dataset = describe(entry), *known = find_dataset(layout, entry->dataset);
+  QG_CHECK(entry->item >= 0 && entry->item < entry->items && entry->elements > 0, QG_ERR_RUNTIME,
+           "state \"%s\" has no item %lld of %lld", entry->dataset, (long long)entry->item,
+           (long long)entry->items);
+  if (!known) {
+    layout->datasets[layout->count++] = dataset;
+    return QG_OK;
+  }
+  QG_CHECK(
+      known->type == dataset.type && known->items == dataset.items && known->elements == dataset.elements,
+      QG_ERR_RUNTIME, "the items of the state \"%s\" differ in type or shape", entry->dataset);
   return QG_OK;
 }
 
-hid_t qg_ckpt_file_type(qg_dtype type)
+qg_status qg_ckpt_layout_make(const qg_state_entry *entries, int count, qg_ckpt_layout *out)
+{
+  qg_status status = QG_OK;
+  void *memory;
+  *out = (qg_ckpt_layout){0};
+  QG_TRY(qg_calloc((size_t)count, sizeof(qg_ckpt_dataset), "the layout of a checkpoint", &memory));
+  out->datasets = memory;
+  for (int i = 0; i < count; i++) QG_TRY_OUT(add_entry(out, &entries[i]));
+out:
+  if (status != QG_OK) qg_ckpt_layout_free(out);
+  return status;
+}
+
+void qg_ckpt_layout_free(qg_ckpt_layout *layout)
+{
+  free(layout->datasets);
+  *layout = (qg_ckpt_layout){0};
+}
+
+hid_t qg_ckpt_h5_type(qg_dtype type)
 {
   switch (type) {
-    case QG_F32: return H5T_IEEE_F32LE;
-    case QG_F64: return H5T_IEEE_F64LE;
-    case QG_BF16: return H5T_STD_U16LE;
-    case QG_I32: return H5T_STD_I32LE;
-    case QG_U32: return H5T_STD_U32LE;
-    case QG_I64: return H5T_STD_I64LE;
-    case QG_U64: return H5T_STD_U64LE;
-    default: return H5T_STD_U8LE;
+    case QG_F32:
+      return H5T_IEEE_F32LE;
+    case QG_F64:
+      return H5T_IEEE_F64LE;
+    case QG_BF16:
+      return H5T_STD_U16LE;
+    case QG_I32:
+      return H5T_STD_I32LE;
+    case QG_U32:
+      return H5T_STD_U32LE;
+    case QG_I64:
+      return H5T_STD_I64LE;
+    case QG_U64:
+      return H5T_STD_U64LE;
+    default:
+      return H5T_STD_U8LE;
   }
 }
 
-hid_t qg_ckpt_memory_type(qg_dtype type)
+int64_t qg_ckpt_slab_count(int64_t elements, size_t element_bytes, size_t slab_bytes)
 {
-  switch (type) {
-    case QG_F32: return H5T_NATIVE_FLOAT;
-    case QG_F64: return H5T_NATIVE_DOUBLE;
-    case QG_BF16: return H5T_NATIVE_UINT16;
-    case QG_I32: return H5T_NATIVE_INT32;
-    case QG_U32: return H5T_NATIVE_UINT32;
-    case QG_I64: return H5T_NATIVE_INT64;
-    case QG_U64: return H5T_NATIVE_UINT64;
-    default: return H5T_NATIVE_UINT8;
-  }
+  return qg_ceil_div(elements, (int64_t)(slab_bytes / element_bytes));
 }
 
-size_t qg_ckpt_element_bytes(qg_dtype type) { return type == QG_U4 ? 1 : qg_dtype_bytes(type, 1); }
-
-int64_t qg_ckpt_slab_elements(size_t element_bytes, int64_t elements)
+qg_ckpt_slab qg_ckpt_slab_at(int64_t elements, size_t element_bytes, size_t slab_bytes, int64_t index)
 {
-  return qg_max_i64(1, qg_min_i64(elements, slab_bytes / (int64_t)element_bytes));
+  int64_t whole = (int64_t)(slab_bytes / element_bytes), first = index * whole;
+  int64_t count = qg_min_i64(whole, elements - first);
+  qg_ckpt_slab slab = {first, count, (size_t)first * element_bytes, (size_t)count * element_bytes};
+  return slab;
 }
 
 int64_t qg_ckpt_bytes(const qg_state_entry *entries, int count)
 {
+  qg_ckpt_layout layout;
   int64_t bytes = 0;
-  for (int i = 0; i < count; i++)
-    bytes += stored_elements(&entries[i]) * (int64_t)qg_ckpt_element_bytes(entries[i].type);
+  if (qg_ckpt_layout_make(entries, count, &layout) != QG_OK) return 0;
+  for (int i = 0; i < layout.count; i++) {
+    const qg_ckpt_dataset *d = &layout.datasets[i];
+    bytes += d->items * d->elements * (int64_t)d->element_bytes;
+  }
+  qg_ckpt_layout_free(&layout);
   return bytes;
-}
-
-void qg_ckpt_quiet(void) { H5Eset_auto2(H5E_DEFAULT, NULL, NULL); }
-
-static herr_t innermost(unsigned n, const H5E_error2_t *error, void *text)
-{
-  if (n == 0 && error->desc) snprintf(text, 200, "%s", error->desc);
-  return 0;
-}
-
-qg_status qg_ckpt_h5_status(int64_t result, const char *call, const char *path)
-{
-  if (result >= 0) return QG_OK;
-  char text[200] = "unknown reason";
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, text);
-  return QG_FAIL(QG_ERR_CHECKPOINT, "%s: HDF5: %s (in %.40s)", path, text, call);
 }

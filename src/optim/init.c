@@ -25,7 +25,7 @@ static void fill_normal(const qg_optim *optim, const qg_optim_param *p, int64_t 
                         float *out)
 {
   qg_rng rng = {optim->options.seed, 0, (uint32_t)p->info.id, QG_RNG_INIT};
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(optim->be->threads)
   for (int64_t i = 0; i < count; i += 4) {
     float normals[4];
     draw_normals(rng, (uint64_t)(first + i) / 4, normals);

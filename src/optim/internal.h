@@ -64,7 +64,6 @@ typedef struct {
   float *previous, *basis;                            /* [slots, basis_stride] */
   float *singular_values;                             /* [slots, rank_stride] */
   float *gradients;                                   /* [slots, gradient_stride]; NULL in unified memory */
-  float *shared_full; /* device [gradient_stride]; NULL if every matrix keeps its own G */
   void *workspace;
   size_t workspace_bytes;
   qg_subspace_job *jobs;    /* [slots] */

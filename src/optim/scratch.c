@@ -139,7 +139,6 @@ static qg_status take_shared_full(qg_optim *optim, const extents *e)
   if (optim->keeps_full || e->projected == 0) return QG_OK;
   size_t bytes = qg_dtype_bytes(QG_F32, e->full);
   QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_GRADIENTS, "the gradient of a refresh", bytes, &memory));
-  optim->refresher.shared_full = memory;
   for (int id = 0; id < optim->param_count; id++)
     if (optim->params[id].held && optim->params[id].policy.projected) optim->params[id].full = memory;
   return QG_OK;

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../support/adam_conformance.h"
 #include "../support/quant_conformance.h"
 #include "qgalore/base.h"
 
@@ -19,7 +20,7 @@ static int run_level(const char *level)
     fprintf(stderr, "%s: %s\n", level, qg_error_message());
     return 1;
   }
-  int failures = quant_conformance_run(be, be->description);
+  int failures = quant_conformance_run(be, be->description) + adam_conformance_run(be, be->description);
   qg_backend_close(be);
   return failures != 0;
 }

@@ -72,6 +72,8 @@ static void gradients_that_are_not_finite_are_refused(void **state)
       fixture *f = setup();
       f->gradient[places[k]] = poison[i];
       expect_refused_unchanged(f);
+      /* At the door, that is: never seen by LAPACK. */
+      assert_non_null(strstr(qg_error_message(), "holds values that are not finite"));
       free(f);
     }
 }

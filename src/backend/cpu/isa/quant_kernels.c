@@ -7,8 +7,6 @@
 /* Elements of an 8-bit moment block that are worked on at once. */
 enum { TILE = 2048 };
 
-/* --- groups of weights -------------------------------------------------------------------------- */
-
 static void decode_group(const uint8_t *restrict codes, qg_group_params params, int n, float *restrict w)
 {
   for (int i = 0; i < n; i++) w[i] = qg_group_decode(codes[i], params);
@@ -119,8 +117,6 @@ static void dequantize_int4(qg_int4_store src, int n, qg_out dst)
   store_floats(dst, w, n);
 }
 
-/* --- weight updates ----------------------------------------------------------------------------- */
-
 static void step_weights(float *restrict w, const float *restrict update, int n, float decay,
                          bool bf16_arithmetic)
 {
@@ -171,8 +167,6 @@ static void update_dense(qg_out weights, const float *update, int skip, int n, f
   for (int i = 0; i < n; i++) stored[i] = qg_bf16_stochastic(w[i], words[skip + i]);
 }
 
-/* --- Adam --------------------------------------------------------------------------------------- */
-
 static void adam_f32(qg_adam_factors factors, const float *restrict grad, int64_t n, float *restrict m,
                      float *restrict v, qg_out delta)
 {
@@ -198,8 +192,8 @@ static void decode_moments(const float *restrict map, float absmax, const uint8_
 }
 
 /* The search of qg_dynamic_find in two loops: arithmetic, which vectorises, and table look-ups. */
-static void encode_moments(const qg_dynamic_search *restrict search, const float *restrict x, float absmax, int n,
-                           uint8_t *restrict codes)
+static void encode_moments(const qg_dynamic_search *restrict search, const float *restrict x, float absmax,
+                           int n, uint8_t *restrict codes)
 {
   alignas(64) float ratio[TILE];
   alignas(64) int32_t bin[TILE];

@@ -1,0 +1,63 @@
+/* Opening a checkpoint for reading. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ckpt/h5_check.h"
+#include "ckpt/reader.h"
+#include "qgalore/base.h"
+
+/* A finished checkpoint never changes, and file systems without locks are common. */
+static hid_t open_readonly(const char *path)
+{
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS), file = -1;
+  if (access >= 0 && H5Pset_file_locking(access, 0, 1) >= 0) file = H5Fopen(path, H5F_ACC_RDONLY, access);
+  qg_h5_release(access);
+  return file;
+}
+
+/* Soft and external links could lead out of the file. */
+static herr_t is_foreign(hid_t group, const char *name, const H5L_info_t *info, void *context)
+{
+  (void)group;
+  (void)name;
+  (void)context;
+  return info->type == H5L_TYPE_HARD ? 0 : 1;
+}
+
+static qg_status open_checked(const char *path, qg_ckpt_file *f)
+{
+  char reason[256];
+  f->file = open_readonly(path);
+  QG_CHECK(f->file >= 0, QG_ERR_CHECKPOINT, "%s: cannot be opened, it is missing, cut off or damaged (%s)",
+           path, qg_h5_reason(reason, sizeof reason));
+  QG_TRY(qg_ckpt_header_read(f->file, path, &f->header));
+  herr_t foreign = H5Lvisit(f->file, H5_INDEX_NAME, H5_ITER_NATIVE, is_foreign, NULL);
+  QG_CHECK(foreign == 0, QG_ERR_CHECKPOINT, "%s: its list of datasets is damaged or leads out of the file",
+           path);
+  return QG_OK;
+}
+
+qg_status qg_ckpt_file_open(const char *path, qg_ckpt_file **out)
+{
+  void *memory = NULL;
+  *out = NULL;
+  qg_h5_quiet();
+  QG_TRY(qg_calloc(1, sizeof(qg_ckpt_file), "a checkpoint", &memory));
+  qg_ckpt_file *f = memory;
+  f->file = -1;
+  f->path = strdup(path);
+  qg_status status = f->path ? open_checked(path, f) : QG_FAIL(QG_ERR_RESOURCE, "no host memory for a path");
+  if (status == QG_OK) *out = f;
+  else
+    qg_ckpt_file_close(f);
+  return status;
+}
+
+void qg_ckpt_file_close(qg_ckpt_file *f)
+{
+  if (!f) return;
+  qg_ckpt_header_free(&f->header);
+  if (f->file >= 0) H5Fclose(f->file);
+  free(f->path);
+  free(f);
+}

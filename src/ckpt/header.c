@@ -1,0 +1,184 @@
+#include "ckpt/header.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "ckpt/attributes.h"
+#include "ckpt/h5_check.h"
+#include "ckpt/layout.h"
+#include "qgalore/base.h"
+
+enum { MAX_TEXT = 16 << 20 };
+
+static const uint64_t default_slab = (uint64_t)64 << 20, largest_slab = (uint64_t)256 << 20;
+
+/* The numbers of the run, each one attribute. */
+typedef struct {
+  const char *name, *unit;
+  qg_dtype type;
+  size_t offset;
+} number;
+
+#define META(member) offsetof(qg_ckpt_header, meta.member)
+
+static const number numbers[] = {
+    {"step", "steps done", QG_I64, META(step)},
+    {"tokens", "tokens", QG_I64, META(tokens)},
+    {"cursor", "sequences", QG_I64, META(cursor)},
+    {"seed", "1", QG_U64, META(seed)},
+    {"elapsed", "s", QG_F64, META(elapsed)},
+    {"last_loss", "nat/token", QG_F64, META(last_loss)},
+    {"last_grad_norm", "1", QG_F64, META(last_grad_norm)},
+    {"slab_bytes", "B", QG_U64, offsetof(qg_ckpt_header, slab_bytes)},
+};
+
+/* Tests shrink slabs to see several of them in small data. */
+static qg_status choose_slab(uint64_t *out)
+{
+  const char *wish = getenv("QGALORE_CKPT_SLAB");
+  *out = wish ? strtoull(wish, NULL, 10) : default_slab;
+  QG_CHECK(*out >= 8 && *out % 8 == 0 && *out <= largest_slab, QG_ERR_INPUT,
+           "QGALORE_CKPT_SLAB is \"%s\": it must be a multiple of 8 bytes, at most %llu", wish,
+           (unsigned long long)largest_slab);
+  return QG_OK;
+}
+
+static qg_status fill_root(const qg_ckpt_meta *meta, qg_ckpt_header *out)
+{
+  time_t now = time(NULL);
+  struct tm utc;
+  out->meta = *meta;
+  snprintf(out->software, sizeof out->software, "qgalore_hpc %s (%s)", QG_VERSION, QG_GIT);
+  strftime(out->created, sizeof out->created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+  return choose_slab(&out->slab_bytes);
+}
+
+qg_status qg_ckpt_header_make(qg_par *par, const qg_ckpt_meta *meta, qg_ckpt_header *out)
+{
+  bool root = qg_par_is_root(qg_par_grid(par));
+  const char *text = root && meta->resolved_input ? meta->resolved_input : "";
+  size_t bytes = strlen(text);
+  void *copy = NULL;
+  *out = (qg_ckpt_header){0};
+  QG_TRY(qg_par_agree(par, root ? fill_root(meta, out) : QG_OK));
+  QG_TRY(qg_par_broadcast(par, out, sizeof *out, 0));
+  QG_TRY(qg_par_broadcast(par, &bytes, sizeof bytes, 0));
+  out->meta.resolved_input = NULL;
+  QG_TRY(qg_par_agree(par, qg_calloc(bytes + 1, 1, "the resolved input", &copy)));
+  memcpy(copy, text, root ? bytes : 0);
+  out->meta.resolved_input = copy;
+  return qg_par_broadcast(par, copy, bytes, 0);
+}
+
+void qg_ckpt_header_free(qg_ckpt_header *header)
+{
+  /* The member is const for readers of the meta; the text is ours. */
+  free((char *)header->meta.resolved_input);
+  header->meta.resolved_input = NULL;
+}
+
+/* Over the values in the order of the table and the texts with their zeros. */
+static uint32_t checksum(const qg_ckpt_header *h)
+{
+  uint32_t crc = 0;
+  for (int i = 0; i < QG_COUNT_OF(numbers); i++) crc = qg_crc32c(crc, (const char *)h + numbers[i].offset, 8);
+  crc = qg_crc32c(crc, h->software, strlen(h->software) + 1);
+  crc = qg_crc32c(crc, h->created, strlen(h->created) + 1);
+  return qg_crc32c(crc, h->meta.resolved_input, strlen(h->meta.resolved_input) + 1);
+}
+
+static void describe_units(char *text, size_t size)
+{
+  size_t used = 0;
+  for (int i = 0; i < QG_COUNT_OF(numbers) && used < size; i++)
+    used += (size_t)snprintf(text + used, size - used, "%s%s: %s", i ? "; " : "", numbers[i].name,
+                             numbers[i].unit);
+}
+
+qg_status qg_ckpt_header_write(hid_t file, const char *path, const qg_ckpt_header *h)
+{
+  uint32_t complete = 0, crc = checksum(h);
+  char units[512];
+  describe_units(units, sizeof units);
+  QG_TRY(qg_attribute_write_text(file, path, "format", QG_CKPT_FORMAT));
+  QG_TRY(qg_attribute_write_text(file, path, "format_version", QG_CKPT_VERSION));
+  QG_TRY(qg_attribute_write_number(file, path, "complete", H5T_STD_U32LE, &complete));
+  for (int i = 0; i < QG_COUNT_OF(numbers); i++)
+    QG_TRY(qg_attribute_write_number(file, path, numbers[i].name, qg_ckpt_h5_type(numbers[i].type),
+                                     (const char *)h + numbers[i].offset));
+  QG_TRY(qg_attribute_write_text(file, path, "units", units));
+  QG_TRY(qg_attribute_write_text(file, path, "software", h->software));
+  QG_TRY(qg_attribute_write_text(file, path, "created", h->created));
+  QG_TRY(qg_attribute_write_text(file, path, "resolved_input", h->meta.resolved_input));
+  return qg_attribute_write_number(file, path, "meta_crc32c", H5T_STD_U32LE, &crc);
+}
+
+qg_status qg_ckpt_header_complete(hid_t file, const char *path)
+{
+  qg_status status = QG_OK;
+  uint32_t complete = 1;
+  hid_t attribute = -1;
+  QG_H5_OUT(path, attribute = H5Aopen(file, "complete", H5P_DEFAULT));
+  QG_H5_OUT(path, H5Awrite(attribute, H5T_STD_U32LE, &complete));
+out:
+  qg_h5_release(attribute);
+  return status;
+}
+
+/* Reads a short text into an array. */
+static qg_status read_short(hid_t file, const char *path, const char *name, char *out, size_t size)
+{
+  char *text = NULL;
+  QG_TRY(qg_attribute_read_text(file, path, name, size, &text));
+  snprintf(out, size, "%s", text);
+  free(text);
+  return QG_OK;
+}
+
+static qg_status check_format(hid_t file, const char *path)
+{
+  char format[64], version[64];
+  uint32_t complete = 0;
+  QG_TRY(read_short(file, path, "format", format, sizeof format));
+  QG_CHECK(strcmp(format, QG_CKPT_FORMAT) == 0, QG_ERR_CHECKPOINT, "%s: not a checkpoint but \"%.40s\"", path,
+           format);
+  QG_TRY(read_short(file, path, "format_version", version, sizeof version));
+  /* Minor versions add, major versions change. */
+  QG_CHECK(strncmp(version, "1.", 2) == 0, QG_ERR_CHECKPOINT,
+           "%s: its format version is %.40s, this program reads 1.x; use a newer qgalore_hpc", path, version);
+  QG_TRY(qg_attribute_read_number(file, path, "complete", H5T_STD_U32LE, &complete));
+  QG_CHECK(complete == 1, QG_ERR_CHECKPOINT, "%s: it was never completed (its save was cut off)", path);
+  return QG_OK;
+}
+
+static qg_status read_values(hid_t file, const char *path, qg_ckpt_header *out)
+{
+  for (int i = 0; i < QG_COUNT_OF(numbers); i++)
+    QG_TRY(qg_attribute_read_number(file, path, numbers[i].name, qg_ckpt_h5_type(numbers[i].type),
+                                    (char *)out + numbers[i].offset));
+  QG_TRY(read_short(file, path, "software", out->software, sizeof out->software));
+  QG_TRY(read_short(file, path, "created", out->created, sizeof out->created));
+  char *text = NULL;
+  QG_TRY(qg_attribute_read_text(file, path, "resolved_input", MAX_TEXT, &text));
+  out->meta.resolved_input = text;
+  return QG_OK;
+}
+
+qg_status qg_ckpt_header_read(hid_t file, const char *path, qg_ckpt_header *out)
+{
+  qg_status status = QG_OK;
+  uint32_t crc = 0;
+  *out = (qg_ckpt_header){0};
+  QG_TRY_OUT(check_format(file, path));
+  QG_TRY_OUT(read_values(file, path, out));
+  QG_TRY_OUT(qg_attribute_read_number(file, path, "meta_crc32c", H5T_STD_U32LE, &crc));
+  QG_CHECK_OUT(crc == checksum(out), QG_ERR_CHECKPOINT, "%s: its attributes are damaged (checksum)", path);
+  QG_CHECK_OUT(out->slab_bytes >= 8 && out->slab_bytes % 8 == 0 && out->slab_bytes <= largest_slab,
+               QG_ERR_CHECKPOINT, "%s: its attribute \"slab_bytes\" makes no sense", path);
+out:
+  if (status != QG_OK) qg_ckpt_header_free(out);
+  return status;
+}

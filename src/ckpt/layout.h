@@ -1,0 +1,49 @@
+/* Where things are in a checkpoint (doc/formats.md).
+ *
+ * Every distinct dataset of an entry list is one contiguous dataset [items, elements]; its companion
+ * "NAME.crc32c", u32 [items, slabs], holds a checksum of every slab. A slab is `slab_bytes` consecutive bytes
+ * of one item; the last one of an item may be short. */
+#ifndef QG_CKPT_LAYOUT_H
+#define QG_CKPT_LAYOUT_H
+
+#include <hdf5.h>
+
+#include "qgalore/state.h"
+#include "qgalore/status.h"
+
+#define QG_CKPT_CRC_SUFFIX ".crc32c"
+
+enum { QG_CKPT_NAME = 96 + sizeof QG_CKPT_CRC_SUFFIX };
+
+/* One dataset. Elements are as stored: of QG_U4 the packed bytes. */
+typedef struct {
+  const char *name;
+  qg_dtype type;
+  int64_t items, elements; /* shape */
+  size_t element_bytes;
+} qg_ckpt_dataset;
+
+typedef struct {
+  qg_ckpt_dataset *datasets; /* [count], in order of first appearance in the entries */
+  int count;
+} qg_ckpt_layout;
+
+/* The part of an item that one checksum covers. */
+typedef struct {
+  int64_t first, elements; /* within the item */
+  size_t offset, bytes;
+} qg_ckpt_slab;
+
+/* Entries that contradict each other are QG_ERR_RUNTIME. Names stay owned by the entries. Free with
+ * qg_ckpt_layout_free. Local. */
+qg_status qg_ckpt_layout_make(const qg_state_entry *entries, int count, qg_ckpt_layout *out);
+void qg_ckpt_layout_free(qg_ckpt_layout *layout);
+
+/* The type in the file. All supported machines are little endian, so it is the type in memory as well. */
+hid_t qg_ckpt_h5_type(qg_dtype type);
+
+/* Slabs of an item, and one of them. slab_bytes is a multiple of 8. */
+int64_t qg_ckpt_slab_count(int64_t elements, size_t element_bytes, size_t slab_bytes);
+qg_ckpt_slab qg_ckpt_slab_at(int64_t elements, size_t element_bytes, size_t slab_bytes, int64_t index);
+
+#endif

@@ -1,0 +1,144 @@
+#include "ckpt/reader.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ckpt/attributes.h"
+#include "ckpt/h5_check.h"
+#include "qgalore/base.h"
+
+/* Shape and storage of a dataset that must be a plain table of numbers within the file. */
+static qg_status read_shape(const qg_ckpt_file *f, const char *name, hid_t data, hsize_t shape[2])
+{
+  qg_status status = QG_OK;
+  hid_t space = -1, create = -1;
+  QG_H5_OUT(f->path, space = H5Dget_space(data));
+  QG_H5_OUT(f->path, create = H5Dget_create_plist(data));
+  bool plain = H5Sget_simple_extent_ndims(space) == 2 && H5Pget_layout(create) == H5D_CONTIGUOUS &&
+               H5Pget_external_count(create) == 0;
+  QG_CHECK_OUT(plain, QG_ERR_CHECKPOINT, "%s: dataset \"%s\" is not a contiguous table", f->path, name);
+  QG_H5_OUT(f->path, H5Sget_simple_extent_dims(space, shape, NULL));
+out:
+  qg_h5_release(create);
+  qg_h5_release(space);
+  return status;
+}
+
+/* What the shape promises must be in the file: this bounds every loop and buffer that follows. */
+static qg_status check_storage(const qg_ckpt_file *f, const char *name, hid_t data, const hsize_t shape[2],
+                               size_t element_bytes)
+{
+  hsize_t elements, bytes, file_bytes = 0;
+  bool fits = !__builtin_mul_overflow(shape[0], shape[1], &elements) && elements > 0 &&
+              !__builtin_mul_overflow(elements, (hsize_t)element_bytes, &bytes) &&
+              H5Fget_filesize(f->file, &file_bytes) >= 0 && bytes <= file_bytes &&
+              H5Dget_storage_size(data) == bytes;
+  QG_CHECK(fits, QG_ERR_CHECKPOINT, "%s: dataset \"%s\" [%llu, %llu] is not wholly in the file", f->path,
+           name, (unsigned long long)shape[0], (unsigned long long)shape[1]);
+  return QG_OK;
+}
+
+static bool has_type(hid_t data, hid_t expected)
+{
+  hid_t type = H5Dget_type(data);
+  bool same = type >= 0 && H5Tequal(type, expected) > 0;
+  qg_h5_release(type);
+  return same;
+}
+
+/* The element type is an attribute, because HDF5 has no bf16 and no u4. */
+static qg_status read_type(qg_ckpt_reader *r)
+{
+  char *text = NULL;
+  int found = -1;
+  QG_TRY(qg_attribute_read_text(r->data, r->file->path, "element", 16, &text));
+  for (int i = 0; i < QG_DTYPE_COUNT; i++)
+    if (strcmp(qg_dtype_name((qg_dtype)i), text) == 0) found = i;
+  free(text);
+  QG_CHECK(found >= 0 && has_type(r->data, qg_ckpt_h5_type((qg_dtype)found)), QG_ERR_CHECKPOINT,
+           "%s: dataset \"%s\" has an unknown element type", r->file->path, r->name);
+  r->type = (qg_dtype)found;
+  r->element_bytes = r->type == QG_U4 ? 1 : qg_dtype_bytes(r->type, 1);
+  return QG_OK;
+}
+
+static qg_status open_data(qg_ckpt_reader *r)
+{
+  hsize_t shape[2] = {0, 0};
+  QG_CHECK(H5Lexists(r->file->file, r->name, H5P_DEFAULT) > 0, QG_ERR_CHECKPOINT,
+           "%s: dataset \"%s\" is missing: the checkpoint is of another model or method", r->file->path,
+           r->name);
+  QG_H5(r->file->path, r->data = H5Dopen2(r->file->file, r->name, H5P_DEFAULT));
+  QG_TRY(read_type(r));
+  QG_TRY(read_shape(r->file, r->name, r->data, shape));
+  QG_TRY(check_storage(r->file, r->name, r->data, shape, r->element_bytes));
+  r->items = (int64_t)shape[0];
+  r->elements = (int64_t)shape[1];
+  r->slabs = qg_ckpt_slab_count(r->elements, r->element_bytes, r->file->header.slab_bytes);
+  return QG_OK;
+}
+
+static qg_status open_sums(qg_ckpt_reader *r)
+{
+  char name[1024];
+  hsize_t shape[2] = {0, 0};
+  snprintf(name, sizeof name, "%s%s", r->name, QG_CKPT_CRC_SUFFIX);
+  r->sums = H5Dopen2(r->file->file, name, H5P_DEFAULT);
+  QG_CHECK(r->sums >= 0 && has_type(r->sums, H5T_STD_U32LE), QG_ERR_CHECKPOINT,
+           "%s: the checksums of dataset \"%s\" are missing", r->file->path, r->name);
+  QG_TRY(read_shape(r->file, name, r->sums, shape));
+  QG_TRY(check_storage(r->file, name, r->sums, shape, sizeof(uint32_t)));
+  QG_CHECK((int64_t)shape[0] == r->items && (int64_t)shape[1] == r->slabs, QG_ERR_CHECKPOINT,
+           "%s: dataset \"%s\" and its checksums do not fit together", r->file->path, r->name);
+  return QG_OK;
+}
+
+qg_status qg_ckpt_reader_open(const qg_ckpt_file *file, const char *name, qg_ckpt_reader *out)
+{
+  *out = (qg_ckpt_reader){.file = file, .name = name, .data = -1, .sums = -1};
+  qg_status status = open_data(out);
+  if (status == QG_OK) status = open_sums(out);
+  if (status != QG_OK) qg_ckpt_reader_close(out);
+  return status;
+}
+
+void qg_ckpt_reader_close(qg_ckpt_reader *r)
+{
+  qg_h5_release(r->sums);
+  qg_h5_release(r->data);
+  r->data = r->sums = -1;
+}
+
+/* Elements [first, first + count) of one row of a table. */
+static qg_status read_row(const qg_ckpt_reader *r, hid_t table, int64_t row, int64_t first, int64_t count,
+                          hid_t type, void *buffer)
+{
+  qg_status status = QG_OK;
+  hsize_t start[2] = {(hsize_t)row, (hsize_t)first}, block[2] = {1, (hsize_t)count}, length = (hsize_t)count;
+  hid_t stored = -1, memory = -1;
+  char reason[256];
+  QG_H5_OUT(r->file->path, stored = H5Dget_space(table));
+  QG_H5_OUT(r->file->path, memory = H5Screate_simple(1, &length, NULL));
+  QG_H5_OUT(r->file->path, H5Sselect_hyperslab(stored, H5S_SELECT_SET, start, NULL, block, NULL));
+  herr_t read = H5Dread(table, type, memory, stored, H5P_DEFAULT, buffer);
+  QG_CHECK_OUT(read >= 0, QG_ERR_CHECKPOINT, "%s: dataset \"%s\", item %lld cannot be read: %s",
+               r->file->path, r->name, (long long)row, qg_h5_reason(reason, sizeof reason));
+out:
+  qg_h5_release(memory);
+  qg_h5_release(stored);
+  return status;
+}
+
+qg_status qg_ckpt_reader_slab(const qg_ckpt_reader *r, int64_t item, int64_t index, void *buffer,
+                              qg_ckpt_slab *slab)
+{
+  uint32_t expected = 0;
+  *slab = qg_ckpt_slab_at(r->elements, r->element_bytes, r->file->header.slab_bytes, index);
+  QG_TRY(read_row(r, r->data, item, slab->first, slab->elements, qg_ckpt_h5_type(r->type), buffer));
+  QG_TRY(read_row(r, r->sums, item, index, 1, H5T_STD_U32LE, &expected));
+  QG_CHECK(qg_crc32c(0, buffer, slab->bytes) == expected, QG_ERR_CHECKPOINT,
+           "%s: dataset \"%s\", item %lld is damaged (checksum of its slab %lld)", r->file->path, r->name,
+           (long long)item, (long long)index);
+  return QG_OK;
+}

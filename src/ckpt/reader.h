@@ -1,0 +1,44 @@
+/* Reading a checkpoint, which may be anybody's file: each size and type is checked before memory is filled.
+ * All local. */
+#ifndef QG_CKPT_READER_H
+#define QG_CKPT_READER_H
+
+#include <hdf5.h>
+
+#include "ckpt/header.h"
+#include "ckpt/layout.h"
+
+struct qg_ckpt_file {
+  qg_par *par; /* NULL: opened by one rank for itself */
+  char *path;
+  hid_t file;
+  qg_ckpt_header header;
+};
+
+/* One dataset with its checksums, found sound in kind and shape. */
+typedef struct {
+  const qg_ckpt_file *file;
+  const char *name;
+  hid_t data, sums;
+  qg_dtype type;
+  int64_t items, elements, slabs;
+  size_t element_bytes;
+} qg_ckpt_reader;
+
+/* Opens a file for reading and checks its header and that it holds nothing but its own datasets. */
+qg_status qg_ckpt_file_open(const char *path, qg_ckpt_file **out);
+/* NULL is fine. */
+void qg_ckpt_file_close(qg_ckpt_file *file);
+
+/* `name` must outlive the reader. QG_ERR_CHECKPOINT names it. */
+qg_status qg_ckpt_reader_open(const qg_ckpt_file *file, const char *name, qg_ckpt_reader *out);
+void qg_ckpt_reader_close(qg_ckpt_reader *reader);
+
+/* Reads slab `index` of an item into `buffer` (header.slab_bytes long) and compares its checksum. */
+qg_status qg_ckpt_reader_slab(const qg_ckpt_reader *reader, int64_t item, int64_t index, void *buffer,
+                              qg_ckpt_slab *slab);
+
+/* Checks the slabs whose running number is `part` modulo `parts`, over all datasets of the file. */
+qg_status qg_ckpt_file_verify(qg_ckpt_file *file, int part, int parts);
+
+#endif

@@ -1,0 +1,307 @@
+/* Promises of saving: what was saved by some ranks is loaded by any others to the bit, and a save that fails
+ * harms nothing. ranks: 1 2 3 also with: QGALORE_CKPT_SLAB=64 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <hdf5.h>
+#include <math.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "../support/ckpt_fixture.h"
+
+static qg_par *par;
+static const qg_grid *grid;
+static char folder[FIXTURE_PATH];
+
+static int enter(void **unused)
+{
+  (void)unused;
+  copies_left = -1;
+  make_folder(par, folder);
+  return 0;
+}
+
+static int leave(void **unused)
+{
+  (void)unused;
+  remove_folder(par, folder);
+  return 0;
+}
+
+static void check_round_trip(qg_backend *from, partition saved, qg_backend *to, partition loaded)
+{
+  char path[FIXTURE_PATH];
+  int64_t wrong = -1;
+  step_path(folder, 5, path);
+  assert_int_equal(save_step(par, from, folder, saved, 5, 1, 0), QG_OK);
+  assert_int_equal(load_path(par, to, path, loaded, 5, &wrong), QG_OK);
+  assert_int_equal(wrong, 0);
+}
+
+static void any_partition_loads_what_any_other_saved(void **unused)
+{
+  (void)unused;
+  partition all[] = {in_blocks, round_robin, all_on_the_last};
+  for (int i = 0; i < QG_COUNT_OF(all); i++)
+    for (int j = 0; j < QG_COUNT_OF(all); j++) check_round_trip(&host_backend, all[i], &host_backend, all[j]);
+}
+
+static void devices_and_hosts_share_one_file(void **unused)
+{
+  (void)unused;
+  check_round_trip(&device_backend, in_blocks, &host_backend, round_robin);
+  check_round_trip(&host_backend, in_blocks, &device_backend, in_blocks);
+}
+
+static void the_run_is_where_it_was(void **unused)
+{
+  (void)unused;
+  enum { LONG_TEXT = 100000 };
+  char path[FIXTURE_PATH], *text = malloc(LONG_TEXT + 1);
+  state s;
+  assert_non_null(text);
+  memset(text, 'x', LONG_TEXT);
+  text[LONG_TEXT] = '\0';
+  qg_ckpt_meta meta = {1234, 99999999999, 42, UINT64_MAX - 1, 12.5, NAN, 0.1, text};
+  /* The root's word counts: only its clock and its log are the run's. */
+  if (grid->rank > 0) meta = (qg_ckpt_meta){.step = grid->rank, .resolved_input = "other"};
+  qg_ckpt_options options = {folder, 1, 0};
+  make_state(&s, grid, in_blocks);
+  assert_int_equal(qg_ckpt_save(par, &host_backend, &options, &meta, s.entries, s.count), QG_OK);
+  free_state(&s);
+
+  qg_ckpt_file *file;
+  step_path(folder, 1234, path);
+  assert_int_equal(qg_ckpt_open(par, path, &file), QG_OK);
+  const qg_ckpt_meta *m = qg_ckpt_get_meta(file);
+  assert_true(m->step == 1234 && m->tokens == 99999999999 && m->cursor == 42 && m->seed == UINT64_MAX - 1);
+  assert_true(m->elapsed == 12.5 && isnan(m->last_loss) && m->last_grad_norm == 0.1);
+  assert_int_equal(strlen(m->resolved_input), LONG_TEXT);
+  assert_int_equal(strspn(m->resolved_input, "x"), LONG_TEXT);
+  qg_ckpt_close(file);
+  free(text);
+}
+
+static void the_file_is_hardly_larger_than_its_data(void **unused)
+{
+  (void)unused;
+  char path[FIXTURE_PATH];
+  state s = {0};
+  struct stat info;
+  qg_ckpt_options options = {folder, 1, 0};
+  qg_ckpt_meta meta = {.step = 1};
+  for (int layer = 0; layer < LAYERS; layer++)
+    add_entry(&s, "weights/codes", QG_U8, LAYERS, layer, 200000,
+              round_robin(layer, grid->size) == grid->rank);
+  assert_int_equal(qg_ckpt_bytes(s.entries, s.count), LAYERS * 200000);
+  assert_int_equal(qg_ckpt_save(par, &host_backend, &options, &meta, s.entries, s.count), QG_OK);
+  step_path(folder, 1, path);
+  assert_int_equal(stat(path, &info), 0);
+  /* Tiny slabs have as many bytes of checksums as they ask for. */
+  if (!getenv("QGALORE_CKPT_SLAB")) assert_true(info.st_size < 1.02 * LAYERS * 200000);
+  free_state(&s);
+}
+
+static void packed_nibbles_count_as_their_bytes(void **unused)
+{
+  (void)unused;
+  state s;
+  make_state(&s, grid, in_blocks);
+  assert_int_equal(qg_ckpt_bytes(s.entries, s.count), LAYERS * (1000 + 4 * 37 + 16 + 8 * 200 + 8) + 2 * 501);
+  free_state(&s);
+}
+
+/* What other programs see. */
+static void the_file_describes_itself(void **unused)
+{
+  (void)unused;
+  char path[FIXTURE_PATH];
+  hsize_t shape[2];
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 3, 1, 0), QG_OK);
+  if (grid->rank != 0) return;
+  step_path(folder, 3, path);
+  hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT),
+        data = H5Dopen2(file, "weights/q_proj/codes", H5P_DEFAULT);
+  assert_true(file >= 0 && data >= 0);
+  hid_t space = H5Dget_space(data);
+  assert_int_equal(H5Sget_simple_extent_dims(space, shape, NULL), 2);
+  assert_true(shape[0] == LAYERS && shape[1] == 1000);
+  assert_true(H5Aexists(data, "element") > 0);
+  static const char *const attributes[] = {"format",         "format_version", "complete",   "units",
+                                           "software",       "created",        "step",       "tokens",
+                                           "cursor",         "seed",           "elapsed",    "last_loss",
+                                           "last_grad_norm", "resolved_input", "meta_crc32c"};
+  for (int i = 0; i < QG_COUNT_OF(attributes); i++) assert_true(H5Aexists(file, attributes[i]) > 0);
+  assert_true(H5Lexists(file, "weights/q_proj/codes.crc32c", H5P_DEFAULT) > 0);
+  H5Sclose(space);
+  H5Dclose(data);
+  H5Fclose(file);
+}
+
+/* --- rotation --- */
+
+static void the_newest_and_the_milestones_stay(void **unused)
+{
+  (void)unused;
+  for (int step = 10; step <= 60; step += 10)
+    assert_int_equal(save_step(par, &host_backend, folder, in_blocks, step, 2, 30), QG_OK);
+  assert_int_equal(qg_par_barrier(par), QG_OK);
+  assert_false(step_exists(folder, 10) || step_exists(folder, 20) || step_exists(folder, 40));
+  assert_true(step_exists(folder, 30) && step_exists(folder, 50) && step_exists(folder, 60));
+}
+
+static void a_save_after_a_rewind_is_not_pushed_out_by_newer_files(void **unused)
+{
+  (void)unused;
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 100, 1, 0), QG_OK);
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 50, 1, 0), QG_OK);
+  assert_int_equal(qg_par_barrier(par), QG_OK);
+  assert_true(step_exists(folder, 50));
+}
+
+static void leftovers_of_killed_saves_are_cleared_and_strangers_stay(void **unused)
+{
+  (void)unused;
+  char leftover[FIXTURE_PATH], stranger[FIXTURE_PATH];
+  snprintf(leftover, sizeof leftover, "%.900s/step-0000000003.h5.tmp", folder);
+  snprintf(stranger, sizeof stranger, "%.900s/step-3.h5", folder);
+  if (grid->rank == 0) {
+    assert_int_equal(qg_write_file_atomic(leftover, "half", 4), QG_OK);
+    assert_int_equal(qg_write_file_atomic(stranger, "mine", 4), QG_OK);
+  }
+  for (int step = 4; step <= 5; step++)
+    assert_int_equal(save_step(par, &host_backend, folder, in_blocks, step, 1, 0), QG_OK);
+  assert_int_equal(qg_par_barrier(par), QG_OK);
+  assert_int_equal(access(leftover, F_OK), -1);
+  assert_int_equal(access(stranger, F_OK), 0);
+  assert_int_equal(count_files(folder), 2);
+}
+
+/* --- failures --- */
+
+/* After a failed save of step 2 there is step 1, whole, and nothing else. */
+static void check_only_the_old_one_is_there(void)
+{
+  char path[FIXTURE_PATH];
+  int64_t wrong = -1;
+  step_path(folder, 1, path);
+  assert_int_equal(qg_par_barrier(par), QG_OK);
+  assert_int_equal(count_files(folder), 1);
+  assert_int_equal(load_path(par, &host_backend, path, in_blocks, 1, &wrong), QG_OK);
+  assert_int_equal(wrong, 0);
+}
+
+/* The last rank's device fails in its n-th copy: the others must neither hang nor believe in the file. */
+static void a_device_that_fails_on_one_rank_fails_the_save_on_all(void **unused)
+{
+  (void)unused;
+  char expected[64];
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 1, 1, 0), QG_OK);
+  for (int copies = 0; copies < 5; copies += 2) {
+    copies_left = grid->rank == grid->size - 1 ? copies : -1;
+    assert_int_equal(save_step(par, &device_backend, folder, in_blocks, 2, 1, 0), QG_ERR_CHECKPOINT);
+    snprintf(expected, sizeof expected, grid->size > 1 ? "rank %d: the device is gone" : "the device is gone",
+             grid->size - 1);
+    assert_string_equal(qg_error_message(), expected);
+    check_only_the_old_one_is_there();
+  }
+  copies_left = -1;
+  assert_int_equal(save_step(par, &device_backend, folder, in_blocks, 2, 1, 0), QG_OK);
+}
+
+/* A limit on the size of files stands for a full disk. */
+static void a_full_disk_leaves_the_older_ones(void **unused)
+{
+  (void)unused;
+  struct rlimit before, small;
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 1, 1, 0), QG_OK);
+  signal(SIGXFSZ, SIG_IGN);
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+  small = before;
+  small.rlim_cur = 8000;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+  qg_status status = save_step(par, &host_backend, folder, in_blocks, 2, 1, 0);
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  assert_int_equal(status, QG_ERR_CHECKPOINT);
+  assert_non_null(strstr(qg_error_message(), "step-0000000002.h5.tmp"));
+  check_only_the_old_one_is_there();
+}
+
+static qg_status save_state(state *s, int step)
+{
+  qg_ckpt_options options = {folder, 1, 0};
+  qg_ckpt_meta meta = {.step = step};
+  return qg_ckpt_save(par, &host_backend, &options, &meta, s->entries, s->count);
+}
+
+static void an_item_without_an_owner_or_with_two_is_refused(void **unused)
+{
+  (void)unused;
+  state s;
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 1, 1, 0), QG_OK);
+  make_state(&s, grid, in_blocks);
+  s.entries[5].owner = false;
+  assert_int_equal(save_state(&s, 2), QG_ERR_CHECKPOINT);
+  assert_non_null(strstr(qg_error_message(), "\"weights/q_proj/codes\", item 1, is written by 0 ranks"));
+  check_only_the_old_one_is_there();
+  s.entries[5].owner = s.entries[5].data != NULL;
+  s.entries[s.count - 1].owner = s.entries[s.count - 1].data != NULL;
+  if (grid->size > 1) {
+    assert_int_equal(save_state(&s, 2), QG_ERR_CHECKPOINT);
+    assert_non_null(strstr(qg_error_message(), "\"weights/embed\", item 0, is written by 2 ranks"));
+  }
+  free_state(&s);
+}
+
+static void ranks_that_disagree_about_the_state_are_stopped(void **unused)
+{
+  (void)unused;
+  state s;
+  make_state(&s, grid, in_blocks);
+  if (grid->rank == grid->size - 1) s.count--;
+  qg_status status = save_state(&s, 2);
+  s.count = MAX_ENTRIES;
+  free_state(&s);
+  assert_int_equal(status, grid->size > 1 ? QG_ERR_CHECKPOINT : QG_OK);
+}
+
+static void a_folder_that_cannot_be_made_is_named(void **unused)
+{
+  (void)unused;
+  char file[FIXTURE_PATH];
+  snprintf(file, sizeof file, "%.900s/file", folder);
+  if (grid->rank == 0) assert_int_equal(qg_write_file_atomic(file, "x", 1), QG_OK);
+  assert_int_equal(save_step(par, &host_backend, file, in_blocks, 1, 1, 0), QG_ERR_CHECKPOINT);
+  assert_non_null(strstr(qg_error_message(), file));
+}
+
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, enter, leave)
+
+int main(int argc, char **argv)
+{
+  const struct CMUnitTest tests[] = {
+      IN_FOLDER(any_partition_loads_what_any_other_saved),
+      IN_FOLDER(devices_and_hosts_share_one_file),
+      IN_FOLDER(the_run_is_where_it_was),
+      IN_FOLDER(the_file_is_hardly_larger_than_its_data),
+      IN_FOLDER(packed_nibbles_count_as_their_bytes),
+      IN_FOLDER(the_file_describes_itself),
+      IN_FOLDER(the_newest_and_the_milestones_stay),
+      IN_FOLDER(a_save_after_a_rewind_is_not_pushed_out_by_newer_files),
+      IN_FOLDER(leftovers_of_killed_saves_are_cleared_and_strangers_stay),
+      IN_FOLDER(a_device_that_fails_on_one_rank_fails_the_save_on_all),
+      IN_FOLDER(a_full_disk_leaves_the_older_ones),
+      IN_FOLDER(an_item_without_an_owner_or_with_two_is_refused),
+      IN_FOLDER(ranks_that_disagree_about_the_state_are_stopped),
+      IN_FOLDER(a_folder_that_cannot_be_made_is_named),
+  };
+  par = mpi_test_begin(&argc, &argv);
+  grid = qg_par_grid(par);
+  int failures = cmocka_run_group_tests_name("ckpt", tests, NULL, NULL);
+  return mpi_test_end(par, failures);
+}

@@ -1,0 +1,179 @@
+#include "adam_conformance.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* cmocka wants the four headers above first. */
+#include <cmocka.h>
+
+#include "device_test.h"
+#include "qgalore/base.h"
+#include "quant_reference.h"
+
+/* No multiple of any block length, and enough blocks for several threads. */
+enum { COUNT = 17891 };
+
+static const qg_dtype float_types[] = {QG_F32, QG_BF16};
+
+static qg_adam_args adam_args(qg_dtype delta_type)
+{
+  qg_adam_args args = {.count = COUNT,
+                       .grad_scale = 0.5f,
+                       .lr = 0.01f,
+                       .beta1 = 0.9f,
+                       .beta2 = 0.95f,
+                       .eps = 1e-8f,
+                       .delta_type = delta_type};
+  return args;
+}
+
+/* Gradients of step t: some elements, a whole block, and values whose square overflows are not to be trusted.
+ */
+static void fill_gradient(float *grad, int64_t t)
+{
+  for (int64_t i = 0; i < COUNT; i++) grad[i] = ref_normal((uint64_t)(t * COUNT + i), 1e-3f);
+  for (int64_t i = 2048; i < 4096; i++) grad[i] = 0.0f;
+  grad[7] = NAN;
+  grad[300] = INFINITY;
+  grad[301] = -INFINITY;
+  grad[302] = 1e30f;
+  grad[303] = 1e-30f;
+  grad[304] = -1e-42f;
+}
+
+enum { ADAM_STEPS = 4 };
+
+typedef struct {
+  uint8_t m_codes[COUNT], v_codes[COUNT];
+  float m_absmax[COUNT], v_absmax[COUNT]; /* room for any block length */
+} moments_host;
+
+static qg_adam_args with_8bit(qg_adam_args args, moments_host *host)
+{
+  args.m_codes = host->m_codes;
+  args.v_codes = host->v_codes;
+  args.m_absmax = host->m_absmax;
+  args.v_absmax = host->v_absmax;
+  return args;
+}
+
+static void check_adam_8bit(qg_backend *be, int64_t block, qg_dtype delta_type)
+{
+  static moments_host host;
+  static float grad[COUNT], delta[COUNT];
+  memset(&host, 0, sizeof host);
+  qg_adam_args device = adam_args(delta_type);
+  device.block = block;
+  qg_adam_args plain = with_8bit(device, &host);
+  plain.delta = delta;
+  size_t delta_bytes = qg_dtype_bytes(delta_type, COUNT);
+  device.m_codes = device_test_copy(be, host.m_codes, sizeof host.m_codes);
+  device.v_codes = device_test_copy(be, host.v_codes, sizeof host.v_codes);
+  device.m_absmax = device_test_copy(be, host.m_absmax, sizeof host.m_absmax);
+  device.v_absmax = device_test_copy(be, host.v_absmax, sizeof host.v_absmax);
+  for (int64_t t = 1; t <= ADAM_STEPS; t++) {
+    fill_gradient(grad, t);
+    plain.t = device.t = t;
+    plain.grad = grad;
+    device.grad = device_test_copy(be, grad, sizeof grad);
+    device.delta = device_test_copy(be, delta, delta_bytes);
+    assert_int_equal(be->ops->adam(be, &device), QG_OK);
+    ref_adam(&plain);
+    device_test_expect(be, device.delta, delta, delta_bytes);
+    device_test_expect(be, (void *)device.grad, grad, sizeof grad);
+  }
+  device_test_expect(be, device.m_codes, host.m_codes, sizeof host.m_codes);
+  device_test_expect(be, device.v_codes, host.v_codes, sizeof host.v_codes);
+  device_test_expect(be, device.m_absmax, host.m_absmax, sizeof host.m_absmax);
+  device_test_expect(be, device.v_absmax, host.v_absmax, sizeof host.v_absmax);
+}
+
+/* 8192 is longer than the tiles that kernels work in. */
+static void adam_8bit_equals_the_plain_definition_at_any_block_length(void **state)
+{
+  static const int64_t blocks[] = {16, 100, 256, 2048, 8192};
+  for (int k = 0; k < QG_COUNT_OF(blocks); k++)
+    for (int type = 0; type < QG_COUNT_OF(float_types); type++)
+      check_adam_8bit(*state, blocks[k], float_types[type]);
+}
+
+static void adam_f32_equals_the_plain_definition(void **state)
+{
+  qg_backend *be = *state;
+  static float grad[COUNT], delta[COUNT], m[COUNT], v[COUNT];
+  qg_adam_args plain = adam_args(QG_F32), device = plain;
+  plain.m = m;
+  plain.v = v;
+  plain.delta = delta;
+  device.m = device_test_copy(be, m, sizeof m);
+  device.v = device_test_copy(be, v, sizeof v);
+  for (int64_t t = 1; t <= ADAM_STEPS; t++) {
+    fill_gradient(grad, t);
+    plain.t = device.t = t;
+    plain.grad = grad;
+    device.grad = device_test_copy(be, grad, sizeof grad);
+    device.delta = device_test_copy(be, delta, sizeof delta);
+    assert_int_equal(be->ops->adam(be, &device), QG_OK);
+    ref_adam(&plain);
+    device_test_expect(be, device.delta, delta, sizeof delta);
+    device_test_expect(be, (void *)device.grad, grad, sizeof grad);
+  }
+  device_test_expect(be, device.m, m, sizeof m);
+  device_test_expect(be, device.v, v, sizeof v);
+}
+
+/* Bad gradients count as 0, so they leave no trace in moments and weights, however many steps follow. */
+static void adam_never_stores_or_emits_a_non_finite_number(void **state)
+{
+  qg_backend *be = *state;
+  static const float bad[] = {NAN, INFINITY, -INFINITY, 3e38f, -1e25f};
+  enum { BAD = QG_COUNT_OF(bad), CODE_OF_ZERO = 127 };
+  const float zeros[BAD] = {0.0f};
+  const uint8_t m_codes[BAD] = {CODE_OF_ZERO, CODE_OF_ZERO, CODE_OF_ZERO, CODE_OF_ZERO, CODE_OF_ZERO};
+  const uint8_t v_codes[BAD] = {0};
+  qg_adam_args args = adam_args(QG_F32);
+  args.count = BAD;
+  args.block = QG_GROUP;
+  args.t = 1;
+  args.grad = device_test_copy(be, bad, sizeof bad);
+  args.delta = device_test_copy(be, bad, sizeof bad);
+  args.m_codes = device_test_copy(be, v_codes, sizeof m_codes);
+  args.v_codes = device_test_copy(be, v_codes, sizeof v_codes);
+  args.m_absmax = device_test_copy(be, zeros, sizeof zeros[0]);
+  args.v_absmax = device_test_copy(be, zeros, sizeof zeros[0]);
+  assert_int_equal(be->ops->adam(be, &args), QG_OK);
+  float delta[BAD];
+  assert_int_equal(be->ops->copy_out(be, delta, args.delta, sizeof delta), QG_OK);
+  for (int i = 0; i < BAD; i++) assert_true(delta[i] == 0.0f);
+  be->ops->release(be, args.delta, sizeof delta);
+  device_test_expect(be, args.m_codes, m_codes, sizeof m_codes);
+  device_test_expect(be, args.v_codes, v_codes, sizeof v_codes);
+  device_test_expect(be, args.m_absmax, zeros, sizeof zeros[0]);
+  device_test_expect(be, args.v_absmax, zeros, sizeof zeros[0]);
+  device_test_expect(be, (void *)args.grad, bad, sizeof bad);
+}
+
+static void the_number_of_threads_changes_nothing(void **state)
+{
+  qg_backend *be = *state;
+  int threads = be->threads;
+  for (be->threads = 1; be->threads <= 3; be->threads += 2) check_adam_8bit(be, 256, QG_F32);
+  be->threads = threads;
+}
+
+int adam_conformance_run(qg_backend *be, const char *label)
+{
+  struct CMUnitTest tests[] = {
+      cmocka_unit_test(adam_8bit_equals_the_plain_definition_at_any_block_length),
+      cmocka_unit_test(adam_f32_equals_the_plain_definition),
+      cmocka_unit_test(adam_never_stores_or_emits_a_non_finite_number),
+      cmocka_unit_test(the_number_of_threads_changes_nothing),
+  };
+  for (int i = 0; i < QG_COUNT_OF(tests); i++) tests[i].initial_state = be;
+  return cmocka_run_group_tests_name(label, tests, NULL, NULL);
+}
