@@ -24,13 +24,14 @@ static inline qg_adam_factors qg_adam_factors_make(float grad_scale, float lr, f
 {
   double c1 = 1.0 - pow((double)beta1, (double)t);
   double c2 = sqrt(1.0 - pow((double)beta2, (double)t));
-  qg_adam_factors f = {.grad_scale = grad_scale,
-                       .beta1 = beta1,
-                       .one_minus_beta1 = 1.0f - beta1,
-                       .beta2 = beta2,
-                       .one_minus_beta2 = 1.0f - beta2,
-                       .step_size = (float)(-(double)lr * c2 / c1),
-                       .eps = (float)(c2 * (double)eps)};
+  qg_adam_factors f;
+  f.grad_scale = grad_scale;
+  f.beta1 = beta1;
+  f.one_minus_beta1 = 1.0f - beta1;
+  f.beta2 = beta2;
+  f.one_minus_beta2 = 1.0f - beta2;
+  f.step_size = (float)(-(double)lr * c2 / c1);
+  f.eps = (float)(c2 * (double)eps);
   return f;
 }
 

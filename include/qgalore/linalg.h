@@ -17,6 +17,12 @@ typedef enum { QG_SIDE_RIGHT, QG_SIDE_LEFT } qg_side;
 
 static inline qg_side qg_side_of(int64_t m, int64_t n) { return m >= n ? QG_SIDE_RIGHT : QG_SIDE_LEFT; }
 
+/* EXACT: eigenvectors of the Gram matrix of the short side, in double precision where fp32 would lose the last ones
+ * (s_r^2 < 1e-6 s_1^2, or entries whose squares leave fp32).
+ * WARM: a block power step from `previous`, a second one or EXACT when that holds too little; without a finite
+ * `previous` like AUTO.
+ * RANDOMIZED: two or three block power steps from a random start, or EXACT when they hold too little.
+ * AUTO: WARM with a previous basis; without one EXACT for a short side under 2048, RANDOMIZED from there on. */
 typedef enum { QG_SUBSPACE_EXACT, QG_SUBSPACE_WARM, QG_SUBSPACE_RANDOMIZED, QG_SUBSPACE_SCALAPACK, QG_SUBSPACE_AUTO } qg_subspace_method;
 
 /* One matrix whose subspace is wanted. */
@@ -24,7 +30,8 @@ typedef struct {
   int64_t m, n, rank;
   const float *gradient;   /* [m, n] */
   const float *previous;   /* the old basis in projector layout, or NULL */
-  float *basis;            /* out, projector layout; may not alias previous */
+  float *basis;            /* out, projector layout, orthonormal; may not alias previous. The largest component of
+                            * every vector is positive. Unit vectors for a zero gradient, whose energy counts as 1 */
   float *singular_values;  /* out [rank], descending */
   double energy;           /* out: ||P G||_F^2 / ||G||_F^2, in [0, 1] */
   qg_subspace_method used; /* out: the method that gave the result */
@@ -38,12 +45,15 @@ typedef struct {
   int threads;
 } qg_subspace_options;
 
-/* Scratch bytes that qg_subspace_solve wants for these shapes: [count] jobs of which at most `threads` run at once. Local. */
+/* Scratch bytes that qg_subspace_solve wants for these shapes: [count] jobs of which at most `threads` run at once.
+ * About 24 d^2 bytes for each that runs, d = min(m, n), most of it for the eigenproblem in double. Local. */
 size_t qg_subspace_workspace(const qg_subspace_options *options, const qg_subspace_job *shapes, int count);
 
-/* Solves all jobs, several at a time with one BLAS thread each when there are at least as many jobs as threads.
- * The result of a job does not depend on which others are in the call. A job that fails says so in its
- * status; the call fails only when it cannot work at all. Local. */
+/* Solves all jobs: those with a short side under 2048 several at a time with one BLAS thread each, the wider ones
+ * one after the other with all threads. The result of a job is the same bits whichever others are in the call,
+ * and under 2048 whatever the number of threads. A job that fails says so in its status; the call fails only when
+ * it cannot work at all: QG_ERR_INPUT for a rank outside 1..min(m, n) or a short side over 46000, QG_ERR_RUNTIME for
+ * missing arrays or workspace. Allocates nothing itself. Local. */
 qg_status qg_subspace_solve(const qg_subspace_options *options, qg_subspace_job *jobs, int count,
                             void *workspace, size_t workspace_bytes);
 
@@ -54,7 +64,8 @@ double qg_subspace_overlap(qg_side side, int64_t d, int64_t rank, const float *a
 /* The reference's similarity: signed cosine of the first basis vectors (algorithm.md section 4). Local. */
 double qg_subspace_cosine(qg_side side, int64_t d, int64_t rank, const float *a, const float *b);
 
-/* Limits the BLAS libraries of this process to `threads` threads. Local. */
+/* Limits the BLAS libraries of this process, and OpenMP regions without a count of their own, to `threads`
+ * threads: the OpenMP build of OpenBLAS takes its team from OpenMP. Local. */
 void qg_blas_threads(int threads);
 
 #endif

@@ -73,7 +73,7 @@ typedef struct {
 /* Splits the model into `stages` contiguous parts so that the most expensive is as cheap as possible, in FLOPs per
  * token. Pieces are the embedding, each layer, and norm + head + loss; every stage gets at least one piece, so
  * stages <= num_layers + 2; more is QG_ERR_INPUT naming the largest. With overrides (layers_per_stage, an array of
- * `stages` counts, or NULL) those are used; the sum must be num_layers. Local, deterministic. */
+ * `stages` counts, or NULL) those are used; the sum must be num_layers, and only the first and the last may be 0. Local, deterministic. */
 qg_status qg_model_partition(const qg_model_shape *shape, int64_t sequence_length, int stages,
                              const int64_t *layers_per_stage, qg_partition *out);
 bool qg_partition_has_param(const qg_partition *part, const qg_param *param, bool tied);

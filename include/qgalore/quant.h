@@ -105,8 +105,8 @@ QG_HD qg_group_params qg_group_fit(float min, float max, int levels, bool includ
 }
 
 /* Rounds v up with the probability of its fraction: floor(v) + [u < v - floor(v)], u uniform in [0, 1).
- * floor by way of rintf, and comparisons as numbers, because this vectorises under strict floating-point rules
- * where floorf and branches do not. */
+ * floor by way of rintf, and comparisons as numbers, because this vectorises under strict floating-point
+ * rules where floorf and branches do not. */
 QG_HD float qg_round_stochastic(float v, float u)
 {
   float low = rintf(v);

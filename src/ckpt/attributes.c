@@ -6,8 +6,8 @@
 #include "ckpt/h5_check.h"
 #include "qgalore/base.h"
 
-qg_status qg_attribute_write_number(hid_t object, const char *path, const char *name, hid_t type,
-                                    const void *value)
+qg_status qg_ckpt_attribute_write_number(hid_t object, const char *path, const char *name, hid_t type,
+                                         const void *value)
 {
   qg_status status = QG_OK;
   hid_t space = -1, attribute = -1;
@@ -20,13 +20,13 @@ out:
   return status;
 }
 
-qg_status qg_attribute_write_text(hid_t object, const char *path, const char *name, const char *text)
+qg_status qg_ckpt_attribute_write_text(hid_t object, const char *path, const char *name, const char *text)
 {
   qg_status status = QG_OK;
   hid_t type = -1;
   QG_H5_OUT(path, type = H5Tcopy(H5T_C_S1));
   QG_H5_OUT(path, H5Tset_size(type, strlen(text) + 1));
-  QG_TRY_OUT(qg_attribute_write_number(object, path, name, type, text));
+  QG_TRY_OUT(qg_ckpt_attribute_write_number(object, path, name, type, text));
 out:
   qg_h5_release(type);
   return status;
@@ -50,7 +50,8 @@ out:
   return status;
 }
 
-qg_status qg_attribute_read_number(hid_t object, const char *path, const char *name, hid_t type, void *value)
+qg_status qg_ckpt_attribute_read_number(hid_t object, const char *path, const char *name, hid_t type,
+                                        void *value)
 {
   hid_t attribute, stored;
   qg_status status = QG_OK;
@@ -64,7 +65,8 @@ out:
   return status;
 }
 
-qg_status qg_attribute_read_text(hid_t object, const char *path, const char *name, size_t most, char **out)
+qg_status qg_ckpt_attribute_read_text(hid_t object, const char *path, const char *name, size_t most,
+                                      char **out)
 {
   hid_t attribute, stored;
   qg_status status = QG_OK;

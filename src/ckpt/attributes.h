@@ -7,13 +7,15 @@
 #include "qgalore/status.h"
 
 /* Number types are those of the file, which are those of memory. Collective over the file's ranks. */
-qg_status qg_attribute_write_number(hid_t object, const char *path, const char *name, hid_t type,
-                                    const void *value);
-qg_status qg_attribute_write_text(hid_t object, const char *path, const char *name, const char *text);
+qg_status qg_ckpt_attribute_write_number(hid_t object, const char *path, const char *name, hid_t type,
+                                         const void *value);
+qg_status qg_ckpt_attribute_write_text(hid_t object, const char *path, const char *name, const char *text);
 
 /* `type` is exactly what is expected. Local. */
-qg_status qg_attribute_read_number(hid_t object, const char *path, const char *name, hid_t type, void *value);
+qg_status qg_ckpt_attribute_read_number(hid_t object, const char *path, const char *name, hid_t type,
+                                        void *value);
 /* Text of less than `most` bytes; caller frees. Local. */
-qg_status qg_attribute_read_text(hid_t object, const char *path, const char *name, size_t most, char **out);
+qg_status qg_ckpt_attribute_read_text(hid_t object, const char *path, const char *name, size_t most,
+                                      char **out);
 
 #endif

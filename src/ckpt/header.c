@@ -103,17 +103,17 @@ qg_status qg_ckpt_header_write(hid_t file, const char *path, const qg_ckpt_heade
   uint32_t complete = 0, crc = checksum(h);
   char units[512];
   describe_units(units, sizeof units);
-  QG_TRY(qg_attribute_write_text(file, path, "format", QG_CKPT_FORMAT));
-  QG_TRY(qg_attribute_write_text(file, path, "format_version", QG_CKPT_VERSION));
-  QG_TRY(qg_attribute_write_number(file, path, "complete", H5T_STD_U32LE, &complete));
+  QG_TRY(qg_ckpt_attribute_write_text(file, path, "format", QG_CKPT_FORMAT));
+  QG_TRY(qg_ckpt_attribute_write_text(file, path, "format_version", QG_CKPT_VERSION));
+  QG_TRY(qg_ckpt_attribute_write_number(file, path, "complete", H5T_STD_U32LE, &complete));
   for (int i = 0; i < QG_COUNT_OF(numbers); i++)
-    QG_TRY(qg_attribute_write_number(file, path, numbers[i].name, qg_ckpt_h5_type(numbers[i].type),
-                                     (const char *)h + numbers[i].offset));
-  QG_TRY(qg_attribute_write_text(file, path, "units", units));
-  QG_TRY(qg_attribute_write_text(file, path, "software", h->software));
-  QG_TRY(qg_attribute_write_text(file, path, "created", h->created));
-  QG_TRY(qg_attribute_write_text(file, path, "resolved_input", h->meta.resolved_input));
-  return qg_attribute_write_number(file, path, "meta_crc32c", H5T_STD_U32LE, &crc);
+    QG_TRY(qg_ckpt_attribute_write_number(file, path, numbers[i].name, qg_ckpt_h5_type(numbers[i].type),
+                                          (const char *)h + numbers[i].offset));
+  QG_TRY(qg_ckpt_attribute_write_text(file, path, "units", units));
+  QG_TRY(qg_ckpt_attribute_write_text(file, path, "software", h->software));
+  QG_TRY(qg_ckpt_attribute_write_text(file, path, "created", h->created));
+  QG_TRY(qg_ckpt_attribute_write_text(file, path, "resolved_input", h->meta.resolved_input));
+  return qg_ckpt_attribute_write_number(file, path, "meta_crc32c", H5T_STD_U32LE, &crc);
 }
 
 qg_status qg_ckpt_header_complete(hid_t file, const char *path)
@@ -132,7 +132,7 @@ out:
 static qg_status read_short(hid_t file, const char *path, const char *name, char *out, size_t size)
 {
   char *text = NULL;
-  QG_TRY(qg_attribute_read_text(file, path, name, size, &text));
+  QG_TRY(qg_ckpt_attribute_read_text(file, path, name, size, &text));
   snprintf(out, size, "%s", text);
   free(text);
   return QG_OK;
@@ -149,7 +149,7 @@ static qg_status check_format(hid_t file, const char *path)
   /* Minor versions add, major versions change. */
   QG_CHECK(strncmp(version, "1.", 2) == 0, QG_ERR_CHECKPOINT,
            "%s: its format version is %.40s, this program reads 1.x; use a newer qgalore_hpc", path, version);
-  QG_TRY(qg_attribute_read_number(file, path, "complete", H5T_STD_U32LE, &complete));
+  QG_TRY(qg_ckpt_attribute_read_number(file, path, "complete", H5T_STD_U32LE, &complete));
   QG_CHECK(complete == 1, QG_ERR_CHECKPOINT, "%s: it was never completed (its save was cut off)", path);
   return QG_OK;
 }
@@ -157,12 +157,12 @@ static qg_status check_format(hid_t file, const char *path)
 static qg_status read_values(hid_t file, const char *path, qg_ckpt_header *out)
 {
   for (int i = 0; i < QG_COUNT_OF(numbers); i++)
-    QG_TRY(qg_attribute_read_number(file, path, numbers[i].name, qg_ckpt_h5_type(numbers[i].type),
-                                    (char *)out + numbers[i].offset));
+    QG_TRY(qg_ckpt_attribute_read_number(file, path, numbers[i].name, qg_ckpt_h5_type(numbers[i].type),
+                                         (char *)out + numbers[i].offset));
   QG_TRY(read_short(file, path, "software", out->software, sizeof out->software));
   QG_TRY(read_short(file, path, "created", out->created, sizeof out->created));
   char *text = NULL;
-  QG_TRY(qg_attribute_read_text(file, path, "resolved_input", MAX_TEXT, &text));
+  QG_TRY(qg_ckpt_attribute_read_text(file, path, "resolved_input", MAX_TEXT, &text));
   out->meta.resolved_input = text;
   return QG_OK;
 }
@@ -174,7 +174,7 @@ qg_status qg_ckpt_header_read(hid_t file, const char *path, qg_ckpt_header *out)
   *out = (qg_ckpt_header){0};
   QG_TRY_OUT(check_format(file, path));
   QG_TRY_OUT(read_values(file, path, out));
-  QG_TRY_OUT(qg_attribute_read_number(file, path, "meta_crc32c", H5T_STD_U32LE, &crc));
+  QG_TRY_OUT(qg_ckpt_attribute_read_number(file, path, "meta_crc32c", H5T_STD_U32LE, &crc));
   QG_CHECK_OUT(crc == checksum(out), QG_ERR_CHECKPOINT, "%s: its attributes are damaged (checksum)", path);
   QG_CHECK_OUT(out->slab_bytes >= 8 && out->slab_bytes % 8 == 0 && out->slab_bytes <= largest_slab,
                QG_ERR_CHECKPOINT, "%s: its attribute \"slab_bytes\" makes no sense", path);

@@ -52,7 +52,7 @@ static qg_status read_type(qg_ckpt_reader *r)
 {
   char *text = NULL;
   int found = -1;
-  QG_TRY(qg_attribute_read_text(r->data, r->file->path, "element", 16, &text));
+  QG_TRY(qg_ckpt_attribute_read_text(r->data, r->file->path, "element", 16, &text));
   for (int i = 0; i < QG_DTYPE_COUNT; i++)
     if (strcmp(qg_dtype_name((qg_dtype)i), text) == 0) found = i;
   free(text);

@@ -10,6 +10,7 @@
 #include "ckpt/h5_check.h"
 #include "ckpt/header.h"
 #include "ckpt/reader.h"
+#include "ckpt/space.h"
 #include "ckpt/writer.h"
 #include "qgalore/base.h"
 #include "qgalore/fault.h"
@@ -25,15 +26,26 @@ typedef struct {
   qg_ckpt_layout layout;
 } save;
 
+/* The data, their checksums, and what HDF5 writes about them. */
+static int64_t room_needed(const save *s)
+{
+  int64_t data = qg_ckpt_bytes(s->entries, s->count), sums = 0;
+  for (int i = 0; i < s->layout.count; i++) {
+    const qg_ckpt_dataset *d = &s->layout.datasets[i];
+    sums += d->items * qg_ckpt_slab_count(d->elements, d->element_bytes, s->header.slab_bytes);
+  }
+  return data + (int64_t)sizeof(uint32_t) * sums + ((int64_t)64 << 10) + (int64_t)s->layout.count * 2048;
+}
+
 /* Rank 0 makes the empty file and the others look for it: a folder that is not shared is found out before
  * MPI-IO can hang on it. */
-static qg_status make_empty(const char *folder, const char *path)
+static qg_status make_empty(const char *folder, const char *path, int64_t bytes)
 {
   QG_TRY(qg_make_folder(folder));
   int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   QG_CHECK(file >= 0, QG_ERR_RESOURCE, "cannot create %s: %s", path, strerror(errno));
   close(file);
-  return QG_OK;
+  return qg_ckpt_reserve(path, bytes);
 }
 
 static qg_status see_file(const char *path)
@@ -49,7 +61,7 @@ static qg_status see_file(const char *path)
 static qg_status make_place(const save *s, const char *folder)
 {
   bool root = qg_par_is_root(qg_par_grid(s->par));
-  QG_TRY(qg_par_agree(s->par, root ? make_empty(folder, s->temporary) : QG_OK));
+  QG_TRY(qg_par_agree(s->par, root ? make_empty(folder, s->temporary, room_needed(s)) : QG_OK));
   return qg_par_agree(s->par, see_file(s->temporary));
 }
 
@@ -113,8 +125,11 @@ static qg_status fill_file(const save *s, hid_t file)
 static qg_status write_file(const save *s)
 {
   hid_t file = -1;
+  bool root = qg_par_is_root(qg_par_grid(s->par));
   QG_TRY(qg_par_agree(s->par, create_file(s, &file)));
-  qg_status filled = fill_file(s, file);
+  /* Creating the file has given back what was reserved to see whether there is room. */
+  qg_status filled = qg_par_agree(s->par, root ? qg_ckpt_reserve(s->temporary, room_needed(s)) : QG_OK);
+  if (filled == QG_OK) filled = fill_file(s, file);
   qg_status closed =
       H5Fclose(file) < 0 ? qg_h5_failure(s->temporary, "H5Fclose", __FILE__, __LINE__, __func__) : QG_OK;
   QG_TRY(filled);

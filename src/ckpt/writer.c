@@ -157,7 +157,7 @@ static qg_status create_tables(share *s)
   char name[QG_CKPT_NAME];
   snprintf(name, sizeof name, "%s%s", d->name, QG_CKPT_CRC_SUFFIX);
   QG_TRY(create_table(w, d->name, qg_ckpt_h5_type(d->type), d->items, d->elements, &s->data));
-  QG_TRY(qg_attribute_write_text(s->data, w->path, "element", qg_dtype_name(d->type)));
+  QG_TRY(qg_ckpt_attribute_write_text(s->data, w->path, "element", qg_dtype_name(d->type)));
   return create_table(w, name, H5T_STD_U32LE, d->items, s->slabs, &s->sums_table);
 }
 

@@ -1,5 +1,6 @@
 #include "qgalore/linalg.h"
 
+#include <limits.h>
 #include <omp.h>
 
 #include "linalg/blas_threads.h"
@@ -136,6 +137,9 @@ static qg_status check_job(const qg_subspace_job *job, int index)
            "a %lld x %lld matrix is too wide for one rank (short side up to %d): use subspace.method = "
            "scalapack",
            (long long)job->m, (long long)job->n, QG_EIGEN_MAX_ORDER);
+  QG_CHECK(job->m <= INT_MAX && job->n <= INT_MAX, QG_ERR_INPUT,
+           "a %lld x %lld matrix is too long for the 32-bit integers of BLAS", (long long)job->m,
+           (long long)job->n);
   return QG_OK;
 }
 

@@ -1,12 +1,12 @@
 /* Subspaces of the 56 matrices of a LLaMA-60M, or of matrices from a file, by every method.
  *
- *   bench_subspace [THREADS [ROUNDS [FILE [PREVIOUS_FILE]]]]
+ *   bench_subspace [THREADS [ROUNDS [FILE PREVIOUS_FILE]]]
  *
  * A file is a row of records: int64 m, int64 n, then m * n fp32 values in row-major order, native byte order.
- * The warm start begins at the exact basis of the same matrix in PREVIOUS_FILE or, without one, of the
- * gradient mixed with another one, so that it holds about 0.975 of the optimal energy. One JSON line a
- * method: seconds (median, smallest, largest of the rounds; the methods take turns), the energy relative to
- * the exact one, and how many matrices fell back to the exact route. */
+ * The warm start begins at the exact basis of the same matrix in PREVIOUS_FILE; without files, of the
+ * synthetic gradient mixed with another one, so that it holds about 0.975 of the optimal energy. One JSON
+ * line a method: seconds (median, smallest, largest of the rounds; the methods take turns), the energy
+ * relative to the exact one, and how many matrices fell back to the exact route. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,6 @@ enum { MAX_MATRICES = 4096, MAX_ROUNDS = 99, RANK = 128, LAYERS = 8 };
 typedef struct {
   const char *name;
   qg_subspace_method method;
-  bool has_previous;
   double seconds[MAX_ROUNDS];
 } contender;
 
@@ -183,40 +182,48 @@ static void report(const suite *s, contender *c, int threads, int rounds)
       smallest, fallbacks);
 }
 
+/* Shares of the optimal energy that the old bases hold, averaged. */
+static double start_energy(const suite *s)
+{
+  double mean = 0;
+  for (int i = 0; i < s->count; i++)
+    mean += energy_of(&s->jobs[i], s->jobs[i].previous) / s->exact_energy[i] / s->count;
+  return mean;
+}
+
+static void run(suite *s, int threads, int rounds)
+{
+  contender contenders[] = {{.name = "exact", .method = QG_SUBSPACE_EXACT},
+                            {.name = "warm", .method = QG_SUBSPACE_WARM},
+                            {.name = "randomized", .method = QG_SUBSPACE_RANDOMIZED}};
+  solve(s, QG_SUBSPACE_EXACT, threads);
+  keep_energies(s);
+  printf("{\"bench\": \"subspace\", \"warm_start_energy_mean\": %.5f}\n", start_energy(s));
+  for (int round = 0; round < rounds; round++)
+    for (int i = 0; i < QG_COUNT_OF(contenders); i++)
+      contenders[i].seconds[round] = solve(s, contenders[i].method, threads);
+  for (int i = 0; i < QG_COUNT_OF(contenders); i++) {
+    solve(s, contenders[i].method, threads);
+    report(s, &contenders[i], threads, rounds);
+  }
+}
+
 int main(int argc, char **argv)
 {
   static suite current, before;
-  static contender contenders[] = {{.name = "exact", .method = QG_SUBSPACE_EXACT},
-                                   {.name = "warm", .method = QG_SUBSPACE_WARM},
-                                   {.name = "randomized", .method = QG_SUBSPACE_RANDOMIZED}};
   int threads = argc > 1 ? atoi(argv[1]) : 2, rounds = argc > 2 ? atoi(argv[2]) : 5;
-  if (threads < 1 || rounds < 1 || rounds > MAX_ROUNDS) {
-    fprintf(stderr, "usage: bench_subspace [THREADS [ROUNDS (up to %d) [FILE [PREVIOUS_FILE]]]]\n",
-            MAX_ROUNDS);
+  if (threads < 1 || rounds < 1 || rounds > MAX_ROUNDS || argc == 4 || argc > 5) {
+    fprintf(stderr, "usage: bench_subspace [THREADS [ROUNDS (up to %d) [FILE PREVIOUS_FILE]]]\n", MAX_ROUNDS);
     return QG_ERR_INPUT;
   }
-  if (argc > 3) read_matrices(argv[3], &current);
-  else
+  if (argc == 5) {
+    read_matrices(argv[3], &current);
+    read_matrices(argv[4], &before);
+  } else {
     make_llama_60m(&current, false);
-  if (argc > 4) read_matrices(argv[4], &before);
-  else if (argc == 3 + 1)
-    read_matrices(argv[3], &before);
-  else
     make_llama_60m(&before, true);
-  start_from(&current, &before, threads);
-  double start = 0;
-  solve(&current, QG_SUBSPACE_EXACT, threads);
-  keep_energies(&current);
-  for (int i = 0; i < current.count; i++)
-    start += energy_of(&current.jobs[i], current.jobs[i].previous) / current.exact_energy[i] / current.count;
-  printf("{\"bench\": \"subspace\", \"warm_start_energy_mean\": %.5f, \"exact_energy_first\": %.5f}\n", start,
-         current.exact_energy[0]);
-  for (int round = 0; round < rounds; round++)
-    for (int i = 0; i < QG_COUNT_OF(contenders); i++)
-      contenders[i].seconds[round] = solve(&current, contenders[i].method, threads);
-  for (int i = 0; i < QG_COUNT_OF(contenders); i++) {
-    solve(&current, contenders[i].method, threads);
-    report(&current, &contenders[i], threads, rounds);
   }
+  start_from(&current, &before, threads);
+  run(&current, threads, rounds);
   return 0;
 }

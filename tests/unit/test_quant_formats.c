@@ -216,6 +216,7 @@ static void a_group_that_is_not_finite_decodes_to_nan(void **state)
       fill_normal(w, 0.02f, 0.0f);
       w[place] = bad[k];
       group g = quantize(w, place % 2);
+      assert_true(g.scale == INFINITY);
       for (int i = 0; i < QG_GROUP; i++) assert_true(isnan(g.decoded[i]));
     }
 }

@@ -149,6 +149,12 @@ static void impossible_calls_fail_as_a_whole(void **state)
   job.rank = 0;
   assert_int_equal(solve(QG_SUBSPACE_EXACT, &job), QG_ERR_INPUT);
   job = f->job;
+  job.m = INT64_C(1) << 31;
+  assert_int_equal(solve(QG_SUBSPACE_EXACT, &job), QG_ERR_INPUT);
+  job.m = job.n = 50000;
+  assert_int_equal(solve(QG_SUBSPACE_EXACT, &job), QG_ERR_INPUT);
+  assert_non_null(strstr(qg_error_message(), "subspace.method = scalapack"));
+  job = f->job;
   job.previous = job.basis;
   assert_int_equal(solve(QG_SUBSPACE_EXACT, &job), QG_ERR_RUNTIME);
   assert_int_equal(solve(QG_SUBSPACE_SCALAPACK, &f->job), QG_ERR_RUNTIME);

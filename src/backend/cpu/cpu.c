@@ -42,7 +42,7 @@ static void zero_in_parallel(char *memory, size_t bytes, int threads)
 static qg_status cpu_alloc(qg_backend *be, size_t bytes, void **out)
 {
   size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
-  void *memory = aligned_alloc(alignment, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+  void *memory = aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   QG_CHECK(memory, QG_ERR_RESOURCE, "no memory for %zu bytes", bytes);
   if (bytes >= HUGE_PAGE) madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
   zero_in_parallel(memory, bytes, be->threads);

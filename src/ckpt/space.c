@@ -1,0 +1,37 @@
+/* MPI-IO does not survive a full disk: a write that fails on one rank leaves the others waiting inside HDF5.
+ */
+#include "ckpt/space.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "qgalore/base.h"
+
+/* File systems that cannot reserve can at least be asked how much is free. */
+static int compare_free(int file, int64_t bytes)
+{
+  struct statvfs info;
+  if (fstatvfs(file, &info) != 0) return 0;
+  return (double)info.f_bavail * (double)info.f_frsize < (double)bytes ? ENOSPC : 0;
+}
+
+static int reserve(int file, int64_t bytes)
+{
+  if (fallocate(file, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0) return 0;
+  bool unsupported = errno == EOPNOTSUPP || errno == ENOSYS;
+  return unsupported ? compare_free(file, bytes) : errno;
+}
+
+qg_status qg_ckpt_reserve(const char *path, int64_t bytes)
+{
+  char text[32];
+  int file = open(path, O_WRONLY | O_CLOEXEC);
+  int reason = file >= 0 ? reserve(file, bytes) : errno;
+  if (file >= 0) close(file);
+  QG_CHECK(reason == 0, QG_ERR_RESOURCE, "no room for %s: %s cannot be had (%s)", path,
+           qg_format_bytes(text, sizeof text, (double)bytes), strerror(reason));
+  return QG_OK;
+}
