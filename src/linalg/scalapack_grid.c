@@ -70,21 +70,31 @@ static qg_descriptor whole_on_owner(const qg_scalapack_grid *grid, int rows, int
                          .leading = rows};
 }
 
-static int slab_columns(int rows)
+/* Columns [first, first + count) of a copy and their place in the owner's memory. Zero before the first. */
+typedef struct {
+  int first, count;
+  int64_t offset; /* elements */
+  qg_descriptor on_owner;
+} slab;
+
+static bool next_slab(const qg_scalapack_grid *grid, int rows, int cols, slab *s)
 {
-  return (int)qg_max_i64(1, qg_min_i64(SLAB_COLUMNS, SLAB_ELEMENTS / rows));
+  int64_t most = qg_max_i64(1, qg_min_i64(SLAB_COLUMNS, SLAB_ELEMENTS / rows));
+  s->first += s->count;
+  s->count = (int)qg_min_i64(most, cols - s->first);
+  s->offset = (int64_t)s->first * rows;
+  s->on_owner = whole_on_owner(grid, rows, s->count);
+  return s->count > 0;
 }
 
 void qg_scalapack_scatter(const qg_scalapack_grid *grid, int rows, int cols, const float *whole,
                           float *spread, const qg_descriptor *at)
 {
   const int one = 1;
-  for (int first = 0, count; first < cols; first += count) {
-    count = (int)qg_min_i64(slab_columns(rows), cols - first);
-    qg_descriptor slab = whole_on_owner(grid, rows, count);
-    const float *from = whole ? whole + (int64_t)first * rows : NULL;
-    int column = first + 1;
-    psgemr2d_(&rows, &count, from, &one, &one, &slab, spread, &one, &column, at, &grid->line);
+  for (slab s = {0}; next_slab(grid, rows, cols, &s);) {
+    const float *from = whole ? whole + s.offset : NULL;
+    int column = s.first + 1;
+    psgemr2d_(&rows, &s.count, from, &one, &one, &s.on_owner, spread, &one, &column, at, &grid->line);
   }
 }
 
@@ -92,11 +102,9 @@ void qg_scalapack_gather(const qg_scalapack_grid *grid, int rows, int cols, cons
                          const qg_descriptor *at, int first, float *whole)
 {
   const int one = 1;
-  for (int done = 0, count; done < cols; done += count) {
-    count = (int)qg_min_i64(slab_columns(rows), cols - done);
-    qg_descriptor slab = whole_on_owner(grid, rows, count);
-    float *to = whole ? whole + (int64_t)done * rows : NULL;
-    int column = first + done + 1;
-    psgemr2d_(&rows, &count, spread, &one, &column, at, to, &one, &one, &slab, &grid->line);
+  for (slab s = {0}; next_slab(grid, rows, cols, &s);) {
+    float *to = whole ? whole + s.offset : NULL;
+    int column = first + s.first + 1;
+    psgemr2d_(&rows, &s.count, spread, &one, &column, at, to, &one, &one, &s.on_owner, &grid->line);
   }
 }

@@ -93,6 +93,8 @@ static void round_rows(qg_backend *be, const float *product, qg_view c, float be
     const float *from = product + i * c.cols;
     uint16_t *to = qg_row(c, i);
     if (beta == 0.0f) rows->from_float(from, to, c.cols);
+    else if (beta == 1.0f)
+      rows->add_from_float(1.0f, from, to, c.cols);
     else
       for (int64_t j = 0; j < c.cols; j++) to[j] = qg_bf16_from_float(from[j] + beta * qg_bf16_to_float(to[j]));
   }
