@@ -67,7 +67,8 @@ judge() {
   [ -z "$reason" ] || echo "  | $reason"
   for file in "$tmp"/out.*; do
     case $file in
-      *.0 | *.launcher) ;;
+      *.0) ;;
+      *.launcher) [ -n "$reason" ] || continue ;;
       *) grep '^not ok ' "$file" | grep -qv 'SKIP' || [ "$2" -ne 0 ] || continue ;;
     esac
     [ "$file" = "$tmp/out.0" ] || echo "  | --- ${file##*/out.}:"

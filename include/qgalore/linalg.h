@@ -19,8 +19,8 @@ static inline qg_side qg_side_of(int64_t m, int64_t n) { return m >= n ? QG_SIDE
 
 /* EXACT: eigenvectors of the Gram matrix of the short side, in double precision where fp32 would lose the last ones
  * (s_r^2 < 1e-6 s_1^2, or entries whose squares leave fp32).
- * WARM: a block power step from `previous`, a second one or EXACT when that holds too little; without a finite
- * `previous` like AUTO.
+ * WARM: a block power step from `previous`, a second one or EXACT when that holds too little; without a
+ * `previous`, or with one that is no basis (not finite, components over 2), like AUTO.
  * RANDOMIZED: two or three block power steps from a random start, or EXACT when they hold too little.
  * AUTO: WARM with a previous basis; without one EXACT for a short side under 2048, RANDOMIZED from there on. */
 typedef enum { QG_SUBSPACE_EXACT, QG_SUBSPACE_WARM, QG_SUBSPACE_RANDOMIZED, QG_SUBSPACE_SCALAPACK, QG_SUBSPACE_AUTO } qg_subspace_method;

@@ -57,17 +57,26 @@ static qg_status verify(const char *path)
 static qg_status inform(const qg_app_options *options)
 {
   switch (options->action) {
-    case QG_ACTION_HELP_INPUT: return help_input(options->argument);
-    case QG_ACTION_VERSION: qg_report_version(stdout); return QG_OK;
-    case QG_ACTION_LIST_BACKENDS: return list_backends();
-    case QG_ACTION_STATUS: return print_file(options->argument);
-    case QG_ACTION_VERIFY: return verify(options->argument);
-    default: qg_options_usage(stdout); return QG_OK;
+    case QG_ACTION_HELP_INPUT:
+      return help_input(options->argument);
+    case QG_ACTION_VERSION:
+      qg_report_version(stdout);
+      return QG_OK;
+    case QG_ACTION_LIST_BACKENDS:
+      return list_backends();
+    case QG_ACTION_STATUS:
+      return print_file(options->argument);
+    case QG_ACTION_VERIFY:
+      return verify(options->argument);
+    default:
+      qg_options_usage(stdout);
+      return QG_OK;
   }
 }
 
-/* Before training every step is agreed upon, so all ranks leave together and rank 0 speaks. Inside training one rank
- * may fail alone: it must speak and take the others down. Others wait a moment, in case they fail for the same reason. */
+/* Before training every step is agreed upon, so all ranks leave together and rank 0 speaks. Inside training
+ * one rank may fail alone: it must speak and take the others down. Others wait a moment, in case they fail
+ * for the same reason. */
 static void abort_job(qg_par *par, qg_status status)
 {
   if (!qg_par_is_root(qg_par_grid(par))) sleep(2);

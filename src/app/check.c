@@ -24,7 +24,8 @@ static void describe_part(const qg_partition *part, char *text, size_t size)
 {
   char layers[32] = "";
   if (part->num_layers > 0)
-    snprintf(layers, sizeof layers, "layers %d-%d", part->first_layer, part->first_layer + part->num_layers - 1);
+    snprintf(layers, sizeof layers, "layers %d-%d", part->first_layer,
+             part->first_layer + part->num_layers - 1);
   snprintf(text, size, "%s%s%s", part->has_embedding ? "embed " : "", layers, part->has_head ? " head" : "");
 }
 
@@ -77,10 +78,12 @@ out:
 static void print_model(const qg_log *log, const qg_config *c)
 {
   char text[32];
-  qg_log_info(log, "model     %s parameters, %.4g FLOPs per token (6 N + 6 L C T: N matrix parameters without the input "
-              "embedding, L layers, C hidden_size, T sequence_length)",
-              qg_format_count(text, sizeof text, (double)qg_model_parameters(&c->model)),
-              qg_model_flops_per_token(&c->model, c->train.sequence_length));
+  qg_log_info(
+      log,
+      "model     %s parameters, %.4g FLOPs per token (6 N + 6 L C T: N matrix parameters without the input "
+      "embedding, L layers, C hidden_size, T sequence_length)",
+      qg_format_count(text, sizeof text, (double)qg_model_parameters(&c->model)),
+      qg_model_flops_per_token(&c->model, c->train.sequence_length));
 }
 
 static void print_totals(const qg_log *log, const qg_config *c, qg_backend *be, int ranks, const totals *sum,
@@ -93,12 +96,14 @@ static void print_totals(const qg_log *log, const qg_config *c, qg_backend *be, 
   double step = tokens * sum->cost / gemm_flops * (double)(m + ranks - 1) / (double)m;
   qg_log_info(log, "\nwire      %s a step between neighbouring ranks (both directions)",
               ranks > 1 ? qg_format_bytes(a, sizeof a, wire) : "nothing");
-  qg_log_info(log, "bubble    %.1f %% of a step at %d micro-batches", 100.0 * qg_schedule_bubble(ranks, m), m);
+  qg_log_info(log, "bubble    %.1f %% of a step at %d micro-batches", 100.0 * qg_schedule_bubble(ranks, m),
+              m);
   qg_log_info(log, "memory    %s on the fullest rank", qg_format_bytes(a, sizeof a, sum->most_memory));
   qg_log_info(log, "checkpoint %s", qg_format_bytes(a, sizeof a, (double)sum->checkpoint));
-  qg_log_info(log, "time      at least %s a step and %s in all, at the GEMM rate measured here (%.0f GFLOP/s a rank)",
-              qg_format_seconds(a, sizeof a, step), qg_format_seconds(b, sizeof b, step * (double)c->train.steps),
-              gemm_flops / 1e9);
+  qg_log_info(
+      log, "time      at least %s a step and %s in all, at the GEMM rate measured here (%.0f GFLOP/s a rank)",
+      qg_format_seconds(a, sizeof a, step), qg_format_seconds(b, sizeof b, step * (double)c->train.steps),
+      gemm_flops / 1e9);
 }
 
 qg_status qg_check_print(const qg_log *log, const qg_config *c, qg_backend *be, int ranks, double gemm_flops)

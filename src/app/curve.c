@@ -53,7 +53,8 @@ static void find_range(curve *c)
   c->low = INFINITY;
   c->high = -INFINITY;
   for (int i = 0; i < CURVE_WIDTH; i++) {
-    if (c->count[i]) c->low = fmin(c->low, c->sum[i] / c->count[i]), c->high = fmax(c->high, c->sum[i] / c->count[i]);
+    if (c->count[i])
+      c->low = fmin(c->low, c->sum[i] / c->count[i]), c->high = fmax(c->high, c->sum[i] / c->count[i]);
     if (!isnan(c->valid[i])) c->low = fmin(c->low, c->valid[i]), c->high = fmax(c->high, c->valid[i]);
   }
 }

@@ -22,7 +22,8 @@ typedef struct {
   double gemm_flops; /* this rank */
 } job;
 
-/* mpirun gives ranks a pseudo terminal even when its own output goes to a file; what the launcher writes to decides. */
+/* mpirun gives ranks a pseudo terminal even when its own output goes to a file; what the launcher writes to
+ * decides. */
 static bool output_is_terminal(void)
 {
   char link[64], target[256];
@@ -68,7 +69,8 @@ static void print_data(const job *j)
 {
   double entropy = qg_trainer_unigram_entropy(j->trainer);
   if (isfinite(entropy))
-    qg_log_info(&j->log, "data      unigram entropy of %s: %.4f nats per token", j->config.data.valid, entropy);
+    qg_log_info(&j->log, "data      unigram entropy of %s: %.4f nats per token", j->config.data.valid,
+                entropy);
 }
 
 static qg_status print_opening(job *j)
@@ -85,8 +87,8 @@ static qg_status print_opening(job *j)
 
 static void print_resume(const job *j, const char *why)
 {
-  qg_log_raw(&j->log, "stopped   %s; the run goes on with\n  mpirun -np %d qgalore_hpc %s", why, j->grid->size,
-             j->options->file);
+  qg_log_raw(&j->log, "stopped   %s; the run goes on with\n  mpirun -np %d qgalore_hpc %s", why,
+             j->grid->size, j->options->file);
   for (int i = 0; i < j->options->overrides; i++) qg_log_raw(&j->log, " %s", j->options->override[i]);
   qg_log_raw(&j->log, "\n");
 }
@@ -94,12 +96,15 @@ static void print_resume(const job *j, const char *why)
 static void print_why(const job *j, const qg_train_summary *s)
 {
   char text[32];
-  static const char *const early[] = {"", "by a signal", "because run.max_walltime is near", "by the STOP file"};
+  static const char *const early[] = {"", "by a signal", "because run.max_walltime is near",
+                                      "by the STOP file"};
   if (s->reason != QG_STOP_FINISHED) {
     print_resume(j, early[s->reason]);
     return;
   }
-  qg_log_info(&j->log, "finished  all %lld steps done, %s tokens; to go on, raise train.steps and start the same command again:",
+  qg_log_info(&j->log,
+              "finished  all %lld steps done, %s tokens; to go on, raise train.steps and start the same "
+              "command again:",
               (long long)s->step, qg_format_count(text, sizeof text, (double)s->tokens));
   qg_log_info(&j->log, "  mpirun -np %d qgalore_hpc %s train.steps=%lld", j->grid->size, j->options->file,
               (long long)(2 * s->step));
@@ -113,8 +118,8 @@ static qg_status print_closing(job *j, const qg_train_summary *s)
   snprintf(path, sizeof path, "%s/%s/metrics.jsonl", j->config.run.output_dir, j->config.run.name);
   if (qg_par_is_root(j->grid)) qg_report_curve(&j->log, path);
   double rate = s->step > s->first_step ? (double)(s->step - s->first_step) / s->seconds : 0.0;
-  qg_log_info(&j->log, "result    loss %.4f, validation loss %.4f after step %lld (%.2f steps/s)", s->loss, s->valid_loss,
-              (long long)s->step, rate);
+  qg_log_info(&j->log, "result    loss %.4f, validation loss %.4f after step %lld (%.2f steps/s)", s->loss,
+              s->valid_loss, (long long)s->step, rate);
   print_why(j, s);
   return QG_OK;
 }

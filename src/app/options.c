@@ -28,14 +28,16 @@ void qg_options_usage(FILE *out)
       "Pre-trains the LLaMA that the input FILE describes with Q-GaLore, one pipeline stage a rank.\n"
       "\n"
       "  --check [--ranks N]      explain the run without training: partition, memory, traffic, checkpoint\n"
-      "  --help-input[=SECTION]   every input key with type, default and meaning (=markdown: as doc/inputs.md)\n"
+      "  --help-input[=SECTION]   every input key with type, default and meaning (=markdown: as "
+      "doc/inputs.md)\n"
       "  --status FOLDER          how the run in FOLDER stands\n"
       "  --verify CHECKPOINT      read every byte of a checkpoint against its checksums\n"
       "  --list-backends          compute backends and why one is not available\n"
       "  --version                version, compiler, libraries\n"
       "  -h, --help               this text\n"
       "\n"
-      "Exit codes: 0 finished or checkpointed early, 1 runtime, 2 input, 3 checkpoint, 4 resources, 5 numerical.\n",
+      "Exit codes: 0 finished or checkpointed early, 1 runtime, 2 input, 3 checkpoint, 4 resources, 5 "
+      "numerical.\n",
       out);
 }
 
@@ -52,15 +54,32 @@ static qg_status parse_ranks(const char *text, int *out)
 static qg_status take(int option, qg_app_options *out)
 {
   switch (option) {
-    case OPT_CHECK: out->action = QG_ACTION_CHECK; return QG_OK;
-    case OPT_RANKS: return parse_ranks(optarg, &out->ranks);
-    case OPT_HELP_INPUT: out->action = QG_ACTION_HELP_INPUT; break;
-    case OPT_VERSION: out->action = QG_ACTION_VERSION; break;
-    case OPT_LIST: out->action = QG_ACTION_LIST_BACKENDS; break;
-    case OPT_STATUS: out->action = QG_ACTION_STATUS; break;
-    case OPT_VERIFY: out->action = QG_ACTION_VERIFY; break;
-    case 'h': out->action = QG_ACTION_HELP; break;
-    default: return QG_FAIL(QG_ERR_INPUT, "command line: unknown option or missing argument; see qgalore_hpc --help");
+    case OPT_CHECK:
+      out->action = QG_ACTION_CHECK;
+      return QG_OK;
+    case OPT_RANKS:
+      return parse_ranks(optarg, &out->ranks);
+    case OPT_HELP_INPUT:
+      out->action = QG_ACTION_HELP_INPUT;
+      break;
+    case OPT_VERSION:
+      out->action = QG_ACTION_VERSION;
+      break;
+    case OPT_LIST:
+      out->action = QG_ACTION_LIST_BACKENDS;
+      break;
+    case OPT_STATUS:
+      out->action = QG_ACTION_STATUS;
+      break;
+    case OPT_VERIFY:
+      out->action = QG_ACTION_VERIFY;
+      break;
+    case 'h':
+      out->action = QG_ACTION_HELP;
+      break;
+    default:
+      return QG_FAIL(QG_ERR_INPUT,
+                     "command line: unknown option or missing argument; see qgalore_hpc --help");
   }
   out->argument = optarg;
   return QG_OK;

@@ -19,11 +19,11 @@ typedef enum {
 
 typedef struct {
   qg_action action;
-  const char *argument;  /* section of --help-input, folder of --status, file of --verify */
-  int ranks;             /* of --check; 0: as many as were started */
+  const char *argument; /* section of --help-input, folder of --status, file of --verify */
+  int ranks;            /* of --check; 0: as many as were started */
   const char *file;
   int overrides;
-  char **override;       /* inside argv */
+  char **override; /* inside argv */
 } qg_app_options;
 
 /* QG_ERR_INPUT with a message for unknown options and missing arguments. Local. */

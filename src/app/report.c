@@ -44,7 +44,8 @@ qg_status qg_report_ranks(qg_par *par, const qg_log *log, const qg_backend *be, 
   qg_status status;
   QG_TRY_OUT(qg_calloc((size_t)grid->size, sizeof *all, "rank table", (void **)&all));
   QG_TRY_OUT(qg_par_gather(par, &mine, sizeof mine, all, 0));
-  qg_log_raw(log, "\n%5s %-16s %7s %-9s %-5s %-5s %s\n", "rank", "host", "threads", "layers", "embed", "head", "backend");
+  qg_log_raw(log, "\n%5s %-16s %7s %-9s %-5s %-5s %s\n", "rank", "host", "threads", "layers", "embed", "head",
+             "backend");
   if (qg_par_is_root(grid))
     for (int rank = 0; rank < grid->size; rank++) print_rank(log, rank, &all[rank]);
 out:
@@ -74,8 +75,8 @@ qg_status qg_report_timing(qg_par *par, const qg_log *log, const qg_timers *time
   int ranks = qg_par_grid(par)->size;
   qg_log_raw(log, "\n%-12s %10s %10s %10s %7s\n", "phase", "min s", "mean s", "max s", "share");
   for (int p = 0; p < QG_PHASE_COUNT; p++)
-    qg_log_raw(log, "%-12s %10.2f %10.2f %10.2f %6.1f%%\n", qg_phase_name((qg_phase)p), low[p], sum[p] / ranks, high[p],
-               100.0 * sum[p] / ranks / seconds);
+    qg_log_raw(log, "%-12s %10.2f %10.2f %10.2f %6.1f%%\n", qg_phase_name((qg_phase)p), low[p],
+               sum[p] / ranks, high[p], 100.0 * sum[p] / ranks / seconds);
   return QG_OK;
 }
 
@@ -85,6 +86,7 @@ qg_status qg_report_memory(qg_par *par, const qg_log *log, size_t planned)
   char a[32], b[32];
   QG_TRY(qg_par_max(par, both, 2));
   qg_log_info(log, "\nmemory    fullest rank: planned %s, measured peak %s (%.1f %%)",
-              qg_format_bytes(a, sizeof a, both[0]), qg_format_bytes(b, sizeof b, both[1]), 100.0 * both[1] / both[0]);
+              qg_format_bytes(a, sizeof a, both[0]), qg_format_bytes(b, sizeof b, both[1]),
+              100.0 * both[1] / both[0]);
   return QG_OK;
 }

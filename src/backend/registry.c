@@ -13,7 +13,10 @@ qg_status qg_backend_open(const qg_backend_request *request, qg_backend **out)
   return qg_cpu_open(request, out);
 }
 
-void qg_backend_close(qg_backend *be) { qg_cpu_close(be); }
+void qg_backend_close(qg_backend *be)
+{
+  qg_cpu_close(be);
+}
 
 void qg_backend_list(char *buffer, size_t size)
 {

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -18,8 +19,17 @@ static int compare_free(int file, int64_t bytes)
   return (double)info.f_bavail * (double)info.f_frsize < (double)bytes ? ENOSPC : 0;
 }
 
+/* Reserving beyond the end of a file does not see the limit on file sizes (ulimit -f). */
+static bool is_over_limit(int64_t bytes)
+{
+  struct rlimit limit;
+  return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+         limit.rlim_cur < (rlim_t)bytes;
+}
+
 static int reserve(int file, int64_t bytes)
 {
+  if (is_over_limit(bytes)) return EFBIG;
   if (fallocate(file, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0) return 0;
   bool unsupported = errno == EOPNOTSUPP || errno == ENOSYS;
   return unsupported ? compare_free(file, bytes) : errno;

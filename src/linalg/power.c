@@ -62,7 +62,7 @@ static double start_block(const qg_problem *problem, const float *previous, uint
   return norm2 / s->count;
 }
 
-/* block <- orthonormal basis of block H; returns the energy of the new block. */
+/* block <- orthonormal basis of block H, with its energy. */
 static qg_status power_step(const qg_problem *problem, power_scratch *s, double *energy)
 {
   qg_block_product_finish(&s->product);
@@ -89,8 +89,9 @@ static qg_status rayleigh_ritz(const qg_problem *problem, power_scratch *s, doub
   return QG_OK;
 }
 
-/* Gains shrink from step to step. On planted and real spectra what was missing after a step was an eighth to
- * two thirds of its gain, and there mattered only after large gains: half of it is the estimate. */
+/* Gains shrink from step to step. On gradients where the first step raised .975 of the optimum to .997 and
+ * the second to .9988, what was still missing was 0.14 and 0.67 of the last gain; half of it is the estimate.
+ */
 static double estimate_optimum(const qg_problem *problem, double captured, double gain)
 {
   return fmin(problem->norm2, captured + fmax(gain, 0) / 2);

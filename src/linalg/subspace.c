@@ -70,10 +70,12 @@ size_t qg_subspace_workspace(const qg_subspace_options *options, const qg_subspa
   return plan_bytes(&plan);
 }
 
-static bool basis_is_finite(const qg_problem *problem, const float *basis)
+/* An orthonormal basis, quantised or not, has no component far beyond 1. Others would carry the products with
+ * the gradient out of fp32. */
+static bool basis_is_usable(const qg_problem *problem, const float *basis)
 {
   double norm2, largest;
-  return qg_scan_f32((int64_t)problem->rank * problem->d, basis, &norm2, &largest);
+  return qg_scan_f32((int64_t)problem->rank * problem->d, basis, &norm2, &largest) && largest <= 2;
 }
 
 /* AUTO, and WARM without a usable old basis: exact for narrow matrices, randomized for wide ones. */
@@ -82,7 +84,7 @@ static qg_subspace_method choose_method(qg_subspace_method asked, const qg_probl
 {
   if (!qg_problem_fits_f32(problem)) return QG_SUBSPACE_EXACT;
   if (asked == QG_SUBSPACE_EXACT || asked == QG_SUBSPACE_RANDOMIZED) return asked;
-  if (job->previous && basis_is_finite(problem, job->previous)) return QG_SUBSPACE_WARM;
+  if (job->previous && basis_is_usable(problem, job->previous)) return QG_SUBSPACE_WARM;
   return is_wide(job) ? QG_SUBSPACE_RANDOMIZED : QG_SUBSPACE_EXACT;
 }
 

@@ -10,11 +10,11 @@
 enum { QG_CHANNEL_DEPTH = 2 };
 
 typedef struct {
-  int peer, tag;         /* the other stage; peer < 0: no channel, calls do nothing */
-  size_t bytes;          /* of one message */
-  int messages;          /* per step */
-  int posted;            /* receives started this step */
-  void *buffer[QG_CHANNEL_DEPTH];         /* host memory of the ledger */
+  int peer, tag;                  /* the other stage; peer < 0: no channel, calls do nothing */
+  size_t bytes;                   /* of one message */
+  int messages;                   /* per step */
+  int posted;                     /* receives started this step */
+  void *buffer[QG_CHANNEL_DEPTH]; /* host memory of the ledger */
   qg_transfer *transfer[QG_CHANNEL_DEPTH];
 } qg_channel;
 
@@ -25,7 +25,8 @@ void qg_channel_destroy(qg_channel *channel);
 
 /* Posts the first receives of a step. */
 qg_status qg_channel_begin_receive(qg_channel *channel);
-/* Waits for message `index` (0, 1, ... in order), copies it to device memory and posts the one QG_CHANNEL_DEPTH later. */
+/* Waits for message `index` (0, 1, ... in order), copies it to device memory and posts the one
+ * QG_CHANNEL_DEPTH later. */
 qg_status qg_channel_receive(qg_channel *channel, qg_backend *be, int index, void *device);
 /* Copies device memory out and starts sending it as message `index`. */
 qg_status qg_channel_send(qg_channel *channel, qg_backend *be, int index, const void *device);

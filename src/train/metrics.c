@@ -80,7 +80,8 @@ qg_status qg_metrics_write(qg_metrics *metrics, const qg_metrics_line *line)
     set_real(object, "val_loss", line->val_loss);
     set_real(object, "val_bits_per_byte", line->val_bits_per_byte);
   }
-  int failed = json_dumpf(object, metrics->file, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17));
+  int failed =
+      json_dumpf(object, metrics->file, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17));
   json_decref(object);
   failed |= fputc('\n', metrics->file) == EOF || fflush(metrics->file) != 0;
   QG_CHECK(!failed, QG_ERR_RESOURCE, "cannot write %s: %s", metrics->path, strerror(errno));

@@ -9,13 +9,14 @@
 typedef struct qg_metrics qg_metrics;
 
 typedef struct {
-  int64_t step, tokens;      /* done after this step */
+  int64_t step, tokens; /* done after this step */
   double loss, grad_norm, lr, tokens_per_s;
   int64_t refreshes;
   double val_loss, val_bits_per_byte; /* NaN: not validated at this step */
 } qg_metrics_line;
 
-/* Opens <folder>/metrics.jsonl, keeping only the lines up to `step` (a resumed run repeats the later ones). Local. */
+/* Opens <folder>/metrics.jsonl, keeping only the lines up to `step` (a resumed run repeats the later ones).
+ * Local. */
 qg_status qg_metrics_open(const char *folder, int64_t step, qg_metrics **out);
 /* Appends a line and flushes it. Losses have 17 digits: equal text means equal bits. */
 qg_status qg_metrics_write(qg_metrics *metrics, const qg_metrics_line *line);

@@ -34,8 +34,8 @@ static qg_status forward(qg_trainer *t, int micro_batch, int slot)
     QG_TRY(timed_receive(t, &t->forward_in, micro_batch, qg_stage_input(t->stage, slot).data));
   qg_view out;
   qg_timer_start(&t->timers, QG_PHASE_FORWARD);
-  QG_TRY(qg_stage_forward(t->stage, qg_optim_port(t->optim), slot,
-                          micro_batch_of(t, &t->inputs, micro_batch), &out));
+  QG_TRY(qg_stage_forward(t->stage, qg_optim_port(t->optim), slot, micro_batch_of(t, &t->inputs, micro_batch),
+                          &out));
   qg_timer_stop(&t->timers, QG_PHASE_FORWARD);
   if (!qg_trainer_is_last(t)) QG_TRY(timed_send(t, &t->forward_out, micro_batch, out.data));
   return QG_OK;

@@ -6,8 +6,8 @@
 
 void qg_progress_header(const qg_progress *p)
 {
-  qg_log_raw(p->log, "%9s %9s %9s %9s %9s %9s %6s %5s %8s %8s\n", "step", "tokens", "loss", "gradnorm", "lr", "tok/s",
-             "%gemm", "refr", "memory", "left");
+  qg_log_raw(p->log, "%9s %9s %9s %9s %9s %9s %6s %5s %8s %8s\n", "step", "tokens", "loss", "gradnorm", "lr",
+             "tok/s", "%gemm", "refr", "memory", "left");
 }
 
 void qg_progress_clear(const qg_progress *p)
@@ -29,11 +29,12 @@ static void draw_bar(const qg_progress *p, int64_t done, const char *left)
   memset(bar, '#', (size_t)filled);
   memset(bar + filled, '.', (size_t)(WIDTH - filled));
   bar[WIDTH] = '\0';
-  qg_log_raw(p->log, "[%s] %3d %%  step %lld of %lld  %s left ", bar, (int)(100 * done / qg_max_i64(p->steps, 1)),
-             (long long)done, (long long)p->steps, left);
+  qg_log_raw(p->log, "[%s] %3d %%  step %lld of %lld  %s left ", bar,
+             (int)(100 * done / qg_max_i64(p->steps, 1)), (long long)done, (long long)p->steps, left);
 }
 
-void qg_progress_step(const qg_progress *p, int64_t done, int64_t tokens, const qg_step_result *r, double seconds)
+void qg_progress_step(const qg_progress *p, int64_t done, int64_t tokens, const qg_step_result *r,
+                      double seconds)
 {
   char left[32], count[32], memory[32];
   qg_format_seconds(left, sizeof left, seconds_left(p, done));
@@ -42,8 +43,9 @@ void qg_progress_step(const qg_progress *p, int64_t done, int64_t tokens, const 
     double rate = (double)r->tokens / seconds;
     double share = p->peak_flops > 0.0 ? 100.0 * rate * p->flops_per_token / p->peak_flops : 0.0;
     qg_log_raw(p->log, "%9lld %9s %9.4f %9.4f %9.3e %9.0f %6.1f %5lld %8s %8s%s\n", (long long)done,
-               qg_format_count(count, sizeof count, (double)tokens), r->loss, r->grad_norm, r->lr, rate, share,
-               (long long)r->refreshes, qg_format_bytes(memory, sizeof memory, (double)qg_memory_peak()), left,
+               qg_format_count(count, sizeof count, (double)tokens), r->loss, r->grad_norm, r->lr, rate,
+               share, (long long)r->refreshes,
+               qg_format_bytes(memory, sizeof memory, (double)qg_memory_peak()), left,
                r->skipped ? "  skipped: not finite" : "");
   }
   if (p->log->terminal && done < p->steps) draw_bar(p, done, left);

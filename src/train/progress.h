@@ -1,4 +1,5 @@
-/* What a user sees while steps go by: one fixed-column line a step and, on a terminal, a bar with the time left. */
+/* What a user sees while steps go by: one fixed-column line a step and, on a terminal, a bar with the time
+ * left. */
 #ifndef QG_TRAIN_PROGRESS_H
 #define QG_TRAIN_PROGRESS_H
 
@@ -8,9 +9,9 @@
 typedef struct {
   const qg_log *log;
   int64_t first_step, steps, log_every;
-  double started;          /* of the first step of this attempt */
-  double flops_per_token;  /* model convention */
-  double peak_flops;       /* measured GEMM rate of all ranks together, 0: unknown */
+  double started;         /* of the first step of this attempt */
+  double flops_per_token; /* model convention */
+  double peak_flops;      /* measured GEMM rate of all ranks together, 0: unknown */
 } qg_progress;
 
 /* The column headings. */

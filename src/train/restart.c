@@ -49,10 +49,11 @@ static qg_status refuse_overwrite(qg_trainer *t, const qg_log *log, const qg_run
   char found[QG_PATH_MAX * 3];
   if (t->config->run.overwrite) return QG_OK;
   QG_TRY(qg_ckpt_find(t->par, log, folder->checkpoints, found, sizeof found));
-  QG_CHECK(found[0] == '\0', QG_ERR_INPUT,
-           "run.restart = scratch, but %s holds checkpoints of an earlier run; give the run another run.name, "
-           "or allow it with run.overwrite=yes",
-           folder->checkpoints);
+  QG_CHECK(
+      found[0] == '\0', QG_ERR_INPUT,
+      "run.restart = scratch, but %s holds checkpoints of an earlier run; give the run another run.name, "
+      "or allow it with run.overwrite=yes",
+      folder->checkpoints);
   return QG_OK;
 }
 

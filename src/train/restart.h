@@ -8,10 +8,10 @@
 
 /* What training has done so far: everything that is neither weights nor optimizer state. */
 typedef struct {
-  int64_t step;      /* steps done */
+  int64_t step; /* steps done */
   int64_t tokens;
-  int64_t cursor;    /* sequences consumed */
-  double elapsed;    /* seconds of training over all attempts */
+  int64_t cursor;         /* sequences consumed */
+  double elapsed;         /* seconds of training over all attempts */
   double loss, grad_norm; /* of the last step */
 } qg_progress_state;
 
@@ -19,6 +19,7 @@ typedef struct {
 qg_status qg_restart(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, qg_progress_state *state);
 
 /* Writes a checkpoint; seconds: how long it took. Collective. */
-qg_status qg_save(qg_trainer *t, const qg_run_folder *folder, const qg_progress_state *state, double *seconds);
+qg_status qg_save(qg_trainer *t, const qg_run_folder *folder, const qg_progress_state *state,
+                  double *seconds);
 
 #endif

@@ -17,14 +17,15 @@ typedef struct {
   qg_progress progress;
   qg_progress_state state;
   qg_stop_watch watch;
-  qg_metrics *metrics;     /* rank 0 */
+  qg_metrics *metrics; /* rank 0 */
   qg_train_summary *summary;
   bool root;
-  int64_t saved_step;      /* step of the newest checkpoint, -1: none of this attempt */
-  int bad_steps;           /* skipped in a row */
+  int64_t saved_step; /* step of the newest checkpoint, -1: none of this attempt */
+  int bad_steps;      /* skipped in a row */
 } qg_run;
 
-/* Writing a small file on rank 0 may fail; nobody may go on alone, and training is worth more than a metrics line. */
+/* Writing a small file on rank 0 may fail; nobody may go on alone, and training is worth more than a metrics
+ * line. */
 static void warn_if_failed(const qg_run *run, qg_status status)
 {
   if (status != QG_OK) qg_log_warn(run->log, "%s", qg_error_message());
@@ -45,8 +46,8 @@ static qg_status save(qg_run *run)
   run->watch.longest_save = fmax(run->watch.longest_save, seconds);
   qg_log_info(run->log, "%9lld checkpoint saved in %.2f s", (long long)run->state.step, seconds);
   if (run->root)
-    warn_if_failed(run, qg_run_folder_write_status(&run->folder, "running", run->state.step, run->progress.steps,
-                                                   "checkpoint saved"));
+    warn_if_failed(run, qg_run_folder_write_status(&run->folder, "running", run->state.step,
+                                                   run->progress.steps, "checkpoint saved"));
   return QG_OK;
 }
 
@@ -68,7 +69,8 @@ static bool validation_is_due(const qg_run *run)
          (c->train.validate_every > 0 && run->state.step % c->train.validate_every == 0);
 }
 
-/* This rank's wish for after the coming step. Rank 0 looks at clock and folder; signals may reach any rank. */
+/* This rank's wish for after the coming step. Rank 0 looks at clock and folder; signals may reach any rank.
+ */
 static int wish(const qg_run *run)
 {
   int request = qg_signals_take();
@@ -99,7 +101,8 @@ static qg_status count_bad(qg_run *run, const qg_step_result *result)
 {
   run->bad_steps = result->skipped ? run->bad_steps + 1 : 0;
   QG_CHECK(run->bad_steps < run->t->config->run.max_bad_steps, QG_ERR_NUMERICAL,
-           "loss or gradient was not finite in %d steps in a row (last: step %lld); lower optimizer.lr or check the data, "
+           "loss or gradient was not finite in %d steps in a row (last: step %lld); lower optimizer.lr or "
+           "check the data, "
            "and restart from a checkpoint in %s",
            run->bad_steps, (long long)run->state.step, run->folder.checkpoints);
   return QG_OK;
@@ -113,8 +116,15 @@ static qg_status one_step(qg_run *run, int *request)
   double seconds = qg_now() - begin;
   *request = (int)result.request;
   advance(run, &result, seconds);
-  qg_metrics_line line = {run->state.step, run->state.tokens,  result.loss, result.grad_norm,
-                          result.lr,       (double)result.tokens / seconds, result.refreshes, NAN, NAN};
+  qg_metrics_line line = {run->state.step,
+                          run->state.tokens,
+                          result.loss,
+                          result.grad_norm,
+                          result.lr,
+                          (double)result.tokens / seconds,
+                          result.refreshes,
+                          NAN,
+                          NAN};
   qg_progress_step(&run->progress, run->state.step, run->state.tokens, &result, seconds);
   if (validation_is_due(run)) QG_TRY(validate(run, &line));
   if (run->metrics) warn_if_failed(run, qg_metrics_write(run->metrics, &line));
@@ -151,7 +161,8 @@ static qg_status begin(qg_run *run)
   qg_status status = run->root ? qg_metrics_open(run->folder.root, run->state.step, &run->metrics) : QG_OK;
   if (run->root && status == QG_OK) {
     unlink(run->folder.stop_file); /* it belonged to an earlier attempt */
-    status = qg_run_folder_write_status(&run->folder, "running", run->state.step, run->progress.steps, "started");
+    status =
+        qg_run_folder_write_status(&run->folder, "running", run->state.step, run->progress.steps, "started");
   }
   QG_TRY(qg_par_agree(run->t->par, status));
   qg_signals_install();
@@ -175,20 +186,23 @@ static void write_final_status(const qg_run *run, qg_status status)
   bool finished = status == QG_OK && run->summary->reason == QG_STOP_FINISHED;
   const char *state = finished ? "finished" : status == QG_OK ? "resume" : "failed";
   const char *reason = status == QG_OK ? reasons[run->summary->reason] : "see the log";
-  qg_run_folder_write_status(&run->folder, state, run->saved_step < 0 ? run->progress.first_step : run->saved_step,
+  qg_run_folder_write_status(&run->folder, state,
+                             run->saved_step < 0 ? run->progress.first_step : run->saved_step,
                              run->progress.steps, reason);
 }
 
-qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings *settings, qg_train_summary *summary)
+qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings *settings,
+                       qg_train_summary *summary)
 {
   const qg_config *c = t->config;
   qg_run run = {.t = t, .log = log, .folder = qg_run_folder_of(c), .summary = summary, .saved_step = -1};
   run.root = qg_par_is_root(qg_par_grid(t->par));
-  run.progress = (qg_progress){.log = log,
-                               .steps = c->train.steps,
-                               .log_every = c->run.log_every,
-                               .flops_per_token = qg_model_flops_per_token(&c->model, c->train.sequence_length),
-                               .peak_flops = settings->gemm_flops};
+  run.progress =
+      (qg_progress){.log = log,
+                    .steps = c->train.steps,
+                    .log_every = c->run.log_every,
+                    .flops_per_token = qg_model_flops_per_token(&c->model, c->train.sequence_length),
+                    .peak_flops = settings->gemm_flops};
   run.watch = (qg_stop_watch){settings->started, c->run.max_walltime, 0.0, 0.0, run.folder.stop_file};
   *summary = (qg_train_summary){.valid_loss = NAN};
   qg_status status = begin(&run);
@@ -201,6 +215,15 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
   return status;
 }
 
-const qg_timers *qg_trainer_timers(const qg_trainer *t) { return &t->timers; }
-const qg_partition *qg_trainer_partition(const qg_trainer *t) { return &t->part; }
-qg_optim *qg_trainer_optim(qg_trainer *t) { return t->optim; }
+const qg_timers *qg_trainer_timers(const qg_trainer *t)
+{
+  return &t->timers;
+}
+const qg_partition *qg_trainer_partition(const qg_trainer *t)
+{
+  return &t->part;
+}
+qg_optim *qg_trainer_optim(qg_trainer *t)
+{
+  return t->optim;
+}

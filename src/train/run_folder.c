@@ -27,8 +27,8 @@ qg_status qg_run_folder_prepare(const qg_run_folder *folder, const qg_config *co
   return status;
 }
 
-qg_status qg_run_folder_write_status(const qg_run_folder *folder, const char *state, int64_t step, int64_t steps,
-                                     const char *reason)
+qg_status qg_run_folder_write_status(const qg_run_folder *folder, const char *state, int64_t step,
+                                     int64_t steps, const char *reason)
 {
   char path[sizeof folder->root + 16], text[512], when[32];
   time_t now = time(NULL);

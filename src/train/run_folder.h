@@ -15,7 +15,7 @@ qg_run_folder qg_run_folder_of(const qg_config *config);
 /* Makes the folders and writes resolved.in. Rank 0. */
 qg_status qg_run_folder_prepare(const qg_run_folder *folder, const qg_config *config);
 /* Replaces the status file: lines key=value. state: running | finished | resume | failed. Rank 0. */
-qg_status qg_run_folder_write_status(const qg_run_folder *folder, const char *state, int64_t step, int64_t steps,
-                                     const char *reason);
+qg_status qg_run_folder_write_status(const qg_run_folder *folder, const char *state, int64_t step,
+                                     int64_t steps, const char *reason);
 
 #endif

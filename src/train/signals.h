@@ -1,5 +1,6 @@
-/* What users and batch systems ask of a running job. The only global state of the program is the flag behind this.
- *   USR1: save and go on.  USR2, TERM, INT: save and stop after this step; a second TERM or INT ends at once. */
+/* What users and batch systems ask of a running job. The only global state of the program is the flag behind
+ * this. USR1: save and go on.  USR2, TERM, INT: save and stop after this step; a second TERM or INT ends at
+ * once. */
 #ifndef QG_TRAIN_SIGNALS_H
 #define QG_TRAIN_SIGNALS_H
 

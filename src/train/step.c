@@ -68,7 +68,10 @@ static qg_status reduce(qg_trainer *t, double request, int64_t targets, qg_step_
   return QG_OK;
 }
 
-static double clip_factor(double clip, double norm) { return clip > 0.0 && norm > clip ? clip / norm : 1.0; }
+static double clip_factor(double clip, double norm)
+{
+  return clip > 0.0 && norm > clip ? clip / norm : 1.0;
+}
 
 static qg_status finish_gradients(qg_trainer *t)
 {
@@ -84,7 +87,8 @@ static qg_status apply(qg_trainer *t, qg_step_result *result)
   result->skipped = !isfinite(result->loss) || !isfinite(result->grad_norm);
   if (result->skipped) return QG_OK;
   qg_timer_start(&t->timers, QG_PHASE_UPDATE);
-  QG_TRY(qg_optim_apply(t->optim, result->lr, clip_factor(t->config->optimizer.grad_clip, result->grad_norm)));
+  QG_TRY(
+      qg_optim_apply(t->optim, result->lr, clip_factor(t->config->optimizer.grad_clip, result->grad_norm)));
   QG_TRY(t->be->ops->sync(t->be));
   qg_timer_stop(&t->timers, QG_PHASE_UPDATE);
   return QG_OK;
@@ -93,8 +97,8 @@ static qg_status apply(qg_trainer *t, qg_step_result *result)
 qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, double request, qg_step_result *result)
 {
   const qg_config *c = t->config;
-  *result = (qg_step_result){.lr = qg_schedule_lr(c->optimizer.lr, step, c->optimizer.warmup_steps, c->train.steps,
-                                                  c->optimizer.min_lr_ratio)};
+  *result = (qg_step_result){.lr = qg_schedule_lr(c->optimizer.lr, step, c->optimizer.warmup_steps,
+                                                  c->train.steps, c->optimizer.min_lr_ratio)};
   QG_TRY(load_batch(t, cursor));
   QG_TRY(clear_loss(t));
   QG_TRY(qg_optim_begin(t->optim, step));
@@ -111,8 +115,8 @@ static qg_status evaluate_piece(qg_trainer *t, int64_t first, int64_t sequences,
   const qg_config *c = t->config;
   int64_t counted = 0, micro_batches = qg_ceil_div(sequences, c->train.micro_batch);
   if (t->valid_tokens)
-    QG_TRY(qg_batch_read_plain(t->valid_tokens, first, micro_batches * c->train.micro_batch, c->train.sequence_length,
-                               t->inputs.host, t->targets.host, &counted));
+    QG_TRY(qg_batch_read_plain(t->valid_tokens, first, micro_batches * c->train.micro_batch,
+                               c->train.sequence_length, t->inputs.host, t->targets.host, &counted));
   QG_TRY(upload(t, &t->inputs));
   QG_TRY(upload(t, &t->targets));
   QG_TRY(qg_pipeline_evaluate(t, (int)micro_batches));
@@ -141,8 +145,8 @@ static double text_bytes_per_token(const qg_trainer *t)
   return (double)info->text_bytes / (double)info->tokens;
 }
 
-/* A last piece that is not full must not count tokens twice: qg_batch_read_plain marks what lies past `last` by -1 only
- * at the end of the file, so a limit is rounded up to whole micro-batches. */
+/* A last piece that is not full must not count tokens twice: qg_batch_read_plain marks what lies past `last`
+ * by -1 only at the end of the file, so a limit is rounded up to whole micro-batches. */
 qg_status qg_validate(qg_trainer *t, qg_validation_result *result)
 {
   const qg_config *c = t->config;

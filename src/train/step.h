@@ -8,22 +8,22 @@
 enum { QG_REDUCE_LOSS, QG_REDUCE_TARGETS, QG_REDUCE_REQUEST, QG_REDUCE_REFRESHES, QG_REDUCE_EXTRA };
 
 typedef struct {
-  double loss;         /* nats per token of the step's batch, before the update */
-  double grad_norm;    /* before clipping */
+  double loss;      /* nats per token of the step's batch, before the update */
+  double grad_norm; /* before clipping */
   double lr;
-  int64_t tokens;      /* targets in the batch */
-  int64_t refreshes;   /* over all ranks */
-  bool skipped;        /* loss or gradient was not finite: nothing was changed */
-  double request;      /* sum over ranks of what each wished: see stop.h */
+  int64_t tokens;    /* targets in the batch */
+  int64_t refreshes; /* over all ranks */
+  bool skipped;      /* loss or gradient was not finite: nothing was changed */
+  double request;    /* sum over ranks of what each wished: see stop.h */
 } qg_step_result;
 
-/* Trains on the sequences [cursor, cursor + global_batch). `request` is this rank's wish for after the step, carried by the
- * reduction that the step needs anyway. Collective. */
+/* Trains on the sequences [cursor, cursor + global_batch). `request` is this rank's wish for after the step,
+ * carried by the reduction that the step needs anyway. Collective. */
 qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, double request, qg_step_result *result);
 
 typedef struct {
-  double loss;           /* nats per token */
-  double bits_per_byte;  /* 0 if the file does not know its text bytes */
+  double loss;          /* nats per token */
+  double bits_per_byte; /* 0 if the file does not know its text bytes */
   int64_t tokens;
 } qg_validation_result;
 

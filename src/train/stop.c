@@ -9,4 +9,7 @@ bool qg_stop_walltime_due(const qg_stop_watch *watch, double now)
   return remaining < 1.5 * watch->longest_save + 2.0 * watch->longest_step + 30.0;
 }
 
-bool qg_stop_file_exists(const qg_stop_watch *watch) { return access(watch->stop_file, F_OK) == 0; }
+bool qg_stop_file_exists(const qg_stop_watch *watch)
+{
+  return access(watch->stop_file, F_OK) == 0;
+}

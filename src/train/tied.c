@@ -1,5 +1,6 @@
-/* A tied embedding lives on the first stage (as embedding) and on the last (as head). Both hold the weight and its
- * moments; each computes one part of the gradient. Both parts go to both stages, which then make the same update. */
+/* A tied embedding lives on the first stage (as embedding) and on the last (as head). Both hold the weight
+ * and its moments; each computes one part of the gradient. Both parts go to both stages, which then make the
+ * same update. */
 #include "qgalore/base.h"
 #include "train/trainer.h"
 
@@ -46,7 +47,8 @@ qg_status qg_tied_exchange(qg_trainer *t)
   qg_status status;
   QG_TRY_OUT(qg_transfer_create(t->par, qg_tied_buffer_bytes(t) / 2, &sending));
   QG_TRY_OUT(qg_transfer_create(t->par, qg_tied_buffer_bytes(t) / 2, &receiving));
-  QG_TRY_OUT(swap(t, sending, receiving, first ? t->stages - 1 : 0, first ? embedding_part.data : head_part.data,
+  QG_TRY_OUT(swap(t, sending, receiving, first ? t->stages - 1 : 0,
+                  first ? embedding_part.data : head_part.data,
                   first ? head_part.data : embedding_part.data));
 out:
   qg_transfer_free(sending);

@@ -23,8 +23,8 @@ static qg_status create_channels(qg_trainer *t)
   QG_TRY(qg_channel_create(t->mem, t->par, down, QG_TAG_BACKWARD, bytes, m, &t->backward_in));
   QG_TRY(qg_channel_create(t->mem, t->par, up, QG_TAG_BACKWARD, bytes, m, &t->backward_out));
   if (down < 0) return QG_OK;
-  return qg_mem_view(t->mem, QG_OWNER_TRANSFER, "gradient of the stage's output", t->be->compute, t->micro_tokens,
-                     t->config->model.hidden_size, &t->d_out);
+  return qg_mem_view(t->mem, QG_OWNER_TRANSFER, "gradient of the stage's output", t->be->compute,
+                     t->micro_tokens, t->config->model.hidden_size, &t->d_out);
 }
 
 static qg_status create_stage(qg_trainer *t)
@@ -66,7 +66,8 @@ static qg_status create_rest(qg_trainer *t)
   if (qg_trainer_is_last(t))
     QG_TRY(qg_mem_alloc(t->mem, QG_OWNER_WORKSPACE, "loss", sizeof(double), (void **)&t->loss));
   if (qg_tied_buffer_bytes(t))
-    QG_TRY(qg_mem_alloc_host(t->mem, QG_OWNER_TRANSFER, "tied gradient", qg_tied_buffer_bytes(t), &t->tied_buffer));
+    QG_TRY(qg_mem_alloc_host(t->mem, QG_OWNER_TRANSFER, "tied gradient", qg_tied_buffer_bytes(t),
+                             &t->tied_buffer));
   QG_TRY(qg_calloc(parameters + QG_REDUCE_EXTRA, sizeof(double), "sums of squares", (void **)&t->reduce));
   return qg_calloc(2 * (size_t)t->micro_batches, sizeof(qg_op), "pipeline schedule", (void **)&t->schedule);
 }
@@ -79,7 +80,8 @@ static qg_status take_partition(qg_trainer *t)
   qg_status status;
   QG_TRY_OUT(qg_calloc((size_t)t->stages, sizeof *parts, "partition", (void **)&parts));
   QG_TRY_OUT(qg_model_partition(&c->model, c->train.sequence_length, t->stages,
-                                c->parallel.layers_per_stage_count ? c->parallel.layers_per_stage : NULL, parts));
+                                c->parallel.layers_per_stage_count ? c->parallel.layers_per_stage : NULL,
+                                parts));
   t->part = parts[t->stage_index];
 out:
   free(parts);
@@ -126,7 +128,10 @@ void qg_trainer_destroy(qg_trainer *t)
   free(t);
 }
 
-static bool reads_tokens(const qg_trainer *t) { return qg_trainer_is_first(t) || qg_trainer_is_last(t); }
+static bool reads_tokens(const qg_trainer *t)
+{
+  return qg_trainer_is_first(t) || qg_trainer_is_last(t);
+}
 
 static qg_status check_length(const qg_trainer *t, const qg_tokens *tokens, const char *path)
 {
@@ -137,7 +142,8 @@ static qg_status check_length(const qg_trainer *t, const qg_tokens *tokens, cons
   return QG_OK;
 }
 
-/* Rank 0 opens the files on every arrangement (it holds the first stage), so that everyone hears of a bad one. */
+/* Rank 0 opens the files on every arrangement (it holds the first stage), so that everyone hears of a bad
+ * one. */
 qg_status qg_trainer_open_data(qg_trainer *t)
 {
   const qg_config *c = t->config;

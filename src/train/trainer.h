@@ -10,42 +10,50 @@
 enum { QG_TAG_FORWARD = 1, QG_TAG_BACKWARD = 2, QG_TAG_TIED = 3 };
 
 typedef struct {
-  int32_t *host;   /* [global_batch, sequence_length] */
+  int32_t *host; /* [global_batch, sequence_length] */
   int32_t *device;
 } qg_token_batch;
 
 struct qg_trainer {
   const qg_config *config;
   qg_backend *be;
-  qg_par *par;           /* NULL in a dry trainer */
+  qg_par *par; /* NULL in a dry trainer */
   qg_mem *mem;
   int stage_index, stages;
-  int micro_batches;     /* per step */
-  int64_t micro_tokens;  /* tokens of one micro-batch */
+  int micro_batches;    /* per step */
+  int64_t micro_tokens; /* tokens of one micro-batch */
   qg_partition part;
   qg_stage *stage;
   qg_optim *optim;
-  qg_op *schedule;       /* [2 * micro_batches] */
+  qg_op *schedule; /* [2 * micro_batches] */
   qg_channel forward_in, forward_out, backward_in, backward_out;
-  qg_view d_out;         /* gradient of this stage's output as it arrives; empty on the last stage */
-  void *tied_buffer;     /* host, QG_TIED_CHUNK bytes, when this stage exchanges a tied gradient */
+  qg_view d_out;                  /* gradient of this stage's output as it arrives; empty on the last stage */
+  void *tied_buffer;              /* host, QG_TIED_CHUNK bytes, when this stage exchanges a tied gradient */
   qg_token_batch inputs, targets; /* first stage, last stage; NULL elsewhere */
-  double *loss;          /* device f64 [1], last stage */
-  double *reduce;        /* host [parameters + QG_REDUCE_EXTRA] */
+  double *loss;                   /* device f64 [1], last stage */
+  double *reduce;                 /* host [parameters + QG_REDUCE_EXTRA] */
   qg_tokens *train_tokens, *valid_tokens;
   qg_timers timers;
 };
 
-static inline bool qg_trainer_is_first(const qg_trainer *t) { return t->part.has_embedding; }
-static inline bool qg_trainer_is_last(const qg_trainer *t) { return t->part.has_head; }
+static inline bool qg_trainer_is_first(const qg_trainer *t)
+{
+  return t->part.has_embedding;
+}
+static inline bool qg_trainer_is_last(const qg_trainer *t)
+{
+  return t->part.has_head;
+}
 
-/* Runs the schedule of one step over the batch in t->inputs and t->targets. grad_scale = 1 / targets of the batch.
- * Collective over the pipeline. */
+/* Runs the schedule of one step over the batch in t->inputs and t->targets. grad_scale = 1 / targets of the
+ * batch. Collective over the pipeline. */
 qg_status qg_pipeline_run(qg_trainer *t, float grad_scale);
-/* Forward only over `micro_batches` micro-batches of the same buffers; adds to t->loss. Collective over the pipeline. */
+/* Forward only over `micro_batches` micro-batches of the same buffers; adds to t->loss. Collective over the
+ * pipeline. */
 qg_status qg_pipeline_evaluate(qg_trainer *t, int micro_batches);
 
-/* Tied embeddings: the first and the last stage swap their parts of the gradient. Collective over the two; no-op elsewhere. */
+/* Tied embeddings: the first and the last stage swap their parts of the gradient. Collective over the two;
+ * no-op elsewhere. */
 qg_status qg_tied_exchange(qg_trainer *t);
 /* Bytes of the host buffer that it needs on this stage; 0: none. */
 size_t qg_tied_buffer_bytes(const qg_trainer *t);

@@ -14,6 +14,29 @@
 
 #include "../support/ckpt_fixture.h"
 
+/* --- a device that keeps its bytes inverted: whoever reads its memory without the backend reads nonsense ---
+ */
+
+static int copies_left = -1; /* copy_out fails when it reaches 0; negative: never */
+
+static qg_status invert(qg_backend *be, void *to, const void *from, size_t bytes)
+{
+  (void)be;
+  for (size_t i = 0; i < bytes; i++)
+    ((unsigned char *)to)[i] = (unsigned char)~((const unsigned char *)from)[i];
+  return QG_OK;
+}
+
+static qg_status invert_out(qg_backend *be, void *to, const void *from, size_t bytes)
+{
+  if (copies_left >= 0 && copies_left-- == 0) return QG_FAIL(QG_ERR_RUNTIME, "the device is gone");
+  return invert(be, to, from, bytes);
+}
+
+static const qg_backend_ops device_ops = {
+    .name = "device", .copy_in = invert, .copy_out = invert_out, .sync = nothing_to_wait_for};
+static qg_backend device_backend = {.ops = &device_ops};
+
 static qg_par *par;
 static const qg_grid *grid;
 static char folder[FIXTURE_PATH];
@@ -228,6 +251,7 @@ static void a_full_disk_leaves_the_older_ones(void **unused)
   qg_status status = save_step(par, &host_backend, folder, in_blocks, 2, 1, 0);
   assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
   assert_int_equal(status, QG_ERR_CHECKPOINT);
+  assert_non_null(strstr(qg_error_message(), "no room for "));
   assert_non_null(strstr(qg_error_message(), "step-0000000002.h5.tmp"));
   check_only_the_old_one_is_there();
 }

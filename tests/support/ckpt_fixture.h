@@ -1,6 +1,5 @@
 /* A small state of six layers for the checkpoint tests: every element type, items spread over ranks as a test
- * says, and two backends: one whose memory is host memory, and one that keeps its bytes inverted, so that
- * whoever reads device memory without the backend reads nonsense. */
+ * says. A backend without unified memory is taken to keep its bytes inverted. */
 #ifndef QG_TESTS_CKPT_FIXTURE_H
 #define QG_TESTS_CKPT_FIXTURE_H
 
@@ -17,23 +16,7 @@
 
 enum { LAYERS = 6, MAX_ENTRIES = 64, FIXTURE_PATH = 1024 };
 
-/* --- backends --- */
-
-static int copies_left = -1; /* copy_out fails when it reaches 0; negative: never */
-
-static qg_status invert(qg_backend *be, void *to, const void *from, size_t bytes)
-{
-  (void)be;
-  for (size_t i = 0; i < bytes; i++)
-    ((unsigned char *)to)[i] = (unsigned char)~((const unsigned char *)from)[i];
-  return QG_OK;
-}
-
-static qg_status invert_out(qg_backend *be, void *to, const void *from, size_t bytes)
-{
-  if (copies_left >= 0 && copies_left-- == 0) return QG_FAIL(QG_ERR_RUNTIME, "the device is gone");
-  return invert(be, to, from, bytes);
-}
+/* --- the backend whose memory is host memory --- */
 
 static qg_status nothing_to_wait_for(qg_backend *be)
 {
@@ -42,9 +25,7 @@ static qg_status nothing_to_wait_for(qg_backend *be)
 }
 
 static const qg_backend_ops host_ops = {.name = "host", .unified_memory = true, .sync = nothing_to_wait_for};
-static const qg_backend_ops device_ops = {
-    .name = "device", .copy_in = invert, .copy_out = invert_out, .sync = nothing_to_wait_for};
-static qg_backend host_backend = {.ops = &host_ops}, device_backend = {.ops = &device_ops};
+static qg_backend host_backend = {.ops = &host_ops};
 
 /* --- state --- */
 

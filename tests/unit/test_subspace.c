@@ -159,12 +159,15 @@ static void exact_holds_the_optimal_energy(void **state)
 
 static void exact_finds_small_singular_values_beside_large_ones(void **state)
 {
+  static const shape shapes[] = {{40, 700, 40}, {700, 40, 40}, {40, 40, 40}};
   (void)state;
-  fixture f = plant((shape){40, 100, 40}, STEEP, 1);
-  solve(QG_SUBSPACE_EXACT, MIN_ENERGY, &f.job);
-  for (int64_t k = 0; k < f.job.rank; k++)
-    assert_true(fabs((double)f.values[k] - f.s[k]) <= QG_TOL_F32_SUM * f.s[k]);
-  uproot(&f);
+  for (int i = 0; i < QG_COUNT_OF(shapes); i++) {
+    fixture f = plant(shapes[i], STEEP, 1);
+    solve(QG_SUBSPACE_EXACT, MIN_ENERGY, &f.job);
+    for (int64_t k = 0; k < f.job.rank; k++)
+      assert_true(fabs((double)f.values[k] - f.s[k]) <= QG_TOL_F32_SUM * f.s[k]);
+    uproot(&f);
+  }
 }
 
 static void check_randomized(shape at, spectrum kind)

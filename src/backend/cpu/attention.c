@@ -1,5 +1,5 @@
-/* Causal attention in blocks of query rows (Dao et al., arXiv 2205.14135, with whole rows of keys): a thread holds
- * QUERY_ROWS x sequence_length scores at a time, in fp32. */
+/* Causal attention in blocks of query rows (Dao et al., arXiv 2205.14135, with whole rows of keys): a thread
+ * holds QUERY_ROWS x sequence_length scores at a time, in fp32. */
 #include <cblas.h>
 #include <math.h>
 #include <omp.h>
@@ -69,15 +69,15 @@ static void store_head(const tile *t, const float *from, int64_t sequence, int64
 static void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
                      const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
 {
-  cblas_sgemm(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, (int)m, (int)n,
-              (int)k, 1.0f, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
+  cblas_sgemm(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, (int)m,
+              (int)n, (int)k, 1.0f, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
 }
 
 /* Scores of query rows first .. first + count against the keys that any of them may see. */
 static void score_block(const tile *t, int64_t first, int64_t count)
 {
-  multiply(false, true, count, first + count, t->dim, t->q + first * t->dim, t->dim, t->k, t->dim, 0.0f, t->scores,
-           t->length);
+  multiply(false, true, count, first + count, t->dim, t->q + first * t->dim, t->dim, t->k, t->dim, 0.0f,
+           t->scores, t->length);
 }
 
 static void forward_block(const tile *t, int64_t first, int64_t count, float *lse)
@@ -94,7 +94,8 @@ static void forward_block(const tile *t, int64_t first, int64_t count, float *ls
     memset(row + visible, 0, (size_t)(keys - visible) * sizeof(float));
     lse[first + i] = max + logf(sum);
   }
-  multiply(false, false, count, t->dim, keys, t->scores, t->length, t->v, t->dim, 0.0f, t->o + first * t->dim, t->dim);
+  multiply(false, false, count, t->dim, keys, t->scores, t->length, t->v, t->dim, 0.0f, t->o + first * t->dim,
+           t->dim);
 }
 
 static void forward_head(const tile *t, int64_t sequence, int64_t head)
@@ -144,7 +145,8 @@ static void backward_block(const tile *t, int64_t first, int64_t count, const fl
     float delta = kernels->dot(d_o + i * t->dim, t->o + (first + i) * t->dim, t->dim);
     kernels->score_gradient(t->scores + i * t->length, t->d_scores + i * t->length, keys, delta, t->scale);
   }
-  multiply(false, false, count, t->dim, keys, t->scores, t->length, t->k, t->dim, 0.0f, t->d_q + first * t->dim, t->dim);
+  multiply(false, false, count, t->dim, keys, t->scores, t->length, t->k, t->dim, 0.0f,
+           t->d_q + first * t->dim, t->dim);
   multiply(true, false, keys, t->dim, count, t->scores, t->length, q, t->dim, 1.0f, t->d_k, t->dim);
 }
 

@@ -15,8 +15,8 @@ enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
 qg_status qg_cpu_scratch(qg_backend *be, size_t bytes, const char *operation, void **out)
 {
   qg_cpu *cpu = qg_cpu_of(be);
-  QG_CHECK(bytes <= cpu->workspace_bytes, QG_ERR_RUNTIME, "%s needs %zu bytes of workspace, but %zu were reserved",
-           operation, bytes, cpu->workspace_bytes);
+  QG_CHECK(bytes <= cpu->workspace_bytes, QG_ERR_RUNTIME,
+           "%s needs %zu bytes of workspace, but %zu were reserved", operation, bytes, cpu->workspace_bytes);
   *out = cpu->workspace;
   return QG_OK;
 }
@@ -26,9 +26,13 @@ const qg_row_kernels *qg_cpu_rows(qg_dtype type)
   return type == QG_BF16 ? QG_ISA_SELECT(qg_rows_bf16) : QG_ISA_SELECT(qg_rows_f32);
 }
 
-const qg_tile_kernels *qg_cpu_tiles(void) { return QG_ISA_SELECT(qg_tiles); }
+const qg_tile_kernels *qg_cpu_tiles(void)
+{
+  return QG_ISA_SELECT(qg_tiles);
+}
 
-/* Every thread touches its share, so that pages lie near the cores that use them and no step pays for page faults. */
+/* Every thread touches its share, so that pages lie near the cores that use them and no step pays for page
+ * faults. */
 static void zero_in_parallel(char *memory, size_t bytes, int threads)
 {
   int64_t pieces = qg_ceil_div((int64_t)bytes, HUGE_PAGE);
@@ -78,7 +82,7 @@ static qg_status cpu_sync(qg_backend *be)
 
 static size_t cpu_workspace_bytes(qg_backend *be, const qg_workload *workload)
 {
-  size_t gemm = qg_cpu_gemm_workspace(qg_cpu_of(be), workload);
+  size_t gemm = qg_cpu_gemm_workspace(be, workload);
   size_t attention = qg_cpu_attention_workspace(be, workload), rows = qg_cpu_rows_workspace(workload);
   size_t most = gemm > attention ? gemm : attention;
   return most > rows ? most : rows;
@@ -151,11 +155,16 @@ qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)
   be->threads = request->threads;
   qg_cpu_of(be)->bf16_gemm = be->compute == QG_BF16 && qg_cpu_gemm_has_bf16();
   omp_set_num_threads(request->threads);
+  if (qg_cpu_of(be)->bf16_gemm) qg_cpu_of(be)->matmul = qg_matmul_create();
   processor_name(name, sizeof name);
-  snprintf(be->description, sizeof be->description, "cpu (%s, x86-64-v%d, %s GEMM in %s)", name, (int)qg_cpu_isa(),
-           qg_dtype_name(be->compute), qg_cpu_of(be)->bf16_gemm ? "oneDNN" : "OpenBLAS");
+  snprintf(be->description, sizeof be->description, "cpu (%s, x86-64-v%d, %s GEMM in %s)", name,
+           (int)qg_cpu_isa(), qg_dtype_name(be->compute), qg_cpu_of(be)->bf16_gemm ? "oneDNN" : "OpenBLAS");
   *out = be;
   return QG_OK;
 }
 
-void qg_cpu_close(qg_backend *be) { free(be); }
+void qg_cpu_close(qg_backend *be)
+{
+  if (be) qg_matmul_destroy(qg_cpu_of(be)->matmul);
+  free(be);
+}

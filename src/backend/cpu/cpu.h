@@ -2,17 +2,23 @@
 #ifndef QG_BACKEND_CPU_H
 #define QG_BACKEND_CPU_H
 
+#include "backend/cpu/matmul.h"
 #include "backend/cpu/row_kernels.h"
 #include "qgalore/backend.h"
 
-/* backend->impl. The workspace is one block that operations use one at a time; it begins at 64-byte alignment. */
+/* backend->impl. The workspace is one block that operations use one at a time; it begins at 64-byte
+ * alignment. */
 typedef struct {
   char *workspace;
   size_t workspace_bytes;
-  bool bf16_gemm;   /* oneDNN multiplies bf16 on this processor */
+  bool bf16_gemm;    /* oneDNN multiplies bf16 on this processor */
+  qg_matmul *matmul; /* bf16 results without fp32 scratch, or NULL */
 } qg_cpu;
 
-static inline qg_cpu *qg_cpu_of(qg_backend *be) { return be->impl; }
+static inline qg_cpu *qg_cpu_of(qg_backend *be)
+{
+  return be->impl;
+}
 
 /* The workspace, if it holds `bytes`; QG_ERR_RUNTIME if qg_backend_reserve sized it for less. */
 qg_status qg_cpu_scratch(qg_backend *be, size_t bytes, const char *operation, void **out);
@@ -28,7 +34,7 @@ static inline void *qg_row(qg_view view, int64_t i)
 }
 
 bool qg_cpu_gemm_has_bf16(void);
-size_t qg_cpu_gemm_workspace(const qg_cpu *cpu, const qg_workload *workload);
+size_t qg_cpu_gemm_workspace(qg_backend *be, const qg_workload *workload);
 size_t qg_cpu_attention_workspace(const qg_backend *be, const qg_workload *workload);
 size_t qg_cpu_rows_workspace(const qg_workload *workload);
 

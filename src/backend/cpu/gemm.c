@@ -11,15 +11,16 @@ enum { OUTPUT_ROWS = 256 }; /* rows of fp32 results that wait in cache for their
 
 #if QG_HAVE_ONEDNN
 /* Exported by oneDNN 2 and 3, declared by neither. Row-major, C = alpha op(A) op(B) + beta C. */
-dnnl_status_t dnnl_gemm_bf16bf16f32(char trans_a, char trans_b, dnnl_dim_t m, dnnl_dim_t n, dnnl_dim_t k, float alpha,
-                                    const uint16_t *a, dnnl_dim_t lda, const uint16_t *b, dnnl_dim_t ldb, float beta,
-                                    float *c, dnnl_dim_t ldc);
+dnnl_status_t dnnl_gemm_bf16bf16f32(char trans_a, char trans_b, dnnl_dim_t m, dnnl_dim_t n, dnnl_dim_t k,
+                                    float alpha, const uint16_t *a, dnnl_dim_t lda, const uint16_t *b,
+                                    dnnl_dim_t ldb, float beta, float *c, dnnl_dim_t ldc);
 
 bool qg_cpu_gemm_has_bf16(void)
 {
   const uint16_t one = 0x3f80;
   float product = 0.0f;
-  return dnnl_gemm_bf16bf16f32('N', 'N', 1, 1, 1, 1.0f, &one, 1, &one, 1, 0.0f, &product, 1) == dnnl_success &&
+  return dnnl_gemm_bf16bf16f32('N', 'N', 1, 1, 1, 1.0f, &one, 1, &one, 1, 0.0f, &product, 1) ==
+             dnnl_success &&
          product == 1.0f;
 }
 
@@ -27,14 +28,18 @@ static qg_status multiply_bf16(const qg_gemm_args *g, float *c, int64_t stride, 
 {
   int64_t k = g->trans_a ? g->a.rows : g->a.cols;
   dnnl_status_t result =
-      dnnl_gemm_bf16bf16f32(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', g->c.rows, g->c.cols, k, g->alpha, g->a.data,
-                            g->a.stride, g->b.data, g->b.stride, beta, c, stride);
-  QG_CHECK(result == dnnl_success, QG_ERR_RUNTIME, "oneDNN refused a bf16 GEMM of %lld x %lld x %lld (status %d)",
-           (long long)g->c.rows, (long long)g->c.cols, (long long)k, (int)result);
+      dnnl_gemm_bf16bf16f32(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', g->c.rows, g->c.cols, k, g->alpha,
+                            g->a.data, g->a.stride, g->b.data, g->b.stride, beta, c, stride);
+  QG_CHECK(result == dnnl_success, QG_ERR_RUNTIME,
+           "oneDNN refused a bf16 GEMM of %lld x %lld x %lld (status %d)", (long long)g->c.rows,
+           (long long)g->c.cols, (long long)k, (int)result);
   return QG_OK;
 }
 #else
-bool qg_cpu_gemm_has_bf16(void) { return false; }
+bool qg_cpu_gemm_has_bf16(void)
+{
+  return false;
+}
 
 static qg_status multiply_bf16(const qg_gemm_args *g, float *c, int64_t stride, float beta)
 {
@@ -52,12 +57,15 @@ static qg_status multiply_f32(const qg_gemm_args *g, float *c, int64_t stride, f
   QG_TRY(qg_narrow_int(g->a.stride, "stride of a GEMM", &lda));
   QG_TRY(qg_narrow_int(g->b.stride, "stride of a GEMM", &ldb));
   QG_TRY(qg_narrow_int(stride, "stride of a GEMM", &ldc));
-  cblas_sgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans, g->trans_b ? CblasTrans : CblasNoTrans, m, n, k,
-              g->alpha, g->a.data, lda, g->b.data, ldb, beta, c, ldc);
+  cblas_sgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans, g->trans_b ? CblasTrans : CblasNoTrans,
+              m, n, k, g->alpha, g->a.data, lda, g->b.data, ldb, beta, c, ldc);
   return QG_OK;
 }
 
-static size_t view_floats(qg_view view) { return (size_t)(view.rows * view.cols); }
+static size_t view_floats(qg_view view)
+{
+  return (size_t)(view.rows * view.cols);
+}
 
 /* Without a bf16 GEMM the operands are widened whole. */
 static qg_status widen(qg_backend *be, qg_view *operand, float **scratch)
@@ -96,12 +104,16 @@ static void round_rows(qg_backend *be, const float *product, qg_view c, float be
     else if (beta == 1.0f)
       rows->add_from_float(1.0f, from, to, c.cols);
     else
-      for (int64_t j = 0; j < c.cols; j++) to[j] = qg_bf16_from_float(from[j] + beta * qg_bf16_to_float(to[j]));
+      for (int64_t j = 0; j < c.cols; j++)
+        to[j] = qg_bf16_from_float(from[j] + beta * qg_bf16_to_float(to[j]));
   }
 }
 
 static qg_status gemm_to_bf16(qg_backend *be, const qg_gemm_args *args)
 {
+  bool done;
+  QG_TRY(qg_matmul_try(qg_cpu_of(be)->matmul, args, &done));
+  if (done) return QG_OK;
   void *scratch;
   QG_TRY(qg_cpu_scratch(be, OUTPUT_ROWS * (size_t)args->c.cols * sizeof(float), "GEMM", &scratch));
   for (int64_t first = 0; first < args->c.rows; first += OUTPUT_ROWS) {
@@ -122,10 +134,13 @@ qg_status qg_cpu_gemm(qg_backend *be, const qg_gemm_args *args)
   return multiply(be, args, args->c.data, args->c.stride, args->beta);
 }
 
-size_t qg_cpu_gemm_workspace(const qg_cpu *cpu, const qg_workload *w)
+/* fp32 needs no scratch; bf16 waits for its rounding; without a bf16 GEMM the operands are widened as well.
+ */
+size_t qg_cpu_gemm_workspace(qg_backend *be, const qg_workload *w)
 {
   int64_t widest = qg_max_i64(w->vocab_size, qg_max_i64(w->intermediate_size, w->hidden_size));
   int64_t output = OUTPUT_ROWS * widest;
   int64_t operands = (qg_max_i64(w->tokens, w->hidden_size) + w->hidden_size) * widest;
-  return (size_t)(cpu->bf16_gemm ? output : output + operands) * sizeof(float);
+  if (be->compute == QG_F32) return 0;
+  return (size_t)(qg_cpu_of(be)->bf16_gemm ? output : output + operands) * sizeof(float);
 }

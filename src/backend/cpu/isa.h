@@ -14,7 +14,8 @@
 
 typedef enum { QG_CPU_V2 = 2, QG_CPU_V3 = 3, QG_CPU_V4 = 4 } qg_cpu_level;
 
-/* The level in use: the highest that processor, operating system and QGALORE_CPU_ISA allow. Local, constant. */
+/* The level in use: the highest that processor, operating system and QGALORE_CPU_ISA allow. Local, constant.
+ */
 qg_cpu_level qg_cpu_isa(void);
 
 /* The table of the level in use: QG_ISA_SELECT(qg_rows) with `extern const T qg_rows_v2, ...` declared. */

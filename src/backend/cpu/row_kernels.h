@@ -1,5 +1,5 @@
-/* Row kernels of the CPU backend: one call works on one row (or one run of elements) and is single-threaded; the operations
- * spread rows over threads. One table per instruction set and element type (isa.h). */
+/* Row kernels of the CPU backend: one call works on one row (or one run of elements) and is single-threaded;
+ * the operations spread rows over threads. One table per instruction set and element type (isa.h). */
 #ifndef QG_BACKEND_CPU_ROW_KERNELS_H
 #define QG_BACKEND_CPU_ROW_KERNELS_H
 
@@ -8,22 +8,25 @@
 
 #include "backend/cpu/isa.h"
 
-/* Pointers are to rows of the table's element type unless they are float *. The formulas are in qgalore/backend.h. */
+/* Pointers are to rows of the table's element type unless they are float *. The formulas are in
+ * qgalore/backend.h. */
 typedef struct {
-  float (*rmsnorm)(const void *x, const void *add, void *sum, const void *weight, void *y, int64_t cols, float eps); /* rstd */
-  void (*rmsnorm_backward)(const void *x, const void *weight, const void *dy, void *dx, float rstd, float *dweight,
-                           int64_t cols, bool accumulate);
+  float (*rmsnorm)(const void *x, const void *add, void *sum, const void *weight, void *y, int64_t cols,
+                   float eps); /* rstd */
+  void (*rmsnorm_backward)(const void *x, const void *weight, const void *dy, void *dx, float rstd,
+                           float *dweight, int64_t cols, bool accumulate);
   void (*rope)(void *x, const float *cos, const float *sin, int64_t heads, int64_t head_dim, float sign);
   void (*swiglu)(const void *gate, const void *up, void *out, int64_t count);
-  void (*swiglu_backward)(const void *gate, const void *up, const void *d_out, void *d_gate, void *d_up, void *out,
-                          int64_t count);
+  void (*swiglu_backward)(const void *gate, const void *up, const void *d_out, void *d_gate, void *d_up,
+                          void *out, int64_t count);
   void (*to_float)(const void *src, float *dst, int64_t count);
   void (*from_float)(const float *src, void *dst, int64_t count);
-  void (*add_to_float)(float alpha, const void *src, float *dst, int64_t count);  /* dst += alpha * src */
+  void (*add_to_float)(float alpha, const void *src, float *dst, int64_t count); /* dst += alpha * src */
   void (*add_from_float)(float alpha, const float *src, void *dst, int64_t count);
   void (*add)(float alpha, const void *src, void *dst, int64_t count);
   double (*sum_squares)(const void *src, int64_t count);
-  /* logits f32 -> gradient; returns the row's loss. target < 0: zero gradient, zero loss. d_logits may be NULL. */
+  /* logits f32 -> gradient; returns the row's loss. target < 0: zero gradient, zero loss. d_logits may be
+   * NULL. */
   double (*cross_entropy)(const float *logits, void *d_logits, int64_t vocab, int32_t target, float scale);
 } qg_row_kernels;
 

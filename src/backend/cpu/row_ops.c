@@ -88,7 +88,8 @@ qg_status qg_cpu_embed_backward(qg_backend *be, const int32_t *ids, qg_view d_ou
     int64_t first = part * width, count = qg_min_i64(width, d_out.cols - first);
     if (count <= 0) continue;
     qg_view from = qg_view_cols(d_out, first, count), to = qg_view_cols(grad, first, count);
-    for (int64_t i = 0; i < from.rows; i++) kernels->add_to_float(1.0f, qg_row(from, i), qg_row(to, ids[i]), count);
+    for (int64_t i = 0; i < from.rows; i++)
+      kernels->add_to_float(1.0f, qg_row(from, i), qg_row(to, ids[i]), count);
   }
   return QG_OK;
 }
@@ -99,8 +100,9 @@ qg_status qg_cpu_rmsnorm(qg_backend *be, const qg_rmsnorm_args *a)
   bool adds = a->add.data != NULL;
 #pragma omp parallel for schedule(static) num_threads(be->threads)
   for (int64_t i = 0; i < a->x.rows; i++) {
-    float rstd = kernels->rmsnorm(qg_row(a->x, i), adds ? qg_row(a->add, i) : NULL, adds ? qg_row(a->sum, i) : NULL,
-                                  a->weight.data, qg_row(a->y, i), a->x.cols, a->eps);
+    float rstd =
+        kernels->rmsnorm(qg_row(a->x, i), adds ? qg_row(a->add, i) : NULL, adds ? qg_row(a->sum, i) : NULL,
+                         a->weight.data, qg_row(a->y, i), a->x.cols, a->eps);
     if (a->rstd) a->rstd[i] = rstd;
   }
   return QG_OK;
@@ -118,8 +120,8 @@ qg_status qg_cpu_rmsnorm_backward(qg_backend *be, const qg_rmsnorm_backward_args
     int64_t last = qg_min_i64((b + 1) * NORM_BLOCK_ROWS, a->x.rows);
     memset(partial + b * cols, 0, (size_t)cols * sizeof(float));
     for (int64_t i = b * NORM_BLOCK_ROWS; i < last; i++)
-      kernels->rmsnorm_backward(qg_row(a->x, i), a->weight.data, qg_row(a->dy, i), qg_row(a->dx, i), a->rstd[i],
-                                partial + b * cols, cols, a->accumulate);
+      kernels->rmsnorm_backward(qg_row(a->x, i), a->weight.data, qg_row(a->dy, i), qg_row(a->dx, i),
+                                a->rstd[i], partial + b * cols, cols, a->accumulate);
   }
   const qg_row_kernels *floats = qg_cpu_rows(QG_F32);
   for (int64_t b = 0; b < blocks; b++) floats->add(1.0f, partial + b * cols, a->dweight, cols);

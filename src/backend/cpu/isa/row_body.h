@@ -1,7 +1,9 @@
-/* The row kernels of one element type; included by row_kernels.c with ELEMENT, LOAD, STORE and ROW(name) defined.
- * Sums run in LANES independent partial sums in a fixed pattern: the same bits on every instruction set. */
+/* The row kernels of one element type; included by row_kernels.c with ELEMENT, LOAD, STORE and ROW(name)
+ * defined. Sums run in LANES independent partial sums in a fixed pattern: the same bits on every instruction
+ * set. */
 
-static float ROW(rmsnorm)(const void *xv, const void *addv, void *sumv, const void *wv, void *yv, int64_t cols, float eps)
+static float ROW(rmsnorm)(const void *xv, const void *addv, void *sumv, const void *wv, void *yv,
+                          int64_t cols, float eps)
 {
   const ELEMENT *x = xv, *add = addv, *w = wv;
   ELEMENT *sum = sumv, *y = yv;
@@ -19,8 +21,8 @@ static float ROW(rmsnorm)(const void *xv, const void *addv, void *sumv, const vo
   return rstd;
 }
 
-static void ROW(rmsnorm_backward)(const void *xv, const void *wv, const void *dyv, void *dxv, float rstd, float *dweight,
-                                  int64_t cols, bool accumulate)
+static void ROW(rmsnorm_backward)(const void *xv, const void *wv, const void *dyv, void *dxv, float rstd,
+                                  float *dweight, int64_t cols, bool accumulate)
 {
   const ELEMENT *x = xv, *w = wv, *dy = dyv;
   ELEMENT *dx = dxv;
@@ -38,7 +40,8 @@ static void ROW(rmsnorm_backward)(const void *xv, const void *wv, const void *dy
     for (int64_t j = 0; j < cols; j++) STORE(dx[j], LOAD(dy[j]) * LOAD(w[j]) * rstd - LOAD(x[j]) * mean);
 }
 
-static void ROW(rope)(void *xv, const float *cos, const float *sin, int64_t heads, int64_t head_dim, float sign)
+static void ROW(rope)(void *xv, const float *cos, const float *sin, int64_t heads, int64_t head_dim,
+                      float sign)
 {
   int64_t half = head_dim / 2;
   for (int64_t h = 0; h < heads; h++) {
@@ -55,12 +58,13 @@ static void ROW(swiglu)(const void *gatev, const void *upv, void *outv, int64_t 
 {
   const ELEMENT *gate = gatev, *up = upv;
   ELEMENT *out = outv;
-  for (int64_t j = 0; j < count; j++) STORE(out[j], LOAD(gate[j]) * vector_sigmoid(LOAD(gate[j])) * LOAD(up[j]));
+  for (int64_t j = 0; j < count; j++)
+    STORE(out[j], LOAD(gate[j]) * vector_sigmoid(LOAD(gate[j])) * LOAD(up[j]));
 }
 
 /* silu'(g) = s (1 + g (1 - s)) with s = sigmoid(g). Element j is read before any alias of it is written. */
-static void ROW(swiglu_backward)(const void *gatev, const void *upv, const void *d_outv, void *d_gatev, void *d_upv,
-                                 void *outv, int64_t count)
+static void ROW(swiglu_backward)(const void *gatev, const void *upv, const void *d_outv, void *d_gatev,
+                                 void *d_upv, void *outv, int64_t count)
 {
   const ELEMENT *gate = gatev, *up = upv, *d_out = d_outv;
   ELEMENT *d_gate = d_gatev, *d_up = d_upv, *out = outv;
@@ -126,7 +130,8 @@ static double ROW(sum_squares)(const void *srcv, int64_t count)
   return sum;
 }
 
-static double ROW(cross_entropy)(const float *logits, void *d_logitsv, int64_t vocab, int32_t target, float scale)
+static double ROW(cross_entropy)(const float *logits, void *d_logitsv, int64_t vocab, int32_t target,
+                                 float scale)
 {
   ELEMENT *d = d_logitsv;
   if (target < 0) {
@@ -144,7 +149,6 @@ static double ROW(cross_entropy)(const float *logits, void *d_logitsv, int64_t v
   }
   return loss;
 }
-
 
 const qg_row_kernels ROW_TABLE = {
     .rmsnorm = ROW(rmsnorm),

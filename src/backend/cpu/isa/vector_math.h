@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* exp(x), relative error under 2e-7 for x in [-87, 88]; below it tends to 0, above it saturates; NaN stays NaN. exp(x) = 2^k exp(r),
- * k = round(x / ln 2), |r| <= ln 2 / 2, polynomial of degree 6 (Cephes expf). */
+/* exp(x), relative error under 2e-7 for x in [-87, 88]; below it tends to 0, above it saturates; NaN stays
+ * NaN. exp(x) = 2^k exp(r), k = round(x / ln 2), |r| <= ln 2 / 2, polynomial of degree 6 (Cephes expf). */
 static inline float vector_exp(float x)
 {
   float y = x < -87.3f ? -87.3f : x; /* keeps NaN */
@@ -29,6 +29,9 @@ static inline float vector_exp(float x)
   return p * power;
 }
 
-static inline float vector_sigmoid(float x) { return 1.0f / (1.0f + vector_exp(-x)); }
+static inline float vector_sigmoid(float x)
+{
+  return 1.0f / (1.0f + vector_exp(-x));
+}
 
 #endif
