@@ -110,6 +110,14 @@ static void print_why(const job *j, const qg_train_summary *s)
               (long long)(2 * s->step));
 }
 
+static void print_result(const job *j, const qg_train_summary *s, double rate)
+{
+  char valid[48] = "";
+  if (isfinite(s->valid_loss)) snprintf(valid, sizeof valid, ", validation loss %.4f", s->valid_loss);
+  qg_log_info(&j->log, "result    loss %.4f%s after step %lld (%.2f steps/s)", s->loss, valid,
+              (long long)s->step, rate);
+}
+
 static qg_status print_closing(job *j, const qg_train_summary *s)
 {
   char path[3 * QG_PATH_MAX];
@@ -118,8 +126,7 @@ static qg_status print_closing(job *j, const qg_train_summary *s)
   snprintf(path, sizeof path, "%s/%s/metrics.jsonl", j->config.run.output_dir, j->config.run.name);
   if (qg_par_is_root(j->grid)) qg_report_curve(&j->log, path);
   double rate = s->step > s->first_step ? (double)(s->step - s->first_step) / s->seconds : 0.0;
-  qg_log_info(&j->log, "result    loss %.4f, validation loss %.4f after step %lld (%.2f steps/s)", s->loss,
-              s->valid_loss, (long long)s->step, rate);
+  print_result(j, s, rate);
   print_why(j, s);
   return QG_OK;
 }

@@ -7,12 +7,17 @@
 #include "qgalore/base.h"
 
 /* A finished checkpoint never changes, and file systems without locks are common. */
-static hid_t open_readonly(const char *path)
+static qg_status open_readonly(const char *path, hid_t *out)
 {
-  hid_t access = H5Pcreate(H5P_FILE_ACCESS), file = -1;
-  if (access >= 0 && H5Pset_file_locking(access, 0, 1) >= 0) file = H5Fopen(path, H5F_ACC_RDONLY, access);
+  char reason[256];
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+  if (access >= 0 && H5Pset_file_locking(access, 0, 1) >= 0) *out = H5Fopen(path, H5F_ACC_RDONLY, access);
+  /* Releasing the list forgets the reason. */
+  qg_h5_reason(reason, sizeof reason);
   qg_h5_release(access);
-  return file;
+  QG_CHECK(*out >= 0, QG_ERR_CHECKPOINT, "%s: cannot be opened, it is missing, cut off or damaged (%s)", path,
+           reason);
+  return QG_OK;
 }
 
 /* Soft and external links could lead out of the file. */
@@ -26,10 +31,7 @@ static herr_t is_foreign(hid_t group, const char *name, const H5L_info_t *info, 
 
 static qg_status open_checked(const char *path, qg_ckpt_file *f)
 {
-  char reason[256];
-  f->file = open_readonly(path);
-  QG_CHECK(f->file >= 0, QG_ERR_CHECKPOINT, "%s: cannot be opened, it is missing, cut off or damaged (%s)",
-           path, qg_h5_reason(reason, sizeof reason));
+  QG_TRY(open_readonly(path, &f->file));
   QG_TRY(qg_ckpt_header_read(f->file, path, &f->header));
   herr_t foreign = H5Lvisit(f->file, H5_INDEX_NAME, H5_ITER_NATIVE, is_foreign, NULL);
   QG_CHECK(foreign == 0, QG_ERR_CHECKPOINT, "%s: its list of datasets is damaged or leads out of the file",

@@ -1,6 +1,8 @@
 /* The newest checkpoint that can be trusted. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ckpt/folder.h"
 #include "ckpt/reader.h"
@@ -30,6 +32,35 @@ static qg_status share_list(qg_par *par, const char *folder, int64_t **steps, in
   if (!root) *steps = memory;
   QG_TRY(qg_par_agree(par, status));
   return qg_par_broadcast(par, *steps, (size_t)*count * sizeof **steps, 0);
+}
+
+qg_status qg_ckpt_newest(qg_par *par, const char *folder, int64_t *step)
+{
+  int64_t *steps, count;
+  qg_status status = share_list(par, folder, &steps, &count);
+  *step = status == QG_OK && count > 0 ? steps[0] : -1;
+  free(steps);
+  return status;
+}
+
+static qg_status discard(const char *folder, const int64_t *steps, int64_t count, int64_t after)
+{
+  char path[QG_CKPT_PATH];
+  for (int64_t i = 0; i < count && steps[i] > after; i++) {
+    QG_TRY(qg_ckpt_path(folder, steps[i], "", path));
+    QG_CHECK(unlink(path) == 0, QG_ERR_RESOURCE, "cannot delete %s: %s", path, strerror(errno));
+  }
+  return QG_OK;
+}
+
+qg_status qg_ckpt_discard(qg_par *par, const char *folder, int64_t step)
+{
+  int64_t *steps, count;
+  bool root = qg_par_is_root(qg_par_grid(par));
+  qg_status status = share_list(par, folder, &steps, &count);
+  if (status == QG_OK) status = qg_par_agree(par, root ? discard(folder, steps, count, step) : QG_OK);
+  free(steps);
+  return status;
 }
 
 static qg_status find_newest(qg_par *par, const qg_log *log, const char *folder, const int64_t *steps,

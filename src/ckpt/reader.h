@@ -34,11 +34,17 @@ void qg_ckpt_file_close(qg_ckpt_file *file);
 qg_status qg_ckpt_reader_open(const qg_ckpt_file *file, const char *name, qg_ckpt_reader *out);
 void qg_ckpt_reader_close(qg_ckpt_reader *reader);
 
-/* Reads slab `index` of an item into `buffer` (header.slab_bytes long) and compares its checksum. */
+/* Reads slab `index` of an item into `buffer` (room for slab->bytes, at most header.slab_bytes) and compares
+ * its checksum. */
 qg_status qg_ckpt_reader_slab(const qg_ckpt_reader *reader, int64_t item, int64_t index, void *buffer,
                               qg_ckpt_slab *slab);
 
+/* Calls `visitor` for each dataset in the order of names; the first failure ends the walk and is its result.
+ * The reader is open during the call only. A file without datasets is QG_ERR_CHECKPOINT. */
+typedef qg_status (*qg_ckpt_visitor)(void *context, const qg_ckpt_reader *reader);
+qg_status qg_ckpt_file_walk(const qg_ckpt_file *file, qg_ckpt_visitor visitor, void *context);
+
 /* Checks the slabs whose running number is `part` modulo `parts`, over all datasets of the file. */
-qg_status qg_ckpt_file_verify(qg_ckpt_file *file, int part, int parts);
+qg_status qg_ckpt_file_verify(const qg_ckpt_file *file, int part, int parts);
 
 #endif

@@ -1,16 +1,18 @@
 #include "train/metrics.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "qgalore/base.h"
 
 struct qg_metrics {
-  FILE *file;
+  int file; /* appends */
   char path[1200];
 };
 
@@ -29,7 +31,7 @@ static char *kept_lines(FILE *file, int64_t step, size_t *bytes)
   size_t capacity = 0;
   FILE *out = open_memstream(&text, bytes);
   while (out && getline(&line, &capacity, file) > 0)
-    if (line_is_kept(line, step)) fputs(line, out);
+    if (line_is_kept(line, step)) fprintf(out, "%.*s\n", (int)strcspn(line, "\n"), line);
   free(line);
   if (out) fclose(out);
   return text;
@@ -53,11 +55,25 @@ qg_status qg_metrics_open(const char *folder, int64_t step, qg_metrics **out)
   qg_metrics *metrics;
   QG_TRY(qg_calloc(1, sizeof *metrics, "metrics", (void **)&metrics));
   *out = metrics;
+  metrics->file = -1;
   snprintf(metrics->path, sizeof metrics->path, "%s/metrics.jsonl", folder);
   QG_TRY(truncate_to(metrics->path, step));
-  metrics->file = fopen(metrics->path, "a");
-  QG_CHECK(metrics->file, QG_ERR_RESOURCE, "cannot write %s: %s", metrics->path, strerror(errno));
+  metrics->file = open(metrics->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  QG_CHECK(metrics->file >= 0, QG_ERR_RESOURCE, "cannot write %s: %s", metrics->path, strerror(errno));
   return QG_OK;
+}
+
+/* All of it or nothing: a line that a full disk cut off would spoil the next one too. */
+static qg_status append(const qg_metrics *metrics, const char *text, size_t bytes)
+{
+  off_t end = lseek(metrics->file, 0, SEEK_END);
+  ssize_t written = write(metrics->file, text, bytes);
+  if (written == (ssize_t)bytes) return QG_OK;
+  const char *reason = written < 0 ? strerror(errno) : strerror(ENOSPC);
+  /* What cannot be taken back is dropped as an unreadable line at the next restart. */
+  bool taken_back = written <= 0 || (end >= 0 && ftruncate(metrics->file, end) == 0);
+  return QG_FAIL(QG_ERR_RESOURCE, "cannot write %s: %s; %s", metrics->path, reason,
+                 taken_back ? "lines will be missing" : "a line is cut off");
 }
 
 static void set_real(json_t *object, const char *key, double value)
@@ -66,7 +82,8 @@ static void set_real(json_t *object, const char *key, double value)
   json_object_set_new(object, key, isfinite(value) ? json_real(value) : json_null());
 }
 
-qg_status qg_metrics_write(qg_metrics *metrics, const qg_metrics_line *line)
+/* The line as text, newline included; NULL without memory. Caller frees. */
+static char *line_text(const qg_metrics_line *line)
 {
   json_t *object = json_object();
   json_object_set_new(object, "step", json_integer(line->step));
@@ -80,17 +97,25 @@ qg_status qg_metrics_write(qg_metrics *metrics, const qg_metrics_line *line)
     set_real(object, "val_loss", line->val_loss);
     set_real(object, "val_bits_per_byte", line->val_bits_per_byte);
   }
-  int failed =
-      json_dumpf(object, metrics->file, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17));
+  char *json = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17)), *text = NULL;
   json_decref(object);
-  failed |= fputc('\n', metrics->file) == EOF || fflush(metrics->file) != 0;
-  QG_CHECK(!failed, QG_ERR_RESOURCE, "cannot write %s: %s", metrics->path, strerror(errno));
-  return QG_OK;
+  if (json && asprintf(&text, "%s\n", json) < 0) text = NULL;
+  free(json);
+  return text;
+}
+
+qg_status qg_metrics_write(qg_metrics *metrics, const qg_metrics_line *line)
+{
+  char *text = line_text(line);
+  QG_CHECK(text, QG_ERR_RESOURCE, "out of memory for a line of %s", metrics->path);
+  qg_status status = append(metrics, text, strlen(text));
+  free(text);
+  return status;
 }
 
 void qg_metrics_close(qg_metrics *metrics)
 {
   if (!metrics) return;
-  if (metrics->file) fclose(metrics->file);
+  if (metrics->file >= 0) close(metrics->file);
   free(metrics);
 }

@@ -18,7 +18,7 @@ typedef struct {
 /* Opens <folder>/metrics.jsonl, keeping only the lines up to `step` (a resumed run repeats the later ones).
  * Local. */
 qg_status qg_metrics_open(const char *folder, int64_t step, qg_metrics **out);
-/* Appends a line and flushes it. Losses have 17 digits: equal text means equal bits. */
+/* Appends a line, wholly or not at all. Losses have 17 digits: equal text means equal bits. */
 qg_status qg_metrics_write(qg_metrics *metrics, const qg_metrics_line *line);
 void qg_metrics_close(qg_metrics *metrics);
 

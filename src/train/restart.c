@@ -43,31 +43,57 @@ out:
   return status;
 }
 
-/* `restart = scratch` must not silently throw away somebody's run. */
-static qg_status refuse_overwrite(qg_trainer *t, const qg_log *log, const qg_run_folder *folder)
+/* Nobody's work is silently thrown away, and what is replaced is gone: the next restart = auto must not find
+ * it. step: where this attempt begins. */
+static qg_status replace_later(qg_trainer *t, const qg_run_folder *folder, int64_t step)
 {
-  char found[QG_PATH_MAX * 3];
-  if (t->config->run.overwrite) return QG_OK;
-  QG_TRY(qg_ckpt_find(t->par, log, folder->checkpoints, found, sizeof found));
-  QG_CHECK(
-      found[0] == '\0', QG_ERR_INPUT,
-      "run.restart = scratch, but %s holds checkpoints of an earlier run; give the run another run.name, "
-      "or allow it with run.overwrite=yes",
-      folder->checkpoints);
-  return QG_OK;
+  int64_t newest;
+  QG_TRY(qg_ckpt_newest(t->par, folder->checkpoints, &newest));
+  QG_CHECK(newest <= step || t->config->run.overwrite, QG_ERR_INPUT,
+           "run.restart = %s would begin at step %lld, but %s holds checkpoints up to step %lld; give the "
+           "run another "
+           "run.name, or allow it to replace them with run.overwrite=yes",
+           t->config->run.restart, (long long)qg_max_i64(step, 0), folder->checkpoints, (long long)newest);
+  return qg_ckpt_discard(t->par, folder->checkpoints, step);
+}
+
+static qg_status start_anew(qg_trainer *t, const qg_log *log, const qg_run_folder *folder,
+                            qg_progress_state *state)
+{
+  QG_TRY(replace_later(t, folder, -1));
+  return start_fresh(t, log, state);
+}
+
+static qg_status branch_from(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, const char *path,
+                             qg_progress_state *state)
+{
+  QG_TRY(resume_from(t, log, path, state));
+  return replace_later(t, folder, state->step);
+}
+
+/* Starting a run again because its checkpoints are damaged is not for the program to decide. */
+static qg_status continue_newest(qg_trainer *t, const qg_log *log, const qg_run_folder *folder,
+                                 qg_progress_state *state)
+{
+  char path[QG_PATH_MAX * 3];
+  int64_t newest;
+  QG_TRY(qg_ckpt_find(t->par, log, folder->checkpoints, path, sizeof path));
+  if (path[0]) return resume_from(t, log, path, state);
+  QG_TRY(qg_ckpt_newest(t->par, folder->checkpoints, &newest));
+  QG_CHECK(newest < 0, QG_ERR_CHECKPOINT,
+           "%s holds checkpoints, but none that is whole (the warnings above say why); restore one from a "
+           "copy, or start "
+           "anew with run.restart=scratch run.overwrite=yes",
+           folder->checkpoints);
+  return start_fresh(t, log, state);
 }
 
 qg_status qg_restart(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, qg_progress_state *state)
 {
   const char *wish = t->config->run.restart;
-  char path[QG_PATH_MAX * 3];
-  if (strcmp(wish, "scratch") == 0) {
-    QG_TRY(refuse_overwrite(t, log, folder));
-    return start_fresh(t, log, state);
-  }
-  if (strcmp(wish, "auto") != 0) return resume_from(t, log, wish, state);
-  QG_TRY(qg_ckpt_find(t->par, log, folder->checkpoints, path, sizeof path));
-  return path[0] ? resume_from(t, log, path, state) : start_fresh(t, log, state);
+  if (strcmp(wish, "scratch") == 0) return start_anew(t, log, folder, state);
+  if (strcmp(wish, "auto") == 0) return continue_newest(t, log, folder, state);
+  return branch_from(t, log, folder, wish, state);
 }
 
 qg_status qg_save(qg_trainer *t, const qg_run_folder *folder, const qg_progress_state *state, double *seconds)

@@ -20,6 +20,7 @@ typedef struct {
   qg_metrics *metrics; /* rank 0 */
   qg_train_summary *summary;
   bool root;
+  bool metrics_lost;       /* the last line could not be written */
   int64_t saved_step; /* step of the newest checkpoint, -1: none of this attempt */
   int bad_steps;      /* skipped in a row */
 } qg_run;
@@ -29,6 +30,14 @@ typedef struct {
 static void warn_if_failed(const qg_run *run, qg_status status)
 {
   if (status != QG_OK) qg_log_warn(run->log, "%s", qg_error_message());
+}
+
+/* On a full disk one warning says it, not one a step. */
+static void write_metrics(qg_run *run, const qg_metrics_line *line)
+{
+  qg_status status = qg_metrics_write(run->metrics, line);
+  if (!run->metrics_lost) warn_if_failed(run, status);
+  run->metrics_lost = status != QG_OK;
 }
 
 static qg_status save(qg_run *run)
@@ -127,7 +136,7 @@ static qg_status one_step(qg_run *run, int *request)
                           NAN};
   qg_progress_step(&run->progress, run->state.step, run->state.tokens, &result, seconds);
   if (validation_is_due(run)) QG_TRY(validate(run, &line));
-  if (run->metrics) warn_if_failed(run, qg_metrics_write(run->metrics, &line));
+  if (run->metrics) write_metrics(run, &line);
   return count_bad(run, &result);
 }
 
@@ -141,7 +150,8 @@ static qg_status loop(qg_run *run)
     bool stop = request >= QG_REQUEST_STOP;
     bool due = c->checkpoint.every > 0 && run->state.step % c->checkpoint.every == 0;
     if (stop && run->state.step < c->train.steps) run->summary->reason = why_stopped(run);
-    if (due || request % QG_REQUEST_STOP != 0) (void)save(run);
+    /* A streak of skipped steps has nothing to save, and must not push out the checkpoints from before it. */
+    if ((due && run->bad_steps == 0) || request % QG_REQUEST_STOP != 0) (void)save(run);
     if (stop) break;
   }
   return save(run);

@@ -1,6 +1,6 @@
 /* Promises of loading: a checkpoint that is damaged, unfinished, foreign or of another model is refused by
  * name, never believed and never a crash; and the newest that can be trusted is found. ranks: 1 2 3 also
- * with: QGALORE_CKPT_SLAB=64 */
+ * with: QGALORE_CKPT_SLAB=512 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

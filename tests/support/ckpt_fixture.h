@@ -72,7 +72,8 @@ static inline qg_state_entry *add_entry(state *s, const char *dataset, qg_dtype 
 static inline void make_state(state *s, const qg_grid *grid, partition where)
 {
   *s = (state){0};
-  for (int layer = 0; layer < LAYERS; layer++) {
+  /* Last layer first: nobody may rely on the order of entries. */
+  for (int layer = LAYERS - 1; layer >= 0; layer--) {
     bool held = where(layer, grid->size) == grid->rank;
     add_entry(s, "weights/q_proj/codes", QG_U8, LAYERS, layer, 1000, held);
     add_entry(s, "weights/q_proj/scale", QG_F32, LAYERS, layer, 37, held);

@@ -65,8 +65,8 @@ static void another_ranks_failure_can_be_adopted(void **state)
   assert_string_equal(qg_error_trace(), "");
 }
 
-/* How often a child with QGALORE_FAULT=`setting` passes the point "checkpoint.data" before it is killed; 3 if it is
- * not. */
+/* How often a child with QGALORE_FAULT=`setting` passes the point "checkpoint.data" before it is killed; 3 if
+ * it is not. */
 static int passages_survived(const char *setting)
 {
   int counts[2], survived = 0, status;

@@ -1,0 +1,70 @@
+#!/bin/bash
+# A disk that fills up during training costs checkpoints and lines of metrics, never the run, and never the checkpoints
+# that are already there. Needs the right to mount a small tmpfs. Run from the repository root; BUILD names the build
+# folder; prints TAP.
+# shellcheck disable=SC2317 # functions are called through check
+set -u
+. tests/support/tap.sh
+. tests/support/tiny_run.sh
+
+disk=$tmp/full
+mkdir "$disk"
+mount -t tmpfs -o size=3m tmpfs "$disk" 2>/dev/null || skip_all "mounting a tmpfs is not permitted here"
+trap 'umount "$disk"; rm -rf "$tmp"' EXIT
+mv "$tmp/tiny.in" "$tmp/full.in"
+ln -s "$tmp/full.in" "$tmp/tiny.in"
+
+# fill LEAVE: a file that leaves LEAVE KiB of the disk.
+fill() {
+  local free
+  free=$(df --output=avail -k "$disk" | tail -n 1)
+  [ "$free" -le "$1" ] || head -c "$(((free - $1) * 1024))" /dev/zero >"$disk/ballast.$1" 2>/dev/null
+}
+
+saved_after() { # STEP: the log tells of a save after this step
+  awk -v step="$1" '/checkpoint saved/ && $1 > step { found = 1 } END { exit !found }' "$tmp/full.log"
+}
+failed_at() { sed -n 's/^warning: checkpoint at step \([0-9]*\) failed.*/\1/p' "$tmp/full.log" | tail -n 1; }
+keeps_training() { [ "$(wc -l <"$tmp/full/metrics.jsonl")" -gt "$1" ]; }
+
+# Every line is whole; the steps only rise, though lines may be missing.
+metrics_are_readable() {
+  awk -F '[:,]' '
+    !/^\{"step":[0-9]+,.*\}$/ || $2 <= last { print "# line " NR ": " $0; bad = 1 }
+    { last = $2 }
+    END { exit bad || NR == 0 }' "$tmp/full/metrics.jsonl"
+}
+
+one_warning_about_metrics() { [ "$(grep -c '^warning: .*metrics.jsonl' "$tmp/full.log")" -eq 1 ]; }
+
+finishes() {
+  touch "$disk/STOP"
+  finish_job
+  [ "$code" -eq 0 ] || show_log full
+  [ "$code" -eq 0 ]
+}
+
+start 2 full train.steps=10000000 checkpoint.every=100 run.log_every=100
+check "a run saves while there is room" wait_for 30 saved_after 0
+fill 50
+check "on a full disk a save fails with a warning" wait_for 30 log_says full "^warning: checkpoint .* failed"
+check "which says that there is no room" log_says full "no room for"
+good=$(newest full)
+check "the checkpoints from before are intact" all_verify full
+failed=$(failed_at)
+check "training goes on" wait_for 30 eval '[ "$(failed_at)" -gt "$failed" ]'
+fill 0
+check "to the last byte" wait_for 30 log_says full "^warning: .*metrics.jsonl"
+failed=$(failed_at)
+check "and beyond" wait_for 30 eval '[ "$(failed_at)" -gt "$failed" ]'
+check "the last good checkpoint is still there" [ -n "$good" -a "$(newest full)" = "$good" ]
+check "and intact" all_verify full
+rm "$disk"/ballast.*
+check "with room again, the next save works" wait_for 30 saved_after "$failed"
+check "and is intact" all_verify full
+check "the run ends well" finishes
+check "with the last checkpoint intact" all_verify full
+check "no line of metrics is cut off or out of order" metrics_are_readable
+check "and one warning spoke of them" one_warning_about_metrics
+
+finish

@@ -1,0 +1,89 @@
+#!/bin/bash
+# Runs that are killed at any moment and started again, as often as it takes, end with the same bits as a run that was
+# left alone. Run from the repository root; BUILD names the build folder; prints TAP.
+#
+#   QGALORE_FAULT_RUNS   runs with random kills (default 6)
+#   QGALORE_FAULT_SEED   the same sequence of kills again; moments that were drawn in seconds depend on the machine
+# shellcheck disable=SC2317 # functions are called through check
+set -u
+. tests/support/tap.sh
+. tests/support/tiny_run.sh
+
+runs=${QGALORE_FAULT_RUNS:-6}
+seed=${QGALORE_FAULT_SEED:-$((RANDOM + 1))}
+RANDOM=$seed
+echo "# seed $seed, $runs runs"
+phases=(begin data flushed complete closed verified renamed rotated)
+
+# attempt NAME POINT: one start that ends at a fault point, by a kill of all processes after a time, or by itself.
+attempt() {
+  case $2 in
+    checkpoint.*) QGALORE_FAULT=$2 start 2 "$1" ;;
+    *) start 2 "$1" ;;
+  esac
+  case $2 in
+    after.*)
+      sleep "0.${2#after.}"
+      kill_job
+      ;;
+  esac
+  finish_job 2>/dev/null
+}
+
+random_point() {
+  local phase=${phases[RANDOM % ${#phases[@]}]}
+  if ((RANDOM % 2)); then
+    printf 'after.%03d\n' $((RANDOM % 1000))
+  elif [ "$phase" = data ]; then
+    echo "checkpoint.data:$((RANDOM % (3 * datasets) + 1))"
+  else
+    echo "checkpoint.$phase:$((RANDOM % 4 + 1))"
+  fi
+}
+
+# survive NAME POINT...: a run killed at each of the points in turn, then finished.
+survive() {
+  local name=$1 point told=
+  shift
+  for point; do
+    attempt "$name" "$point"
+    told="$told $point($code)"
+    all_verify "$name" || { echo "# after$told: a damaged file bears the name of a checkpoint" && return 1; }
+  done
+  echo "# $name:$told"
+  train 2 "$name" && same_state "$(newest alone)" "$(newest "$name")" && same_losses alone "$name" && return
+  show_log "$name"
+  return 1
+}
+
+killed_in_every_phase() {
+  local points=() phase
+  for phase in "${phases[@]}"; do points+=("checkpoint.$phase"); done
+  survive phases "${points[@]}"
+}
+
+# Killed between the second rename and what follows, a run leaves two checkpoints.
+kills_where_it_is_told_to() {
+  QGALORE_FAULT=checkpoint.renamed:2 train 2 told
+  [ "$?" -ne 0 ] && [ "$(newest told)" = "$tmp/told/checkpoints/step-0000000006.h5" ]
+}
+
+no_leftovers() { [ -z "$(find "$tmp/$1" -name '*.tmp')" ]; }
+
+random_kills() {
+  local points=() i
+  for ((i = RANDOM % 2; i >= 0; i--)); do points+=("$(random_point)"); done
+  survive "$1" "${points[@]}"
+}
+
+check "a run that is left alone finishes" train 2 alone
+datasets=$("$ckpt" inspect "$(newest alone)" | awk 'END { print $1 }')
+check "fault points kill where they are told to" kills_where_it_is_told_to
+check "killed in every phase of a save, it ends with the same bits and the same metrics" killed_in_every_phase
+check "and nothing half-written is left" no_leftovers phases
+for ((run = 1; run <= runs; run++)); do
+  check "run $run, killed at random moments, ends with the same bits and the same metrics" random_kills "random$run"
+  rm -rf "$tmp/random$run"
+done
+
+finish
