@@ -45,6 +45,9 @@ qg_status qg_ckpt_save(qg_par *par, qg_backend *be, const qg_ckpt_options *optio
 /* Sum of the bytes of all items of all datasets (the file is within 2 % of it). Local. */
 int64_t qg_ckpt_bytes(const qg_state_entry *entries, int count);
 
+/* Host memory that saving and loading touch at most on a rank with these entries. Local. */
+size_t qg_ckpt_buffer_bytes(const qg_state_entry *entries, int count);
+
 /* What `run.restart` means for a folder. Writes the path of the newest checkpoint that is complete and undamaged into `path` ("" if
  * there is none), and logs each one that was refused and why. Every CRC is read. Collective. */
 qg_status qg_ckpt_find(qg_par *par, const qg_log *log, const char *folder, char *path, size_t size);

@@ -94,14 +94,27 @@ static qg_status with_ranks(const qg_app_options *options, qg_par *par, double s
   return status;
 }
 
+/* A rank that ends before rank 0 has spoken may take it down: launchers kill the others. So all leave
+ * together. */
+static qg_status refuse(int argc, char **argv, qg_status status)
+{
+  char message[2048];
+  qg_par *par = NULL;
+  snprintf(message, sizeof message, "%s", qg_error_message());
+  bool together = qg_par_init(&argc, &argv, &par) == QG_OK;
+  qg_error_adopt(status, message);
+  if (!together || qg_par_is_root(qg_par_grid(par))) fail(status);
+  qg_par_finalize(par);
+  return status;
+}
+
 qg_status qg_app_main(int argc, char **argv)
 {
   double started = qg_now();
   qg_app_options options;
   qg_par *par = NULL;
   qg_status status = qg_options_parse(argc, argv, &options);
-  bool rank_zero = !getenv("OMPI_COMM_WORLD_RANK") || strcmp(getenv("OMPI_COMM_WORLD_RANK"), "0") == 0;
-  if (status != QG_OK) return rank_zero ? fail(status) : status;
+  if (status != QG_OK) return refuse(argc, argv, status);
   if (options.action != QG_ACTION_TRAIN && options.action != QG_ACTION_CHECK) {
     status = inform(&options);
     return status == QG_OK ? QG_OK : fail(status);

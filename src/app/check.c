@@ -1,4 +1,5 @@
 #include "app/check.h"
+#include "app/footprint.h"
 
 #include "qgalore/base.h"
 #include "qgalore/ckpt.h"
@@ -23,10 +24,10 @@ static void print_heading(const qg_log *log)
 static void describe_part(const qg_partition *part, char *text, size_t size)
 {
   char layers[32] = "";
-  if (part->num_layers > 0)
-    snprintf(layers, sizeof layers, "layers %d-%d", part->first_layer,
-             part->first_layer + part->num_layers - 1);
-  snprintf(text, size, "%s%s%s", part->has_embedding ? "embed " : "", layers, part->has_head ? " head" : "");
+  int last = part->first_layer + part->num_layers - 1;
+  if (part->num_layers == 1) snprintf(layers, sizeof layers, " layer %d", last);
+  if (part->num_layers > 1) snprintf(layers, sizeof layers, " layers %d-%d", part->first_layer, last);
+  snprintf(text, size, "%s%s%s", part->has_embedding ? " embed" : "", layers, part->has_head ? " head" : "");
 }
 
 typedef struct {
@@ -38,7 +39,7 @@ static void print_row(const qg_log *log, int rank, const qg_partition *part, dou
 {
   char part_text[64], text[32];
   describe_part(part, part_text, sizeof part_text);
-  qg_log_raw(log, "%5d %-22s %5.1f%%", rank, part_text, 100.0 * part->cost / cost);
+  qg_log_raw(log, "%5d%-23s %5.1f%%", rank, part_text, 100.0 * part->cost / cost);
   for (qg_owner owner = 0; owner < QG_OWNER_COUNT; owner++)
     qg_log_raw(log, " %11s", qg_format_bytes(text, sizeof text, (double)qg_mem_bytes(mem, owner)));
   qg_log_raw(log, " %11s\n", qg_format_bytes(text, sizeof text, (double)qg_mem_total(mem)));
@@ -62,6 +63,7 @@ static qg_status check_stage(const qg_log *log, const qg_config *c, qg_backend *
   qg_mem_note(mem, QG_OWNER_RUNTIME, runtime);
   qg_trainer_request request = {c, be, NULL, mem, rank, ranks};
   QG_TRY_OUT(qg_trainer_create(&request, &trainer));
+  qg_mem_note(mem, QG_OWNER_RUNTIME, qg_footprint_of_libraries(c, be, trainer));
   QG_TRY_OUT(qg_optim_state(qg_trainer_optim(trainer), &entries, &count));
   sum->checkpoint = qg_ckpt_bytes(entries, count);
   const qg_partition *part = qg_trainer_partition(trainer);

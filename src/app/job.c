@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/check.h"
+#include "app/footprint.h"
 #include "app/machine.h"
 #include "app/report.h"
 #include "qgalore/base.h"
@@ -40,6 +41,7 @@ static qg_status prepare(job *j)
   const qg_app_options *o = j->options;
   QG_TRY(qg_par_agree(j->par, qg_config_load(o->file, o->overrides, o->override, &j->config)));
   QG_TRY(qg_par_agree(j->par, qg_machine_open_backend(&j->config, j->grid, &j->be)));
+  QG_TRY(qg_par_agree(j->par, qg_footprint_warm_up(j->be)));
   QG_TRY(qg_par_barrier(j->par)); /* the ranks of a node share its speed: measure together */
   return qg_par_agree(j->par, qg_machine_gemm_rate(j->be, &j->gemm_flops));
 }
@@ -62,6 +64,7 @@ static qg_status create(job *j)
   qg_mem_note(j->mem, QG_OWNER_RUNTIME, runtime);
   qg_trainer_request request = {&j->config, j->be, j->par, j->mem, j->grid->stage, j->grid->stages};
   QG_TRY(qg_trainer_create(&request, &j->trainer));
+  qg_mem_note(j->mem, QG_OWNER_RUNTIME, qg_footprint_of_libraries(&j->config, j->be, j->trainer));
   return qg_trainer_open_data(j->trainer);
 }
 

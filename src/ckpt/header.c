@@ -13,7 +13,7 @@
 
 enum { MAX_TEXT = 16 << 20 };
 
-static const uint64_t default_slab = (uint64_t)64 << 20, largest_slab = (uint64_t)256 << 20;
+static const uint64_t largest_slab = (uint64_t)256 << 20;
 
 /* The numbers of the run, each one attribute. */
 typedef struct {
@@ -39,7 +39,7 @@ static const number numbers[] = {
 static qg_status choose_slab(uint64_t *out)
 {
   const char *wish = getenv("QGALORE_CKPT_SLAB");
-  *out = wish ? strtoull(wish, NULL, 10) : default_slab;
+  *out = wish ? strtoull(wish, NULL, 10) : QG_CKPT_SLAB_BYTES;
   QG_CHECK(*out >= 8 && *out % 8 == 0 && *out <= largest_slab, QG_ERR_INPUT,
            "QGALORE_CKPT_SLAB is \"%s\": it must be a multiple of 8 bytes, at most %llu", wish,
            (unsigned long long)largest_slab);

@@ -109,3 +109,22 @@ int64_t qg_ckpt_bytes(const qg_state_entry *entries, int count)
   qg_ckpt_layout_free(&layout);
   return bytes;
 }
+
+/* What a rank stages of one dataset: its own items together to write them, any single item to verify it. */
+static int64_t staged_bytes(const qg_ckpt_dataset *d, const qg_state_entry *entries, int count)
+{
+  int64_t owned = 0;
+  for (int i = 0; i < count; i++) owned += entries[i].owner && strcmp(entries[i].dataset, d->name) == 0;
+  return qg_max_i64(owned, 1) * d->elements * (int64_t)d->element_bytes;
+}
+
+size_t qg_ckpt_buffer_bytes(const qg_state_entry *entries, int count)
+{
+  qg_ckpt_layout layout;
+  int64_t most = 0;
+  if (qg_ckpt_layout_make(entries, count, &layout) != QG_OK) return 0;
+  for (int i = 0; i < layout.count; i++)
+    most = qg_max_i64(most, staged_bytes(&layout.datasets[i], entries, count));
+  qg_ckpt_layout_free(&layout);
+  return (size_t)qg_min_i64(most, QG_CKPT_SLAB_BYTES);
+}

@@ -14,6 +14,7 @@
 #define QG_CKPT_CRC_SUFFIX ".crc32c"
 
 enum { QG_CKPT_NAME = 96 + sizeof QG_CKPT_CRC_SUFFIX };
+enum { QG_CKPT_SLAB_BYTES = 64 << 20 }; /* unless the environment says otherwise */
 
 /* One dataset. Elements are as stored: of QG_U4 the packed bytes. */
 typedef struct {

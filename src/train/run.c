@@ -20,7 +20,7 @@ typedef struct {
   qg_metrics *metrics; /* rank 0 */
   qg_train_summary *summary;
   bool root;
-  bool metrics_lost;       /* the last line could not be written */
+  bool metrics_lost;  /* the last line could not be written */
   int64_t saved_step; /* step of the newest checkpoint, -1: none of this attempt */
   int bad_steps;      /* skipped in a row */
 } qg_run;

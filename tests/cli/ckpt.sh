@@ -48,7 +48,8 @@ check "and the bytes of all together" [ "$total" -gt 100000 -a "$total" -lt "$(s
 qckpt input "$six"
 expect "input prints the input of the run" 0 "hidden_size = 32"
 printf '%s\n' "$output" >"$tmp/again.in"
-check "which can be run" "$program" --check "$tmp/again.in" >/dev/null
+can_be_run() { "$program" --check "$1" >/dev/null; }
+check "which can be run" can_be_run "$tmp/again.in"
 
 qckpt verify "$three" "$six"
 expect "verify reads sound files" 0 "$six: step 6, "

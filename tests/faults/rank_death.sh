@@ -9,6 +9,7 @@ set -u
 endless=(train.steps=10000000 run.log_every=100)
 
 has_saved() { log_says "$1" "checkpoint saved"; }
+nobody_left() { ! pgrep --session "$job" >/dev/null; }
 code_is() {
   [ "$code" -eq "$2" ] || show_log "$1"
   [ "$code" -eq "$2" ]
@@ -24,7 +25,7 @@ began=$SECONDS
 finish_job 2>/dev/null
 check "a rank that is killed ends the whole job within 10 s" [ $((SECONDS - began)) -le 10 ]
 check "with an exit code that is not 0" [ "$code" -ne 0 ]
-check "no process is left" wait_for 5 eval '! pgrep --session "$job" >/dev/null'
+check "no process is left" wait_for 5 nobody_left
 check "all checkpoints are intact" all_verify death
 check "and the status does not claim an end" status_is death running
 step=$(basename "$(newest death)" .h5)
@@ -75,7 +76,12 @@ good=$(newest diverge)
 train 2 patient "${diverging[@]}" run.max_bad_steps=1000 run.restart="$good" checkpoint.every=0
 code=$?
 check "a patient run skips to its end" code_is patient 0
-unchanged() { "$ckpt" diff "$good" "$(newest patient)" | tail -n 1 | sed 's/^/# /' | tee "$tmp/diff" && grep -q '^# 0 of ' "$tmp/diff"; }
+unchanged() {
+  local told
+  told=$("$ckpt" diff "$good" "$(newest patient)" 2>/dev/null | tail -n 1)
+  echo "# $told"
+  [[ $told == "0 of "* ]]
+}
 check "and skipped steps have changed nothing" unchanged
 
 finish

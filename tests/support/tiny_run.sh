@@ -1,10 +1,13 @@
 # A model so small that a run takes a second, for the tests that stop, kill and resume runs; sourced after tap.sh. Works
 # in a folder of its own, $tmp. Skips the test where the program or MPI is missing.
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # the variables are for the tests
 
 program=$PWD/${BUILD:-build}/qgalore_hpc
 ckpt=$PWD/${BUILD:-build}/qgalore_ckpt
-[ -x "$program" ] && [ -x "$ckpt" ] || skip_all "qgalore_hpc and qgalore_ckpt were not built"
+for file in "$program" "$ckpt"; do
+  [ -x "$file" ] || skip_all "$file was not built"
+done
 command -v mpirun >/dev/null || skip_all "mpirun is not installed"
 
 # Ranks share the cores of one machine and may run as root.
