@@ -12,9 +12,10 @@
  * tables. */
 static const size_t HDF5_BYTES = (size_t)4300 << 10;
 
-/* A GEMM library copies panels of its longer operand, this deep, for all threads together: measured with
- * OpenBLAS 0.3.21 29 MiB and with oneDNN 2.6 14 MiB for a head of 32000 rows, which is 240 deep. */
-enum { PANEL_DEPTH = 256 };
+/* GEMM libraries copy a panel of the longer operand, split over threads. For a head of 32000 rows OpenBLAS
+ * 0.3.21 was measured to hold 14 MiB a thread on one thread and on two, oneDNN 2.6 half of it: 14000 rows,
+ * 256 deep. */
+enum { PANEL_ROWS = 14000, PANEL_DEPTH = 256 };
 
 /* Every variant of operands and results is a kernel of its own. */
 static qg_status multiply_each_way(qg_backend *be)
@@ -83,7 +84,9 @@ static size_t packed_panels(const qg_config *c, const qg_backend *be, const qg_p
 {
   int64_t widest = part->num_layers > 0 ? qg_max_i64(c->model.intermediate_size, c->model.hidden_size) : 0;
   if (part->has_head) widest = qg_max_i64(widest, c->model.vocab_size);
-  return be->ops->unified_memory ? qg_dtype_bytes(be->compute, widest * PANEL_DEPTH) : 0;
+  if (!be->ops->unified_memory) return 0;
+  int64_t rows = qg_min_i64(qg_ceil_div(widest, be->threads), PANEL_ROWS);
+  return qg_dtype_bytes(be->compute, be->threads * rows * PANEL_DEPTH);
 }
 
 static size_t token_buffers(const qg_config *c, const qg_partition *part)

@@ -35,7 +35,7 @@ tells() {
 }
 
 tells_the_plan() {
-  tells ' weights .* projectors .* moments .* gradients .* activations .* workspace .* transfer .* data .* runtime .* total' \
+  tells ' weights.* projectors.* moments.* gradients.* activations.* workspace.* transfer.* data.* runtime.* total' \
     '^model .*[0-9] FLOPs per token' '^wire ' '^bubble ' '^memory .* on the fullest rank' '^checkpoint ' '^time '
 }
 
@@ -49,7 +49,7 @@ explained() {
   else
     [ "$code" = 2 ] && tells "the largest number is $((layers + 2))" && return
   fi
-  sed 's/^/# /' <<<"exit $code: $output"
+  printf '%s\n' "exit $code: $output" | sed 's/^/# /'
   return 1
 }
 
@@ -59,46 +59,37 @@ for input in inputs/*.in; do
   check "--check explains $input on 1, 2 and 8 ranks" explained_on_any_ranks "$input"
 done
 
-# fits_plan: the peak that the run in $output measured is within 5 % of its plan.
-fits_plan() {
-  local share
-  share=$(sed -n 's/^memory .*measured peak .*(\([0-9.]*\) %).*/\1/p' <<<"$output")
-  echo "# measured peak: $share % of the plan"
-  awk -v share="$share" 'BEGIN { exit !(share >= 95 && share <= 105) }'
+# mib "12.3 MiB"
+mib() { awk '{ print $1 * ($2 == "GiB" ? 1024 : $2 == "MiB" ? 1 : 1 / 1024) }' <<<"$1"; }
+
+# holds PLANNED MEASURED: as "12.3 MiB".
+holds() {
+  echo "# planned $1, measured $2"
+  awk -v planned="$(mib "$1")" -v measured="$(mib "$2")" \
+    'BEGIN { exit !(planned > 0 && measured > 0.95 * planned && measured < 1.05 * planned) }'
 }
 
-# in_bytes NUMBER UNIT
-in_bytes() { awk -v n="$1" -v u="$2" 'BEGIN { print n * (u == "GiB" ? 1024 : u == "MiB" ? 1 : 1 / 1024) }'; }
-
-# check_agrees RANKS INPUT KEY=VALUE...: --check plans as much as the run in $output did, to 2 %.
-check_agrees() {
-  local planned predicted
-  planned=$(sed -n 's/^memory .*: planned \([0-9.]* .iB\),.*/\1/p' <<<"$output")
-  predicted=$("$program" --check --ranks "$@" | sed -n 's/^memory *\([0-9.]* .iB\) on the fullest rank/\1/p')
-  echo "# --check: $predicted, the run: $planned"
-  # shellcheck disable=SC2086
-  awk -v a="$(in_bytes $planned)" -v b="$(in_bytes $predicted)" 'BEGIN { exit !(a > 0 && a / b < 1.02 && b / a < 1.02) }'
+measured() { sed -n 's/^memory .*measured peak \([0-9.]* .iB\) .*/\1/p' <<<"$output"; }
+plan_of_run_holds() { holds "$(sed -n 's/^memory .*: planned \([0-9.]* .iB\),.*/\1/p' <<<"$output")" "$(measured)"; }
+plan_of_check_holds() {
+  holds "$("$program" --check --ranks "$@" | sed -n 's/^memory *\([0-9.]* .iB\) on the fullest rank/\1/p')" "$(measured)"
 }
 
-# measure RANKS INPUT [KEY=VALUE...]: a short run on random tokens.
-measure() {
-  run mpirun --bind-to none -np "$1" "$program" "$2" run.output_dir="$tmp" run.name="memory$1" data.train=random:200000 \
-    data.valid= train.validate_every=0 train.steps=2 optimizer.warmup_steps=1 backend.threads=1 "${@:3}"
+# memory RANKS INPUT [KEY=VALUE...]: two steps on random tokens need all that any step needs: refresh, update, checkpoint.
+memory() {
+  local name=${2##*/}-$1 keys=(data.train=random:200000 data.valid= train.validate_every=0 train.steps=2
+    optimizer.warmup_steps=1 backend.threads=1 "${@:3}")
+  run mpirun --bind-to none -np "$1" "$program" "$2" run.output_dir="$tmp" run.name="$name" "${keys[@]}"
+  expect "$name: two steps" 0 "all 2 steps done"
+  check "$name: take the memory that the run planned" plan_of_run_holds
+  check "$name: and that --check predicts" plan_of_check_holds "$1" "$2" "${keys[@]}"
 }
 
-# Long enough to need all that any step needs: a refresh, an update, a checkpoint.
-batch=(train.global_batch=8 train.micro_batch=8)
-measure 1 inputs/llama60m.in "${batch[@]}"
-expect "two steps of the 60M model" 0 "all 2 steps done"
-check "take as much memory as planned" fits_plan
-check "and as --check predicts" check_agrees 1 inputs/llama60m.in data.valid= train.validate_every=0 "${batch[@]}" \
-  backend.threads=1
-for ranks in 1 2; do
-  measure $ranks inputs/demo.in
-  expect "two steps of the demo, ranks: $ranks" 0 "all 2 steps done"
-  check "take as much memory as planned" fits_plan
-  check "and as --check predicts" check_agrees $ranks inputs/demo.in data.valid= train.validate_every=0 backend.threads=1
-done
+memory 1 inputs/llama60m.in train.global_batch=8 train.micro_batch=8
+memory 1 inputs/demo.in
+memory 2 inputs/demo.in
+memory 2 inputs/llama9m.in train.global_batch=8 train.micro_batch=4 optimizer.method=adamw backend.precision=fp32 \
+  model.tie_embeddings=yes
 
 run "$program" --help
 expect "--help tells options and exit codes" 0 "Exit codes: 0 finished or checkpointed early, 1 runtime, 2 input"
@@ -112,9 +103,9 @@ run "$program" --version
 expect "--version tells the program, the compiler and oneDNN" 0 "compiler: "
 run "$program" --list-backends
 expect "--list-backends tells why a backend is missing" 0 "cuda  "
-run "$program" --status "$tmp/memory2"
+run "$program" --status "$tmp/demo.in-2"
 expect "--status tells how a run stands" 0 "state=finished"
-run "$program" --verify "$(newest memory2)"
+run "$program" --verify "$(newest demo.in-2)"
 expect "--verify finds a fresh checkpoint whole" 0 "is complete and undamaged"
 
 finish
