@@ -20,9 +20,11 @@ static const qg_choice compat_choices[] = {
 static const qg_choice similarity_choices[] = {
     {"overlap", QG_SIMILARITY_OVERLAP}, {"cosine", QG_SIMILARITY_COSINE}, {NULL, 0}};
 static const qg_choice subspace_choices[] = {
-    {"auto", QG_SUBSPACE_AUTO},           {"exact", QG_SUBSPACE_EXACT},
-    {"warm", QG_SUBSPACE_WARM},           {"randomized", QG_SUBSPACE_RANDOMIZED},
-    {"scalapack", QG_SUBSPACE_SCALAPACK}, {NULL, 0}};
+    {"auto", QG_SUBSPACE_AUTO},
+    {"exact", QG_SUBSPACE_EXACT},
+    {"warm", QG_SUBSPACE_WARM},
+    {"randomized", QG_SUBSPACE_RANDOMIZED},
+    {NULL, 0}};
 static const qg_choice sample_choices[] = {
     {"batch", QG_SAMPLE_BATCH}, {"micro_batch", QG_SAMPLE_MICRO_BATCH}, {NULL, 0}};
 static const qg_choice backend_choices[] = {{"auto", 0}, {"cpu", 0}, {"cuda", 0}, {NULL, 0}};
@@ -217,7 +219,7 @@ const qg_key qg_schema[] = {
      .choices = subspace_choices, .may_change = true,
      .doc =
          "exact: LAPACK. warm: subspace iteration from the old projector. randomized: from a random start. "
-         "scalapack: exact, across ranks. auto: warm where there is an old projector, else exact."},
+         "auto: warm where there is an old projector, else exact (randomized from 2048 up)."},
     {KEY(subspace, min_energy), QG_KEY_REAL, MEMBER(subspace, min_energy), .fallback = "0.97",
      .range = "[0, 1]", .may_change = true,
      .doc = "A warm or randomised result that captures less than this share of the best possible energy is "
