@@ -1,6 +1,7 @@
 #!/bin/bash
 # The number of ranks shows in the speed of a run and in nothing else. Run from the repository root; BUILD names the build
 # folder; prints TAP.
+# shellcheck disable=SC2154 # tmp comes from tiny_run.sh
 set -u
 . tests/support/tap.sh
 . tests/support/tiny_run.sh
@@ -8,7 +9,7 @@ set -u
 # Six layers, so that eight ranks have one piece each. One thread and fp32 leave nothing to rounding. With a threshold of
 # -1 every refresh but the first doubles the gap.
 steps=11
-keys=(model.num_layers=6 train.steps=$steps train.global_batch=8 backend.precision=fp32 backend.threads=1
+keys=(model.num_layers=6 "train.steps=$steps" train.global_batch=8 backend.precision=fp32 backend.threads=1
   checkpoint.every=0 qgalore.update_gap=3 qgalore.similarity_window=1 qgalore.similarity_threshold=-1)
 
 # trains RANKS NAME [KEY=VALUE...]

@@ -2,7 +2,7 @@
 # However a run ends and wherever it goes on, it ends with the bits of a run that was left alone. Run from the repository
 # root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2154 # tmp and code come from tiny_run.sh
-# shellcheck disable=SC2016,SC2317 # functions and expressions are run by check
+# shellcheck disable=SC2016,SC2034,SC2317 # functions, expressions and results are used by tap.sh
 set -u
 . tests/support/tap.sh
 . tests/support/tiny_run.sh
