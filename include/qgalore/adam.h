@@ -46,4 +46,24 @@ QG_HD float qg_adam_step(qg_adam_factors f, float grad, float *m, float *v)
   return f.step_size * (*m / (sqrtf(*v) + f.eps));
 }
 
+/* The bias corrections between moments and statistics (qg_moments_args in qgalore/backend.h). */
+typedef struct {
+  float c1, c2_squared;
+} qg_moment_scales;
+
+/* mean = m / c1; variance = max(v / c2^2 - mean^2, 0). */
+QG_HD void qg_moments_read(qg_moment_scales s, float m, float v, float *mean, float *variance)
+{
+  float first = m / s.c1, second = v / s.c2_squared - first * first;
+  *mean = first;
+  *variance = second > 0.0f ? second : 0.0f;
+}
+
+/* m = c1 mean; v = c2^2 (variance + mean^2). */
+QG_HD void qg_moments_write(qg_moment_scales s, float mean, float variance, float *m, float *v)
+{
+  *m = s.c1 * mean;
+  *v = s.c2_squared * (variance + mean * mean);
+}
+
 #endif

@@ -161,7 +161,8 @@ typedef struct {
  * absmax per block (m signed map, v unsigned map). The new values are used before they are
  * requantised. delta is f32 or bf16 [count]. */
 typedef struct {
-  const float *grad;
+  const void *grad; /* f32 or bf16 [count] */
+  qg_dtype grad_type;
   int64_t count;
   float grad_scale;
   float lr, beta1, beta2, eps;
@@ -173,6 +174,22 @@ typedef struct {
   void *delta;
   qg_dtype delta_type;
 } qg_adam_args;
+
+/* Moments between their stored form and the statistics that a change of basis mixes (algorithm.md 8.9, LDAdam,
+ * arXiv 2410.16103). After t steps, c1 = 1 - b1^t, c2^2 = 1 - b2^t (callers pass c1 and c2_squared):
+ *   read:  mean = m / c1;  variance = max(v / c2^2 - mean^2, 0)
+ *   write: m = c1 mean;    v = c2^2 (variance + mean^2)
+ * mean, variance f32 [count]; write leaves them undefined. Stored moments as in qg_adam_args, from the beginning of a
+ * block. The element's formula is in qgalore/adam.h. */
+typedef struct {
+  float *mean, *variance;
+  int64_t count;
+  float c1, c2_squared;
+  float *m, *v;               /* f32 moments, or NULL */
+  uint8_t *m_codes, *v_codes; /* 8-bit moments, or NULL */
+  float *m_absmax, *v_absmax;
+  int64_t block;
+} qg_moments_args;
 
 /* The table. Entries marked optional may be NULL; the wrapper named there then does the work. */
 typedef struct {
@@ -201,7 +218,7 @@ typedef struct {
 
   /* The transformer. */
   qg_status (*embed)(qg_backend *be, qg_view table, const int32_t *ids, qg_view out); /* out[i] = table[ids[i]], compute type out, table f32 or bf16 */
-  qg_status (*embed_backward)(qg_backend *be, const int32_t *ids, qg_view d_out, qg_view grad); /* grad[ids[i]] += d_out[i], grad f32, i ascending */
+  qg_status (*embed_backward)(qg_backend *be, const int32_t *ids, qg_view d_out, qg_view grad); /* grad[ids[i]] += d_out[i], grad f32 or bf16, i ascending */
   qg_status (*rmsnorm)(qg_backend *be, const qg_rmsnorm_args *args);
   qg_status (*rmsnorm_backward)(qg_backend *be, const qg_rmsnorm_backward_args *args);
   qg_status (*rope)(qg_backend *be, const qg_rope_args *args);
@@ -219,6 +236,8 @@ typedef struct {
   qg_status (*update_int8)(qg_backend *be, const qg_update_int8_args *args);
   qg_status (*update_dense)(qg_backend *be, const qg_update_dense_args *args);
   qg_status (*adam)(qg_backend *be, const qg_adam_args *args);
+  qg_status (*read_moments)(qg_backend *be, const qg_moments_args *args);
+  qg_status (*write_moments)(qg_backend *be, const qg_moments_args *args);
 } qg_backend_ops;
 
 struct qg_backend {

@@ -158,6 +158,113 @@ static void adam_never_stores_or_emits_a_non_finite_number(void **state)
   device_test_expect(be, (void *)args.grad, bad, sizeof bad);
 }
 
+static void adam_takes_bf16_gradients_as_their_fp32_values(void **state)
+{
+  qg_backend *be = *state;
+  static float grad[COUNT], delta[COUNT], m[COUNT], v[COUNT];
+  static uint16_t halves[COUNT];
+  qg_adam_args plain = adam_args(QG_F32);
+  fill_gradient(grad, 1);
+  for (int64_t i = 0; i < COUNT; i++) halves[i] = qg_bf16_from_float(grad[i]);
+  memset(m, 0, sizeof m);
+  memset(v, 0, sizeof v);
+  plain.t = 1;
+  plain.grad_type = QG_BF16;
+  qg_adam_args device = plain;
+  device.grad = device_test_copy(be, halves, sizeof halves);
+  device.delta = device_test_copy(be, delta, sizeof delta);
+  device.m = device_test_copy(be, m, sizeof m);
+  device.v = device_test_copy(be, v, sizeof v);
+  assert_int_equal(be->ops->adam(be, &device), QG_OK);
+  plain.grad = halves;
+  plain.delta = delta;
+  plain.m = m;
+  plain.v = v;
+  ref_adam(&plain);
+  device_test_expect(be, device.delta, delta, sizeof delta);
+  device_test_expect(be, device.m, m, sizeof m);
+  device_test_expect(be, device.v, v, sizeof v);
+  device_test_expect(be, (void *)device.grad, halves, sizeof halves);
+}
+
+static void fill_moments(float *m, float *v)
+{
+  for (int64_t i = 0; i < COUNT; i++) {
+    m[i] = ref_normal((uint64_t)i, 1e-3f);
+    v[i] = m[i] * m[i] *
+           fabsf(ref_normal((uint64_t)(COUNT + i), 1.0f)); /* some below m^2, as rounding leaves them */
+  }
+}
+
+/* The stored form is compared after a round trip, the statistics in between. */
+static void check_moments(qg_backend *be, qg_moments_args plain, qg_moments_args device, size_t bytes)
+{
+  device.mean = device_test_copy(be, plain.mean, bytes);
+  device.variance = device_test_copy(be, plain.variance, bytes);
+  assert_int_equal(be->ops->read_moments(be, &device), QG_OK);
+  ref_read_moments(&plain);
+  float *mean = malloc(bytes), *variance = malloc(bytes);
+  assert_int_equal(be->ops->copy_out(be, mean, device.mean, bytes), QG_OK);
+  assert_int_equal(be->ops->copy_out(be, variance, device.variance, bytes), QG_OK);
+  assert_memory_equal(mean, plain.mean, bytes);
+  assert_memory_equal(variance, plain.variance, bytes);
+  assert_int_equal(be->ops->write_moments(be, &device), QG_OK);
+  ref_write_moments(&plain);
+  be->ops->release(be, device.mean, bytes);
+  be->ops->release(be, device.variance, bytes);
+  free(mean);
+  free(variance);
+}
+
+static void moments_become_statistics_and_moments_again_in_f32(void **state)
+{
+  qg_backend *be = *state;
+  static float m[COUNT], v[COUNT], mean[COUNT], variance[COUNT];
+  fill_moments(m, v);
+  qg_moments_args plain = {
+      .mean = mean, .variance = variance, .count = COUNT, .c1 = 0.4f, .c2_squared = 0.2f};
+  plain.m = m;
+  plain.v = v;
+  qg_moments_args device = plain;
+  device.m = device_test_copy(be, m, sizeof m);
+  device.v = device_test_copy(be, v, sizeof v);
+  check_moments(be, plain, device, sizeof m);
+  device_test_expect(be, device.m, m, sizeof m);
+  device_test_expect(be, device.v, v, sizeof v);
+}
+
+static void check_8bit_moments(qg_backend *be, int64_t block)
+{
+  static moments_host host;
+  static float m[COUNT], v[COUNT];
+  qg_moments_args plain = {
+      .mean = m, .variance = v, .count = COUNT, .c1 = 1.0f, .c2_squared = 1.0f, .block = block};
+  plain.m_codes = host.m_codes;
+  plain.v_codes = host.v_codes;
+  plain.m_absmax = host.m_absmax;
+  plain.v_absmax = host.v_absmax;
+  fill_moments(m, v);
+  ref_write_moments(&plain); /* some sound codes to begin with */
+  plain.c1 = 0.4f;
+  plain.c2_squared = 0.2f;
+  qg_moments_args device = plain;
+  device.m_codes = device_test_copy(be, host.m_codes, sizeof host.m_codes);
+  device.v_codes = device_test_copy(be, host.v_codes, sizeof host.v_codes);
+  device.m_absmax = device_test_copy(be, host.m_absmax, sizeof host.m_absmax);
+  device.v_absmax = device_test_copy(be, host.v_absmax, sizeof host.v_absmax);
+  check_moments(be, plain, device, sizeof m);
+  device_test_expect(be, device.m_codes, host.m_codes, sizeof host.m_codes);
+  device_test_expect(be, device.v_codes, host.v_codes, sizeof host.v_codes);
+  device_test_expect(be, device.m_absmax, host.m_absmax, sizeof host.m_absmax);
+  device_test_expect(be, device.v_absmax, host.v_absmax, sizeof host.v_absmax);
+}
+
+static void moments_become_statistics_and_moments_again_in_8_bits(void **state)
+{
+  static const int64_t blocks[] = {100, 256, 8192};
+  for (int k = 0; k < QG_COUNT_OF(blocks); k++) check_8bit_moments(*state, blocks[k]);
+}
+
 static void the_number_of_threads_changes_nothing(void **state)
 {
   qg_backend *be = *state;
@@ -172,6 +279,9 @@ int adam_conformance_run(qg_backend *be, const char *label)
       cmocka_unit_test(adam_8bit_equals_the_plain_definition_at_any_block_length),
       cmocka_unit_test(adam_f32_equals_the_plain_definition),
       cmocka_unit_test(adam_never_stores_or_emits_a_non_finite_number),
+      cmocka_unit_test(adam_takes_bf16_gradients_as_their_fp32_values),
+      cmocka_unit_test(moments_become_statistics_and_moments_again_in_f32),
+      cmocka_unit_test(moments_become_statistics_and_moments_again_in_8_bits),
       cmocka_unit_test(the_number_of_threads_changes_nothing),
   };
   for (int i = 0; i < QG_COUNT_OF(tests); i++) tests[i].initial_state = be;

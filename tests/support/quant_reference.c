@@ -109,11 +109,14 @@ void ref_update_dense(const qg_update_dense_args *a)
 static void adam_range(const qg_adam_args *a, int64_t first, int64_t n, float *m, float *v)
 {
   qg_adam_factors factors = qg_adam_factors_make(a->grad_scale, a->lr, a->beta1, a->beta2, a->eps, a->t);
-  for (int64_t i = 0; i < n; i++) {
-    float delta = qg_adam_step(factors, a->grad[first + i], &m[i], &v[i]);
-    if (a->delta_type == QG_F32) ((float *)a->delta)[first + i] = delta;
+  const float *floats = a->grad;
+  const uint16_t *halves = a->grad;
+  for (int64_t i = first; i < first + n; i++) {
+    float grad = a->grad_type == QG_F32 ? floats[i] : qg_bf16_to_float(halves[i]);
+    float delta = qg_adam_step(factors, grad, &m[i - first], &v[i - first]);
+    if (a->delta_type == QG_F32) ((float *)a->delta)[i] = delta;
     else
-      ((uint16_t *)a->delta)[first + i] = qg_bf16_from_float(delta);
+      ((uint16_t *)a->delta)[i] = qg_bf16_from_float(delta);
   }
 }
 
@@ -124,24 +127,37 @@ static float absmax(const float *x, int64_t n)
   return max;
 }
 
+static void decode_block(const uint8_t *m_codes, const uint8_t *v_codes, float m_absmax, float v_absmax,
+                         int64_t n, float *m, float *v)
+{
+  const qg_dynamic_maps *maps = qg_dynamic_maps_get();
+  for (int64_t i = 0; i < n; i++) {
+    m[i] = maps->signed_map[m_codes[i]] * m_absmax;
+    v[i] = maps->unsigned_map[v_codes[i]] * v_absmax;
+  }
+}
+
+static void encode_block(const float *m, const float *v, int64_t n, uint8_t *m_codes, uint8_t *v_codes,
+                         float *m_absmax, float *v_absmax)
+{
+  const qg_dynamic_maps *maps = qg_dynamic_maps_get();
+  *m_absmax = absmax(m, n);
+  *v_absmax = absmax(v, n);
+  for (int64_t i = 0; i < n; i++) {
+    m_codes[i] = qg_dynamic_encode_signed(maps->signed_map, m[i] / *m_absmax);
+    v_codes[i] = qg_dynamic_encode(maps->unsigned_map, v[i] / *v_absmax);
+  }
+}
+
 static void adam_block(const qg_adam_args *a, int64_t block)
 {
   enum { LONGEST_BLOCK = 8192 };
-  const qg_dynamic_maps *maps = qg_dynamic_maps_get();
   int64_t first = block * a->block, n = qg_min_i64(a->block, a->count - first);
   uint8_t *m_codes = a->m_codes + first, *v_codes = a->v_codes + first;
   static float m[LONGEST_BLOCK], v[LONGEST_BLOCK];
-  for (int64_t i = 0; i < n; i++) {
-    m[i] = maps->signed_map[m_codes[i]] * a->m_absmax[block];
-    v[i] = maps->unsigned_map[v_codes[i]] * a->v_absmax[block];
-  }
+  decode_block(m_codes, v_codes, a->m_absmax[block], a->v_absmax[block], n, m, v);
   adam_range(a, first, n, m, v);
-  a->m_absmax[block] = absmax(m, n);
-  a->v_absmax[block] = absmax(v, n);
-  for (int64_t i = 0; i < n; i++) {
-    m_codes[i] = qg_dynamic_encode_signed(maps->signed_map, m[i] / a->m_absmax[block]);
-    v_codes[i] = qg_dynamic_encode(maps->unsigned_map, v[i] / a->v_absmax[block]);
-  }
+  encode_block(m, v, n, m_codes, v_codes, &a->m_absmax[block], &a->v_absmax[block]);
 }
 
 void ref_adam(const qg_adam_args *args)
@@ -151,6 +167,30 @@ void ref_adam(const qg_adam_args *args)
     return;
   }
   for (int64_t block = 0; block * args->block < args->count; block++) adam_block(args, block);
+}
+
+void ref_read_moments(const qg_moments_args *a)
+{
+  qg_moment_scales scales = {a->c1, a->c2_squared};
+  if (!a->m)
+    for (int64_t e = 0, b = 0; e < a->count; e += a->block, b++)
+      decode_block(a->m_codes + e, a->v_codes + e, a->m_absmax[b], a->v_absmax[b],
+                   qg_min_i64(a->block, a->count - e), a->mean + e, a->variance + e);
+  for (int64_t i = 0; i < a->count; i++)
+    qg_moments_read(scales, a->m ? a->m[i] : a->mean[i], a->v ? a->v[i] : a->variance[i], &a->mean[i],
+                    &a->variance[i]);
+}
+
+void ref_write_moments(const qg_moments_args *a)
+{
+  qg_moment_scales scales = {a->c1, a->c2_squared};
+  for (int64_t i = 0; i < a->count; i++)
+    qg_moments_write(scales, a->mean[i], a->variance[i], a->m ? &a->m[i] : &a->mean[i],
+                     a->v ? &a->v[i] : &a->variance[i]);
+  if (a->m) return;
+  for (int64_t e = 0, b = 0; e < a->count; e += a->block, b++)
+    encode_block(a->mean + e, a->variance + e, qg_min_i64(a->block, a->count - e), a->m_codes + e,
+                 a->v_codes + e, &a->m_absmax[b], &a->v_absmax[b]);
 }
 
 /* Box and Muller, in double so that libraries agree after rounding. */

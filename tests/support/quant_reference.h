@@ -12,6 +12,8 @@ void ref_dequantize_int4(qg_int4_store src, int64_t count, float *dst);
 void ref_update_int8(const qg_update_int8_args *args);
 void ref_update_dense(const qg_update_dense_args *args);
 void ref_adam(const qg_adam_args *args);
+void ref_read_moments(const qg_moments_args *args);
+void ref_write_moments(const qg_moments_args *args);
 
 /* Number i of a normal distribution with the given spread; the same everywhere. */
 float ref_normal(uint64_t i, float spread);

@@ -128,6 +128,8 @@ static const qg_backend_ops cpu_ops = {
     .update_int8 = qg_cpu_update_int8,
     .update_dense = qg_cpu_update_dense,
     .adam = qg_cpu_adam,
+    .read_moments = qg_cpu_read_moments,
+    .write_moments = qg_cpu_write_moments,
 };
 
 static void processor_name(char *text, size_t size)

@@ -122,6 +122,12 @@ qg_status qg_cpu_update_dense(qg_backend *be, const qg_update_dense_args *args)
   return QG_OK;
 }
 
+static qg_in grad_at(const qg_adam_args *args, int64_t element)
+{
+  return (qg_in){(const char *)args->grad + qg_dtype_bytes(args->grad_type, element),
+                 args->grad_type == QG_BF16};
+}
+
 static qg_adam_factors adam_factors(const qg_adam_args *args)
 {
   return qg_adam_factors_make(args->grad_scale, args->lr, args->beta1, args->beta2, args->eps, args->t);
@@ -135,7 +141,7 @@ static void adam_f32(const qg_backend *be, const qg_adam_args *args)
 #pragma omp parallel for schedule(static) num_threads(threads_for(be, groups))
   for (int64_t g = 0; g < groups; g++) {
     int64_t e = g * QG_GROUP;
-    kernels->adam_f32(factors, args->grad + e, elements_of_group(args->count, g), args->m + e, args->v + e,
+    kernels->adam_f32(factors, grad_at(args, e), elements_of_group(args->count, g), args->m + e, args->v + e,
                       out_at(args->delta, args->delta_type, e));
   }
 }
@@ -149,23 +155,88 @@ static void adam_8bit(const qg_backend *be, const qg_adam_args *args)
   for (int64_t b = 0; b < blocks; b++) {
     int64_t e = b * args->block;
     qg_moment_block moments = {args->m_codes + e, args->v_codes + e, args->m_absmax + b, args->v_absmax + b};
-    kernels->adam_8bit(factors, args->grad + e, qg_min_i64(args->block, args->count - e), moments,
+    kernels->adam_8bit(factors, grad_at(args, e), qg_min_i64(args->block, args->count - e), moments,
                        out_at(args->delta, args->delta_type, e));
   }
+}
+
+/* Either both f32 moments are given, or all of the 8-bit ones with a block. */
+static qg_status check_moments(const float *m, const float *v, bool has_8bit, int64_t block, const char *what)
+{
+  if (m && v) return QG_OK;
+  QG_CHECK(has_8bit, QG_ERR_RUNTIME, "%s: neither f32 nor 8-bit moments were given", what);
+  QG_CHECK(block > 0, QG_ERR_RUNTIME, "%s: blocks of 8-bit moments need a positive length, not %lld", what,
+           (long long)block);
+  return QG_OK;
 }
 
 qg_status qg_cpu_adam(qg_backend *be, const qg_adam_args *args)
 {
   QG_TRY(check_float_type(args->delta_type, "adam"));
+  QG_TRY(check_float_type(args->grad_type, "adam"));
   QG_CHECK(args->t >= 1, QG_ERR_RUNTIME, "adam: steps count from 1, not %lld", (long long)args->t);
-  if (args->m && args->v) {
-    adam_f32(be, args);
-    return QG_OK;
+  QG_TRY(check_moments(args->m, args->v, args->m_codes && args->v_codes && args->m_absmax && args->v_absmax,
+                       args->block, "adam"));
+  if (args->m && args->v) adam_f32(be, args);
+  else
+    adam_8bit(be, args);
+  return QG_OK;
+}
+
+/* The work of both directions: blocks of 8-bit moments, or groups of f32 ones. */
+typedef struct {
+  const qg_quant_kernels *kernels;
+  const qg_moments_args *args;
+  qg_moment_scales scales;
+  int64_t block, blocks;
+} moments_pass;
+
+static qg_status open_moments(const qg_moments_args *args, const char *what, moments_pass *out)
+{
+  QG_TRY(check_moments(args->m, args->v, args->m_codes && args->v_codes && args->m_absmax && args->v_absmax,
+                       args->block, what));
+  int64_t block = args->m ? QG_GROUP : args->block;
+  *out = (moments_pass){QG_ISA_SELECT(qg_quant_kernels),
+                        args,
+                        {args->c1, args->c2_squared},
+                        block,
+                        qg_ceil_div(args->count, block)};
+  return QG_OK;
+}
+
+static qg_moment_block block_of(const qg_moments_args *a, int64_t b)
+{
+  return (qg_moment_block){a->m_codes + b * a->block, a->v_codes + b * a->block, a->m_absmax + b,
+                           a->v_absmax + b};
+}
+
+qg_status qg_cpu_read_moments(qg_backend *be, const qg_moments_args *a)
+{
+  moments_pass pass;
+  QG_TRY(open_moments(a, "read_moments", &pass));
+#pragma omp parallel for schedule(static) num_threads(threads_for(be, qg_group_count(a->count)))
+  for (int64_t b = 0; b < pass.blocks; b++) {
+    int64_t e = b * pass.block, n = qg_min_i64(pass.block, a->count - e);
+    float *mean = a->mean + e, *variance = a->variance + e;
+    if (!a->m) pass.kernels->decode_moments(block_of(a, b), n, mean, variance);
+    pass.kernels->moments_to_statistics(pass.scales, a->m ? a->m + e : mean, a->m ? a->v + e : variance, n,
+                                        mean, variance);
   }
-  QG_CHECK(args->m_codes && args->v_codes && args->m_absmax && args->v_absmax, QG_ERR_RUNTIME,
-           "adam: neither f32 nor 8-bit moments were given");
-  QG_CHECK(args->block > 0, QG_ERR_RUNTIME, "adam: blocks of 8-bit moments need a positive length, not %lld",
-           (long long)args->block);
-  adam_8bit(be, args);
+  return QG_OK;
+}
+
+/* 8-bit blocks are written over their statistics first, then encoded. */
+qg_status qg_cpu_write_moments(qg_backend *be, const qg_moments_args *a)
+{
+  moments_pass pass;
+  QG_TRY(open_moments(a, "write_moments", &pass));
+#pragma omp parallel for schedule(static) num_threads(threads_for(be, qg_group_count(a->count)))
+  for (int64_t b = 0; b < pass.blocks; b++) {
+    int64_t e = b * pass.block, n = qg_min_i64(pass.block, a->count - e);
+    float *mean = a->mean + e, *variance = a->variance + e;
+    pass.kernels->statistics_to_moments(pass.scales, mean, variance, n, a->m ? a->m + e : mean,
+                                        a->m ? a->v + e : variance);
+    if (!a->m) pass.kernels->encode_moments(mean, variance, n, block_of(a, b));
+  }
   return QG_OK;
 }

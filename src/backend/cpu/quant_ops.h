@@ -13,5 +13,7 @@ qg_status qg_cpu_dequantize_int4(qg_backend *be, qg_int4_store src, int64_t coun
 qg_status qg_cpu_update_int8(qg_backend *be, const qg_update_int8_args *args);
 qg_status qg_cpu_update_dense(qg_backend *be, const qg_update_dense_args *args);
 qg_status qg_cpu_adam(qg_backend *be, const qg_adam_args *args);
+qg_status qg_cpu_read_moments(qg_backend *be, const qg_moments_args *args);
+qg_status qg_cpu_write_moments(qg_backend *be, const qg_moments_args *args);
 
 #endif

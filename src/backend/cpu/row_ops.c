@@ -82,6 +82,9 @@ qg_status qg_cpu_embed(qg_backend *be, qg_view table, const int32_t *ids, qg_vie
 qg_status qg_cpu_embed_backward(qg_backend *be, const int32_t *ids, qg_view d_out, qg_view grad)
 {
   const qg_row_kernels *kernels = qg_cpu_rows(d_out.type);
+  QG_CHECK(grad.type == QG_F32 || d_out.type == QG_BF16, QG_ERR_RUNTIME,
+           "embed_backward: a %s gradient cannot take %s rows", qg_dtype_name(grad.type),
+           qg_dtype_name(d_out.type));
   int64_t width = qg_ceil_div(d_out.cols, be->threads);
 #pragma omp parallel for schedule(static) num_threads(be->threads)
   for (int64_t part = 0; part < be->threads; part++) {
@@ -89,7 +92,9 @@ qg_status qg_cpu_embed_backward(qg_backend *be, const int32_t *ids, qg_view d_ou
     if (count <= 0) continue;
     qg_view from = qg_view_cols(d_out, first, count), to = qg_view_cols(grad, first, count);
     for (int64_t i = 0; i < from.rows; i++)
-      kernels->add_to_float(1.0f, qg_row(from, i), qg_row(to, ids[i]), count);
+      if (grad.type == QG_F32) kernels->add_to_float(1.0f, qg_row(from, i), qg_row(to, ids[i]), count);
+      else
+        kernels->add(1.0f, qg_row(from, i), qg_row(to, ids[i]), count);
   }
   return QG_OK;
 }

@@ -167,33 +167,58 @@ static void update_dense(qg_out weights, const float *update, int skip, int n, f
   for (int i = 0; i < n; i++) stored[i] = qg_bf16_stochastic(w[i], words[skip + i]);
 }
 
-static void adam_f32(qg_adam_factors factors, const float *restrict grad, int64_t n, float *restrict m,
-                     float *restrict v, qg_out delta)
+static int tile_length(int64_t n, int64_t first)
 {
-  alignas(64) float step[TILE];
+  return (int)(n - first < TILE ? n - first : TILE);
+}
+
+static qg_out out_from(qg_out out, int64_t first)
+{
+  return (qg_out){(char *)out.data + (size_t)first * (out.bf16 ? 2 : 4), out.bf16};
+}
+
+/* Elements [first, first + n) in fp32: where they lie, or widened into `tile`. */
+static const float *load_floats(qg_in in, int64_t first, int n, float *restrict tile)
+{
+  if (!in.bf16) return (const float *)in.data + first;
+  const uint16_t *restrict from = (const uint16_t *)in.data + first;
+  for (int i = 0; i < n; i++) tile[i] = qg_bf16_to_float(from[i]);
+  return tile;
+}
+
+static void adam_f32(qg_adam_factors factors, qg_in grad, int64_t n, float *restrict m, float *restrict v,
+                     qg_out delta)
+{
+  alignas(64) float step[TILE], widened[TILE];
   for (int64_t first = 0; first < n; first += TILE) {
-    int count = (int)(n - first < TILE ? n - first : TILE);
-    for (int i = 0; i < count; i++)
-      step[i] = qg_adam_step(factors, grad[first + i], &m[first + i], &v[first + i]);
-    qg_out out = {(char *)delta.data + (size_t)first * (delta.bf16 ? 2 : 4), delta.bf16};
-    store_floats(out, step, count);
+    int count = tile_length(n, first);
+    const float *g = load_floats(grad, first, count, widened);
+    for (int i = 0; i < count; i++) step[i] = qg_adam_step(factors, g[i], &m[first + i], &v[first + i]);
+    store_floats(out_from(delta, first), step, count);
   }
 }
 
 /* One tile of a block, in fp32. */
 typedef struct {
-  alignas(64) float m[TILE], v[TILE], step[TILE];
+  alignas(64) float m[TILE], v[TILE], step[TILE], grad[TILE];
 } moment_tile;
 
-static void decode_moments(const float *restrict map, float absmax, const uint8_t *restrict codes, int n,
-                           float *restrict out)
+static void decode_codes(const float *restrict map, float absmax, const uint8_t *restrict codes, int64_t n,
+                         float *restrict out)
 {
-  for (int i = 0; i < n; i++) out[i] = map[codes[i]] * absmax;
+  for (int64_t i = 0; i < n; i++) out[i] = map[codes[i]] * absmax;
+}
+
+static void decode_moments(qg_moment_block moments, int64_t n, float *restrict m, float *restrict v)
+{
+  const qg_dynamic_maps *maps = qg_dynamic_maps_get();
+  decode_codes(maps->signed_map, *moments.m_absmax, moments.m_codes, n, m);
+  decode_codes(maps->unsigned_map, *moments.v_absmax, moments.v_codes, n, v);
 }
 
 /* The search of qg_dynamic_find in two loops: arithmetic, which vectorises, and table look-ups. */
-static void encode_moments(const qg_dynamic_search *restrict search, const float *restrict x, float absmax,
-                           int n, uint8_t *restrict codes)
+static void encode_codes(const qg_dynamic_search *restrict search, const float *restrict x, float absmax,
+                         int n, uint8_t *restrict codes)
 {
   alignas(64) float ratio[TILE];
   alignas(64) int32_t bin[TILE];
@@ -208,31 +233,6 @@ static void encode_moments(const qg_dynamic_search *restrict search, const float
   }
 }
 
-static void advance_tile(qg_adam_factors factors, const float *restrict grad, int n, qg_moment_block old,
-                         moment_tile *restrict tile)
-{
-  const qg_dynamic_maps *maps = qg_dynamic_maps_get();
-  decode_moments(maps->signed_map, *old.m_absmax, old.m_codes, n, tile->m);
-  decode_moments(maps->unsigned_map, *old.v_absmax, old.v_codes, n, tile->v);
-  for (int i = 0; i < n; i++) tile->step[i] = qg_adam_step(factors, grad[i], &tile->m[i], &tile->v[i]);
-}
-
-/* Magnitudes compare as their bits do, and a NaN wins: it must show. */
-static float greatest_magnitude(const float *x, int n, float so_far)
-{
-  int32_t max = qg_float_key(so_far);
-  for (int i = 0; i < n; i++) {
-    int32_t key = qg_float_key(fabsf(x[i]));
-    max = key > max ? key : max;
-  }
-  return qg_float_from_key(max);
-}
-
-static int tile_length(int64_t n, int64_t first)
-{
-  return (int)(n - first < TILE ? n - first : TILE);
-}
-
 static qg_moment_block moments_at(qg_moment_block moments, int64_t first)
 {
   moments.m_codes += first;
@@ -240,31 +240,78 @@ static qg_moment_block moments_at(qg_moment_block moments, int64_t first)
   return moments;
 }
 
-/* The codes need the absmax of the whole block, which needs every new moment. Blocks longer than a tile are
- * therefore computed twice; nothing is stored in the first pass, so delta may share memory with grad. */
-static void adam_8bit(qg_adam_factors factors, const float *grad, int64_t n, qg_moment_block moments,
-                      qg_out delta)
+/* n <= TILE elements; the block's absmax are known already. */
+static void encode_tile(const float *m, const float *v, float m_absmax, float v_absmax, int n,
+                        qg_moment_block moments)
 {
   const qg_dynamic_searches *searches = qg_dynamic_searches_get();
+  encode_codes(&searches->of_signed, m, m_absmax, n, moments.m_codes);
+  encode_codes(&searches->of_unsigned, v, v_absmax, n, moments.v_codes);
+}
+
+/* Elements [first, first + n) of a block after the step. */
+static void advance_tile(qg_adam_factors factors, qg_in grad, int64_t first, int n, qg_moment_block old,
+                         moment_tile *restrict tile)
+{
+  const float *g = load_floats(grad, first, n, tile->grad);
+  decode_moments(moments_at(old, first), n, tile->m, tile->v);
+  for (int i = 0; i < n; i++) tile->step[i] = qg_adam_step(factors, g[i], &tile->m[i], &tile->v[i]);
+}
+
+/* Magnitudes compare as their bits do, and a NaN wins: it must show. */
+static float greatest_magnitude(const float *x, int64_t n, float so_far)
+{
+  int32_t max = qg_float_key(so_far);
+  for (int64_t i = 0; i < n; i++) {
+    int32_t key = qg_float_key(fabsf(x[i]));
+    max = key > max ? key : max;
+  }
+  return qg_float_from_key(max);
+}
+
+/* The codes need the absmax of the whole block, which needs every new moment. Blocks longer than a tile are
+ * therefore computed twice; nothing is stored in the first pass, so delta may share memory with grad. */
+static void adam_8bit(qg_adam_factors factors, qg_in grad, int64_t n, qg_moment_block moments, qg_out delta)
+{
   moment_tile tile;
   float m_absmax = 0.0f, v_absmax = 0.0f;
   for (int64_t first = 0; first < n; first += TILE) {
     int count = tile_length(n, first);
-    advance_tile(factors, grad + first, count, moments_at(moments, first), &tile);
+    advance_tile(factors, grad, first, count, moments, &tile);
     m_absmax = greatest_magnitude(tile.m, count, m_absmax);
     v_absmax = greatest_magnitude(tile.v, count, v_absmax);
   }
   for (int64_t first = 0; first < n; first += TILE) {
     int count = tile_length(n, first);
-    qg_moment_block part = moments_at(moments, first);
-    if (n > TILE) advance_tile(factors, grad + first, count, part, &tile);
-    encode_moments(&searches->of_signed, tile.m, m_absmax, count, part.m_codes);
-    encode_moments(&searches->of_unsigned, tile.v, v_absmax, count, part.v_codes);
-    qg_out out = {(char *)delta.data + (size_t)first * (delta.bf16 ? 2 : 4), delta.bf16};
-    store_floats(out, tile.step, count);
+    if (n > TILE) advance_tile(factors, grad, first, count, moments, &tile);
+    encode_tile(tile.m, tile.v, m_absmax, v_absmax, count, moments_at(moments, first));
+    store_floats(out_from(delta, first), tile.step, count);
   }
   *moments.m_absmax = m_absmax;
   *moments.v_absmax = v_absmax;
+}
+
+static void encode_moments(const float *m, const float *v, int64_t n, qg_moment_block moments)
+{
+  float m_absmax = greatest_magnitude(m, n, 0.0f), v_absmax = greatest_magnitude(v, n, 0.0f);
+  for (int64_t first = 0; first < n; first += TILE)
+    encode_tile(m + first, v + first, m_absmax, v_absmax, tile_length(n, first), moments_at(moments, first));
+  *moments.m_absmax = m_absmax;
+  *moments.v_absmax = v_absmax;
+}
+
+static void moments_to_statistics(qg_moment_scales scales, const float *m, const float *v, int64_t n,
+                                  float *mean, float *variance)
+{
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) qg_moments_read(scales, m[i], v[i], &mean[i], &variance[i]);
+}
+
+static void statistics_to_moments(qg_moment_scales scales, const float *mean, const float *variance,
+                                  int64_t n, float *m, float *v)
+{
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) qg_moments_write(scales, mean[i], variance[i], &m[i], &v[i]);
 }
 
 const qg_quant_kernels QG_ISA_NAME(qg_quant_kernels) = {
@@ -276,4 +323,8 @@ const qg_quant_kernels QG_ISA_NAME(qg_quant_kernels) = {
     .update_dense = update_dense,
     .adam_f32 = adam_f32,
     .adam_8bit = adam_8bit,
+    .moments_to_statistics = moments_to_statistics,
+    .statistics_to_moments = statistics_to_moments,
+    .decode_moments = decode_moments,
+    .encode_moments = encode_moments,
 };

@@ -15,6 +15,12 @@ typedef struct {
   bool bf16;
 } qg_out;
 
+/* And one that it reads. */
+typedef struct {
+  const void *data;
+  bool bf16;
+} qg_in;
+
 /* 8-bit moments of one block: codes [n], one absmax each. */
 typedef struct {
   uint8_t *m_codes, *v_codes;
@@ -33,9 +39,15 @@ typedef struct {
   /* `element` is the matrix element of the group's start, of which [skip, skip + n) are updated. */
   void (*update_dense)(qg_out weights, const float *update, int skip, int n, float decay, bool stochastic,
                        qg_rng rng, uint64_t element);
-  void (*adam_f32)(qg_adam_factors factors, const float *grad, int64_t n, float *m, float *v, qg_out delta);
-  void (*adam_8bit)(qg_adam_factors factors, const float *grad, int64_t n, qg_moment_block moments,
-                    qg_out delta);
+  void (*adam_f32)(qg_adam_factors factors, qg_in grad, int64_t n, float *m, float *v, qg_out delta);
+  void (*adam_8bit)(qg_adam_factors factors, qg_in grad, int64_t n, qg_moment_block moments, qg_out delta);
+  /* Moments as mean and variance and back (qg_moments_args): m and v may be mean and variance themselves. */
+  void (*moments_to_statistics)(qg_moment_scales scales, const float *m, const float *v, int64_t n,
+                                float *mean, float *variance);
+  void (*statistics_to_moments)(qg_moment_scales scales, const float *mean, const float *variance, int64_t n,
+                                float *m, float *v);
+  void (*decode_moments)(qg_moment_block moments, int64_t n, float *m, float *v);
+  void (*encode_moments)(const float *m, const float *v, int64_t n, qg_moment_block moments);
 } qg_quant_kernels;
 
 QG_ISA_DECLARE(qg_quant_kernels, qg_quant_kernels);
