@@ -1,0 +1,123 @@
+/* Packing of panels, a tile of 16 x 64 bytes in registers at a time, and writing of products. */
+#include <immintrin.h>
+
+#include "backend/cpu/panel.h"
+
+enum { TILE = 16, TILE_ELEMENTS = TILE * QG_PANEL_STEP };
+
+static inline uint32_t mask_of(int64_t count)
+{
+  return count >= 32 ? UINT32_MAX : count <= 0 ? 0 : (1u << count) - 1;
+}
+
+/* t[i] = 32 elements of row i. */
+static inline void load_rows(const uint16_t *from, int64_t stride, int64_t rows, int64_t cols,
+                             __m512i t[TILE])
+{
+  const __mmask32 mask = mask_of(cols);
+  for (int i = 0; i < TILE; i++)
+    t[i] = i < rows ? _mm512_maskz_loadu_epi16(mask, from + i * stride) : _mm512_setzero_si512();
+}
+
+static inline __m512i load_half(const uint16_t *from, __mmask16 mask)
+{
+  return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from));
+}
+
+/* t[r] = pairs of rows 2 r and 2 r + 1. */
+static inline void load_pairs(const uint16_t *from, int64_t stride, int64_t rows, int64_t cols,
+                              __m512i t[TILE])
+{
+  const __mmask16 mask = (__mmask16)mask_of(cols);
+  for (int r = 0; r < TILE; r++) {
+    __m512i even = 2 * r < rows ? load_half(from + 2 * r * stride, mask) : _mm512_setzero_si512();
+    __m512i odd = 2 * r + 1 < rows ? load_half(from + (2 * r + 1) * stride, mask) : _mm512_setzero_si512();
+    t[r] = _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
+  }
+}
+
+/* 16 x 16 elements of 32 bits: within 128-bit lanes, then the lanes. */
+static inline void transpose(__m512i t[TILE])
+{
+  __m512i u[TILE];
+  for (int i = 0; i < TILE; i += 2) {
+    u[i] = _mm512_unpacklo_epi32(t[i], t[i + 1]);
+    u[i + 1] = _mm512_unpackhi_epi32(t[i], t[i + 1]);
+  }
+  for (int i = 0; i < TILE; i += 4)
+    for (int k = 0; k < 2; k++) {
+      t[i + 2 * k] = _mm512_unpacklo_epi64(u[i + k], u[i + k + 2]);
+      t[i + 2 * k + 1] = _mm512_unpackhi_epi64(u[i + k], u[i + k + 2]);
+    }
+  for (int i = 0; i < 4; i++) {
+    u[i] = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x88);
+    u[i + 4] = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xdd);
+    u[i + 8] = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x88);
+    u[i + 12] = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xdd);
+  }
+  for (int i = 0; i < 8; i++) {
+    t[i] = _mm512_shuffle_i32x4(u[i], u[i + 8], 0x88);
+    t[i + 8] = _mm512_shuffle_i32x4(u[i], u[i + 8], 0xdd);
+  }
+}
+
+/* Rows along the depth are A's layout, pairs over the depth are B's; the other one is its transpose. */
+static inline __attribute__((always_inline)) void pack(bool rows, bool turned, qg_panel_source from,
+                                                       int64_t extent, int64_t depth, uint16_t *to)
+{
+  for (int64_t d = 0; d < depth; d += QG_PANEL_STEP)
+    for (int64_t e = 0; e < QG_PANEL; e += TILE, to += TILE_ELEMENTS) {
+      __m512i t[TILE];
+      if (rows) load_rows(from.data + e * from.stride + d, from.stride, extent - e, depth - d, t);
+      else
+        load_pairs(from.data + d * from.stride + e, from.stride, depth - d, extent - e, t);
+      if (turned) transpose(t);
+      for (int i = 0; i < TILE; i++) _mm512_store_si512(to + i * QG_PANEL_STEP, t[i]);
+    }
+}
+
+void qg_panel_pack(qg_panel_side side, qg_panel_source source, int64_t extent, int64_t depth, uint16_t *panel)
+{
+  if (source.depth_contiguous && side == QG_PANEL_A) pack(true, false, source, extent, depth, panel);
+  else if (source.depth_contiguous)
+    pack(true, true, source, extent, depth, panel);
+  else if (side == QG_PANEL_A)
+    pack(false, true, source, extent, depth, panel);
+  else
+    pack(false, false, source, extent, depth, panel);
+}
+
+static inline __m512 load_bf16(const uint16_t *from, __mmask16 mask)
+{
+  return _mm512_castsi512_ps(_mm512_slli_epi32(load_half(from, mask), 16));
+}
+
+static void write_f32(const float *sums, float alpha, float beta, float *to, __mmask16 mask)
+{
+  __m512 value = _mm512_mul_ps(_mm512_set1_ps(alpha), _mm512_load_ps(sums));
+  if (beta != 0.0f)
+    value = _mm512_fmadd_ps(_mm512_set1_ps(beta), _mm512_maskz_loadu_ps(mask, to), value);
+  _mm512_mask_storeu_ps(to, mask, value);
+}
+
+static void write_bf16(const float *sums, float alpha, float beta, uint16_t *to, __mmask16 mask)
+{
+  __m512 value = _mm512_mul_ps(_mm512_set1_ps(alpha), _mm512_load_ps(sums));
+  if (beta != 0.0f) value = _mm512_fmadd_ps(_mm512_set1_ps(beta), load_bf16(to, mask), value);
+  _mm256_mask_storeu_epi16(to, mask, (__m256i)_mm512_cvtneps_pbh(value));
+}
+
+void qg_panel_write(const float *sums, float alpha, float beta, qg_view c, int64_t row, int64_t col)
+{
+  int64_t rows = qg_min_i64(QG_PANEL, c.rows - row);
+  for (int64_t half = 0; half < QG_PANEL; half += TILE) {
+    __mmask16 mask = (__mmask16)mask_of(c.cols - col - half);
+    for (int64_t i = 0; mask && i < rows; i++) {
+      int64_t at = (row + i) * c.stride + col + half;
+      const float *from = sums + i * QG_PANEL + half;
+      if (c.type == QG_F32) write_f32(from, alpha, beta, (float *)c.data + at, mask);
+      else
+        write_bf16(from, alpha, beta, (uint16_t *)c.data + at, mask);
+    }
+  }
+}
