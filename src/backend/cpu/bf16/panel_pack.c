@@ -92,32 +92,36 @@ static inline __m512 load_bf16(const uint16_t *from, __mmask16 mask)
   return _mm512_castsi512_ps(_mm512_slli_epi32(load_half(from, mask), 16));
 }
 
-static void write_f32(const float *sums, float alpha, float beta, float *to, __mmask16 mask)
+static void write_f32(const float *sums, __m512 alpha, __m512 beta, bool reads, float *to, __mmask16 mask)
 {
-  __m512 value = _mm512_mul_ps(_mm512_set1_ps(alpha), _mm512_load_ps(sums));
-  if (beta != 0.0f)
-    value = _mm512_fmadd_ps(_mm512_set1_ps(beta), _mm512_maskz_loadu_ps(mask, to), value);
+  __m512 value = _mm512_mul_ps(alpha, _mm512_load_ps(sums));
+  if (reads) value = _mm512_fmadd_ps(beta, _mm512_maskz_loadu_ps(mask, to), value);
   _mm512_mask_storeu_ps(to, mask, value);
 }
 
-static void write_bf16(const float *sums, float alpha, float beta, uint16_t *to, __mmask16 mask)
+static void write_bf16(const float *sums, __m512 alpha, __m512 beta, bool reads, uint16_t *to, __mmask32 mask)
 {
-  __m512 value = _mm512_mul_ps(_mm512_set1_ps(alpha), _mm512_load_ps(sums));
-  if (beta != 0.0f) value = _mm512_fmadd_ps(_mm512_set1_ps(beta), load_bf16(to, mask), value);
-  _mm256_mask_storeu_epi16(to, mask, (__m256i)_mm512_cvtneps_pbh(value));
+  __m512 low = _mm512_mul_ps(alpha, _mm512_load_ps(sums));
+  __m512 high = _mm512_mul_ps(alpha, _mm512_load_ps(sums + TILE));
+  if (reads) {
+    low = _mm512_fmadd_ps(beta, load_bf16(to, (__mmask16)mask), low);
+    high = _mm512_fmadd_ps(beta, load_bf16(to + TILE, (__mmask16)(mask >> TILE)), high);
+  }
+  _mm512_mask_storeu_epi16(to, mask, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 }
 
 void qg_panel_write(const float *sums, float alpha, float beta, qg_view c, int64_t row, int64_t col)
 {
-  int64_t rows = qg_min_i64(QG_PANEL, c.rows - row);
-  for (int64_t half = 0; half < QG_PANEL; half += TILE) {
-    __mmask16 mask = (__mmask16)mask_of(c.cols - col - half);
-    for (int64_t i = 0; mask && i < rows; i++) {
-      int64_t at = (row + i) * c.stride + col + half;
-      const float *from = sums + i * QG_PANEL + half;
-      if (c.type == QG_F32) write_f32(from, alpha, beta, (float *)c.data + at, mask);
-      else
-        write_bf16(from, alpha, beta, (uint16_t *)c.data + at, mask);
+  const __mmask32 mask = mask_of(c.cols - col);
+  const __m512 a = _mm512_set1_ps(alpha), b = _mm512_set1_ps(beta);
+  const bool reads = beta != 0.0f;
+  int64_t rows = qg_min_i64(QG_PANEL, c.rows - row), at = row * c.stride + col;
+  for (int64_t i = 0; i < rows; i++, at += c.stride, sums += QG_PANEL) {
+    if (c.type == QG_BF16) {
+      write_bf16(sums, a, b, reads, (uint16_t *)c.data + at, mask);
+      continue;
     }
+    write_f32(sums, a, b, reads, (float *)c.data + at, (__mmask16)mask);
+    write_f32(sums + TILE, a, b, reads, (float *)c.data + at + TILE, (__mmask16)(mask >> TILE));
   }
 }
