@@ -69,7 +69,7 @@ ISAS    := $(if $(filter x86_64,$(shell uname -m)),v2 v3 v4,generic)
 march    = $(if $(filter generic,$(1)),,-march=x86-64-$(1))$(if $(filter v4,$(1)), -mprefer-vector-width=512)
 
 ISA_SRCS := $(wildcard src/backend/cpu/isa/*.c)
-# Products of bf16: for one kind of processor each, whose every file needs its instructions.
+# Products of bf16, for processors that have AVX512-BF16 or AMX: src/backend/cpu/panel.c asks first.
 BF16_SRCS   := $(wildcard src/backend/cpu/bf16/*.c)
 BF16_CFLAGS := $(call march,v4) -mavx512bf16 -mamx-tile -mamx-bf16
 $(BUILD)/obj/src/backend/cpu/bf16/%.o: CFLAGS += $(BF16_CFLAGS)

@@ -6,7 +6,7 @@
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/panel.h"
-#include "backend/cpu/panel_gemm.h"
+#include "backend/cpu/bf16/panel_gemm.h"
 #include "qgalore/base.h"
 
 enum { OUTPUT_ROWS = 256 }; /* rows of fp32 results that wait in cache for their rounding to bf16 */

@@ -1,63 +1,29 @@
 /* Packing of panels, a tile of 16 x 64 bytes in registers at a time, and writing of products. */
 #include <immintrin.h>
 
+#include "backend/cpu/bf16/tile16.h"
 #include "backend/cpu/panel.h"
 
-enum { TILE = 16, TILE_ELEMENTS = TILE * QG_PANEL_STEP };
-
-static inline uint32_t mask_of(int64_t count)
-{
-  return count >= 32 ? UINT32_MAX : count <= 0 ? 0 : (1u << count) - 1;
-}
+enum { TILE = QG_TILE, TILE_ELEMENTS = TILE * QG_PANEL_STEP };
 
 /* t[i] = 32 elements of row i. */
 static inline void load_rows(const uint16_t *from, int64_t stride, int64_t rows, int64_t cols,
                              __m512i t[TILE])
 {
-  const __mmask32 mask = mask_of(cols);
+  const __mmask32 mask = qg_lanes(cols);
   for (int i = 0; i < TILE; i++)
     t[i] = i < rows ? _mm512_maskz_loadu_epi16(mask, from + i * stride) : _mm512_setzero_si512();
-}
-
-static inline __m512i load_half(const uint16_t *from, __mmask16 mask)
-{
-  return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from));
 }
 
 /* t[r] = pairs of rows 2 r and 2 r + 1. */
 static inline void load_pairs(const uint16_t *from, int64_t stride, int64_t rows, int64_t cols,
                               __m512i t[TILE])
 {
-  const __mmask16 mask = (__mmask16)mask_of(cols);
+  const __mmask16 mask = (__mmask16)qg_lanes(cols);
   for (int r = 0; r < TILE; r++) {
-    __m512i even = 2 * r < rows ? load_half(from + 2 * r * stride, mask) : _mm512_setzero_si512();
-    __m512i odd = 2 * r + 1 < rows ? load_half(from + (2 * r + 1) * stride, mask) : _mm512_setzero_si512();
+    __m512i even = 2 * r < rows ? qg_load_half(from + 2 * r * stride, mask) : _mm512_setzero_si512();
+    __m512i odd = 2 * r + 1 < rows ? qg_load_half(from + (2 * r + 1) * stride, mask) : _mm512_setzero_si512();
     t[r] = _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
-  }
-}
-
-/* 16 x 16 elements of 32 bits: within 128-bit lanes, then the lanes. */
-static inline void transpose(__m512i t[TILE])
-{
-  __m512i u[TILE];
-  for (int i = 0; i < TILE; i += 2) {
-    u[i] = _mm512_unpacklo_epi32(t[i], t[i + 1]);
-    u[i + 1] = _mm512_unpackhi_epi32(t[i], t[i + 1]);
-  }
-  for (int i = 0; i < TILE; i += 4)
-    for (int k = 0; k < 2; k++) {
-      t[i + 2 * k] = _mm512_unpacklo_epi64(u[i + k], u[i + k + 2]);
-      t[i + 2 * k + 1] = _mm512_unpackhi_epi64(u[i + k], u[i + k + 2]);
-    }
-  for (int i = 0; i < 4; i++) {
-    u[i] = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x88);
-    u[i + 4] = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xdd);
-    u[i + 8] = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x88);
-    u[i + 12] = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xdd);
-  }
-  for (int i = 0; i < 8; i++) {
-    t[i] = _mm512_shuffle_i32x4(u[i], u[i + 8], 0x88);
-    t[i + 8] = _mm512_shuffle_i32x4(u[i], u[i + 8], 0xdd);
   }
 }
 
@@ -71,7 +37,7 @@ static inline __attribute__((always_inline)) void pack(bool rows, bool turned, q
       if (rows) load_rows(from.data + e * from.stride + d, from.stride, extent - e, depth - d, t);
       else
         load_pairs(from.data + d * from.stride + e, from.stride, depth - d, extent - e, t);
-      if (turned) transpose(t);
+      if (turned) qg_transpose_16(t);
       for (int i = 0; i < TILE; i++) _mm512_store_si512(to + i * QG_PANEL_STEP, t[i]);
     }
 }
@@ -87,11 +53,6 @@ void qg_panel_pack(qg_panel_side side, qg_panel_source source, int64_t extent, i
     pack(false, false, source, extent, depth, panel);
 }
 
-static inline __m512 load_bf16(const uint16_t *from, __mmask16 mask)
-{
-  return _mm512_castsi512_ps(_mm512_slli_epi32(load_half(from, mask), 16));
-}
-
 static void write_f32(const float *sums, __m512 alpha, __m512 beta, bool reads, float *to, __mmask16 mask)
 {
   __m512 value = _mm512_mul_ps(alpha, _mm512_load_ps(sums));
@@ -104,15 +65,15 @@ static void write_bf16(const float *sums, __m512 alpha, __m512 beta, bool reads,
   __m512 low = _mm512_mul_ps(alpha, _mm512_load_ps(sums));
   __m512 high = _mm512_mul_ps(alpha, _mm512_load_ps(sums + TILE));
   if (reads) {
-    low = _mm512_fmadd_ps(beta, load_bf16(to, (__mmask16)mask), low);
-    high = _mm512_fmadd_ps(beta, load_bf16(to + TILE, (__mmask16)(mask >> TILE)), high);
+    low = _mm512_fmadd_ps(beta, qg_load_bf16(to, (__mmask16)mask), low);
+    high = _mm512_fmadd_ps(beta, qg_load_bf16(to + TILE, (__mmask16)(mask >> TILE)), high);
   }
   _mm512_mask_storeu_epi16(to, mask, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 }
 
 void qg_panel_write(const float *sums, float alpha, float beta, qg_view c, int64_t row, int64_t col)
 {
-  const __mmask32 mask = mask_of(c.cols - col);
+  const __mmask32 mask = qg_lanes(c.cols - col);
   const __m512 a = _mm512_set1_ps(alpha), b = _mm512_set1_ps(beta);
   const bool reads = beta != 0.0f;
   int64_t rows = qg_min_i64(QG_PANEL, c.rows - row), at = row * c.stride + col;

@@ -1,6 +1,6 @@
 /* bf16 GEMM on processors with products of bf16 (panel.h). */
-#ifndef QG_BACKEND_CPU_PANEL_GEMM_H
-#define QG_BACKEND_CPU_PANEL_GEMM_H
+#ifndef QG_BACKEND_CPU_BF16_PANEL_GEMM_H
+#define QG_BACKEND_CPU_BF16_PANEL_GEMM_H
 
 #include "qgalore/backend.h"
 
