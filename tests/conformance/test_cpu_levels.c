@@ -1,5 +1,5 @@
-/* The CPU backend keeps its promises on every instruction set of this processor. The level is chosen once per process,
- * so each runs in a child; the parent opens no backend, and so has no threads when it forks. */
+/* The CPU backend keeps its promises on every instruction set of this processor. The level is chosen once per
+ * process, so each runs in a child; the parent opens no backend, and so has no threads when it forks. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

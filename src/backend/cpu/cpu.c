@@ -83,7 +83,8 @@ static qg_status cpu_sync(qg_backend *be)
 static size_t cpu_workspace_bytes(qg_backend *be, const qg_workload *workload)
 {
   size_t gemm = qg_cpu_gemm_workspace(be, workload);
-  size_t attention = qg_cpu_attention_workspace(be, workload), rows = qg_cpu_rows_workspace(be->threads, workload);
+  size_t attention = qg_cpu_attention_workspace(be, workload),
+         rows = qg_cpu_rows_workspace(be->threads, workload);
   size_t most = gemm > attention ? gemm : attention;
   return most > rows ? most : rows;
 }

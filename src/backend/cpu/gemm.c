@@ -4,9 +4,9 @@
 #include <dnnl.h>
 #endif
 
+#include "backend/cpu/bf16/panel_gemm.h"
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/panel.h"
-#include "backend/cpu/bf16/panel_gemm.h"
 #include "qgalore/base.h"
 
 enum { OUTPUT_ROWS = 256 }; /* rows of fp32 results that wait in cache for their rounding to bf16 */
@@ -17,7 +17,8 @@ dnnl_status_t dnnl_gemm_bf16bf16f32(char trans_a, char trans_b, dnnl_dim_t m, dn
                                     float alpha, const uint16_t *a, dnnl_dim_t lda, const uint16_t *b,
                                     dnnl_dim_t ldb, float beta, float *c, dnnl_dim_t ldc);
 
-/* A processor that was forced lower is lower for oneDNN as well. Has an effect before oneDNN's first primitive. */
+/* A processor that was forced lower is lower for oneDNN as well. Has an effect before oneDNN's first
+ * primitive. */
 static void limit_onednn(qg_cpu_level level)
 {
   static const dnnl_cpu_isa_t limits[] = {[QG_CPU_V2] = dnnl_cpu_isa_sse41,

@@ -183,7 +183,8 @@ qg_status qg_cpu_cross_entropy(qg_backend *be, const qg_cross_entropy_args *a)
   const qg_row_kernels *kernels = qg_cpu_rows(wants_gradient ? a->d_logits.type : QG_F32);
   size_t floats = loss_row_floats(a->logits.cols);
   void *scratch;
-  QG_TRY(qg_cpu_scratch(be, loss_bytes(be->threads, a->logits.rows, a->logits.cols), "cross-entropy", &scratch));
+  QG_TRY(
+      qg_cpu_scratch(be, loss_bytes(be->threads, a->logits.rows, a->logits.cols), "cross-entropy", &scratch));
   float *exponentials = scratch;
   double *loss = (double *)(exponentials + (size_t)be->threads * floats);
 #pragma omp parallel for schedule(static) num_threads(be->threads)

@@ -110,5 +110,6 @@ void qg_panel_pack(qg_panel_side side, qg_panel_source source, int64_t extent, i
   int64_t whole = extent >= QG_PANEL ? depth / QG_PANEL_STEP : 0;
   pack_whole(side, source, whole, panel);
   for (int64_t d = whole * QG_PANEL_STEP; d < depth; d += QG_PANEL_STEP)
-    pack_any(side, advanced(source, d), extent, depth - d, panel + d / QG_PANEL_STEP * QG_PANEL_STEP_ELEMENTS);
+    pack_any(side, advanced(source, d), extent, depth - d,
+             panel + d / QG_PANEL_STEP * QG_PANEL_STEP_ELEMENTS);
 }

@@ -130,7 +130,8 @@ static double ROW(sum_squares)(const void *srcv, int64_t count)
   return sum;
 }
 
-/* d[j] = p[j] * scale from the exponentials of each chunk, which were taken against the chunk's own maximum. */
+/* d[j] = p[j] * scale from the exponentials of each chunk, which were taken against the chunk's own maximum.
+ */
 static void ROW(softmax_gradient)(const float *exponentials, const float *chunk_max, float max, float factor,
                                   ELEMENT *d, int64_t vocab)
 {

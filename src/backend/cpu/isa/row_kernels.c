@@ -34,8 +34,8 @@ static float exponentials_of(const float *x, int64_t count, float shift, float *
   return sum_lanes(lanes);
 }
 
-/* One pass over the logits, in chunks that stay in the first-level cache: each against its own maximum (Milakov and
- * Gimelshein, arXiv 1805.02867). Returns the sum of exp(x - *max). */
+/* One pass over the logits, in chunks that stay in the first-level cache: each against its own maximum
+ * (Milakov and Gimelshein, arXiv 1805.02867). Returns the sum of exp(x - *max). */
 static float softmax_sums(const float *x, int64_t count, float *exponentials, float *chunk_max, float *max)
 {
   float sum = 0.0f;
