@@ -61,15 +61,6 @@ typedef struct {
   racer ours[OURS], peers[QG_COUNT_OF(peers)];
 } bench;
 
-/* PyTorch's best: no page faults for freed and taken again activations, no spinning beside other processes.
- */
-static const char *const tuned[] = {"OMP_NUM_THREADS=2",
-                                    "MKL_NUM_THREADS=2",
-                                    "MALLOC_MMAP_THRESHOLD_=4294967296",
-                                    "MALLOC_TRIM_THRESHOLD_=17179869184",
-                                    "MALLOC_TOP_PAD_=268435456",
-                                    NULL};
-
 static qg_status start_ours(bench *b, const setting *set, const char *state, racer *r)
 {
   char program[4200];
@@ -87,7 +78,7 @@ static qg_status start_peer(bench *b, const setting *set, racer *r)
       python, "tests/bench/peers/peer_step.py", set->precision, set->optimizer, set->compiled, b->state,
       NULL};
   r->set = set;
-  return contender_start(argv, tuned, r->first, OPENINGS, &r->process);
+  return contender_start(argv, contender_tuned_torch, r->first, OPENINGS, &r->process);
 }
 
 /* A process of its own writes it, so that what that takes is in nobody's peak. */

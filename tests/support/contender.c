@@ -8,6 +8,13 @@
 
 #include "qgalore/base.h"
 
+const char *const contender_tuned_torch[] = {"OMP_NUM_THREADS=2",
+                                             "MKL_NUM_THREADS=2",
+                                             "MALLOC_MMAP_THRESHOLD_=4294967296",
+                                             "MALLOC_TRIM_THRESHOLD_=17179869184",
+                                             "MALLOC_TOP_PAD_=268435456",
+                                             NULL};
+
 /* Reads on until a line begins with `word`, and takes numbers from it; those that are missing are 0. */
 static qg_status read_answer(contender *c, const char *word, double *numbers, int count)
 {

@@ -17,6 +17,10 @@ typedef struct {
   FILE *to, *from;
 } contender;
 
+/* The environment in which PyTorch is at its best on two cores: no page faults for activations that are freed
+ * and taken again. */
+extern const char *const contender_tuned_torch[];
+
 /* Starts argv with `environment` ("NAME=VALUE", NULL-terminated, or NULL) added and waits until it is ready.
  * numbers[count] receives what it says. */
 qg_status contender_start(const char *const argv[], const char *const environment[], double *numbers,
