@@ -5,9 +5,10 @@
 #include "qgalore/log.h"
 #include "qgalore/train.h"
 #include "train/channel.h"
+#include "train/probe.h"
 
 /* Tags of the messages between stages. */
-enum { QG_TAG_FORWARD = 1, QG_TAG_BACKWARD = 2, QG_TAG_TIED = 3 };
+enum { QG_TAG_FORWARD = 1, QG_TAG_BACKWARD = 2, QG_TAG_TIED = 3, QG_TAG_PROBE = 4 };
 
 typedef struct {
   int32_t *host; /* [global_batch, sequence_length] */
@@ -33,6 +34,10 @@ struct qg_trainer {
   double *loss;                   /* device f64 [1], last stage */
   double *reduce;                 /* host [parameters + QG_REDUCE_EXTRA] */
   qg_tokens *train_tokens, *valid_tokens;
+  qg_probe probe;
+  qg_ckpt_snapshot snapshot; /* for saves beside training; empty: none */
+  qg_state_entry *state;     /* [state_count]: what qg_trainer_state gives */
+  int state_count;
   qg_timers timers;
 };
 
@@ -44,6 +49,9 @@ static inline bool qg_trainer_is_last(const qg_trainer *t)
 {
   return t->part.has_head;
 }
+
+/* Everything to save, as qg_optim_state, and the probe. The array belongs to the trainer. Local. */
+qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *count);
 
 /* Runs the schedule of one step over the batch in t->inputs and t->targets. grad_scale = 1 / targets of the
  * batch. Collective over the pipeline. */

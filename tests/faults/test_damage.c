@@ -195,7 +195,7 @@ static void an_undamaged_file_is_taken(void **unused)
 static void save_checkpoint(int step)
 {
   state s;
-  qg_ckpt_options options = {folder, 2, 0};
+  qg_ckpt_options options = {folder, 2, 0, files_under_test()};
   qg_ckpt_meta meta = {.step = step, .seed = 7, .resolved_input = input};
   make_state(&s, qg_par_grid(par), in_blocks);
   fill_state(&s, &host_backend, step);

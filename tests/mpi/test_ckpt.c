@@ -1,5 +1,6 @@
 /* Promises of saving: what was saved by some ranks is loaded by any others to the bit, and a save that fails
- * harms nothing. ranks: 1 2 3 also with: QGALORE_CKPT_SLAB=512 */
+ * harms nothing. ranks: 1 2 3 also with: QGALORE_CKPT_SLAB=512
+ * also with: QGALORE_TEST_LAYOUT=per_rank */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,10 +91,20 @@ static void the_run_is_where_it_was(void **unused)
   assert_non_null(text);
   memset(text, 'x', LONG_TEXT);
   text[LONG_TEXT] = '\0';
-  qg_ckpt_meta meta = {1234, 99999999999, 42, UINT64_MAX - 1, 12.5, NAN, 0.1, text};
+  qg_ckpt_meta meta = {.step = 1234,
+                       .tokens = 99999999999,
+                       .cursor = 42,
+                       .seed = UINT64_MAX - 1,
+                       .elapsed = 12.5,
+                       .last_loss = NAN,
+                       .last_grad_norm = 0.1,
+                       .probe_loss = 10.25,
+                       .arrangement = "here",
+                       .history = "first\nsecond\n",
+                       .resolved_input = text};
   /* The root's word counts: only its clock and its log are the run's. */
   if (grid->rank > 0) meta = (qg_ckpt_meta){.step = grid->rank, .resolved_input = "other"};
-  qg_ckpt_options options = {folder, 1, 0};
+  qg_ckpt_options options = {folder, 1, 0, files_under_test()};
   make_state(&s, grid, in_blocks);
   assert_int_equal(qg_ckpt_save(par, &host_backend, &options, &meta, s.entries, s.count), QG_OK);
   free_state(&s);
@@ -104,6 +115,9 @@ static void the_run_is_where_it_was(void **unused)
   const qg_ckpt_meta *m = qg_ckpt_get_meta(file);
   assert_true(m->step == 1234 && m->tokens == 99999999999 && m->cursor == 42 && m->seed == UINT64_MAX - 1);
   assert_true(m->elapsed == 12.5 && isnan(m->last_loss) && m->last_grad_norm == 0.1);
+  assert_true(m->probe_loss == 10.25);
+  assert_string_equal(m->arrangement, "here");
+  assert_string_equal(m->history, "first\nsecond\n");
   assert_int_equal(strlen(m->resolved_input), LONG_TEXT);
   assert_int_equal(strspn(m->resolved_input, "x"), LONG_TEXT);
   qg_ckpt_close(file);
@@ -116,7 +130,7 @@ static void the_file_is_hardly_larger_than_its_data(void **unused)
   char path[FIXTURE_PATH];
   state s = {0};
   struct stat info;
-  qg_ckpt_options options = {folder, 1, 0};
+  qg_ckpt_options options = {folder, 1, 0, files_under_test()};
   qg_ckpt_meta meta = {.step = 1};
   for (int layer = 0; layer < LAYERS; layer++)
     add_entry(&s, "weights/codes", QG_U8, LAYERS, layer, 200000,
@@ -158,7 +172,7 @@ static void the_file_describes_itself(void **unused)
   static const char *const attributes[] = {"format",         "format_version", "complete",   "units",
                                            "software",       "created",        "step",       "tokens",
                                            "cursor",         "seed",           "elapsed",    "last_loss",
-                                           "last_grad_norm", "resolved_input", "meta_crc32c"};
+                                           "last_grad_norm", "probe_loss", "arrangement", "history", "resolved_input", "meta_crc32c"};
   for (int i = 0; i < QG_COUNT_OF(attributes); i++) assert_true(H5Aexists(file, attributes[i]) > 0);
   assert_true(H5Lexists(file, "weights/q_proj/codes.crc32c", H5P_DEFAULT) > 0);
   H5Sclose(space);
@@ -215,6 +229,7 @@ static void check_only_the_old_one_is_there(void)
   step_path(folder, 1, path);
   assert_int_equal(qg_par_barrier(par), QG_OK);
   assert_int_equal(count_files(folder), 1);
+  assert_int_equal(count_parts(folder), files_under_test() == QG_CKPT_PER_RANK ? grid->size : 0);
   assert_int_equal(load_path(par, &host_backend, path, in_blocks, 1, &wrong), QG_OK);
   assert_int_equal(wrong, 0);
 }
@@ -258,7 +273,7 @@ static void a_full_disk_leaves_the_older_ones(void **unused)
 
 static qg_status save_state(state *s, int step)
 {
-  qg_ckpt_options options = {folder, 1, 0};
+  qg_ckpt_options options = {folder, 1, 0, files_under_test()};
   qg_ckpt_meta meta = {.step = step};
   return qg_ckpt_save(par, &host_backend, &options, &meta, s->entries, s->count);
 }
