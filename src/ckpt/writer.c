@@ -16,12 +16,24 @@ typedef struct {
   void *buffer;
 } channel;
 
-static qg_status fetch(qg_backend *be, const qg_ckpt_piece *piece, size_t offset, size_t bytes, void *to)
+/* What a slab is written and read back in: bytes that are summed up are still in the cache when they are copied
+ * to or from the kernel. */
+enum { STRIDE = 1 << 20 };
+
+static size_t stride(size_t rest)
 {
-  const char *from = (const char *)piece->data + offset;
-  if (piece->on_device) return be->ops->copy_out(be, to, from, bytes);
-  memcpy(to, from, bytes);
-  return QG_OK;
+  return rest < STRIDE ? rest : STRIDE;
+}
+
+/* Memory is faster than one thread, and training waits. */
+static void copy_in_parallel(const qg_ckpt_piece *piece, size_t bytes, char *to, int threads)
+{
+  int64_t parts = qg_ceil_div((int64_t)bytes, STRIDE);
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t i = 0; i < parts; i++) {
+    size_t first = (size_t)i * STRIDE;
+    memcpy(to + first, (const char *)piece->data + first, stride(bytes - first));
+  }
 }
 
 qg_status qg_ckpt_take_snapshot(const qg_ckpt_plan *plan, qg_backend *be, qg_ckpt_piece *pieces,
@@ -30,7 +42,9 @@ qg_status qg_ckpt_take_snapshot(const qg_ckpt_plan *plan, qg_backend *be, qg_ckp
   char *to = memory;
   for (int64_t i = 0; i < count; i++) {
     size_t bytes = qg_ckpt_item_bytes(&plan->layout.datasets[pieces[i].dataset]);
-    QG_TRY(fetch(be, &pieces[i], 0, bytes, to));
+    if (pieces[i].on_device) QG_TRY(be->ops->copy_out(be, to, pieces[i].data, bytes));
+    else
+      copy_in_parallel(&pieces[i], bytes, to, be->threads);
     pieces[i].data = to;
     pieces[i].on_device = false;
     to += bytes;
@@ -85,6 +99,16 @@ static qg_ckpt_slab slab_of(const qg_ckpt_plan *plan, const qg_ckpt_piece *piece
   return qg_ckpt_slab_at(d->elements, d->element_bytes, plan->slab_bytes, index);
 }
 
+static qg_status write_slab(const channel *c, const char *from, size_t bytes, int64_t offset, uint32_t *crc)
+{
+  for (size_t done = 0, part; done < bytes; done += part) {
+    part = stride(bytes - done);
+    *crc = qg_crc32c(*crc, from + done, part);
+    QG_TRY(write_all(c, from + done, part, offset + (int64_t)done));
+  }
+  return QG_OK;
+}
+
 static qg_status write_piece(const channel *c, const qg_ckpt_piece *piece)
 {
   const qg_ckpt_plan *plan = c->writer->plan;
@@ -92,21 +116,19 @@ static qg_status write_piece(const channel *c, const qg_ckpt_piece *piece)
     qg_ckpt_slab slab = slab_of(plan, piece, index);
     const char *from = (const char *)piece->data + slab.offset;
     if (piece->on_device) {
-      QG_TRY(fetch(c->writer->be, piece, slab.offset, slab.bytes, c->buffer));
+      QG_TRY(c->writer->be->ops->copy_out(c->writer->be, c->buffer, from, slab.bytes));
       from = c->buffer;
     }
-    sums_of(c->writer, piece)[index] = qg_crc32c(0, from, slab.bytes);
-    QG_TRY(write_all(c, from, slab.bytes, offset_of(plan, piece) + (int64_t)slab.offset));
+    QG_TRY(write_slab(c, from, slab.bytes, offset_of(plan, piece) + (int64_t)slab.offset,
+                      &sums_of(c->writer, piece)[index]));
   }
   return QG_OK;
 }
 
-enum { REREAD_BYTES = 1 << 20 };
-
 static qg_status reread_slab(const channel *c, int64_t offset, size_t bytes, uint32_t *crc)
 {
   for (size_t done = 0, part; done < bytes; done += part) {
-    part = bytes - done < REREAD_BYTES ? bytes - done : REREAD_BYTES;
+    part = stride(bytes - done);
     QG_TRY(read_all(c, c->buffer, part, offset + (int64_t)done));
     *crc = qg_crc32c(*crc, c->buffer, part);
   }
@@ -139,16 +161,18 @@ static qg_status write_pieces(const channel *c)
   return QG_OK;
 }
 
+/* Nobody reads the file soon, and deleting it later is quick if no memory holds it. */
 static qg_status reread_pieces(const channel *c)
 {
   for (int64_t i = 0; i < c->writer->count; i++) QG_TRY(reread_piece(c, &c->writer->pieces[i]));
+  posix_fadvise(c->file, 0, 0, POSIX_FADV_DONTNEED);
   qg_fault("checkpoint.reread");
   return QG_OK;
 }
 
 static size_t buffer_bytes(const qg_ckpt_writer *w)
 {
-  size_t bytes = REREAD_BYTES;
+  size_t bytes = STRIDE;
   for (int64_t i = 0; i < w->count; i++) {
     size_t slab = slab_of(w->plan, &w->pieces[i], 0).bytes;
     if (w->pieces[i].on_device && slab > bytes) bytes = slab;
