@@ -1,5 +1,6 @@
 #include "ckpt/plan.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,18 @@ static qg_status check_same_layout(qg_par *par, const qg_ckpt_layout *layout)
   QG_TRY(qg_par_max(par, extremes, 2));
   QG_CHECK(extremes[0] == -extremes[1], QG_ERR_CHECKPOINT,
            "the ranks disagree about the datasets of a checkpoint; this is a defect of the program");
+  return QG_OK;
+}
+
+static qg_status own_names(qg_ckpt_plan *plan)
+{
+  void *memory;
+  QG_TRY(qg_calloc((size_t)plan->layout.count, sizeof *plan->names, "the names of a checkpoint", &memory));
+  plan->names = memory;
+  for (int i = 0; i < plan->layout.count; i++) {
+    snprintf(plan->names[i], sizeof plan->names[i], "%s", plan->layout.datasets[i].name);
+    plan->layout.datasets[i].name = plan->names[i];
+  }
   return QG_OK;
 }
 
@@ -118,6 +131,7 @@ qg_status qg_ckpt_plan_make(qg_par *par, const qg_state_entry *entries, int coun
   *out = (qg_ckpt_plan){.files = files, .slab_bytes = slab_bytes};
   QG_TRY(qg_par_agree(par, qg_ckpt_layout_make(entries, count, &out->layout)));
   QG_TRY(check_same_layout(par, &out->layout));
+  QG_TRY(qg_par_agree(par, own_names(out)));
   QG_TRY(qg_par_agree(par, number_items(out, qg_par_grid(par)->size)));
   return find_owners(par, out, entries, count);
 }
@@ -128,6 +142,7 @@ void qg_ckpt_plan_free(qg_ckpt_plan *plan)
   free(plan->offsets);
   free(plan->owners);
   free(plan->places);
+  free(plan->names);
   qg_ckpt_layout_free(&plan->layout);
   *plan = (qg_ckpt_plan){0};
 }

@@ -19,6 +19,7 @@ typedef struct {
 
 typedef struct {
   qg_ckpt_layout layout;
+  char (*names)[QG_CKPT_NAME]; /* [layout.count]: a save may outlive the entries that it began with */
   qg_ckpt_files files;
   size_t slab_bytes;
   int64_t items, sums;   /* of all datasets */

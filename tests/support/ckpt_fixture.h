@@ -25,7 +25,7 @@ static qg_status nothing_to_wait_for(qg_backend *be)
 }
 
 static const qg_backend_ops host_ops = {.name = "host", .unified_memory = true, .sync = nothing_to_wait_for};
-static qg_backend host_backend = {.ops = &host_ops};
+static qg_backend host_backend = {.ops = &host_ops, .threads = 1};
 
 /* --- state --- */
 
