@@ -1,6 +1,6 @@
-/* The files of the layout per_rank: beside step-0000001234.h5 lie step-0000001234.h5.GENERATION.rank-RANK, raw
- * bytes to which the datasets of the HDF5 file refer. A save takes a generation that its step does not have, so
- * that it never writes into what a whole checkpoint refers to. All local. */
+/* The files of the layout per_rank: beside step-0000001234.h5 lie step-0000001234.h5.GENERATION.rank-RANK,
+ * raw bytes to which the datasets of the HDF5 file refer. A save takes a generation that its step does not
+ * have, so that it never writes into what a whole checkpoint refers to. All local. */
 #ifndef QG_CKPT_PARTS_H
 #define QG_CKPT_PARTS_H
 

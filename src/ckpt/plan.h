@@ -1,8 +1,8 @@
 /* Which rank writes which bytes of a checkpoint, and where.
  *
- * Items are counted through over all datasets, in the order of the layout, and so are checksums. In the shared
- * layout all items lie in the HDF5 file; in the layout per_rank each rank has a file of its own, which holds
- * its items one behind the other, and the datasets are external (doc/formats.md). */
+ * Items are counted through over all datasets, in the order of the layout, and so are checksums. In the
+ * shared layout all items lie in the HDF5 file; in the layout per_rank each rank has a file of its own, which
+ * holds its items one behind the other, and the datasets are external (doc/formats.md). */
 #ifndef QG_CKPT_PLAN_H
 #define QG_CKPT_PLAN_H
 

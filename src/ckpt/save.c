@@ -53,8 +53,7 @@ static qg_status lay_out(qg_ckpt_pending *s)
 {
   QG_TRY(qg_make_folder(s->options.folder));
   qg_ckpt_delete_leftovers(s->options.folder);
-  s->part = (qg_ckpt_part){s->header.meta.step,
-                           qg_ckpt_part_unused(s->options.folder, s->header.meta.step)};
+  s->part = (qg_ckpt_part){s->header.meta.step, qg_ckpt_part_unused(s->options.folder, s->header.meta.step)};
   QG_TRY(create_empty(s->temporary));
   return qg_ckpt_skeleton_make(s->temporary, &s->header, &s->plan, &s->part);
 }
@@ -117,8 +116,7 @@ static qg_status start_writing(qg_ckpt_pending *s, qg_ckpt_snapshot snapshot)
   bool beside = snapshot.memory && snapshot.bytes >= bytes;
   qg_status copied = QG_OK;
   if (beside)
-    copied =
-        qg_ckpt_take_snapshot(&s->plan, s->be, s->pieces, s->work.writer.count, snapshot.memory);
+    copied = qg_ckpt_take_snapshot(&s->plan, s->be, s->pieces, s->work.writer.count, snapshot.memory);
   QG_TRY(qg_par_agree(s->par, copied));
   if (beside) qg_fault("checkpoint.snapshot");
   if (beside) qg_ckpt_work_beside(&s->work);
@@ -244,9 +242,8 @@ void qg_ckpt_abandon(qg_ckpt_pending *save)
   free_save(save);
 }
 
-
-qg_status qg_ckpt_save(qg_par *par, qg_backend *be, const qg_ckpt_options *options,
-                              const qg_ckpt_meta *meta, const qg_state_entry *entries, int count)
+qg_status qg_ckpt_save(qg_par *par, qg_backend *be, const qg_ckpt_options *options, const qg_ckpt_meta *meta,
+                       const qg_state_entry *entries, int count)
 {
   qg_ckpt_pending *save;
   QG_TRY(qg_ckpt_begin(par, be, options, meta, entries, count, (qg_ckpt_snapshot){0}, &save));

@@ -122,7 +122,8 @@ static qg_status create_dataset(const skeleton *s, int dataset)
   name_sums(d, name);
   QG_TRY_OUT(create_data(s, dataset, &data));
   QG_TRY_OUT(qg_ckpt_attribute_write_text(data, s->path, "element", qg_dtype_name(d->type)));
-  QG_TRY_OUT(create_table(s, name, H5T_STD_U32LE, d->items, s->plan->places[dataset].slabs, s->inside, &sums));
+  QG_TRY_OUT(
+      create_table(s, name, H5T_STD_U32LE, d->items, s->plan->places[dataset].slabs, s->inside, &sums));
 out:
   qg_h5_release(sums);
   qg_h5_release(data);
@@ -132,7 +133,8 @@ out:
 /* The checksums, what HDF5 writes about the datasets, and in the shared layout all data. */
 static int64_t room_needed(const qg_ckpt_plan *plan)
 {
-  int64_t bytes = (int64_t)sizeof(uint32_t) * plan->sums + ((int64_t)64 << 10) + (int64_t)plan->layout.count * 2048;
+  int64_t bytes =
+      (int64_t)sizeof(uint32_t) * plan->sums + ((int64_t)64 << 10) + (int64_t)plan->layout.count * 2048;
   for (int d = 0; d < plan->layout.count && plan->files == QG_CKPT_SHARED; d++)
     bytes += plan->layout.datasets[d].items * (int64_t)qg_ckpt_item_bytes(&plan->layout.datasets[d]);
   return bytes;
@@ -171,8 +173,8 @@ static qg_status write_sums(hid_t file, const char *path, const qg_ckpt_plan *pl
     hid_t table = -1;
     name_sums(&plan->layout.datasets[i], name);
     QG_H5(path, table = H5Dopen2(file, name, H5P_DEFAULT));
-    herr_t written = H5Dwrite(table, H5T_STD_U32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT,
-                              sums + plan->places[i].first_sum);
+    herr_t written =
+        H5Dwrite(table, H5T_STD_U32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, sums + plan->places[i].first_sum);
     qg_h5_release(table);
     QG_H5(path, written);
   }

@@ -1,6 +1,6 @@
-/* The HDF5 side of a save: the root lays out the file, all ranks write into the places, and the root completes
- * it. One process alone has the file open in HDF5: MPI-IO, where a write that fails on one rank leaves the
- * others waiting, takes no part. All local, for the root. */
+/* The HDF5 side of a save: the root lays out the file, all ranks write into the places, and the root
+ * completes it. One process alone has the file open in HDF5: MPI-IO, where a write that fails on one rank
+ * leaves the others waiting, takes no part. All local, for the root. */
 #ifndef QG_CKPT_SKELETON_H
 #define QG_CKPT_SKELETON_H
 

@@ -18,7 +18,8 @@ typedef struct {
 
 /* Writes before it returns. */
 void qg_ckpt_work_here(qg_ckpt_work *work);
-/* Writes in a thread; pieces must be in memory that nobody changes. Without a thread to be had it writes here. */
+/* Writes in a thread; pieces must be in memory that nobody changes. Without a thread to be had it writes
+ * here. */
 void qg_ckpt_work_beside(qg_ckpt_work *work);
 bool qg_ckpt_work_is_done(const qg_ckpt_work *work);
 /* Waits for the end and gives the result with its message. */

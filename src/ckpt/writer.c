@@ -16,8 +16,8 @@ typedef struct {
   void *buffer;
 } channel;
 
-/* What a slab is written and read back in: bytes that are summed up are still in the cache when they are copied
- * to or from the kernel. */
+/* What a slab is written and read back in: bytes that are summed up are still in the cache when they are
+ * copied to or from the kernel. */
 enum { STRIDE = 1 << 20 };
 
 static size_t stride(size_t rest)

@@ -1,5 +1,6 @@
-/* Writing this rank's items at their places: plain writes, so that an error is an error of this rank alone and
- * nobody waits inside a library. Neither MPI nor HDF5 is called here: a helper thread may do it. All local. */
+/* Writing this rank's items at their places: plain writes, so that an error is an error of this rank alone
+ * and nobody waits inside a library. Neither MPI nor HDF5 is called here: a helper thread may do it. All
+ * local. */
 #ifndef QG_CKPT_WRITER_H
 #define QG_CKPT_WRITER_H
 

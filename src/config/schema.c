@@ -19,12 +19,11 @@ static const qg_choice compat_choices[] = {
     {"none", QG_COMPAT_NONE}, {"reference", QG_COMPAT_REFERENCE}, {NULL, 0}};
 static const qg_choice similarity_choices[] = {
     {"overlap", QG_SIMILARITY_OVERLAP}, {"cosine", QG_SIMILARITY_COSINE}, {NULL, 0}};
-static const qg_choice subspace_choices[] = {
-    {"auto", QG_SUBSPACE_AUTO},
-    {"exact", QG_SUBSPACE_EXACT},
-    {"warm", QG_SUBSPACE_WARM},
-    {"randomized", QG_SUBSPACE_RANDOMIZED},
-    {NULL, 0}};
+static const qg_choice subspace_choices[] = {{"auto", QG_SUBSPACE_AUTO},
+                                             {"exact", QG_SUBSPACE_EXACT},
+                                             {"warm", QG_SUBSPACE_WARM},
+                                             {"randomized", QG_SUBSPACE_RANDOMIZED},
+                                             {NULL, 0}};
 static const qg_choice sample_choices[] = {
     {"batch", QG_SAMPLE_BATCH}, {"micro_batch", QG_SAMPLE_MICRO_BATCH}, {NULL, 0}};
 static const qg_choice backend_choices[] = {{"auto", 0}, {"cpu", 0}, {"cuda", 0}, {NULL, 0}};
@@ -268,9 +267,10 @@ const qg_key qg_schema[] = {
             "ranks."},
     {KEY(checkpoint, asynchronous), QG_KEY_ENUM, MEMBER(checkpoint, asynchronous), .fallback = "auto",
      .choices = asynchronous_choices, .may_change = true,
-     .doc = "auto: a rank whose part of a checkpoint fits into checkpoint.snapshot_memory copies it there and "
-            "writes the copy while training goes on. no: training waits for every save. yes: as auto, but a "
-            "snapshot that does not fit is an error."},
+     .doc =
+         "auto: a rank whose part of a checkpoint fits into checkpoint.snapshot_memory copies it there and "
+         "writes the copy while training goes on. no: training waits for every save. yes: as auto, but a "
+         "snapshot that does not fit is an error."},
     {KEY(checkpoint, snapshot_memory), QG_KEY_SIZE, MEMBER(checkpoint, snapshot_memory), .fallback = "0",
      .range = "[0, inf)", .may_change = true,
      .doc = "Host memory that the copy may take on each rank; it is held for the whole run. 0: no copy."},

@@ -7,7 +7,8 @@
 
 #include "qgalore/base.h"
 
-/* One more line of the run's history: when and where this attempt begins. Root's word goes into checkpoints. */
+/* One more line of the run's history: when and where this attempt begins. Root's word goes into checkpoints.
+ */
 static qg_status add_attempt(const qg_trainer *t, const char *before, qg_progress_state *state)
 {
   char arrangement[QG_ARRANGEMENT], when[32];
@@ -15,8 +16,8 @@ static qg_status add_attempt(const qg_trainer *t, const char *before, qg_progres
   struct tm utc;
   strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
   qg_probe_arrangement(t, arrangement);
-  int bytes = asprintf(&state->history, "%s%s from step %lld: %s\n", before, when, (long long)state->step,
-                       arrangement);
+  int bytes = asprintf(&state->history, "%s%s from step %lld on %d ranks: %s\n", before, when,
+                       (long long)state->step, t->stages, arrangement);
   if (bytes < 0) state->history = NULL;
   QG_CHECK(bytes >= 0, QG_ERR_RESOURCE, "no host memory for the history of the run");
   return QG_OK;

@@ -20,8 +20,8 @@ typedef struct {
 /* Starts a save; none may be under way. Collective. */
 qg_status qg_saver_begin(qg_saver *saver, const qg_progress_state *state);
 
-/* Ends the save under way, if there is one and all ranks have written or `wait`; otherwise *ended is false. Its
- * failure is the result. Collective. */
+/* Ends the save under way, if there is one and all ranks have written or `wait`; otherwise *ended is false.
+ * Its failure is the result. Collective. */
 qg_status qg_saver_settle(qg_saver *saver, bool wait, bool *ended);
 
 /* Gives up a save under way. Local. */

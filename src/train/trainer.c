@@ -80,7 +80,8 @@ qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *c
   QG_TRY(qg_optim_state(t->optim, &optim, &held));
   if (!t->state) {
     t->state_count = held + probes;
-    QG_TRY(qg_calloc((size_t)t->state_count, sizeof *t->state, "the list of saved state", (void **)&t->state));
+    QG_TRY(
+        qg_calloc((size_t)t->state_count, sizeof *t->state, "the list of saved state", (void **)&t->state));
   }
   memcpy(t->state, optim, (size_t)held * sizeof *t->state);
   if (probes) t->state[held] = qg_probe_entry(t);

@@ -1,8 +1,8 @@
 /* No damage to a checkpoint goes unnoticed: whatever random bits, holes and cuts do to the newest one, either
  * it is refused and the run falls back to the previous one, or it still loads to the last bit.
  *
- * QGALORE_FAULT_RUNS: damages of each layout (default 60). QGALORE_FAULT_SEED: another sequence of them. In the
- * layout per_rank they hit the file and its part in proportion to their sizes. */
+ * QGALORE_FAULT_RUNS: damages of each layout (default 60). QGALORE_FAULT_SEED: another sequence of them. In
+ * the layout per_rank they hit the file and its part in proportion to their sizes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,7 +33,7 @@ static char folder[FIXTURE_PATH];
 static qg_ckpt_files files;
 /* The newest checkpoint as it was written: its file, and in the layout per_rank its part. */
 static image sound[2];
-static int victim; /* which of them is damaged */
+static int victim;        /* which of them is damaged */
 static char input[6000];  /* as long as a real one: HDF5 stores texts over 4 KiB apart */
 static char present[128]; /* the damage under test */
 
@@ -195,8 +195,7 @@ static void damage_is_refused_or_harmless(void **unused)
     write_newest(victim, &sound[victim]);
   }
   free(file.bytes);
-  printf("# %ld damages of %zu bytes: %ld refused, %ld harmless\n", runs, bytes, refused,
-         runs - refused);
+  printf("# %ld damages of %zu bytes: %ld refused, %ld harmless\n", runs, bytes, refused, runs - refused);
   /* Damages that are all harmless would not be damages. */
   assert_true(2 * refused > runs);
 }

@@ -169,10 +169,10 @@ static void the_file_describes_itself(void **unused)
   assert_int_equal(H5Sget_simple_extent_dims(space, shape, NULL), 2);
   assert_true(shape[0] == LAYERS && shape[1] == 1000);
   assert_true(H5Aexists(data, "element") > 0);
-  static const char *const attributes[] = {"format",         "format_version", "complete",   "units",
-                                           "software",       "created",        "step",       "tokens",
-                                           "cursor",         "seed",           "elapsed",    "last_loss",
-                                           "last_grad_norm", "probe_loss", "arrangement", "history", "resolved_input", "meta_crc32c"};
+  static const char *const attributes[] = {
+      "format",         "format_version", "complete",    "units",   "software",       "created",
+      "step",           "tokens",         "cursor",      "seed",    "elapsed",        "last_loss",
+      "last_grad_norm", "probe_loss",     "arrangement", "history", "resolved_input", "meta_crc32c"};
   for (int i = 0; i < QG_COUNT_OF(attributes); i++) assert_true(H5Aexists(file, attributes[i]) > 0);
   assert_true(H5Lexists(file, "weights/q_proj/codes.crc32c", H5P_DEFAULT) > 0);
   H5Sclose(space);
@@ -294,7 +294,8 @@ static void a_write_that_fails_on_one_rank_fails_the_save_on_all(void **unused)
 
 /* --- saves beside training --- */
 
-/* Begins to save version 2 and then fills the state with another. Every other rank has no room for a snapshot. */
+/* Begins to save version 2 and then fills the state with another. Every other rank has no room for a
+ * snapshot. */
 static qg_ckpt_pending *save_beside(qg_backend *be, void *snapshot, size_t bytes)
 {
   state s;
