@@ -1,11 +1,11 @@
 /* Checkpoints: one HDF5 file for the whole job, verified before it counts (doc/formats.md).
  *
  * A run keeps them in <folder>/step-0000001234.h5. Nothing partial ever bears that name. The phases of a save, each agreed
- * upon by all ranks: the root lays out a file of a temporary name -> all ranks write their data, force them to the disk and
- * read them back -> the root adds checksums, flush, complete mark, flush, close, fsync -> reopen and check -> rename -> fsync
+ * upon by all ranks: the root lays out a file of a temporary name -> all ranks write their data, read them back and
+ * force them to the disk -> the root adds checksums, flush, complete mark, flush, close, fsync -> reopen and check -> rename -> fsync
  * of the folder. The second phase may go on beside training.
  *
- * Fault points of a save (qgalore/fault.h): checkpoint.begin, .laid_out, .snapshot, .data (after each dataset), .synced, .reread,
+ * Fault points of a save (qgalore/fault.h): checkpoint.begin, .laid_out, .snapshot, .data (after each dataset), .reread, .synced,
  * then on the root .flushed, .complete, .closed, .verified, .renamed, and .rotated. For tests, QGALORE_CKPT_SLAB sets the bytes
  * of a slab (the unit of checksums; default 64 MiB). */
 #ifndef QGALORE_CKPT_H
