@@ -92,7 +92,7 @@ SUPPORT      := $(BUILD)/libsupport.a
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: all programs tests benches demo check check-unit check-sanitize bench deps install installcheck info format lint clean help
+.PHONY: all programs tests benches demo check check-unit check-faults check-sanitize bench deps install installcheck info format lint clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -174,6 +174,13 @@ check-unit:
 	@$(MAKE) --no-print-directory tests
 	@tests/run.sh $(BUILD) unit
 
+# The long versions of tests/faults (about half an hour): 100 runs killed at random moments and in every phase of a
+# save, 500 damages of a checkpoint in each layout, every pair of numbers of ranks.
+check-faults: deps
+	@$(MAKE) --no-print-directory all tests
+	@QGALORE_FAULT_RUNS=500 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) faults/test_damage
+	@QGALORE_FAULT_RUNS=100 QGALORE_FULL=1 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) 'faults/[^t]'
+
 # The suite once more under AddressSanitizer and UndefinedBehaviorSanitizer.
 check-sanitize: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-sanitize SANITIZE=address,undefined OPT="-O1 -g" all tests
@@ -251,6 +258,7 @@ help:
 	@echo "make            build everything into $(BUILD)/"
 	@echo "make demo       train a small LLaMA on real text with $(NP) ranks (NP=4 for more)"
 	@echo "make check      run the tests (FILTER=name for some); check-sanitize: under ASan and UBSan"
+	@echo "make check-faults  the long tests of kills, damage, full disks and restarts on other ranks"
 	@echo "make bench      measure"
 	@echo "make deps       install the Debian packages that are needed"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR=; then installcheck"

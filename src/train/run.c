@@ -1,11 +1,13 @@
 /* The loop: one step after the other, and between steps the decisions to validate, save and stop. */
 #include <math.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "qgalore/base.h"
 #include "train/metrics.h"
 #include "train/progress.h"
 #include "train/restart.h"
+#include "train/saver.h"
 #include "train/signals.h"
 #include "train/step.h"
 #include "train/stop.h"
@@ -16,6 +18,7 @@ typedef struct {
   qg_run_folder folder;
   qg_progress progress;
   qg_progress_state state;
+  qg_saver saver;
   qg_stop_watch watch;
   qg_metrics *metrics; /* rank 0 */
   qg_train_summary *summary;
@@ -40,24 +43,52 @@ static void write_metrics(qg_run *run, const qg_metrics_line *line)
   run->metrics_lost = status != QG_OK;
 }
 
+static void report_saved(qg_run *run)
+{
+  const qg_saver *s = &run->saver;
+  run->saved_step = s->step;
+  run->watch.longest_save = fmax(run->watch.longest_save, s->seconds);
+  if (s->beside)
+    qg_log_info(run->log, "%9lld checkpoint saved in %.2f s, training stood still for %.3f s of them",
+                (long long)s->step, s->seconds, s->stall);
+  else
+    qg_log_info(run->log, "%9lld checkpoint saved in %.2f s", (long long)s->step, s->seconds);
+  if (run->root)
+    warn_if_failed(run, qg_run_folder_write_status(&run->folder, "running", s->step, run->progress.steps,
+                                                   "checkpoint saved"));
+}
+
+static qg_status report_save(qg_run *run, qg_status status)
+{
+  qg_progress_clear(&run->progress);
+  if (status == QG_OK) report_saved(run);
+  else
+    qg_log_warn(run->log, "checkpoint at step %lld failed, the older ones are intact, training goes on: %s",
+                (long long)run->saver.step, qg_error_message());
+  return status;
+}
+
+/* Ends the save under way, if there is one and it is written, or after waiting for it. */
+static qg_status settle(qg_run *run, bool wait)
+{
+  bool ended;
+  qg_status status = qg_saver_settle(&run->saver, wait, &ended);
+  return ended ? report_save(run, status) : status;
+}
+
+/* One save at a time: an earlier one is waited for. A save that is not beside training ends here. */
 static qg_status save(qg_run *run)
 {
-  double seconds;
+  (void)settle(run, true);
   if (run->saved_step == run->state.step) return QG_OK;
-  qg_status status = qg_save(run->t, &run->folder, &run->state, &seconds);
-  qg_progress_clear(&run->progress);
-  if (status != QG_OK) {
-    qg_log_warn(run->log, "checkpoint at step %lld failed, the older ones are intact, training goes on: %s",
-                (long long)run->state.step, qg_error_message());
-    return status;
-  }
-  run->saved_step = run->state.step;
-  run->watch.longest_save = fmax(run->watch.longest_save, seconds);
-  qg_log_info(run->log, "%9lld checkpoint saved in %.2f s", (long long)run->state.step, seconds);
-  if (run->root)
-    warn_if_failed(run, qg_run_folder_write_status(&run->folder, "running", run->state.step,
-                                                   run->progress.steps, "checkpoint saved"));
-  return QG_OK;
+  qg_status status = qg_saver_begin(&run->saver, &run->state);
+  return status == QG_OK ? settle(run, false) : report_save(run, status);
+}
+
+static qg_status save_the_end(qg_run *run)
+{
+  QG_TRY(save(run));
+  return settle(run, true);
 }
 
 static qg_status validate(qg_run *run, qg_metrics_line *line)
@@ -117,6 +148,15 @@ static qg_status count_bad(qg_run *run, const qg_step_result *result)
   return QG_OK;
 }
 
+static void warn_of_failures(const qg_run *run, const qg_step_result *result)
+{
+  if (result->failed_refreshes == 0) return;
+  qg_progress_clear(&run->progress);
+  qg_log_warn(run->log,
+              "step %lld: %lld subspaces could not be refreshed and keep their old basis; they stay due",
+              (long long)run->state.step, (long long)result->failed_refreshes);
+}
+
 static qg_status one_step(qg_run *run, int *request)
 {
   qg_step_result result;
@@ -125,15 +165,13 @@ static qg_status one_step(qg_run *run, int *request)
   double seconds = qg_now() - begin;
   *request = (int)result.request;
   advance(run, &result, seconds);
-  qg_metrics_line line = {run->state.step,
-                          run->state.tokens,
-                          result.loss,
-                          result.grad_norm,
-                          result.lr,
-                          (double)result.tokens / seconds,
-                          result.refreshes,
-                          NAN,
-                          NAN};
+  qg_metrics_line line = {.step = run->state.step,
+                          .tokens = run->state.tokens,
+                          .tokens_per_s = (double)result.tokens / seconds,
+                          .result = &result,
+                          .val_loss = NAN,
+                          .val_bits_per_byte = NAN};
+  warn_of_failures(run, &result);
   qg_progress_step(&run->progress, run->state.step, run->state.tokens, &result, seconds);
   if (validation_is_due(run)) QG_TRY(validate(run, &line));
   if (run->metrics) write_metrics(run, &line);
@@ -147,6 +185,7 @@ static qg_status loop(qg_run *run)
   while (run->state.step < c->train.steps) {
     int request = QG_REQUEST_NONE;
     QG_TRY(one_step(run, &request));
+    (void)settle(run, false);
     bool stop = request >= QG_REQUEST_STOP;
     bool due = c->checkpoint.every > 0 && run->state.step % c->checkpoint.every == 0;
     if (stop && run->state.step < c->train.steps) run->summary->reason = why_stopped(run);
@@ -154,7 +193,7 @@ static qg_status loop(qg_run *run)
     if ((due && run->bad_steps == 0) || request % QG_REQUEST_STOP != 0) (void)save(run);
     if (stop) break;
   }
-  return save(run);
+  return save_the_end(run);
 }
 
 static qg_status open_folder(qg_run *run)
@@ -167,8 +206,11 @@ static qg_status begin(qg_run *run)
 {
   QG_TRY(open_folder(run));
   QG_TRY(qg_restart(run->t, run->log, &run->folder, &run->state));
+  QG_TRY(qg_trainer_begin(run->t, run->state.grad_norm));
   run->progress.first_step = run->summary->first_step = run->state.step;
-  qg_status status = run->root ? qg_metrics_open(run->folder.root, run->state.step, &run->metrics) : QG_OK;
+  qg_status status =
+      run->root ? qg_metrics_open(run->folder.root, &run->t->config->model, run->state.step, &run->metrics)
+                : QG_OK;
   if (run->root && status == QG_OK) {
     unlink(run->folder.stop_file); /* it belonged to an earlier attempt */
     status =
@@ -213,6 +255,7 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
                     .log_every = c->run.log_every,
                     .flops_per_token = qg_model_flops_per_token(&c->model, c->train.sequence_length),
                     .peak_flops = settings->gemm_flops};
+  run.saver = (qg_saver){.t = t, .folder = &run.folder};
   run.watch = (qg_stop_watch){settings->started, c->run.max_walltime, 0.0, 0.0, run.folder.stop_file};
   *summary = (qg_train_summary){.valid_loss = NAN};
   qg_status status = begin(&run);
@@ -221,7 +264,9 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
     summarize(&run);
     if (run.root) write_final_status(&run, status);
   }
+  qg_saver_abandon(&run.saver);
   qg_metrics_close(run.metrics);
+  free(run.state.history);
   return status;
 }
 
