@@ -30,6 +30,7 @@ static qg_status timed_send(qg_trainer *t, qg_channel *channel, int index, const
 
 static qg_status forward(qg_trainer *t, int micro_batch, int slot)
 {
+  t->timers.micro_batch = micro_batch;
   if (!qg_trainer_is_first(t))
     QG_TRY(timed_receive(t, &t->forward_in, micro_batch, qg_stage_input(t->stage, slot).data));
   qg_view out;
@@ -53,6 +54,7 @@ static qg_status loss(qg_trainer *t, int micro_batch, int slot, float grad_scale
 
 static qg_status backward(qg_trainer *t, int micro_batch, int slot)
 {
+  t->timers.micro_batch = micro_batch;
   if (!qg_trainer_is_last(t)) QG_TRY(timed_receive(t, &t->backward_in, micro_batch, t->d_out.data));
   qg_view d_in;
   qg_timer_start(&t->timers, QG_PHASE_BACKWARD);

@@ -18,6 +18,11 @@ typedef struct {
 /* Carries out run.restart: fresh weights, or those of a checkpoint. Collective. */
 qg_status qg_restart(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, qg_progress_state *state);
 
+/* Goes back to the newest checkpoint of the run that is whole. QG_ERR_CHECKPOINT if all are damaged; without
+ * any, starts from scratch. Collective. */
+qg_status qg_restart_newest(qg_trainer *t, const qg_log *log, const qg_run_folder *folder,
+                            qg_progress_state *state);
+
 /* Writes a checkpoint; seconds: how long it took. Collective. */
 qg_status qg_save(qg_trainer *t, const qg_run_folder *folder, const qg_progress_state *state,
                   double *seconds);
