@@ -9,6 +9,7 @@
 #include "app/machine.h"
 #include "app/options.h"
 #include "app/report.h"
+#include "app/status.h"
 #include "qgalore/base.h"
 #include "qgalore/ckpt.h"
 
@@ -17,17 +18,6 @@ static qg_status fail(qg_status status)
   fprintf(stderr, "error: %s\n", qg_error_message());
   if (status == QG_ERR_RUNTIME || getenv("QGALORE_TRACE")) fputs(qg_error_trace(), stderr);
   return status;
-}
-
-static qg_status print_file(const char *folder)
-{
-  char path[4096], line[512];
-  snprintf(path, sizeof path, "%s/status", folder);
-  FILE *file = fopen(path, "r");
-  QG_CHECK(file, QG_ERR_INPUT, "%s has no status file: not a run's folder, or the run never started", folder);
-  while (fgets(line, sizeof line, file)) fputs(line, stdout);
-  fclose(file);
-  return QG_OK;
 }
 
 static qg_status help_input(const char *section)
@@ -65,7 +55,7 @@ static qg_status inform(const qg_app_options *options)
     case QG_ACTION_LIST_BACKENDS:
       return list_backends();
     case QG_ACTION_STATUS:
-      return print_file(options->argument);
+      return qg_status_print(stdout, options->argument);
     case QG_ACTION_VERIFY:
       return verify(options->argument);
     default:

@@ -32,6 +32,7 @@ static qg_status roll_back(qg_run *run)
   qg_log_warn(run->log, "the data since then, sequences %lld to %lld, are left out",
               (long long)run->state.cursor, (long long)cursor - 1);
   run->state.cursor = cursor;
+  run->saved_step = run->state.step;
   run->progress.first_step = run->state.step;
   run->progress.started = qg_now();
   qg_watchdog_feed(run->watchdog, run->state.step);

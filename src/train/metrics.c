@@ -24,31 +24,59 @@ static int64_t step_of(const json_t *object)
   return json_integer_value(json_object_get(object, "step"));
 }
 
-static bool loss_of(const char *line, int64_t step, double *loss)
+typedef void (*line_visitor)(const json_t *object, void *context);
+
+/* Every whole line of a folder's metrics; none without the file. */
+static void visit_lines(const char *folder, line_visitor visit, void *context)
 {
-  json_t *object = json_loads(line, 0, NULL), *value = json_object_get(object, "loss");
-  bool found = json_is_number(value) && step_of(object) <= step;
-  if (found) *loss = json_number_value(value);
-  json_decref(object);
-  return found;
+  char path[1200], *line = NULL;
+  size_t capacity = 0;
+  snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
+  FILE *file = fopen(path, "r");
+  while (file && getline(&line, &capacity, file) > 0) {
+    json_t *object = json_loads(line, 0, NULL);
+    if (json_is_object(object)) visit(object, context);
+    json_decref(object);
+  }
+  free(line);
+  if (file) fclose(file);
+}
+
+static void take_last(const json_t *object, void *context)
+{
+  const json_t *loss = json_object_get(object, "loss");
+  *(qg_metrics_last *)context =
+      (qg_metrics_last){step_of(object), json_integer_value(json_object_get(object, "tokens")),
+                        json_is_number(loss) ? json_number_value(loss) : NAN};
+}
+
+qg_metrics_last qg_metrics_read_last(const char *folder)
+{
+  qg_metrics_last last = {-1, 0, NAN};
+  visit_lines(folder, take_last, &last);
+  return last;
+}
+
+typedef struct {
+  int64_t step;
+  double *loss;
+  int count, found;
+} recent;
+
+static void take_recent(const json_t *object, void *context)
+{
+  recent *r = context;
+  const json_t *loss = json_object_get(object, "loss");
+  if (!json_is_number(loss) || step_of(object) > r->step) return;
+  if (r->found == r->count) memmove(r->loss, r->loss + 1, (size_t)--r->found * sizeof *r->loss);
+  r->loss[r->found++] = json_number_value(loss);
 }
 
 int qg_metrics_recent_losses(const char *folder, int64_t step, double *loss, int count)
 {
-  char path[1200], *line = NULL;
-  size_t capacity = 0;
-  int found = 0;
-  double value;
-  snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
-  FILE *file = fopen(path, "r");
-  while (file && getline(&line, &capacity, file) > 0) {
-    if (!loss_of(line, step, &value)) continue;
-    if (found == count) memmove(loss, loss + 1, (size_t)--found * sizeof *loss);
-    loss[found++] = value;
-  }
-  free(line);
-  if (file) fclose(file);
-  return found;
+  recent r = {step, loss, count, 0};
+  visit_lines(folder, take_recent, &r);
+  return r.found;
 }
 
 static void remember(qg_metrics *metrics, json_t *object, int64_t step, off_t at)

@@ -25,6 +25,13 @@ qg_status qg_metrics_write(qg_metrics *metrics, const qg_metrics_line *line);
 bool qg_metrics_lacks_validation(const qg_metrics *metrics);
 /* Adds one to that line, before any other is written. */
 qg_status qg_metrics_add_validation(qg_metrics *metrics, double val_loss, double val_bits_per_byte);
+typedef struct {
+  int64_t step, tokens; /* step -1: no line */
+  double loss;          /* NaN if it was not finite */
+} qg_metrics_last;
+
+/* The last whole line. Local. */
+qg_metrics_last qg_metrics_read_last(const char *folder);
 /* The finite losses of the last lines up to `step`, at most `count` of them, oldest first. Returns how many;
  * none without the file. Local. */
 int qg_metrics_recent_losses(const char *folder, int64_t step, double *loss, int count);

@@ -34,6 +34,7 @@ static qg_status save(qg_run *run)
     return status;
   }
   run->saved_step = run->state.step;
+  run->rollbacks = 0;
   run->watch.longest_save = fmax(run->watch.longest_save, seconds);
   qg_log_info(run->log, "%9lld checkpoint saved in %.2f s", (long long)run->state.step, seconds);
   if (run->root)
@@ -128,7 +129,7 @@ static qg_status save_between(qg_run *run)
   int64_t every = run->t->config->checkpoint.every;
   bool due = every > 0 && run->state.step % every == 0 && run->bad_steps == 0;
   if (!due && run->request != QG_REQUEST_SAVE) return QG_OK;
-  if (save(run) == QG_OK) run->rollbacks = 0;
+  (void)save(run);
   double wishes = qg_stop_wish(&run->watch);
   QG_TRY(qg_par_sum(run->t->par, &wishes, 1));
   (void)note(run, wishes);
@@ -222,7 +223,7 @@ static void write_final_status(const qg_run *run, qg_status status)
   static const char *const reasons[] = {"all steps done", "asked to stop", "walltime", "STOP file"};
   bool finished = status == QG_OK && run->summary->reason == QG_STOP_FINISHED;
   const char *state = finished ? "finished" : status == QG_OK ? "resume" : "failed";
-  const char *reason = status == QG_OK ? reasons[run->summary->reason] : "see the log";
+  const char *reason = status == QG_OK ? reasons[run->summary->reason] : qg_error_message();
   qg_run_folder_write_status(&run->folder, state,
                              run->saved_step < 0 ? run->progress.first_step : run->saved_step,
                              run->progress.steps, reason);
