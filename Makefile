@@ -84,7 +84,7 @@ SUPPORT      := $(BUILD)/libsupport.a
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: all programs tests benches demo check check-unit check-sanitize bench deps install installcheck info format lint clean help
+.PHONY: all programs tests benches demo check check-unit check-faults check-sanitize fuzz bench deps install installcheck info format lint clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -171,6 +171,13 @@ check-sanitize: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-sanitize SANITIZE=address,undefined OPT="-O1 -g" all tests
 	@ASAN_OPTIONS=detect_leaks=0 tests/run.sh $(BUILD)-sanitize $(FILTER)
 
+# The tests of faults with those that take minutes each: real time limits of Slurm, a hundred kills. Slurm itself is
+# installed for them.
+check-faults: PACKAGES += slurm-wlm munge
+check-faults: deps
+	@$(MAKE) --no-print-directory all tests
+	@QG_SLOW=1 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) faults/
+
 bench: deps
 	@$(MAKE) --no-print-directory all benches
 	@for bench in $(BENCHES); do echo "== $$bench" && $$bench || exit 1; done
@@ -243,6 +250,8 @@ help:
 	@echo "make            build everything into $(BUILD)/"
 	@echo "make demo       train a small LLaMA on real text with $(NP) ranks (NP=4 for more)"
 	@echo "make check      run the tests (FILTER=name for some); check-sanitize: under ASan and UBSan"
+	@echo "make check-faults  the tests of kills, stops, damage and batch systems at full length"
+	@echo "make fuzz       every reader of files against random files for FUZZ_SECONDS=$(FUZZ_SECONDS) in all"
 	@echo "make bench      measure"
 	@echo "make deps       install the Debian packages that are needed"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR=; then installcheck"
