@@ -6,6 +6,7 @@ DESTDIR  ?=
 BUILD    ?= build
 V        ?= 0
 SANITIZE ?=
+OPENMP   ?= -fopenmp
 WERROR   ?= 0
 
 # Ranks may run as root in containers; more ranks than cores is normal for tests.
@@ -41,9 +42,9 @@ WARNINGS := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-pr
             -Wpointer-arith -Wwrite-strings -Wundef -Wvla
 CPPFLAGS += -Iinclude -Isrc -Itests -D_GNU_SOURCE -DQG_VERSION='"$(VERSION)"' -DQG_GIT='"$(GIT)"' -DQG_HAVE_ONEDNN=$(ONEDNN) \
             -isystem /usr/include/lapacke $(patsubst -I%,-isystem %,$(MPI_CFLAGS) $(call pc_cflags,$(HDF5_PC)) $(BLAS_CFLAGS))
-CFLAGS   += -std=gnu17 $(OPT) -fopenmp -ffp-contract=off -fno-math-errno -fPIC $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror)
+CFLAGS   += -std=gnu17 $(OPT) $(OPENMP) -ffp-contract=off -fno-math-errno -fPIC $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror)
 CXXFLAGS += -std=c++17 -O2 -g -fPIC -Wall -Wextra
-LDFLAGS  += -fopenmp
+LDFLAGS  += $(OPENMP)
 LIBS     := $(call pc_libs,$(HDF5_PC)) $(call pc_libs,scalapack-openmpi) $(BLAS_LIBS) $(call pc_libs,lapacke) \
             $(ONEDNN_LIBS) -linih -ljansson $(MPI_LIBS) -ldl -lm
 # The OpenMP build of OpenBLAS has to come first, or the generic -lblas resolves to another one.
@@ -79,12 +80,14 @@ TOOLS    := $(patsubst src/tools/%.c,$(BUILD)/%,$(wildcard src/tools/qgalore_*.c
 PROGRAMS := $(if $(wildcard src/main.c),$(BUILD)/qgalore_hpc) $(TOOLS)
 
 TEST_SRCS := $(wildcard tests/unit/test_*.c tests/conformance/test_*.c tests/mpi/test_*.c tests/faults/test_*.c tests/parity/test_*.c)
-TESTS     := $(TEST_SRCS:%.c=$(BUILD)/%)
+FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZERS   := $(FUZZ_SRCS:%.c=$(BUILD)/%)
+TESTS     := $(TEST_SRCS:%.c=$(BUILD)/%) $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/tests/fuzz/test_%)
 SUPPORT      := $(BUILD)/libsupport.a
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: all programs tests benches demo check check-unit check-faults check-sanitize fuzz bench deps install installcheck info format lint clean help
+.PHONY: all programs tests fuzzers benches demo check check-unit check-faults check-sanitize fuzz bench deps install installcheck info format lint clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -92,6 +95,7 @@ all: programs
 
 programs: $(PROGRAMS)
 tests: $(TESTS)
+fuzzers: $(FUZZERS)
 benches: $(BENCHES)
 
 $(BUILD)/obj/%.o: %.c
@@ -138,6 +142,17 @@ $(BUILD)/qgalore_%: $(BUILD)/obj/src/tools/qgalore_%.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# A reader of files, and what feeds it: the kept corpus, or libFuzzer.
+$(BUILD)/tests/fuzz/test_fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/obj/tests/fuzz/file.o $(LIB)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/fuzzer.o $(BUILD)/obj/tests/fuzz/file.o $(LIB)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(LIB)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -177,6 +192,15 @@ check-faults: PACKAGES += slurm-wlm munge
 check-faults: deps
 	@$(MAKE) --no-print-directory all tests
 	@QG_SLOW=1 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) faults/
+
+# Each reader of files gets an equal share. Found inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; a crash
+# leaves its input in the working directory: add it to tests/fuzz/corpus.
+FUZZ_SECONDS ?= 300
+fuzz: PACKAGES += clang libclang-rt-14-dev
+fuzz: deps
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang OPENMP=-Wno-unknown-pragmas OPT="-O1 -g" \
+	  SANITIZE=address,fuzzer-no-link fuzzers
+	@tests/fuzz/run.sh $(BUILD)-fuzz $(FUZZ_SECONDS)
 
 bench: deps
 	@$(MAKE) --no-print-directory all benches
@@ -244,7 +268,7 @@ lint:
 	shellcheck $(wildcard jobs/*.sh inputs/*.sh tests/*.sh tests/*/*.sh) .ci/run
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-lint
+	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-lint $(BUILD)-fuzz
 
 help:
 	@echo "make            build everything into $(BUILD)/"

@@ -107,7 +107,7 @@ run_ranks() { # RANKS PROGRAM
 
 run_serial_programs() {
   local program name
-  for program in "$BUILD"/tests/{unit,conformance,parity,faults}/test_*; do
+  for program in "$BUILD"/tests/{unit,conformance,parity,faults,fuzz}/test_*; do
     name=${program#"$BUILD"/tests/}
     [ -f "$program" ] && [ -x "$program" ] && wanted "$name" && run_one "$name" run_serial "$program"
   done
@@ -147,9 +147,9 @@ run_mpi_programs() {
 }
 
 run_shell_tests() {
-  local script name slow=
-  [ "${QG_SLOW:-0}" = 1 ] && slow=tests/faults/slow/*.sh
-  for script in tests/{cli,parity,faults}/*.sh $slow; do
+  local script name scripts=(tests/{cli,parity,faults}/*.sh)
+  [ "${QG_SLOW:-0}" = 1 ] && scripts+=(tests/faults/slow/*.sh)
+  for script in "${scripts[@]}"; do
     name=${script#tests/}
     name=${name%.sh}
     [ -f "$script" ] && wanted "$name" && run_one "$name" run_serial bash "$script"

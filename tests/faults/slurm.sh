@@ -15,6 +15,7 @@ trap 'cluster_stop; rm -rf "$tmp"' EXIT
 limits=${QGALORE_SLURM_LIMITS:-no}
 log=$tmp/job.log
 run_folder=$tmp/chain
+: >"$log"
 
 # submit KEY=VALUE...: the script as a user submits it, for this small machine.
 submit() {
@@ -30,7 +31,7 @@ is_finished() {
   [ "$(state_of_run)" = finished ]
 }
 has_left() { [ -z "$(squeue --noheader --jobs="$job" 2>/dev/null)" ]; }
-starts() { grep -s '^start ' "$log" | wc -l; }
+starts() { grep -c '^start ' "$log"; }
 # A requeued job waits until its old credential has expired, unless it is told not to.
 hurry() { scontrol update "jobid=$job" StartTime=now >/dev/null 2>&1; }
 started_times() {
@@ -38,7 +39,7 @@ started_times() {
   [ "$(starts)" -ge "$1" ]
 }
 saved_times() { [ "$(grep -c 'checkpoint saved' "$log")" -ge "$1" ]; }
-steps_logged() { grep -sE '^ +[0-9]+ +[0-9.]+ ' "$log" | wc -l; }
+steps_logged() { grep -cE '^ +[0-9]+ +[0-9.]+ ' "$log"; }
 more_steps_than() { [ "$(steps_logged)" -gt "$1" ]; }
 show_job() {
   tail -n 25 "$log" | sed 's/^/# /'
