@@ -234,6 +234,7 @@ install: all
 	install -m 644 $(wildcard inputs/*.in) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
 	install -m 755 $(wildcard inputs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
 	install -m 755 $(wildcard jobs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
+	install -m 644 jobs/apptainer.def $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
 	install -m 644 $(wildcard $(INSTALLED_DOC) doc/*.md) $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc
 	$(if $(wildcard doc/man/*.1),install -m 644 $(wildcard doc/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1)
 
