@@ -29,6 +29,7 @@ static qg_status roll_back(qg_run *run)
 {
   int64_t cursor = run->state.cursor;
   QG_TRY(qg_restart_newest(run->t, run->log, &run->folder, &run->state));
+  QG_TRY(qg_trainer_begin(run->t, run->state.grad_norm));
   qg_log_warn(run->log, "the data since then, sequences %lld to %lld, are left out",
               (long long)run->state.cursor, (long long)cursor - 1);
   run->state.cursor = cursor;

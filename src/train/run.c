@@ -90,17 +90,24 @@ static void advance(qg_run *run, const qg_step_result *result, double seconds)
   run->watch.longest_step = fmax(run->watch.longest_step, seconds);
 }
 
+static void warn_of_failures(const qg_run *run, const qg_step_result *result)
+{
+  if (result->failed_refreshes == 0) return;
+  qg_progress_clear(&run->progress);
+  qg_log_warn(run->log,
+              "step %lld: %lld subspaces could not be refreshed and keep their old basis; they stay due",
+              (long long)run->state.step, (long long)result->failed_refreshes);
+}
+
 static qg_status finish_step(qg_run *run, const qg_step_result *result, double seconds)
 {
-  qg_metrics_line line = {run->state.step,
-                          run->state.tokens,
-                          result->loss,
-                          result->grad_norm,
-                          result->lr,
-                          (double)result->tokens / seconds,
-                          result->refreshes,
-                          NAN,
-                          NAN};
+  qg_metrics_line line = {.step = run->state.step,
+                          .tokens = run->state.tokens,
+                          .tokens_per_s = (double)result->tokens / seconds,
+                          .result = result,
+                          .val_loss = NAN,
+                          .val_bits_per_byte = NAN};
+  warn_of_failures(run, result);
   qg_progress_step(&run->progress, run->state.step, run->state.tokens, result, seconds);
   if (validation_is_due(run)) QG_TRY(validate(run, &line));
   if (run->metrics) write_metrics(run, &line);
@@ -183,7 +190,8 @@ qg_status qg_run_open_metrics(qg_run *run)
 {
   qg_metrics_close(run->metrics);
   run->metrics = NULL;
-  return run->root ? qg_metrics_open(run->folder.root, run->state.step, &run->metrics) : QG_OK;
+  if (!run->root) return QG_OK;
+  return qg_metrics_open(run->folder.root, &run->t->config->model, run->state.step, &run->metrics);
 }
 
 static qg_status write_first_status(const qg_run *run)
@@ -198,6 +206,7 @@ static qg_status begin(qg_run *run)
 {
   QG_TRY(open_folder(run));
   QG_TRY(qg_restart(run->t, run->log, &run->folder, &run->state));
+  QG_TRY(qg_trainer_begin(run->t, run->state.grad_norm));
   run->progress.first_step = run->summary->first_step = run->state.step;
   QG_TRY(qg_par_agree(run->t->par, qg_run_open_metrics(run)));
   QG_TRY(qg_par_agree(run->t->par, write_first_status(run)));

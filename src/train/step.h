@@ -5,7 +5,14 @@
 #include "train/trainer.h"
 
 /* Behind the sums of squares in qg_trainer.reduce. */
-enum { QG_REDUCE_LOSS, QG_REDUCE_TARGETS, QG_REDUCE_WISHES, QG_REDUCE_REFRESHES, QG_REDUCE_EXTRA };
+enum {
+  QG_REDUCE_LOSS,
+  QG_REDUCE_TARGETS,
+  QG_REDUCE_WISHES,
+  QG_REDUCE_REFRESHES,
+  QG_REDUCE_FAILED,
+  QG_REDUCE_EXTRA
+};
 
 /* What this rank wishes to happen, asked as late as possible and added up over ranks by the reduction
  * (stop.h). */
@@ -18,10 +25,11 @@ typedef struct {
   double loss;      /* nats per token of the step's batch, before the update */
   double grad_norm; /* before clipping */
   double lr;
-  int64_t tokens;    /* targets in the batch */
-  int64_t refreshes; /* over all ranks */
-  bool skipped;      /* loss or gradient was not finite: nothing was changed */
-  double wishes;     /* sum over ranks */
+  int64_t tokens;                      /* targets in the batch */
+  int64_t refreshes, failed_refreshes; /* over all ranks */
+  const qg_refresh_record *records;    /* [refreshes], in parameter order; the trainer's */
+  bool skipped;                        /* loss or gradient was not finite: nothing was changed */
+  double wishes;                       /* sum over ranks */
 } qg_step_result;
 
 /* Trains on the sequences [cursor, cursor + global_batch). The wishes are for after the step. Collective. */

@@ -26,18 +26,10 @@ submit() {
 }
 
 state_of_run() { sed -n 's/^state=//p' "$run_folder/status" 2>/dev/null; }
-is_finished() {
-  hurry
-  [ "$(state_of_run)" = finished ]
-}
+is_finished() { [ "$(state_of_run)" = finished ]; }
 has_left() { [ -z "$(squeue --noheader --jobs="$job" 2>/dev/null)" ]; }
 starts() { grep -c '^start ' "$log"; }
-# A requeued job waits until its old credential has expired, unless it is told not to.
-hurry() { scontrol update "jobid=$job" StartTime=now >/dev/null 2>&1; }
-started_times() {
-  hurry
-  [ "$(starts)" -ge "$1" ]
-}
+started_times() { [ "$(starts)" -ge "$1" ]; }
 saved_times() { [ "$(grep -c 'checkpoint saved' "$log")" -ge "$1" ]; }
 steps_logged() { grep -cE '^ +[0-9]+ +[0-9.]+ ' "$log"; }
 more_steps_than() { [ "$(steps_logged)" -gt "$1" ]; }
@@ -49,7 +41,7 @@ show_job() {
 # told_to_stop N: allocation N has begun and made a step; it is asked to save and stop.
 told_to_stop() {
   local before
-  wait_for 60 started_times "$1" || return 1
+  wait_for 120 started_times "$1" || return 1
   before=$(steps_logged)
   wait_for 30 more_steps_than "$before" && scancel --batch --signal=USR2 "$job"
 }
@@ -57,13 +49,13 @@ told_to_stop() {
 # On a machine whose speed nobody knows, as many steps as take this many seconds.
 steps_of() {
   local began=$EPOCHREALTIME
-  train 2 rate train.steps=2000 run.log_every=1000 checkpoint.every=0 || return 1
-  awk -v seconds="$1" -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { print int(2000 * seconds / (b - a)) }'
+  train 2 rate train.steps=10000 run.log_every=1000 checkpoint.every=0 || return 1
+  awk -v seconds="$1" -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { print int(10000 * seconds / (b - a)) }'
 }
 
 check "a cluster of one machine starts" cluster_start
 if [ "$limits" = yes ]; then
-  arguments=("train.steps=$(steps_of 150)" run.log_every=100 checkpoint.every=0)
+  arguments=("train.steps=$(steps_of 200)" run.log_every=100 checkpoint.every=0)
 else
   arguments=(train.steps=4000 run.log_every=100 checkpoint.every=0)
 fi
@@ -71,11 +63,11 @@ fi
 job=$(submit "${arguments[@]}")
 check "the job is submitted" [ -n "$job" ]
 if [ "$limits" = yes ]; then
-  check "the run finishes by itself" wait_for 540 is_finished || show_job
+  check "the run finishes by itself" wait_for 900 is_finished || show_job
 else
   check "its first allocation is told to save and stop" told_to_stop 1
   check "and its second" told_to_stop 2 || show_job
-  check "the run finishes by itself" wait_for 60 is_finished || show_job
+  check "the run finishes by itself" wait_for 120 is_finished || show_job
 fi
 check "and the job leaves the queue" wait_for 30 has_left
 check "the signal reached the script, which passed it on" [ "$(grep -c '^job: passes USR2 on' "$log")" -ge 2 ]

@@ -48,9 +48,10 @@ static qg_status write_bytes(const char *name, const uint8_t *data, size_t size)
 static qg_status continue_metrics(void)
 {
   double losses[8];
+  const qg_model_shape shape = {0}; /* names what is written, which is nothing */
   qg_metrics *metrics = NULL;
   qg_metrics_recent_losses(folder, 5, losses, QG_COUNT_OF(losses));
-  qg_status status = qg_metrics_open(folder, 5, &metrics);
+  qg_status status = qg_metrics_open(folder, &shape, 5, &metrics);
   if (status == QG_OK && qg_metrics_lacks_validation(metrics))
     status = qg_metrics_add_validation(metrics, 1.0, NAN);
   qg_metrics_close(metrics);
