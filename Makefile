@@ -200,10 +200,11 @@ check-faults: deps
 # Each reader of files gets an equal share. Found inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; a crash
 # leaves its input in the working directory: add it to tests/fuzz/corpus.
 FUZZ_SECONDS ?= 300
+FUZZ_MODULES := base quant par data config model optim linalg ckpt train app
 fuzz: PACKAGES += clang libclang-rt-14-dev
 fuzz: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang OPENMP=-Wno-unknown-pragmas OPT="-O1 -g" \
-	  SANITIZE=address,fuzzer-no-link fuzzers
+	  SANITIZE=address,fuzzer-no-link MODULES="$(FUZZ_MODULES)" fuzzers
 	@tests/fuzz/run.sh $(BUILD)-fuzz $(FUZZ_SECONDS)
 
 bench: deps
