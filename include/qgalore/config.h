@@ -27,6 +27,8 @@ typedef struct {
     double max_walltime;          /* seconds, 0: none */
     int64_t log_every;            /* steps between log lines */
     int64_t max_bad_steps;        /* non-finite steps in a row before the run gives up */
+    double spike_factor;          /* loss over this times its recent mean: back to the newest checkpoint; 0: never */
+    double watchdog;              /* seconds without progress before the run ends itself, 0: never */
   } run;
   qg_model_shape model;
   struct {
