@@ -1,7 +1,8 @@
-/* Operations of the CPU backend at the shapes of a Q-GaLore step of LLaMA-60M (2048 tokens, rank 128): GEMMs as a share
- * of the best rate seen in the same run and beside oneDNN at the same shape, in turns; memory-bound ones as a share of
- * the copy bandwidth measured in the same run. With one thread times are the processor's, else the wall's. A line of
- * JSON per operation follows the table. Usage: bench_backend [bf16|fp32] [threads]. */
+/* Operations of the CPU backend at the shapes of a Q-GaLore step of LLaMA-60M (2048 tokens, rank 128): GEMMs
+ * as a share of the best rate seen in the same run and beside oneDNN at the same shape, in turns;
+ * memory-bound ones as a share of the copy bandwidth measured in the same run. With one thread times are the
+ * processor's, else the wall's. A line of JSON per operation follows the table. Usage: bench_backend
+ * [bf16|fp32] [threads]. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,8 +70,8 @@ static double median_of(double *seconds)
 }
 
 /* `rival` does the same otherwise, in turns, or is NULL. */
-static void measure_beside(bench *b, const char *name, bool gemm, double work, operation *run, operation *rival,
-                           const void *args)
+static void measure_beside(bench *b, const char *name, bool gemm, double work, operation *run,
+                           operation *rival, const void *args)
 {
   double seconds[REPEATS], others[REPEATS] = {0};
   if (b->count == MOST_ROWS) give_up(QG_FAIL(QG_ERR_RUNTIME, "the bench's table is too small"));
@@ -235,7 +236,8 @@ static void bench_linear(bench *b, int64_t tokens, int64_t outputs, int64_t inpu
   bench_gemm(b, "TN", outputs, inputs, tokens, QG_F32, 0.0f);
 }
 
-/* A projected matrix with HIDDEN as its shorter side: shrink, accumulate, project back (algorithm.md section 3). */
+/* A projected matrix with HIDDEN as its shorter side: shrink, accumulate, project back (algorithm.md section
+ * 3). */
 static void bench_low_rank(bench *b, int64_t longer, bool right)
 {
   qg_dtype type = b->be->compute;
@@ -397,8 +399,8 @@ static void bench_formats(bench *b)
                       .count = count,
                       .dst = take(b, b->be->compute, 1, count).data};
   measure(b, "dequantize_int8", false,
-          (double)(count + qg_group_count(count) * 5) + (double)qg_dtype_bytes(b->be->compute, count), run_dequantize,
-          &d);
+          (double)(count + qg_group_count(count) * 5) + (double)qg_dtype_bytes(b->be->compute, count),
+          run_dequantize, &d);
 }
 
 static double best_rate(const bench *b, bool gemm)
@@ -419,10 +421,11 @@ static void print_row(const row *r, double limit)
 
 static void print_json(const bench *b, const row *r, double limit)
 {
-  printf("{\"bench\": \"backend\", \"op\": \"%s\", \"precision\": \"%s\", \"threads\": %d, \"unit\": \"%s\", "
-         "\"rate\": %.4g, \"fraction\": %.4f, \"seconds\": %.6g",
-         r->name, qg_dtype_name(b->be->compute), b->be->threads, r->gemm ? "flop/s" : "byte/s", r->work / r->median,
-         r->work / r->median / limit, r->median);
+  printf(
+      "{\"bench\": \"backend\", \"op\": \"%s\", \"precision\": \"%s\", \"threads\": %d, \"unit\": \"%s\", "
+      "\"rate\": %.4g, \"fraction\": %.4f, \"seconds\": %.6g",
+      r->name, qg_dtype_name(b->be->compute), b->be->threads, r->gemm ? "flop/s" : "byte/s",
+      r->work / r->median, r->work / r->median / limit, r->median);
   if (r->onednn > 0.0) printf(", \"onednn_seconds\": %.6g", r->onednn);
   printf("}\n");
 }
