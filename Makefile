@@ -66,13 +66,17 @@ endif
 # MODULES limits the library to some folders (for work on one module): make MODULES="base quant" check-unit
 MODULES ?= base quant backend tensor par linalg model optim data ckpt config train app
 # One source, one object per instruction set; src/backend/cpu chooses at run time.
-ISAS    := $(if $(filter x86_64,$(shell uname -m)),v2 v3 v4,generic)
-march    = $(if $(filter generic,$(1)),,-march=x86-64-$(1))$(if $(filter v4,$(1)), -mprefer-vector-width=512)
+ISAS    := $(if $(filter x86_64,$(shell uname -m)),v2 v3 v4 bf16,generic)
+march_generic :=
+march_v2      := -march=x86-64-v2
+march_v3      := -march=x86-64-v3
+march_v4      := -march=x86-64-v4 -mprefer-vector-width=512
+march_bf16    := $(march_v4) -mavx512bf16
 
 ISA_SRCS := $(wildcard src/backend/cpu/isa/*.c)
 # Products of bf16, for processors that have AVX512-BF16 or AMX: src/backend/cpu/panel.c asks first.
 BF16_SRCS   := $(wildcard src/backend/cpu/bf16/*.c)
-BF16_CFLAGS := $(call march,v4) -mavx512bf16 -mamx-tile -mamx-bf16
+BF16_CFLAGS := $(march_bf16) -mamx-tile -mamx-bf16
 $(BUILD)/obj/src/backend/cpu/bf16/%.o: CFLAGS += $(BF16_CFLAGS)
 LIB_SRCS := $(filter-out $(ISA_SRCS) $(if $(filter generic,$(ISAS)),$(BF16_SRCS)),$(sort $(foreach m,$(MODULES),$(shell find src/$(m) -name '*.c' 2>/dev/null))))
 LIB_OBJS := $(LIB_SRCS:%.c=$(BUILD)/obj/%.o)
@@ -111,7 +115,7 @@ define isa_rule
 $(BUILD)/obj/src/backend/cpu/isa/%.$(1).o: src/backend/cpu/isa/%.c
 	$$(call say,CC $(1),$$<)
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(call march,$(1)) -DQG_ISA=$(1) -MMD -MP -c $$< -o $$@
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(march_$(1)) -DQG_ISA=$(1) -MMD -MP -c $$< -o $$@
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 
