@@ -5,9 +5,10 @@
 #include "qgalore/log.h"
 #include "qgalore/train.h"
 #include "train/channel.h"
+#include "train/probe.h"
 
 /* Tags of the messages between stages. */
-enum { QG_TAG_FORWARD = 1, QG_TAG_BACKWARD = 2, QG_TAG_TIED = 3 };
+enum { QG_TAG_FORWARD = 1, QG_TAG_BACKWARD = 2, QG_TAG_TIED = 3, QG_TAG_PROBE = 4 };
 
 typedef struct {
   int32_t *host; /* [global_batch, sequence_length] */
@@ -28,6 +29,7 @@ struct qg_trainer {
   qg_op *schedule; /* [2 * micro_batches] */
   qg_channel forward_in, forward_out, backward_in, backward_out;
   qg_view d_out;                  /* gradient of this stage's output as it arrives; empty on the last stage */
+  qg_transfer *tied_sending, *tied_receiving;
   void *tied_buffer;              /* host, QG_TIED_CHUNK bytes, when this stage exchanges a tied gradient */
   qg_token_batch inputs, targets; /* first stage, last stage; NULL elsewhere */
   double *loss;                   /* device f64 [1], last stage */
@@ -37,6 +39,10 @@ struct qg_trainer {
   qg_refresh_record *refreshes; /* [parameters]: those of the last step, of all ranks */
   double clip_norm; /* gradient norm that fused updates clip by: the last finite one; 0: none yet */
   qg_tokens *train_tokens, *valid_tokens;
+  qg_probe probe;
+  qg_ckpt_snapshot snapshot; /* for saves beside training; empty: none */
+  qg_state_entry *state;     /* [state_count]: what qg_trainer_state gives */
+  int state_count;
   qg_timers timers;
 };
 
@@ -55,6 +61,8 @@ qg_status qg_trainer_begin(qg_trainer *t, double last_grad_norm);
 
 /* What one rank tells the others about a refresh of its own. */
 enum { QG_SHARED_SIMILARITY, QG_SHARED_ENERGY, QG_SHARED_INTERVAL, QG_SHARED_METHOD, QG_SHARED_FIELDS };
+/* Everything to save, as qg_optim_state, and the probe. The array belongs to the trainer. Local. */
+qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *count);
 
 /* Runs the schedule of one step over the batch in t->inputs and t->targets. grad_scale = 1 / targets of the
  * batch. Collective over the pipeline. */
@@ -63,10 +71,11 @@ qg_status qg_pipeline_run(qg_trainer *t, float grad_scale);
  * pipeline. */
 qg_status qg_pipeline_evaluate(qg_trainer *t, int micro_batches);
 
+/* The buffer and the messages of an exchange; nothing on stages that have none. */
+qg_status qg_tied_create(qg_trainer *t);
+void qg_tied_destroy(qg_trainer *t);
 /* Tied embeddings: the first and the last stage swap their parts of the gradient. Collective over the two;
  * no-op elsewhere. */
 qg_status qg_tied_exchange(qg_trainer *t);
-/* Bytes of the host buffer that it needs on this stage; 0: none. */
-size_t qg_tied_buffer_bytes(const qg_trainer *t);
 
 #endif

@@ -25,7 +25,7 @@ static qg_status train(bench *b)
 {
   for (int i = 0; i < b->steps; i++) {
     double start = qg_now();
-    QG_TRY(qg_train_step(b->t.trainer, i, i * b->t.config.train.global_batch, 0, &b->results[i]));
+    QG_TRY(qg_train_step(b->t.trainer, i, i * b->t.config.train.global_batch, NULL, &b->results[i]));
     b->step_seconds[i] = qg_now() - start;
   }
   return qg_par_max(b->t.par, b->step_seconds, b->steps);
