@@ -93,9 +93,9 @@ FUZZERS   := $(FUZZ_SRCS:%.c=$(BUILD)/%)
 TESTS     := $(TEST_SRCS:%.c=$(BUILD)/%) $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/tests/fuzz/test_%)
 SUPPORT      := $(BUILD)/libsupport.a
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
-BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
+BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all programs tests fuzzers benches demo check check-unit check-faults check-sanitize fuzz bench deps install installcheck info format lint clean help
+.PHONY: all programs tests fuzzers benches demo check check-unit check-faults check-sanitize fuzz bench bench-peers bench-7b deps install installcheck info format lint clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -213,9 +213,24 @@ fuzz: deps
 	  SANITIZE=address,fuzzer-no-link MODULES="$(FUZZ_MODULES)" fuzzers
 	@tests/fuzz/run.sh $(BUILD)-fuzz $(FUZZ_SECONDS)
 
+# BENCH: some of them by name (tests/bench/run.sh).
+BENCH ?=
 bench: deps
 	@$(MAKE) --no-print-directory all benches
-	@for bench in $(BENCHES); do echo "== $$bench" && $$bench || exit 1; done
+	@tests/bench/run.sh $(BUILD) $(BENCH)
+
+# PyTorch and the published optimizers, which the benches run beside ours; they do without as well.
+PEER_DEBS := python3 python3-venv python3-dev
+PEER_PIPS := torch numpy transformers bitsandbytes galore-torch q-galore-torch
+bench-peers:
+	@$(MAKE) --no-print-directory deps PACKAGES="$(PEER_DEBS)"
+	@[ -x $(BUILD)/peers/bin/python ] || python3 -m venv $(BUILD)/peers
+	@$(BUILD)/peers/bin/pip install --quiet $(PEER_PIPS)
+
+# LLaMA-7B on 1 rank and on 2: wants about 20 GB.
+bench-7b: deps
+	@$(MAKE) --no-print-directory all benches
+	@BUILD=$(BUILD) tests/bench/bench_7b.sh
 
 # --- packages ------------------------------------------------------------------------------------
 PACKAGES := pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libscalapack-openmpi-dev libopenblas-openmp-dev \
@@ -288,7 +303,7 @@ help:
 	@echo "make check      run the tests (FILTER=name for some); check-sanitize: under ASan and UBSan"
 	@echo "make check-faults  the tests of kills, stops, damage and batch systems at full length"
 	@echo "make fuzz       every reader of files against random files for FUZZ_SECONDS=$(FUZZ_SECONDS) in all"
-	@echo "make bench      measure"
+	@echo "make bench      measure (BENCH=step for some); bench-peers installs PyTorch to compare; bench-7b: LLaMA-7B"
 	@echo "make deps       install the Debian packages that are needed"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR=; then installcheck"
 	@echo "make info       what was found; format, lint, clean"
