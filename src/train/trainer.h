@@ -29,10 +29,15 @@ struct qg_trainer {
   qg_op *schedule; /* [2 * micro_batches] */
   qg_channel forward_in, forward_out, backward_in, backward_out;
   qg_view d_out;                  /* gradient of this stage's output as it arrives; empty on the last stage */
+  qg_transfer *tied_sending, *tied_receiving;
   void *tied_buffer;              /* host, QG_TIED_CHUNK bytes, when this stage exchanges a tied gradient */
   qg_token_batch inputs, targets; /* first stage, last stage; NULL elsewhere */
   double *loss;                   /* device f64 [1], last stage */
+  double *squares;                /* device f64 [1] */
   double *reduce;                 /* host [parameters + QG_REDUCE_EXTRA] */
+  double *shared; /* host [QG_SHARED_FIELDS * parameters]: what ranks tell about their refreshes */
+  qg_refresh_record *refreshes; /* [parameters]: those of the last step, of all ranks */
+  double clip_norm; /* gradient norm that fused updates clip by: the last finite one; 0: none yet */
   qg_tokens *train_tokens, *valid_tokens;
   qg_probe probe;
   qg_ckpt_snapshot snapshot; /* for saves beside training; empty: none */
@@ -53,6 +58,13 @@ static inline bool qg_trainer_is_last(const qg_trainer *t)
 /* Everything to save, as qg_optim_state, and the probe. The array belongs to the trainer. Local. */
 qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *count);
 
+/* After weights were initialised or loaded: what follows from them and from the gradient norm of the last
+ * step (0 or NaN: none). Collective. */
+qg_status qg_trainer_begin(qg_trainer *t, double last_grad_norm);
+
+/* What one rank tells the others about a refresh of its own. */
+enum { QG_SHARED_SIMILARITY, QG_SHARED_ENERGY, QG_SHARED_INTERVAL, QG_SHARED_METHOD, QG_SHARED_FIELDS };
+
 /* Runs the schedule of one step over the batch in t->inputs and t->targets. grad_scale = 1 / targets of the
  * batch. Collective over the pipeline. */
 qg_status qg_pipeline_run(qg_trainer *t, float grad_scale);
@@ -60,10 +72,11 @@ qg_status qg_pipeline_run(qg_trainer *t, float grad_scale);
  * pipeline. */
 qg_status qg_pipeline_evaluate(qg_trainer *t, int micro_batches);
 
+/* The buffer and the messages of an exchange; nothing on stages that have none. */
+qg_status qg_tied_create(qg_trainer *t);
+void qg_tied_destroy(qg_trainer *t);
 /* Tied embeddings: the first and the last stage swap their parts of the gradient. Collective over the two;
  * no-op elsewhere. */
 qg_status qg_tied_exchange(qg_trainer *t);
-/* Bytes of the host buffer that it needs on this stage; 0: none. */
-size_t qg_tied_buffer_bytes(const qg_trainer *t);
 
 #endif

@@ -159,8 +159,8 @@ qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)
   omp_set_num_threads(request->threads);
   if (qg_cpu_of(be)->bf16_gemm) qg_cpu_of(be)->matmul = qg_matmul_create();
   processor_name(name, sizeof name);
-  snprintf(be->description, sizeof be->description, "cpu (%s, x86-64-v%d, %s GEMM in %s)", name,
-           (int)qg_cpu_isa(), qg_dtype_name(be->compute), qg_cpu_of(be)->bf16_gemm ? "oneDNN" : "OpenBLAS");
+  snprintf(be->description, sizeof be->description, "cpu (%s, %s, %s GEMM in %s)", name,
+           qg_cpu_isa_name(qg_cpu_isa()), qg_dtype_name(be->compute), qg_cpu_of(be)->bf16_gemm ? "oneDNN" : "OpenBLAS");
   *out = be;
   return QG_OK;
 }

@@ -5,6 +5,8 @@
 #endif
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/panel.h"
+#include "backend/cpu/bf16/panel_gemm.h"
 #include "qgalore/base.h"
 
 enum { OUTPUT_ROWS = 256 }; /* rows of fp32 results that wait in cache for their rounding to bf16 */
@@ -130,6 +132,7 @@ static qg_status gemm_to_bf16(qg_backend *be, const qg_gemm_args *args)
 qg_status qg_cpu_gemm(qg_backend *be, const qg_gemm_args *args)
 {
   if (args->c.rows == 0 || args->c.cols == 0) return QG_OK;
+  if (args->a.type == QG_BF16 && qg_panels()) return qg_panel_gemm(be, args);
   if (args->c.type == QG_BF16) return gemm_to_bf16(be, args);
   return multiply(be, args, args->c.data, args->c.stride, args->beta);
 }
@@ -142,5 +145,6 @@ size_t qg_cpu_gemm_workspace(qg_backend *be, const qg_workload *w)
   int64_t output = OUTPUT_ROWS * widest;
   int64_t operands = (qg_max_i64(w->tokens, w->hidden_size) + w->hidden_size) * widest;
   if (be->compute == QG_F32) return 0;
+  if (qg_panels()) return qg_panel_gemm_workspace(be->threads);
   return (size_t)(qg_cpu_of(be)->bf16_gemm ? output : output + operands) * sizeof(float);
 }
