@@ -185,17 +185,18 @@ check-unit:
 	@$(MAKE) --no-print-directory tests
 	@tests/run.sh $(BUILD) unit
 
+# The long versions of tests/faults (about half an hour): 100 runs killed at random moments and in every phase of a
+# save, 500 damages of a checkpoint in each layout, every pair of numbers of ranks, time limits of a real Slurm.
+check-faults: PACKAGES += slurm-wlm munge
+check-faults: deps
+	@$(MAKE) --no-print-directory all tests
+	@QGALORE_FAULT_RUNS=500 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) faults/test_damage
+	@QGALORE_FAULT_RUNS=100 QGALORE_FULL=1 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) 'faults/[^t]'
+
 # The suite once more under AddressSanitizer and UndefinedBehaviorSanitizer.
 check-sanitize: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-sanitize SANITIZE=address,undefined OPT="-O1 -g" all tests
 	@ASAN_OPTIONS=detect_leaks=0 tests/run.sh $(BUILD)-sanitize $(FILTER)
-
-# The tests of faults with those that take minutes each: real time limits of Slurm, a hundred kills. Slurm itself is
-# installed for them.
-check-faults: PACKAGES += slurm-wlm munge
-check-faults: deps
-	@$(MAKE) --no-print-directory all tests
-	@QG_SLOW=1 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) faults/
 
 # Each reader of files gets an equal share. Found inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; a crash
 # leaves its input in the working directory: add it to tests/fuzz/corpus.
@@ -280,7 +281,7 @@ help:
 	@echo "make            build everything into $(BUILD)/"
 	@echo "make demo       train a small LLaMA on real text with $(NP) ranks (NP=4 for more)"
 	@echo "make check      run the tests (FILTER=name for some); check-sanitize: under ASan and UBSan"
-	@echo "make check-faults  the tests of kills, stops, damage and batch systems at full length"
+	@echo "make check-faults  the long tests of kills, damage, full disks, restarts on other ranks, and batch jobs"
 	@echo "make fuzz       every reader of files against random files for FUZZ_SECONDS=$(FUZZ_SECONDS) in all"
 	@echo "make bench      measure"
 	@echo "make deps       install the Debian packages that are needed"

@@ -1,5 +1,7 @@
 #include "train/guard.h"
 
+#include <stdlib.h>
+
 #include "qgalore/base.h"
 
 /* Without a checkpoint in between, before the run gives up. */
@@ -28,6 +30,8 @@ static void say_spike(const qg_run *run, int64_t newest)
 static qg_status roll_back(qg_run *run)
 {
   int64_t cursor = run->state.cursor;
+  free(run->state.history);
+  run->state.history = NULL;
   QG_TRY(qg_restart_newest(run->t, run->log, &run->folder, &run->state));
   QG_TRY(qg_trainer_begin(run->t, run->state.grad_norm));
   qg_log_warn(run->log, "the data since then, sequences %lld to %lld, are left out",
@@ -46,6 +50,7 @@ qg_status qg_guard_spike(qg_run *run, const qg_step_result *result, bool *back)
   int64_t newest;
   *back = false;
   if (!qg_spike_seen(&run->window, run->t->config->run.spike_factor, result->loss)) return QG_OK;
+  qg_run_finish_save(run);
   QG_TRY(qg_ckpt_newest(run->t->par, run->folder.checkpoints, &newest));
   say_spike(run, newest);
   if (newest < 0) return QG_OK;

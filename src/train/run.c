@@ -1,5 +1,6 @@
 /* The loop: one step after the other, and between steps the decisions to validate, save and stop. */
 #include <math.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "qgalore/base.h"
@@ -22,25 +23,58 @@ static void write_metrics(qg_run *run, const qg_metrics_line *line)
   run->metrics_lost = status != QG_OK;
 }
 
+static void report_saved(qg_run *run)
+{
+  const qg_saver *s = &run->saver;
+  run->saved_step = s->step;
+  run->rollbacks = 0;
+  run->watch.longest_save = fmax(run->watch.longest_save, s->seconds);
+  if (s->beside)
+    qg_log_info(run->log, "%9lld checkpoint saved in %.2f s, training stood still for %.3f s of them",
+                (long long)s->step, s->seconds, s->stall);
+  else
+    qg_log_info(run->log, "%9lld checkpoint saved in %.2f s", (long long)s->step, s->seconds);
+  if (run->root)
+    warn_if_failed(run, qg_run_folder_write_status(&run->folder, "running", s->step, run->progress.steps,
+                                                   "checkpoint saved"));
+}
+
+static qg_status report_save(qg_run *run, qg_status status)
+{
+  qg_progress_clear(&run->progress);
+  if (status == QG_OK) report_saved(run);
+  else
+    qg_log_warn(run->log, "checkpoint at step %lld failed, the older ones are intact, training goes on: %s",
+                (long long)run->saver.step, qg_error_message());
+  return status;
+}
+
+/* Ends the save under way, if there is one and it is written, or after waiting for it. */
+static qg_status settle(qg_run *run, bool wait)
+{
+  bool ended;
+  qg_status status = qg_saver_settle(&run->saver, wait, &ended);
+  return ended ? report_save(run, status) : status;
+}
+
+void qg_run_finish_save(qg_run *run)
+{
+  (void)settle(run, true);
+}
+
+/* One save at a time: an earlier one is waited for. A save that is not beside training ends here. */
 static qg_status save(qg_run *run)
 {
-  double seconds;
+  (void)settle(run, true);
   if (run->saved_step == run->state.step) return QG_OK;
-  qg_status status = qg_save(run->t, &run->folder, &run->state, &seconds);
-  qg_progress_clear(&run->progress);
-  if (status != QG_OK) {
-    qg_log_warn(run->log, "checkpoint at step %lld failed, the older ones are intact, training goes on: %s",
-                (long long)run->state.step, qg_error_message());
-    return status;
-  }
-  run->saved_step = run->state.step;
-  run->rollbacks = 0;
-  run->watch.longest_save = fmax(run->watch.longest_save, seconds);
-  qg_log_info(run->log, "%9lld checkpoint saved in %.2f s", (long long)run->state.step, seconds);
-  if (run->root)
-    warn_if_failed(run, qg_run_folder_write_status(&run->folder, "running", run->state.step,
-                                                   run->progress.steps, "checkpoint saved"));
-  return QG_OK;
+  qg_status status = qg_saver_begin(&run->saver, &run->state);
+  return status == QG_OK ? settle(run, false) : report_save(run, status);
+}
+
+static qg_status save_the_end(qg_run *run)
+{
+  QG_TRY(save(run));
+  return settle(run, true);
 }
 
 /* All ranks see the same sums, so they decide the same. */
@@ -171,11 +205,12 @@ static qg_status loop(qg_run *run)
   QG_TRY(make_up_validation(run));
   while (may_go_on(run)) {
     QG_TRY(one_step(run));
+    (void)settle(run, false);
     if (may_go_on(run)) QG_TRY(save_between(run));
   }
   if (run->state.step < run->t->config->train.steps || run->owes_validation)
     run->summary->reason = reasons[run->request];
-  qg_status status = save(run);
+  qg_status status = save_the_end(run);
   run->summary->agreed |= status != QG_OK;
   return status;
 }
@@ -250,6 +285,7 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
                     .log_every = c->run.log_every,
                     .flops_per_token = qg_model_flops_per_token(&c->model, c->train.sequence_length),
                     .peak_flops = settings->gemm_flops};
+  run.saver = (qg_saver){.t = t, .folder = &run.folder};
   run.watch = (qg_stop_watch){.root = run.root,
                               .started = settings->started,
                               .walltime = c->run.max_walltime,
@@ -262,7 +298,9 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
     if (run.root) write_final_status(&run, status);
   }
   qg_watchdog_stop(run.watchdog);
+  qg_saver_abandon(&run.saver);
   qg_metrics_close(run.metrics);
+  free(run.state.history);
   return status;
 }
 

@@ -5,6 +5,7 @@
 #include "train/metrics.h"
 #include "train/progress.h"
 #include "train/restart.h"
+#include "train/saver.h"
 #include "train/spike.h"
 #include "train/stop.h"
 #include "train/watchdog.h"
@@ -16,6 +17,7 @@ typedef struct {
   double began; /* qg_now() before the first step of this attempt */
   qg_progress progress;
   qg_progress_state state;
+  qg_saver saver;
   qg_stop_watch watch;
   qg_request request; /* the strongest of this step, agreed */
   qg_watchdog *watchdog;
@@ -33,5 +35,8 @@ typedef struct {
 /* Opens metrics.jsonl at the step of the state, for the first time or again. Local; rank 0, no-op elsewhere.
  */
 qg_status qg_run_open_metrics(qg_run *run);
+
+/* Ends a save under way; its failure is told as always. Collective. */
+void qg_run_finish_save(qg_run *run);
 
 #endif

@@ -1,7 +1,7 @@
 /* One source, several instruction sets: every file in isa/ is compiled once per level of the
  * x86-64 psABI (v2 SSE4, v3 AVX2, v4 AVX-512) and exports one table of kernels per level.
- * Products of bf16 (panel.h) need two levels more, whose row kernels are those of v4. The level is chosen once at
- * run time; QGALORE_CPU_ISA=v2|v3|v4|bf16|amx lowers it (for tests). */
+ * Products of bf16 (panel.h) need two levels more, whose row kernels are those of v4. The level is chosen
+ * once at run time; QGALORE_CPU_ISA=v2|v3|v4|bf16|amx lowers it (for tests). */
 #ifndef QG_BACKEND_CPU_ISA_H
 #define QG_BACKEND_CPU_ISA_H
 

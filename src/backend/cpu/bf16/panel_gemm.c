@@ -1,6 +1,6 @@
-/* GEMM of bf16 operands from packed panels. A block of B is packed once and shared by all threads; each thread
- * packs strips of A and multiplies them by the panels of the block. The order of every sum depends on the shape
- * alone, so the bits do not depend on the number of threads. */
+/* GEMM of bf16 operands from packed panels. A block of B is packed once and shared by all threads; each
+ * thread packs strips of A and multiplies them by the panels of the block. The order of every sum depends on
+ * the shape alone, so the bits do not depend on the number of threads. */
 #include "backend/cpu/bf16/panel_gemm.h"
 
 #include <omp.h>
