@@ -32,9 +32,21 @@ typedef struct {
   bool owes_validation; /* one was due and cut short */
 } qg_run;
 
+/* The files of a run beside its checkpoints (run_files.c). */
+
+/* Makes the folder. Collective. */
+qg_status qg_run_open_folder(qg_run *run);
 /* Opens metrics.jsonl at the step of the state, for the first time or again. Local; rank 0, no-op elsewhere.
  */
 qg_status qg_run_open_metrics(qg_run *run);
+
+void qg_run_write_metrics(qg_run *run, const qg_metrics_line *line);
+/* The status file when a run begins and ends, with `status` as its result. Rank 0; the first is a no-op
+ * elsewhere. */
+qg_status qg_run_write_first_status(const qg_run *run);
+void qg_run_write_final_status(const qg_run *run, qg_status status);
+/* Says a failure that the run can live with. */
+void qg_run_warn(const qg_run *run, qg_status status);
 
 /* Ends a save under way; its failure is told as always. Collective. */
 void qg_run_finish_save(qg_run *run);
