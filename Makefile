@@ -43,7 +43,8 @@ CPPFLAGS += -Iinclude -Isrc -Itests -D_GNU_SOURCE -DQG_VERSION='"$(VERSION)"' -D
             -isystem /usr/include/lapacke $(patsubst -I%,-isystem %,$(MPI_CFLAGS) $(call pc_cflags,$(HDF5_PC)) $(BLAS_CFLAGS))
 CFLAGS   += -std=gnu17 $(OPT) -fopenmp -ffp-contract=off -fno-math-errno -fPIC $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror)
 CXXFLAGS += -std=c++17 -O2 -g -fPIC -Wall -Wextra
-LDFLAGS  += -fopenmp
+# Plugins report their failures through the program's own functions.
+LDFLAGS  += -fopenmp -Wl,--export-dynamic-symbol='qg_error_*'
 LIBS     := $(call pc_libs,$(HDF5_PC)) $(call pc_libs,scalapack-openmpi) $(BLAS_LIBS) $(call pc_libs,lapacke) \
             $(ONEDNN_LIBS) -linih -ljansson $(MPI_LIBS) -ldl -lm
 # The OpenMP build of OpenBLAS has to come first, or the generic -lblas resolves to another one.
@@ -53,6 +54,21 @@ CFLAGS   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
 CXXFLAGS += -fsanitize=$(SANITIZE)
 LDFLAGS  += -fsanitize=$(SANITIZE)
 endif
+
+# --- CUDA ----------------------------------------------------------------------------------------
+# The CUDA backend is a shared object that the program opens at run time; it is built where nvcc is found
+# (CUDA=0: not at all). PTX of the newest architecture serves newer devices.
+NVCC      ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+CUDA      ?= $(if $(NVCC),1,0)
+CUDA_ARCH ?= 80 90
+CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+CUDA_NEWEST := $(lastword $(CUDA_ARCH))
+CUDA_GENCODE := $(foreach a,$(filter-out $(CUDA_NEWEST),$(CUDA_ARCH)),-gencode arch=compute_$(a)$(comma)code=sm_$(a)) \
+                -gencode arch=compute_$(CUDA_NEWEST)$(comma)code=[sm_$(CUDA_NEWEST)$(comma)compute_$(CUDA_NEWEST)]
+# -fmad=false for the same reason as -ffp-contract=off above.
+NVCCFLAGS += -std=c++17 -O3 -fmad=false -Xcompiler -fPIC$(comma)-Wall$(comma)-Wextra \
+             $(if $(filter 1,$(WERROR)),-Werror all-warnings) $(CUDA_GENCODE)
+CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA_HOME)/lib64 -lcublas -lcublasLt -lcudart_static -lrt -lpthread -ldl -lm
 
 ifeq ($(V),0)
 Q := @
@@ -88,10 +104,22 @@ BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: programs
+# The objects of the CUDA backend, once for devices and once emulated on the host (tests/support/cudaemu). Both
+# hold copies of the modules that they use and export one symbol.
+PLUGIN_MODULES := $(wildcard src/quant/*.c) src/base/integers.c src/base/text.c
+PLUGIN_LINK    := -shared -Wl,--version-script=cuda/exports.map
+CUDA_PLUGIN    := $(BUILD)/libqgalore_cuda.so
+CUDA_OBJS      := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cuda/*.c) $(PLUGIN_MODULES)) \
+                  $(patsubst %.cu,$(BUILD)/obj/%.cu.o,$(wildcard cuda/kernels/*.cu))
+CUDAEMU_PLUGIN := $(BUILD)/tests/libqgalore_cudaemu.so
+CUDAEMU_OBJS   := $(patsubst %.c,$(BUILD)/emu/%.o,$(wildcard cuda/*.c)) $(patsubst %.c,$(BUILD)/obj/%.o,$(PLUGIN_MODULES)) \
+                  $(patsubst %.cu,$(BUILD)/emu/%.cu.o,$(wildcard cuda/kernels/*.cu)) \
+                  $(patsubst %.cc,$(BUILD)/emu/%.o,$(wildcard tests/support/cudaemu/*.cc))
+
+all: programs $(if $(filter 1,$(CUDA)),$(if $(SANITIZE),,$(CUDA_PLUGIN)))
 
 programs: $(PROGRAMS)
-tests: $(TESTS)
+tests: $(TESTS) $(if $(filter x86_64,$(shell uname -m)),$(CUDAEMU_PLUGIN))
 benches: $(BENCHES)
 
 $(BUILD)/obj/%.o: %.c
@@ -111,6 +139,42 @@ $(BUILD)/obj/%.o: %.cc
 	$(call say,CXX,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/cuda/%.o: cuda/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I. $(CPPFLAGS) -isystem $(CUDA_HOME)/include $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/cuda/%.cu.o: cuda/%.cu
+	$(call say,NVCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(NVCC) -I. -Iinclude -Isrc $(NVCCFLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+
+$(CUDA_PLUGIN): $(CUDA_OBJS) cuda/exports.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(PLUGIN_LINK) -o $@ $(CUDA_OBJS) $(CUDA_LIBS) -lstdc++
+
+$(BUILD)/emu/%.o: %.c
+	$(call say,CC emu,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -Itests/support/cudaemu -I. $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+EMU_CXX = $(CXX) -Itests/support/cudaemu -I. -Iinclude -Isrc $(CXXFLAGS) -ffp-contract=off -Wno-unknown-pragmas $(if $(filter 1,$(WERROR)),-Werror)
+
+$(BUILD)/emu/%.o: %.cc
+	$(call say,CXX emu,$<)
+	@mkdir -p $(@D)
+	$(Q)$(EMU_CXX) -MMD -MP -c $< -o $@
+
+$(BUILD)/emu/%.cu.o: %.cu
+	$(call say,CXX emu,$<)
+	@mkdir -p $(@D)
+	$(Q)$(EMU_CXX) -MMD -MP -MF $(@:.o=.d) -x c++ -c $< -o $@
+
+$(CUDAEMU_PLUGIN): $(CUDAEMU_OBJS) cuda/exports.map
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(PLUGIN_LINK) -o $@ $(CUDAEMU_OBJS) -lpthread -lm
 
 $(LIB): $(LIB_OBJS)
 	$(call say,AR,$@)
@@ -143,7 +207,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/emu -name '*.d' 2>/dev/null)
 
 # --- running -------------------------------------------------------------------------------------
 # More ranks than cores, and ranks that wait without spinning: what a small machine needs.

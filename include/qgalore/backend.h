@@ -242,10 +242,12 @@ typedef struct {
 
 struct qg_backend {
   const qg_backend_ops *ops;
+  void (*close)(qg_backend *be);
   void *impl;             /* the backend's own */
   qg_dtype compute;       /* QG_BF16 or QG_F32 */
   int threads;            /* CPU threads this rank may use */
-  char description[160];  /* for the log: device, instruction set, libraries, and why it was chosen */
+  char device[32];        /* what at most one rank of a node should use: PCI id; "" for the CPU */
+  char description[256];  /* for the log: device, instruction set, libraries, and why it was chosen */
 };
 
 typedef struct {

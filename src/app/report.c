@@ -17,7 +17,7 @@ void qg_report_version(FILE *out)
 }
 
 typedef struct {
-  char host[64], backend[160];
+  char host[64], backend[256];
   int threads, first_layer, num_layers, has_embedding, has_head;
 } rank_line;
 
