@@ -119,7 +119,8 @@ CUDAEMU_OBJS   := $(patsubst %.c,$(BUILD)/emu/%.o,$(wildcard cuda/*.c)) $(patsub
 all: programs $(if $(filter 1,$(CUDA)),$(if $(SANITIZE),,$(CUDA_PLUGIN)))
 
 programs: $(PROGRAMS)
-tests: $(TESTS) $(if $(filter x86_64,$(shell uname -m)),$(CUDAEMU_PLUGIN))
+# The fibers of the emulation are written for x86-64.
+tests: $(TESTS) $(if $(filter x86_64,$(shell uname -m)),$(CUDAEMU_PLUGIN) $(BUILD)/tests/cuda/test_emulation)
 benches: $(BENCHES)
 
 $(BUILD)/obj/%.o: %.c
@@ -175,6 +176,11 @@ $(CUDAEMU_PLUGIN): $(CUDAEMU_OBJS) cuda/exports.map
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(PLUGIN_LINK) -o $@ $(CUDAEMU_OBJS) -lpthread -lm
+
+$(BUILD)/tests/cuda/test_emulation: $(BUILD)/emu/tests/cuda/test_emulation.o $(filter %/fibers.o %/runtime.o,$(CUDAEMU_OBJS))
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $^ -lcmocka
 
 $(LIB): $(LIB_OBJS)
 	$(call say,AR,$@)
