@@ -100,7 +100,7 @@ SUPPORT      := $(BUILD)/libsupport.a
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: all programs tests benches demo check check-unit check-sanitize bench deps install installcheck info format lint clean help
+.PHONY: all programs tests benches demo check check-unit check-sanitize check-cuda bench bench-cuda cuda deps install installcheck info format lint clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -182,6 +182,25 @@ $(BUILD)/tests/cuda/test_emulation: $(BUILD)/emu/tests/cuda/test_emulation.o $(f
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $^ -lcmocka
 
+# Programs for a machine with a GPU and compilers, but perhaps no MPI, HDF5, BLAS or cmocka.
+ALONE_SRCS := $(wildcard src/base/*.c src/quant/*.c tests/support/conformance*.c) src/backend/plugin.c tests/cuda/cmocka/cmocka.c \
+              $(patsubst %,tests/support/%.c,adam_conformance quant_conformance quant_reference device_test)
+ALONE      := $(patsubst %,$(BUILD)/tests/cuda/alone/%,devices test_cuda bench_cuda)
+
+$(BUILD)/alone/%.o: %.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -Itests/cuda/cmocka $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(ALONE): $(ALONE_SRCS:%.c=$(BUILD)/alone/%.o)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -ldl -lpthread -lm
+
+$(BUILD)/tests/cuda/alone/devices: $(BUILD)/alone/tests/cuda/devices.o
+$(BUILD)/tests/cuda/alone/test_cuda: $(BUILD)/alone/tests/conformance/test_cuda.o
+$(BUILD)/tests/cuda/alone/bench_cuda: $(BUILD)/alone/tests/cuda/bench_cuda.o
+
 $(LIB): $(LIB_OBJS)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
@@ -213,7 +232,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
--include $(shell find $(BUILD)/obj $(BUILD)/emu -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/emu $(BUILD)/alone -name '*.d' 2>/dev/null)
 
 # --- running -------------------------------------------------------------------------------------
 # More ranks than cores, and ranks that wait without spinning: what a small machine needs.
@@ -240,6 +259,24 @@ check-unit:
 check-sanitize: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-sanitize SANITIZE=address,undefined OPT="-O1 -g" all tests
 	@ASAN_OPTIONS=detect_leaks=0 tests/run.sh $(BUILD)-sanitize $(FILTER)
+
+# Build the plugin for CUDA_ARCH alone. Needs nvcc and CUDA's libraries, nothing else.
+cuda: $(CUDA_PLUGIN)
+
+# On a machine with a GPU: conformance, training beside the CPU backend, checkpoints between the two. Without one it
+# says why it was skipped.
+check-cuda:
+	@$(MAKE) --no-print-directory $(if $(filter 1,$(CUDA)),$(CUDA_PLUGIN)) $(ALONE) $(if $(MPI_LIBS),$(if $(HDF5_PC),programs))
+	@tests/cuda/check.sh $(BUILD)
+
+bench-cuda:
+	@$(MAKE) --no-print-directory $(if $(filter 1,$(CUDA)),$(CUDA_PLUGIN)) $(ALONE)
+	@export QGALORE_CUDA_PLUGIN=$${QGALORE_CUDA_PLUGIN:-$(abspath $(CUDA_PLUGIN))}; \
+	if ! reason=$$($(BUILD)/tests/cuda/alone/devices); then echo "skipped: $$reason"; exit 0; fi; \
+	$(BUILD)/tests/cuda/alone/bench_cuda $(HIDDEN) $(BUILD)/bench-cuda.json
+
+# Proportions of LLaMA-7B at this hidden size.
+HIDDEN ?= 4096
 
 bench: deps
 	@$(MAKE) --no-print-directory all benches
@@ -270,6 +307,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs \
 	  $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	$(if $(filter 1,$(CUDA)),install -d $(DESTDIR)$(PREFIX)/lib && install -m 755 $(CUDA_PLUGIN) $(DESTDIR)$(PREFIX)/lib)
 	install -m 644 $(wildcard inputs/*.in) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
 	install -m 755 $(wildcard inputs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
 	install -m 755 $(wildcard jobs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
@@ -295,6 +333,7 @@ info:
 	@echo "HDF5      $(HDF5_PC) $(shell $(PKG_CONFIG) --modversion $(HDF5_PC) 2>/dev/null)"
 	@echo "BLAS      $(BLAS_LIBS)"
 	@echo "oneDNN    $(if $(filter 1,$(ONEDNN)),yes,no: OpenBLAS does every GEMM)"
+	@echo "CUDA      $(if $(filter 1,$(CUDA)),$(CUDA_HOME) for $(CUDA_ARCH),no nvcc: CPU only)"
 	@echo "levels    $(ISAS)"
 	@echo "programs  $(PROGRAMS)"
 
@@ -314,6 +353,8 @@ help:
 	@echo "make demo       train a small LLaMA on real text with $(NP) ranks (NP=4 for more)"
 	@echo "make check      run the tests (FILTER=name for some); check-sanitize: under ASan and UBSan"
 	@echo "make bench      measure"
+	@echo "make cuda       build the CUDA backend (CUDA_ARCH=\"80 90\"; part of make where nvcc is found, CUDA=0: not)"
+	@echo "make check-cuda, bench-cuda: tests and measurements on a GPU; skipped where there is none"
 	@echo "make deps       install the Debian packages that are needed"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR=; then installcheck"
 	@echo "make info       what was found; format, lint, clean"
