@@ -245,10 +245,12 @@ static qg_status for_all_items(qg_backend *be, const qg_attention_args *a, items
 
 qg_status qg_cuda_attention(qg_backend *be, const qg_attention_args *args)
 {
+  QG_CUDA_RANGE("attention");
   return for_all_items(be, args, forward_items);
 }
 
 qg_status qg_cuda_attention_backward(qg_backend *be, const qg_attention_args *args)
 {
+  QG_CUDA_RANGE("attention_backward");
   return for_all_items(be, args, backward_items);
 }

@@ -82,6 +82,7 @@ static qg_status multiply_and_round(qg_backend *be, const qg_gemm_args *g)
 
 qg_status qg_cuda_gemm(qg_backend *be, const qg_gemm_args *args)
 {
+  QG_CUDA_RANGE("gemm");
   if (args->c.rows == 0 || args->c.cols == 0) return QG_OK;
   if (args->a.type == QG_F32 && args->c.type == QG_BF16) return multiply_and_round(be, args);
   return multiply(be, args);

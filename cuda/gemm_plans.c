@@ -52,7 +52,8 @@ static cublasStatus_t set_limits(cublasLtMatmulPreference_t preference, const qg
   return CUBLAS_STATUS_SUCCESS;
 }
 
-/* No algorithm is an answer too: the caller has another way. */
+/* Whatever keeps the search from an answer, such as an odd alignment: the caller has another way, which reports
+ * what is really wrong. */
 static cublasStatus_t choose_algorithm(qg_gemm_plan *plan, cublasLtHandle_t lt, size_t workspace)
 {
   cublasLtMatmulPreference_t preference;
@@ -66,7 +67,7 @@ static cublasStatus_t choose_algorithm(qg_gemm_plan *plan, cublasLtHandle_t lt, 
   cublasLtMatmulPreferenceDestroy(preference);
   plan->found = status == CUBLAS_STATUS_SUCCESS && found > 0;
   if (plan->found) plan->algo = result.algo;
-  return status == CUBLAS_STATUS_NOT_SUPPORTED ? CUBLAS_STATUS_SUCCESS : status;
+  return CUBLAS_STATUS_SUCCESS;
 }
 
 static qg_gemm_plan *free_plan(qg_gemm_plans *plans)

@@ -11,12 +11,14 @@ static qg_status check_float_type(qg_dtype type, const char *what)
 qg_status qg_cuda_quantize_int8(qg_backend *be, const float *src, int64_t count, qg_int8_rule rule,
                                 qg_int8_store dst)
 {
+  QG_CUDA_RANGE("quantize_int8");
   QG_CUDA(be, qg_k_quantize_int8(qg_cuda_of(be)->stream, src, count, rule, dst));
   return QG_OK;
 }
 
 qg_status qg_cuda_dequantize_int8(qg_backend *be, qg_int8_store src, int64_t count, void *dst, qg_dtype type)
 {
+  QG_CUDA_RANGE("dequantize_int8");
   QG_TRY(check_float_type(type, "dequantize_int8"));
   QG_CUDA(be, qg_k_dequantize_int8(qg_cuda_of(be)->stream, src, count, dst, type));
   return QG_OK;
@@ -25,12 +27,14 @@ qg_status qg_cuda_dequantize_int8(qg_backend *be, qg_int8_store src, int64_t cou
 qg_status qg_cuda_quantize_int4(qg_backend *be, const float *src, int64_t count, bool include_zero,
                                 qg_int4_store dst)
 {
+  QG_CUDA_RANGE("quantize_int4");
   QG_CUDA(be, qg_k_quantize_int4(qg_cuda_of(be)->stream, src, count, include_zero, dst));
   return QG_OK;
 }
 
 qg_status qg_cuda_dequantize_int4(qg_backend *be, qg_int4_store src, int64_t count, void *dst, qg_dtype type)
 {
+  QG_CUDA_RANGE("dequantize_int4");
   QG_TRY(check_float_type(type, "dequantize_int4"));
   QG_CUDA(be, qg_k_dequantize_int4(qg_cuda_of(be)->stream, src, count, dst, type));
   return QG_OK;
@@ -38,6 +42,7 @@ qg_status qg_cuda_dequantize_int4(qg_backend *be, qg_int4_store src, int64_t cou
 
 qg_status qg_cuda_update_int8(qg_backend *be, const qg_update_int8_args *args)
 {
+  QG_CUDA_RANGE("update_int8");
   QG_CHECK(args->first % QG_GROUP == 0, QG_ERR_RUNTIME,
            "update_int8: first element %lld is not a multiple of the group of %d", (long long)args->first, QG_GROUP);
   QG_CUDA(be, qg_k_update_int8(qg_cuda_of(be)->stream, args));
@@ -46,6 +51,7 @@ qg_status qg_cuda_update_int8(qg_backend *be, const qg_update_int8_args *args)
 
 qg_status qg_cuda_update_dense(qg_backend *be, const qg_update_dense_args *args)
 {
+  QG_CUDA_RANGE("update_dense");
   QG_TRY(check_float_type(args->type, "update_dense"));
   QG_CUDA(be, qg_k_update_dense(qg_cuda_of(be)->stream, args));
   return QG_OK;
@@ -65,6 +71,7 @@ static qg_status check_moments(const float *m, const float *v, bool has_8bit, in
 
 qg_status qg_cuda_adam(qg_backend *be, const qg_adam_args *a)
 {
+  QG_CUDA_RANGE("adam");
   const qg_cuda *cuda = qg_cuda_of(be);
   QG_TRY(check_float_type(a->delta_type, "adam"));
   QG_TRY(check_float_type(a->grad_type, "adam"));
@@ -79,6 +86,7 @@ qg_status qg_cuda_adam(qg_backend *be, const qg_adam_args *a)
 
 qg_status qg_cuda_read_moments(qg_backend *be, const qg_moments_args *a)
 {
+  QG_CUDA_RANGE("read_moments");
   QG_TRY(check_moments(a->m, a->v, HAS_8BIT(a), a->block, "read_moments"));
   QG_CUDA(be, qg_k_read_moments(qg_cuda_of(be)->stream, a, qg_cuda_of(be)->tables));
   return QG_OK;
@@ -86,6 +94,7 @@ qg_status qg_cuda_read_moments(qg_backend *be, const qg_moments_args *a)
 
 qg_status qg_cuda_write_moments(qg_backend *be, const qg_moments_args *a)
 {
+  QG_CUDA_RANGE("write_moments");
   QG_TRY(check_moments(a->m, a->v, HAS_8BIT(a), a->block, "write_moments"));
   QG_CUDA(be, qg_k_write_moments(qg_cuda_of(be)->stream, a, qg_cuda_of(be)->tables));
   return QG_OK;

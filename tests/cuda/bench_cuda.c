@@ -13,7 +13,7 @@ enum { ROUNDS = 7, REPEATS = 10, SEQUENCE = 256, SEQUENCES = 16, HEAD_DIM = 128,
 typedef struct {
   qg_backend *be;
   int64_t hidden, wide, vocab, tokens, elements; /* elements of an MLP matrix */
-  qg_view x, y, z, weight, gate, up, logits, d_logits, product, matrix;
+  qg_view x, y, z, o, weight, gate, up, logits, d_logits, product, matrix;
   float *rstd, *dweight, *lse, *update, *cos, *sin;
   qg_int8_store int8;
   qg_int4_store int4;
@@ -69,6 +69,7 @@ static void take_memory(bench *b)
   b->x = matrix(b, QG_BF16, b->tokens, b->hidden);
   b->y = matrix(b, QG_BF16, b->tokens, b->hidden);
   b->z = matrix(b, QG_BF16, b->tokens, b->hidden);
+  b->o = matrix(b, QG_BF16, b->tokens, b->hidden);
   b->weight = matrix(b, QG_BF16, 1, b->hidden);
   b->gate = matrix(b, QG_BF16, b->tokens, b->wide);
   b->up = matrix(b, QG_BF16, b->tokens, b->wide);
@@ -113,12 +114,12 @@ static qg_attention_args attention_args(bench *b)
   return (qg_attention_args){.q = b->x,
                              .k = b->y,
                              .v = b->z,
-                             .o = b->y,
+                             .o = b->o,
                              .lse = b->lse,
-                             .d_o = b->x,
-                             .d_q = b->x,
-                             .d_k = b->y,
-                             .d_v = b->z,
+                             .d_o = b->o,
+                             .d_q = qg_view_cols(b->gate, 0, b->hidden),
+                             .d_k = qg_view_cols(b->up, 0, b->hidden),
+                             .d_v = qg_view_cols(b->product, 0, b->hidden),
                              .sequence_length = SEQUENCE,
                              .heads = heads,
                              .kv_heads = heads,

@@ -11,6 +11,7 @@
 
 #include "arena.h"
 #include "cuda_runtime.h"
+#include "nvtx3/nvToolsExt.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -26,6 +27,7 @@ constexpr size_t ARENA_BYTES = size_t(16) << 30, ALIGNMENT = 256, GAP = 256, HUG
 char *arena;
 std::map<size_t, size_t> taken; /* offset -> bytes with the gap behind */
 int depth;
+int ranges;
 
 bool fault_is(const char *name)
 {
@@ -204,4 +206,15 @@ cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t)
   cudaemu::device_access access;
   memset(memory, value, bytes);
   return cudaSuccess;
+}
+
+int nvtxRangePushA(const char *)
+{
+  return ranges++;
+}
+
+int nvtxRangePop()
+{
+  if (ranges == 0) abort();
+  return --ranges;
 }
