@@ -13,6 +13,7 @@
 enum { QG_PATH_MAX = 1024, QG_MAX_STAGES = 1024 };
 
 typedef enum { QG_COMPAT_NONE, QG_COMPAT_REFERENCE } qg_compat;
+typedef enum { QG_UPDATE_AUTO, QG_UPDATE_FUSED, QG_UPDATE_ACCUMULATED } qg_update;
 
 /* All sections. Derived members (no key of their own) are filled by qg_config_load. */
 typedef struct {
@@ -36,6 +37,8 @@ typedef struct {
     int64_t validate_every;            /* steps, 0: only at the end when data.valid is given */
     int64_t validate_sequences;        /* 0: all */
     int64_t loss_rows;                 /* tokens whose logits are alive at once */
+    qg_update update;
+    qg_dtype accumulators;             /* QG_F32 or QG_BF16 */
   } train;
   struct {
     qg_method method;
@@ -57,12 +60,15 @@ typedef struct {
     int64_t similarity_window;
     int64_t weight_bits;            /* 0: by method (qgalore 8, else as dense) */
     int64_t projector_bits;         /* 0: by method (qgalore 4, galore 32) */
-    bool stochastic_rounding, include_zero, bf16_arithmetic, full_gradient;
+    double shrink_threshold;
+    bool stochastic_rounding, include_zero, bf16_arithmetic, full_gradient, project_head, rotate_moments;
   } qgalore;
   struct {
     qg_subspace_method method;
     double min_energy;
     qg_sample sample;
+    bool stagger;
+    int64_t distributed_min; /* short side, for method = scalapack */
   } subspace;
   struct {
     int64_t pipeline;                          /* stages, 0: all ranks */
@@ -95,6 +101,14 @@ qg_status qg_config_check_restart(const qg_config *config, const char *saved);
 /* --help-input: plain text for a terminal; doc/inputs.md: Markdown. `section` NULL: all. */
 void qg_config_help(FILE *out, const char *section);
 void qg_config_write_markdown(FILE *out);
+
+/* Micro-batches of one step. */
+static inline int64_t qg_config_micro_batches(const qg_config *c) { return c->train.global_batch / c->train.micro_batch; }
+/* Whether projected matrices are updated in backward: as asked, or with one micro-batch a step. */
+static inline bool qg_config_is_fused(const qg_config *c)
+{
+  return c->train.update == QG_UPDATE_FUSED || (c->train.update == QG_UPDATE_AUTO && qg_config_micro_batches(c) == 1);
+}
 
 /* What the other modules take. */
 qg_optim_options qg_config_optim_options(const qg_config *config, int threads);

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "qgalore/backend.h"
 #include "qgalore/status.h"
 
 typedef enum { QG_SIDE_RIGHT, QG_SIDE_LEFT } qg_side;
@@ -22,13 +23,36 @@ static inline qg_side qg_side_of(int64_t m, int64_t n) { return m >= n ? QG_SIDE
  * WARM: a block power step from `previous`, a second one or EXACT when that holds too little; without a
  * `previous`, or with one that is no basis (not finite, components over 2), like AUTO.
  * RANDOMIZED: two or three block power steps from a random start, or EXACT when they hold too little.
- * AUTO: WARM with a previous basis; without one EXACT for a short side under 2048, RANDOMIZED from there on. */
+ * AUTO: WARM with a previous basis, else EXACT, for a short side under 2048. From there on block power steps alone, from
+ * the previous basis or a random start, up to five of them: no memory is asked for an eigenproblem of the whole side.
+ * Whichever fails numerically, RANDOMIZED has the last try. */
 typedef enum { QG_SUBSPACE_EXACT, QG_SUBSPACE_WARM, QG_SUBSPACE_RANDOMIZED, QG_SUBSPACE_SCALAPACK, QG_SUBSPACE_AUTO } qg_subspace_method;
+
+/* "exact", "warm", ... as users read it. */
+const char *qg_subspace_method_name(qg_subspace_method method);
+
+/* A gradient that is not formed: G = dy^T x. The products with it run on the backend, in its compute type with fp32 sums;
+ * its memory must be unified. Scratch, c = qg_subspace_block(rank, min(m, n)) directions:
+ *   block  compute type [c * max(m, n)];   tokens  compute type [t * c] */
+typedef struct {
+  qg_backend *be;
+  qg_view dy, x; /* [t, m], [t, n] compute type */
+  void *block, *tokens;
+} qg_gradient_pair;
+
+/* Directions that block power steps work on: the rank and some more, at most d. */
+int64_t qg_subspace_block(int64_t rank, int64_t d);
+
+/* Whether a job of this shape is solved from the pair of `tokens` tokens: without the formed gradient it has to do with
+ * block power steps alone (AUTO from a short side of 2048 on), and they should be cheaper on the factors:
+ * tokens (m + n) < m n. Pure. */
+bool qg_subspace_prefers_pair(qg_subspace_method method, int64_t m, int64_t n, int64_t tokens);
 
 /* One matrix whose subspace is wanted. */
 typedef struct {
   int64_t m, n, rank;
-  const float *gradient;   /* [m, n] */
+  const float *gradient;   /* [m, n]; NULL: `pair` */
+  const qg_gradient_pair *pair; /* where qg_subspace_prefers_pair */
   const float *previous;   /* the old basis in projector layout, or NULL */
   float *basis;            /* out, projector layout, orthonormal; may not alias previous. The largest component of
                             * every vector is positive. Unit vectors for a zero gradient, whose energy counts as 1 */
@@ -45,8 +69,9 @@ typedef struct {
   int threads;
 } qg_subspace_options;
 
-/* Scratch bytes that qg_subspace_solve wants for these shapes: [count] jobs of which at most `threads` run at once.
- * About 24 d^2 bytes for each that runs, d = min(m, n), most of it for the eigenproblem in double. Local. */
+/* Scratch bytes that qg_subspace_solve wants for these shapes: [count] jobs of which at most `threads` run at once; those
+ * with a `pair` need its views' shapes. About 24 d^2 bytes for each that runs, d = min(m, n), most of it for the
+ * eigenproblem in double; far less where block power steps do alone. Local. */
 size_t qg_subspace_workspace(const qg_subspace_options *options, const qg_subspace_job *shapes, int count);
 
 /* Solves all jobs: those with a short side under 2048 several at a time with one BLAS thread each, the wider ones
@@ -57,9 +82,13 @@ size_t qg_subspace_workspace(const qg_subspace_options *options, const qg_subspa
 qg_status qg_subspace_solve(const qg_subspace_options *options, qg_subspace_job *jobs, int count,
                             void *workspace, size_t workspace_bytes);
 
-/* How much of the subspace `a` lies in `b`: ||A B^T||_F^2 / r in [0, 1] for orthonormal bases in projector layout;
- * basis-free and sign-free (algorithm.md 8.8). d = the long side of the basis. Local. */
-double qg_subspace_overlap(qg_side side, int64_t d, int64_t rank, const float *a, const float *b);
+/* The change of basis C [rank, rank] from `from` to `to`: coordinates R in `from` become R C (right) or C^T R (left) in
+ * `to`.  Right: C = from to^T.  Left: C = from^T to.  d = the short side of the gradient. Local. */
+void qg_subspace_rotation(qg_side side, int64_t d, int64_t rank, const float *from, const float *to, float *rotation);
+
+/* How much of one subspace lies in the other: ||C||_F^2 / r in [0, 1] for a rotation between orthonormal bases; basis-free
+ * and sign-free (algorithm.md 8.8). Local. */
+double qg_subspace_overlap(int64_t rank, const float *rotation);
 
 /* The reference's similarity: signed cosine of the first basis vectors (algorithm.md section 4). Local. */
 double qg_subspace_cosine(qg_side side, int64_t d, int64_t rank, const float *a, const float *b);

@@ -10,9 +10,10 @@
 #include "qgalore/linalg.h"
 #include "qgalore/par.h"
 
-/* Scratch bytes of this rank for a job of m x n and `rank`. 0: the matrix does not fit ScaLAPACK's 32-bit
- * integers on this many ranks, qg_subspace_solve_distributed will say which. Local. */
-size_t qg_subspace_distributed_workspace(const qg_par *par, int owner, int64_t m, int64_t n, int64_t rank);
+/* Scratch bytes of rank `rank` of `size` for a job of m x n and rank `subspace_rank`. QG_ERR_INPUT names what does not fit
+ * ScaLAPACK's 32-bit integers on this many ranks. Local, pure. */
+qg_status qg_subspace_distributed_workspace(int rank, int size, bool is_owner, int64_t m, int64_t n, int64_t subspace_rank,
+                                            size_t *bytes);
 
 /* All ranks pass the same m, n, rank and owner; `gradient`, `basis` and `singular_values` are looked at on
  * the owner alone, `previous` and `seed` nowhere. The owner's job gets the result of the exact route, signs

@@ -125,6 +125,9 @@ qg_status qg_stage_forward(qg_stage *stage, const qg_param_port *port, int slot,
 qg_status qg_stage_loss(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *targets,
                         float grad_scale, double *loss);
 
+/* The gradient of the layer output that qg_stage_loss left in a slot. Last stage. */
+qg_view qg_stage_output_gradient(qg_stage *stage, int slot);
+
 /* Backward of a slot. d_out is the gradient of this stage's output (ignored on the last stage, which has its own). The
  * gradient of the stage's input is in *d_in until the next call (empty on the first stage, which hands it to row_grad). */
 qg_status qg_stage_backward(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids,

@@ -1,7 +1,11 @@
 /* The optimizer: owns every weight, gradient accumulator, projector and moment of one stage, and turns
  * the (dY, X) pairs of backward into an update.
  *
- * One step:  begin -> (backward calls the port) -> finish_gradients -> norms -> apply.
+ * One step:  begin -> (backward calls the port) -> finish_gradients -> refresh_distributed -> norms -> apply.
+ *
+ * Accumulated: gradients of the micro-batches add up, and apply updates everything. Fused: with one micro-batch a step, a
+ * projected matrix is updated as soon as its gradient is there, and all of them share one low-rank gradient; apply updates
+ * the rest.
  *
  * The four methods differ only in the policy of each parameter: how the weight is stored, whether the
  * gradient is projected, how the projector and the moments are stored. */
@@ -15,6 +19,7 @@
 #include "qgalore/log.h"
 #include "qgalore/memory.h"
 #include "qgalore/model.h"
+#include "qgalore/par.h"
 #include "qgalore/state.h"
 
 typedef enum { QG_METHOD_ADAMW, QG_METHOD_ADAM8BIT, QG_METHOD_GALORE, QG_METHOD_QGALORE } qg_method;
@@ -27,6 +32,8 @@ typedef struct {
   double beta1, beta2, eps, weight_decay;
   int moment_bits;         /* 8 or 32; tensors under 4096 elements keep 32 */
   int64_t moment_block;    /* elements per absmax of 8-bit moments */
+  bool fused;              /* update each projected matrix in backward; needs one micro-batch a step */
+  qg_dtype accumulators;   /* type of gradients that add up over micro-batches: QG_F32 or QG_BF16 */
   qg_dtype dense_type;     /* storage of unquantised weights: QG_F32 or QG_BF16 (then stochastic rounding per `stochastic`) */
   /* projected matrices */
   int64_t rank;
@@ -37,6 +44,8 @@ typedef struct {
   bool include_zero;       /* quantiser range contains 0 */
   bool bf16_arithmetic;    /* update arithmetic as in the reference */
   bool full_gradient;      /* form G, then project (reference); false: R = dY^T (X P^T) */
+  bool project_head;       /* project embedding and output head too; their weights stay dense */
+  bool rotate_moments;     /* moments follow the subspace at a refresh (algorithm.md 8.9) */
   qg_sample sample;        /* gradient that a refresh sees: the whole batch or its first micro-batch */
   /* lazy refresh */
   int64_t update_gap;      /* T at start, steps */
@@ -45,11 +54,15 @@ typedef struct {
   double similarity_threshold;
   int similarity_window;   /* k */
   int64_t max_update_gap;  /* 0: no cap */
-  qg_subspace_options subspace;
+  double shrink_threshold; /* mean similarity under which a longer T halves; 0: never */
+  bool stagger;            /* spread refreshes over steps; false: at multiples of T, as the reference */
+  qg_subspace_options subspace; /* of matrices that one rank factors alone */
+  int64_t distributed_min; /* short side from which all ranks factor a matrix together; 0: none */
+  int this_rank, all_ranks; /* of the job, for the workspace of that; all_ranks 0 counts as alone */
   uint64_t seed;
 } qg_optim_options;
 
-/* The lazy tracker of one matrix (algorithm.md section 4); plain data, checkpointed whole. */
+/* The lazy tracker of one matrix (algorithm.md section 4); plain data, checkpointed but for `phase`. */
 enum { QG_TRACKER_WINDOW_MAX = 16 };
 typedef struct {
   int64_t interval;     /* T, steps */
@@ -57,14 +70,23 @@ typedef struct {
   int64_t refreshes, saved; /* done, and skipped compared with refreshing every update_gap steps */
   int32_t count;        /* similarities in the queue */
   float queue[QG_TRACKER_WINDOW_MAX]; /* oldest first */
+  int64_t phase;        /* >= 0: the second refresh is that much late, and all count from the last one; -1: multiples of T */
 } qg_tracker;
 
+/* Not staggered: phase -1. */
 void qg_tracker_init(qg_tracker *tracker, int64_t update_gap);
-/* A refresh is due when there is no projector or step % interval == 0. */
-bool qg_tracker_due(const qg_tracker *tracker, int64_t step);
-/* Records a refresh at `step`; `similarity` is ignored at the first. Appends to the FIFO of `window`; full and mean >= threshold:
- * interval doubles, up to max_update_gap (0: no cap). */
+/* The phase of matrix `index` of the model: 0 .. update_gap - 1, spread evenly over any run of consecutive matrices
+ * (fractional parts of multiples of the golden ratio). Pure. */
+int64_t qg_tracker_phase(int index, int64_t update_gap);
+/* The step from which the next refresh is due: at once without a projector; phase -1: the next multiple of the interval;
+ * else an interval after the last refresh, the first time `phase` later. A refresh that fails stays due. */
+int64_t qg_tracker_next(const qg_tracker *tracker);
+static inline bool qg_tracker_due(const qg_tracker *tracker, int64_t step) { return step >= qg_tracker_next(tracker); }
+/* Records a refresh at `step`; `similarity` is ignored at the first. Appends to the FIFO of `window`; when that is full: mean >=
+ * threshold doubles the interval, up to max_update_gap (0: no cap); mean < shrink_threshold halves it, down to update_gap. */
 void qg_tracker_refreshed(qg_tracker *tracker, int64_t step, double similarity, const qg_optim_options *options);
+/* Mean of the queue, NaN when it is empty. */
+double qg_tracker_mean(const qg_tracker *tracker);
 
 /* Learning rate of a step (from 0): linear warm-up k / warmup from 0, then cosine to min_ratio * lr at `steps`. */
 double qg_schedule_lr(double lr, int64_t step, int64_t warmup, int64_t steps, double min_ratio);
@@ -83,13 +105,29 @@ const qg_param_port *qg_optim_port(qg_optim *optim);
 
 /* Zeroes accumulators and decides which matrices refresh at this step (0-based). */
 qg_status qg_optim_begin(qg_optim *optim, int64_t step);
-/* Ends micro-batch `index`, 0 <= index < micro_batches; more than the optimizer was made for is QG_ERR_RUNTIME. A projected
- * matrix gets one matrix_grad per micro-batch: with one micro-batch or `sample = micro_batch`, its first one refreshes it. */
+/* Rates of the updates that happen in backward (fused): as in qg_optim_apply. After begin. */
+void qg_optim_set_rates(qg_optim *optim, double lr, double grad_scale);
+/* The gradient that enters this stage is not finite: nothing of the step reaches any state, and norms are NaN. Between begin and the
+ * micro-batch's backward. */
+void qg_optim_discard(qg_optim *optim);
+/* Whether this step changes state before all its gradients are known: fused updates, or refreshes from one micro-batch. Then it is
+ * worth to look at the gradient that enters the stage (qg_optim_discard). */
+bool qg_optim_acts_in_backward(const qg_optim *optim);
+/* Ends micro-batch `index`, 0 <= index < micro_batches; more than the optimizer was made for is QG_ERR_RUNTIME. A matrix of
+ * a layer gets one matrix_grad per micro-batch; the first one refreshes it unless its gradient gathers until finish: with
+ * `sample = batch` and several micro-batches, for embedding and head, and where all ranks solve together. */
 qg_status qg_optim_end_micro_batch(qg_optim *optim, int64_t index);
 
-/* Solves due subspaces, projects the gradients that waited for them. A failed subspace keeps the old basis and is counted; QG_ERR_NUMERICAL
- * only if there is no old one. */
+/* Solves due subspaces, projects the gradients that waited for them. A subspace that fails keeps the old basis and is counted; without an
+ * old one the matrix is not updated at this step. Both stay due. */
 qg_status qg_optim_finish_gradients(qg_optim *optim);
+
+/* Where options.distributed_min asks for it: the ranks tell each other who holds which wide matrix and when it is due. Before the first
+ * step, and after loading. Collective; nothing is sent if no matrix is that wide. */
+qg_status qg_optim_share_schedule(qg_optim *optim, qg_par *par);
+/* All ranks solve the wide matrices that are due at this step, owners project the gradients that waited. Steps in which none is due
+ * send nothing. A subspace that fails is tried by its owner alone. After finish_gradients. Collective. */
+qg_status qg_optim_refresh_distributed(qg_optim *optim, qg_par *par);
 
 /* Tied embeddings: the two parts of the gradient, f32 [vocab, hidden], on each stage that holds the weight; empty views on
  * others. Lookups fill the embedding part, the head the head part. On several stages the caller overwrites the part that
@@ -107,11 +145,23 @@ qg_status qg_optim_norms(qg_optim *optim, double *sum_squares);
 qg_status qg_optim_apply(qg_optim *optim, double lr, double grad_scale);
 
 typedef struct {
-  int64_t refreshes;       /* in the last step */
+  int64_t refreshes, failed; /* in the last step */
   int64_t total_refreshes, total_saved, failed_refreshes;
-  double mean_energy;      /* of the last step's refreshes, 0 if none */
+  double mean_energy;        /* of the last step's refreshes, 0 if none */
+  double refresh_seconds, update_seconds; /* of the last step's backward, spent on subspaces and fused updates */
 } qg_optim_stats;
 qg_optim_stats qg_optim_get_stats(const qg_optim *optim);
+
+/* One refresh of the last step. */
+typedef struct {
+  int param;
+  double similarity;       /* with the subspace before, NaN at the first */
+  double energy;
+  int64_t interval;        /* T from here on */
+  qg_subspace_method used;
+} qg_refresh_record;
+/* Those of the last step; the array belongs to the optimizer. */
+const qg_refresh_record *qg_optim_refreshes(const qg_optim *optim, int *count);
 /* The tracker of a projected parameter held here, or NULL. */
 const qg_tracker *qg_optim_tracker(const qg_optim *optim, int param);
 

@@ -1,6 +1,8 @@
 #include "app/check.h"
 #include "app/footprint.h"
 
+#include <math.h>
+
 #include "qgalore/base.h"
 #include "qgalore/ckpt.h"
 #include "qgalore/train.h"
@@ -70,11 +72,34 @@ static qg_status check_stage(const qg_log *log, const qg_config *c, qg_backend *
   sum->cost = part->cost > sum->cost ? part->cost : sum->cost;
   double bytes = (double)qg_mem_total(mem);
   sum->most_memory = bytes > sum->most_memory ? bytes : sum->most_memory;
-  print_row(log, rank, part, total_cost(c), mem);
+  if (log) print_row(log, rank, part, total_cost(c), mem);
 out:
   qg_trainer_destroy(trainer);
   qg_mem_destroy(mem);
   return status;
+}
+
+/* Memory of the fullest rank with the other way to update: what choosing it costs or saves. */
+static qg_status print_update(const qg_log *log, const qg_config *config, qg_backend *be, int ranks,
+                              size_t runtime, const totals *chosen)
+{
+  static const char *const names[] = {"accumulated", "fused"};
+  char bytes[32];
+  bool fused = qg_config_is_fused(config);
+  qg_config other = *config;
+  totals sum = {0};
+  if (qg_config_micro_batches(config) > 1) {
+    qg_log_info(log, "update    accumulated over %lld micro-batches",
+                (long long)qg_config_micro_batches(config));
+    return QG_OK;
+  }
+  other.train.update = fused ? QG_UPDATE_ACCUMULATED : QG_UPDATE_FUSED;
+  for (int rank = 0; rank < ranks; rank++) QG_TRY(check_stage(NULL, &other, be, ranks, rank, runtime, &sum));
+  double difference = sum.most_memory - chosen->most_memory;
+  qg_log_info(log, "update    %s; train.update = %s would take %s %s on the fullest rank", names[fused],
+              names[!fused], qg_format_bytes(bytes, sizeof bytes, fabs(difference)),
+              difference < 0 ? "less" : "more");
+  return QG_OK;
 }
 
 static void print_model(const qg_log *log, const qg_config *c)
@@ -116,5 +141,5 @@ qg_status qg_check_print(const qg_log *log, const qg_config *c, qg_backend *be, 
   print_heading(log);
   for (int rank = 0; rank < ranks; rank++) QG_TRY(check_stage(log, c, be, ranks, rank, runtime, &sum));
   print_totals(log, c, be, ranks, &sum, gemm_flops);
-  return QG_OK;
+  return print_update(log, c, be, ranks, runtime, &sum);
 }

@@ -127,6 +127,7 @@ static qg_status print_closing(job *j, const qg_train_summary *s)
 {
   char path[3 * QG_PATH_MAX];
   QG_TRY(qg_report_timing(j->par, &j->log, qg_trainer_timers(j->trainer), s->seconds));
+  QG_TRY(qg_report_refreshes(j->par, &j->log, &j->config.model, qg_trainer_optim(j->trainer)));
   QG_TRY(qg_report_memory(j->par, &j->log, qg_mem_total(j->mem)));
   snprintf(path, sizeof path, "%s/%s/metrics.jsonl", j->config.run.output_dir, j->config.run.name);
   if (qg_par_is_root(j->grid)) qg_report_curve(&j->log, path);

@@ -21,4 +21,7 @@ qg_status qg_report_memory(qg_par *par, const qg_log *log, size_t planned);
 /* Loss over steps, drawn with characters, from <folder>/metrics.jsonl. Does nothing without the file. */
 void qg_report_curve(const qg_log *log, const char *metrics_path);
 
+/* Subspace refreshes per layer. Collective. */
+qg_status qg_report_refreshes(qg_par *par, const qg_log *log, const qg_model_shape *shape, const qg_optim *optim);
+
 #endif

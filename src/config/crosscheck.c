@@ -85,6 +85,26 @@ static void check_batch(qg_loader *loader)
           c->train.micro_batch * c->train.sequence_length, INT32_MAX);
 }
 
+static void check_update(qg_loader *loader)
+{
+  const qg_config *c = loader->config;
+  if (!SOUND(loader, train.micro_batch) || !SOUND(loader, train.global_batch) || !SOUND(loader, train.update))
+    return;
+  if (c->train.update == QG_UPDATE_FUSED && qg_config_micro_batches(c) != 1)
+    BLAME(loader, train.update,
+          "fused needs one micro-batch a step, not %" PRId64 "; use accumulated, or micro_batch = %" PRId64,
+          qg_config_micro_batches(c), c->train.global_batch);
+}
+
+static void check_project_head(qg_loader *loader)
+{
+  const qg_config *c = loader->config;
+  if (SOUND(loader, qgalore.project_head) && SOUND(loader, model.tie_embeddings) && c->qgalore.project_head &&
+      c->model.tie_embeddings)
+    BLAME(loader, qgalore.project_head,
+          "works with an output head of its own; use no, or model.tie_embeddings = no");
+}
+
 static void check_schedule(qg_loader *loader)
 {
   const qg_config *c = loader->config;
@@ -150,6 +170,8 @@ void qg_crosscheck(qg_loader *loader)
   check_heads(loader);
   check_rank(loader);
   check_batch(loader);
+  check_update(loader);
+  check_project_head(loader);
   check_schedule(loader);
   check_lazy(loader);
   check_stages(loader);

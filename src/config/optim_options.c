@@ -31,6 +31,12 @@ static int projector_bits(const qg_config *config)
   return config->optimizer.method == QG_METHOD_QGALORE ? 4 : 32;
 }
 
+/* Matrices that all ranks solve together are its distributed_min's; the others are as with auto. */
+static qg_subspace_method local_method(const qg_config *config)
+{
+  return config->subspace.method == QG_SUBSPACE_SCALAPACK ? QG_SUBSPACE_AUTO : config->subspace.method;
+}
+
 qg_optim_options qg_config_optim_options(const qg_config *config, int threads)
 {
   return (qg_optim_options){
@@ -41,6 +47,8 @@ qg_optim_options qg_config_optim_options(const qg_config *config, int threads)
       .weight_decay = config->optimizer.weight_decay,
       .moment_bits = moment_bits(config),
       .moment_block = config->optimizer.moment_block,
+      .fused = qg_config_is_fused(config),
+      .accumulators = config->train.accumulators,
       .dense_type = config->optimizer.dense_type,
       .rank = config->qgalore.rank,
       .scale = config->qgalore.scale,
@@ -50,6 +58,8 @@ qg_optim_options qg_config_optim_options(const qg_config *config, int threads)
       .include_zero = config->qgalore.include_zero,
       .bf16_arithmetic = config->qgalore.bf16_arithmetic,
       .full_gradient = config->qgalore.full_gradient,
+      .project_head = config->qgalore.project_head,
+      .rotate_moments = config->qgalore.rotate_moments,
       .sample = config->subspace.sample,
       .update_gap = config->qgalore.update_gap,
       .lazy = config->qgalore.lazy,
@@ -57,7 +67,11 @@ qg_optim_options qg_config_optim_options(const qg_config *config, int threads)
       .similarity_threshold = config->qgalore.similarity_threshold,
       .similarity_window = (int)config->qgalore.similarity_window,
       .max_update_gap = config->qgalore.max_update_gap,
-      .subspace = {config->subspace.method, config->subspace.min_energy, threads},
+      .shrink_threshold = config->qgalore.shrink_threshold,
+      .stagger = config->subspace.stagger,
+      .distributed_min =
+          config->subspace.method == QG_SUBSPACE_SCALAPACK ? config->subspace.distributed_min : 0,
+      .subspace = {local_method(config), config->subspace.min_energy, threads},
       .seed = (uint64_t)config->train.seed,
   };
 }

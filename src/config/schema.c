@@ -24,9 +24,12 @@ static const qg_choice subspace_choices[] = {
     {"exact", QG_SUBSPACE_EXACT},
     {"warm", QG_SUBSPACE_WARM},
     {"randomized", QG_SUBSPACE_RANDOMIZED},
+    {"scalapack", QG_SUBSPACE_SCALAPACK},
     {NULL, 0}};
 static const qg_choice sample_choices[] = {
     {"batch", QG_SAMPLE_BATCH}, {"micro_batch", QG_SAMPLE_MICRO_BATCH}, {NULL, 0}};
+static const qg_choice update_choices[] = {
+    {"auto", QG_UPDATE_AUTO}, {"fused", QG_UPDATE_FUSED}, {"accumulated", QG_UPDATE_ACCUMULATED}, {NULL, 0}};
 static const qg_choice backend_choices[] = {{"auto", 0}, {"cpu", 0}, {"cuda", 0}, {NULL, 0}};
 static const qg_choice precision_choices[] = {{"bf16", 0}, {"fp32", 0}, {NULL, 0}};
 
@@ -125,6 +128,15 @@ const qg_key qg_schema[] = {
     {KEY(train, loss_rows), QG_KEY_INT, MEMBER(train, loss_rows), .unit = "tokens", .fallback = "256",
      .range = "[1, 1048576]", .may_change = true,
      .doc = "Tokens whose logits are alive at once: loss_rows x vocab_size numbers of scratch."},
+    {KEY(train, update), QG_KEY_ENUM, MEMBER(train, update), .fallback = "auto", .reference = "accumulated",
+     .choices = update_choices, .may_change = true,
+     .doc =
+         "accumulated: gradients of the micro-batches add up, then every matrix is updated. fused: each projected "
+         "matrix is updated as soon as backward has its gradient, whose memory all share; needs one micro-batch a "
+         "step, and clips by the gradient norm of the step before. auto: fused with one micro-batch."},
+    {KEY(train, accumulators), QG_KEY_ENUM, MEMBER(train, accumulators), .fallback = "fp32",
+     .choices = dense_choices, .may_change = true,
+     .doc = "Type in which gradients of matrices add up over micro-batches."},
 
     /* optimizer */
     {KEY(optimizer, method), QG_KEY_ENUM, MEMBER(optimizer, method), .fallback = "qgalore",
@@ -191,6 +203,15 @@ const qg_key qg_schema[] = {
      .doc = "Mean similarity from which the gap doubles."},
     {KEY(qgalore, similarity_window), QG_KEY_INT, MEMBER(qgalore, similarity_window), .unit = "refreshes",
      .fallback = "5", .range = "[1, 16]", .doc = "Refreshes over which the similarity is averaged."},
+    {KEY(qgalore, shrink_threshold), QG_KEY_REAL, MEMBER(qgalore, shrink_threshold), .fallback = "0",
+     .range = "[0, 1]", .may_change = true,
+     .doc = "Mean similarity under which a gap that had doubled halves again. 0: never."},
+    {KEY(qgalore, rotate_moments), QG_KEY_BOOL, MEMBER(qgalore, rotate_moments), .fallback = "yes",
+     .reference = "no", .may_change = true,
+     .doc = "At a refresh, read the moments of Adam in the new subspace; no: keep their numbers in whatever basis "
+            "comes."},
+    {KEY(qgalore, project_head), QG_KEY_BOOL, MEMBER(qgalore, project_head), .fallback = "no",
+     .doc = "Project the gradients of embedding and output head too. Their weights stay dense."},
     {KEY(qgalore, weight_bits), QG_KEY_ENUM, MEMBER(qgalore, weight_bits), .fallback = "0",
      .choices = weight_bits_choices,
      .doc = "Bits of the weights of projected matrices: 8 is INT8 in groups of 256. 0: by method (qgalore 8, "
@@ -218,13 +239,21 @@ const qg_key qg_schema[] = {
     {KEY(subspace, method), QG_KEY_ENUM, MEMBER(subspace, method), .fallback = "auto", .reference = "exact",
      .choices = subspace_choices, .may_change = true,
      .doc =
-         "exact: LAPACK. warm: subspace iteration from the old projector. randomized: from a random start. "
-         "auto: warm where there is an old projector, else exact (randomized from 2048 up)."},
+         "exact: eigenvectors of the Gram matrix, by LAPACK. warm: subspace iteration from the old projector. "
+         "randomized: from a random start. auto: warm where there is an old projector, else exact; for matrices whose "
+         "smaller side is 2048 or more, subspace iteration alone. scalapack: all ranks together for matrices whose "
+         "smaller side is at least distributed_min, auto for the others."},
     {KEY(subspace, min_energy), QG_KEY_REAL, MEMBER(subspace, min_energy), .fallback = "0.97",
      .range = "[0, 1]", .may_change = true,
-     .doc = "A warm or randomised result that captures less than this share of the best possible energy is "
-            "redone "
-            "exactly."},
+     .doc = "A warm or randomised result that seems to capture less than this share of the best possible energy gets "
+            "more iterations, then the exact method."},
+    {KEY(subspace, distributed_min), QG_KEY_INT, MEMBER(subspace, distributed_min), .fallback = "4096",
+     .range = "[1, 1073741824]", .may_change = true,
+     .doc = "Smaller side of the matrices that method = scalapack gives to all ranks."},
+    {KEY(subspace, stagger), QG_KEY_BOOL, MEMBER(subspace, stagger), .fallback = "yes", .reference = "no",
+     .may_change = true,
+     .doc = "Spread refreshes over the steps of a gap: after the first one, each matrix waits up to one gap longer. "
+            "no: all at multiples of their gap."},
     {KEY(subspace, sample), QG_KEY_ENUM, MEMBER(subspace, sample), .fallback = "batch",
      .choices = sample_choices, .may_change = true,
      .doc =

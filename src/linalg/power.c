@@ -27,24 +27,30 @@ typedef struct {
   qg_eigen_f32 eigen;
 } power_scratch;
 
-static void lay_out(qg_scratch *scratch, int d, int length, int rank, int steps, power_scratch *out)
+int64_t qg_subspace_block(int64_t rank, int64_t d)
 {
-  int count = (int)qg_min_i64((int64_t)rank + OVERSAMPLING, d);
+  return qg_min_i64(rank + OVERSAMPLING, d);
+}
+
+static void lay_out(qg_scratch *scratch, int d, int length, int rank, int steps, bool pair,
+                    power_scratch *out)
+{
+  int count = (int)qg_subspace_block(rank, d);
   out->count = count;
   out->block = qg_scratch_take(scratch, (int64_t)count * d, sizeof(float));
   out->ritz = qg_scratch_take(scratch, (int64_t)count * count, sizeof(float));
   out->rows = qg_scratch_take(scratch, (int64_t)rank * d, sizeof(float));
   out->eigenvalues = qg_scratch_take(scratch, rank, sizeof(double));
-  qg_block_product_lay_out(scratch, d, length, count, steps, &out->product);
+  qg_block_product_lay_out(scratch, d, length, count, steps, pair, &out->product);
   qg_orthonormal_lay_out(scratch, count, &out->orthonormal);
   qg_eigen_f32_lay_out(scratch, count, &out->eigen);
 }
 
-size_t qg_power_bytes(int d, int length, int rank)
+size_t qg_power_bytes(int d, int length, int rank, bool pair)
 {
   qg_scratch warm = {0}, cold = {0};
-  lay_out(&warm, d, length, rank, WARM_STEPS, &(power_scratch){0});
-  lay_out(&cold, d, length, rank, COLD_STEPS, &(power_scratch){0});
+  lay_out(&warm, d, length, rank, WARM_STEPS, pair, &(power_scratch){0});
+  lay_out(&cold, d, length, rank, COLD_STEPS, pair, &(power_scratch){0});
   return warm.used > cold.used ? warm.used : cold.used;
 }
 
@@ -62,14 +68,21 @@ static double start_block(const qg_problem *problem, const float *previous, uint
   return norm2 / s->count;
 }
 
+/* Eigensolvers may not end on a block that is not finite. */
+static qg_status begin_product(power_scratch *s, double *energy)
+{
+  QG_TRY(qg_block_product_begin(&s->product, s->block, energy));
+  QG_CHECK(isfinite(*energy), QG_ERR_NUMERICAL, "the block power iteration left the finite numbers");
+  return QG_OK;
+}
+
 /* block <- orthonormal basis of block H, with its energy. */
 static qg_status power_step(const qg_problem *problem, power_scratch *s, double *energy)
 {
-  qg_block_product_finish(&s->product);
+  QG_TRY(qg_block_product_finish(&s->product));
   memcpy(s->block, s->product.image, (size_t)s->count * (size_t)problem->d * sizeof *s->block);
   QG_TRY(qg_orthonormalise(s->count, problem->d, s->block, &s->orthonormal));
-  *energy = qg_block_product_begin(&s->product, s->block);
-  return QG_OK;
+  return begin_product(s, energy);
 }
 
 /* The best `rank` directions inside the block, into rows and eigenvalues, and their energy. */
@@ -97,26 +110,27 @@ static double estimate_optimum(const qg_problem *problem, double captured, doubl
   return fmin(problem->norm2, captured + fmax(gain, 0) / 2);
 }
 
-qg_status qg_power_solve(const qg_problem *problem, const float *previous, double min_energy_ratio,
-                         qg_scratch scratch, qg_subspace_job *job, bool *accepted)
+qg_status qg_power_solve(const qg_problem *problem, const qg_power_plan *plan, qg_scratch scratch,
+                         qg_subspace_job *job, bool *accepted)
 {
-  int steps = previous ? WARM_STEPS : COLD_STEPS;
+  int steps = plan->previous ? WARM_STEPS : COLD_STEPS, last = steps + plan->more_steps;
   power_scratch s;
+  double energy, before, captured = 0;
   *accepted = false;
-  lay_out(&scratch, problem->d, problem->length, problem->rank, steps, &s);
+  lay_out(&scratch, problem->d, problem->length, problem->rank, steps, problem->pair != NULL, &s);
   qg_block_product_open(problem, &s.product);
-  double scale = start_block(problem, previous, job->seed, &s);
-  double energy = qg_block_product_begin(&s.product, s.block) / scale, before = 0, captured = 0;
-  for (int step = 1; step <= steps + 1; step++) {
+  double scale = start_block(problem, plan->previous, job->seed, &s);
+  QG_TRY(begin_product(&s, &energy));
+  energy /= scale;
+  for (int step = 1; step <= last && !*accepted; step++) {
     before = energy;
     QG_TRY(power_step(problem, &s, &energy));
     if (step < steps) continue;
     QG_TRY(rayleigh_ritz(problem, &s, &captured));
-    if (captured >= min_energy_ratio * estimate_optimum(problem, captured, energy - before)) {
-      *accepted = true;
-      return qg_problem_publish(problem, s.rows, s.eigenvalues,
-                                previous ? QG_SUBSPACE_WARM : QG_SUBSPACE_RANDOMIZED, job);
-    }
+    *accepted = (plan->last_resort && step == last) ||
+                captured >= plan->min_energy_ratio * estimate_optimum(problem, captured, energy - before);
   }
-  return QG_OK;
+  if (!*accepted) return QG_OK;
+  return qg_problem_publish(problem, s.rows, s.eigenvalues,
+                            plan->previous ? QG_SUBSPACE_WARM : QG_SUBSPACE_RANDOMIZED, job);
 }

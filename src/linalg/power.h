@@ -2,20 +2,26 @@
  *
  * Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 53 (2011), algorithms 4.4
  * and 5.3. Warm: the block starts as the previous basis and a few random vectors that find directions the old
- * basis has never seen; one step. Randomized: all random, two steps. Either may take one step more. */
+ * basis has never seen; one step. Randomized: all random, two steps. Either may take more. */
 #ifndef QG_LINALG_POWER_H
 #define QG_LINALG_POWER_H
 
 #include "linalg/problem.h"
 #include "linalg/scratch.h"
 
-/* For the hungrier of the two starts. */
-size_t qg_power_bytes(int d, int length, int rank);
+/* For the hungrier of the two starts; `pair`: of a gradient in its factors. */
+size_t qg_power_bytes(int d, int length, int rank, bool pair);
 
-/* previous == NULL: a random start. Publishes a result whose energy is at least `min_energy_ratio` of the
- * estimated optimum; otherwise *accepted is false, the job's arrays are unchanged and the exact route is due.
+typedef struct {
+  const float *previous;   /* the old basis, or NULL: a random start */
+  double min_energy_ratio; /* share of the estimated optimum from which a result is good */
+  int more_steps;          /* that may be added while it is not */
+  bool last_resort;        /* the result of the last step is taken as it is */
+} qg_power_plan;
+
+/* Publishes the result, or leaves the job's arrays unchanged with *accepted false: another route is due.
  * `scratch` holds qg_power_bytes. The problem must fit fp32 and not be zero. */
-qg_status qg_power_solve(const qg_problem *problem, const float *previous, double min_energy_ratio,
-                         qg_scratch scratch, qg_subspace_job *job, bool *accepted);
+qg_status qg_power_solve(const qg_problem *problem, const qg_power_plan *plan, qg_scratch scratch,
+                         qg_subspace_job *job, bool *accepted);
 
 #endif

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "linalg/pair.h"
 #include "qgalore/base.h"
 
 /* Independent partial sums, so that the additions need not wait for each other. */
@@ -31,7 +32,35 @@ bool qg_scan_f32(int64_t count, const float *x, double *norm2, double *largest)
   return isfinite(sum);
 }
 
-qg_status qg_problem_open(const qg_subspace_job *job, qg_problem *out)
+double qg_dot_f32(int64_t count, const float *x, const float *y)
+{
+  double sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < count; i++) sum += (double)x[i] * (double)y[i];
+  return sum;
+}
+
+size_t qg_problem_bytes(const qg_subspace_job *job)
+{
+  return job->pair ? qg_pair_norm_bytes(job->pair->dy.rows) : 0;
+}
+
+static qg_status measure(const qg_subspace_job *job, qg_scratch scratch, qg_problem *out)
+{
+  bool finite;
+  if (job->pair) {
+    QG_TRY(qg_pair_norm2(job->pair, scratch, &out->norm2));
+    finite = isfinite(out->norm2);
+    out->largest = sqrt(out->norm2 / ((double)job->m * (double)job->n));
+  } else {
+    finite = qg_scan_f32(job->m * job->n, job->gradient, &out->norm2, &out->largest);
+  }
+  QG_CHECK(finite, QG_ERR_NUMERICAL, "the gradient of %lld x %lld holds values that are not finite",
+           (long long)job->m, (long long)job->n);
+  return QG_OK;
+}
+
+qg_status qg_problem_open(const qg_subspace_job *job, qg_scratch scratch, qg_problem *out)
 {
   int m, n;
   QG_TRY(qg_narrow_int(job->m, "the number of rows of a gradient", &m));
@@ -41,10 +70,9 @@ qg_status qg_problem_open(const qg_subspace_job *job, qg_problem *out)
                       .length = m < n ? n : m,
                       .rank = (int)job->rank,
                       .gradient = job->gradient,
-                      .stride = n};
-  QG_CHECK(qg_scan_f32(job->m * job->n, job->gradient, &out->norm2, &out->largest), QG_ERR_NUMERICAL,
-           "the gradient of %d x %d holds values that are not finite", m, n);
-  return QG_OK;
+                      .stride = n,
+                      .pair = job->pair};
+  return measure(job, scratch, out);
 }
 
 bool qg_problem_fits_f32(const qg_problem *problem)

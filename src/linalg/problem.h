@@ -6,6 +6,7 @@
 #ifndef QG_LINALG_PROBLEM_H
 #define QG_LINALG_PROBLEM_H
 
+#include "linalg/scratch.h"
 #include "qgalore/linalg.h"
 
 typedef struct {
@@ -13,14 +14,17 @@ typedef struct {
   int d;      /* the short side: elements of a basis vector */
   int length; /* the long side */
   int rank;
-  const float *gradient; /* [m, n], leading dimension `stride` */
+  const float *gradient; /* [m, n], leading dimension `stride`; NULL: only the pair is there */
   int stride;            /* n */
-  double norm2;          /* ||G||_F^2 */
-  double largest;        /* max |g_ij| */
+  const qg_gradient_pair *pair;
+  double norm2;   /* ||G||_F^2 */
+  double largest; /* max |g_ij|; of a pair its root mean square */
 } qg_problem;
 
-/* Reads the gradient once. QG_ERR_NUMERICAL if it holds a NaN or an infinity. */
-qg_status qg_problem_open(const qg_subspace_job *job, qg_problem *out);
+/* Reads the gradient once. QG_ERR_NUMERICAL if it holds a NaN or an infinity. `scratch` is used up to
+ * qg_problem_bytes and free again afterwards. */
+qg_status qg_problem_open(const qg_subspace_job *job, qg_scratch scratch, qg_problem *out);
+size_t qg_problem_bytes(const qg_subspace_job *job);
 
 /* Whether fp32 holds the squares of the entries and their sums. Where not, only the exact route in double
  * precision is good. */
@@ -28,6 +32,9 @@ bool qg_problem_fits_f32(const qg_problem *problem);
 
 /* ||x||^2 in double and max |x|; false if any element is not finite. */
 bool qg_scan_f32(int64_t count, const float *x, double *norm2, double *largest);
+
+/* sum x_i y_i in double. */
+double qg_dot_f32(int64_t count, const float *x, const float *y);
 
 /* out [cols, rows] = in [rows, cols] transposed. */
 void qg_transpose_f32(int64_t rows, int64_t cols, const float *in, float *out);

@@ -5,14 +5,17 @@
 #include "qgalore/base.h"
 #include "qgalore/linalg_distributed.h"
 
-size_t qg_subspace_distributed_workspace(const qg_par *par, int owner, int64_t m, int64_t n, int64_t rank)
+qg_status qg_subspace_distributed_workspace(int rank, int size, bool is_owner, int64_t m, int64_t n,
+                                            int64_t subspace_rank, size_t *bytes)
 {
-  const qg_grid *ranks = qg_par_grid(par);
+  int owner = is_owner ? rank : (rank + 1) % size;
   qg_scalapack_plan plan;
   qg_scratch measure = {0};
-  if (qg_scalapack_plan_make(ranks->rank, ranks->size, owner, m, n, rank, &plan) != QG_OK) return 0;
+  *bytes = 0;
+  QG_TRY(qg_scalapack_plan_make(rank, size, owner, m, n, subspace_rank, &plan));
   qg_scalapack_lay_out(&measure, &plan, &(qg_scalapack_scratch){0});
-  return measure.used + QG_SCRATCH_ALIGN;
+  *bytes = measure.used + QG_SCRATCH_ALIGN;
+  return QG_OK;
 }
 
 /* Ranks that disagree about the job would wait for each other for ever. */
@@ -44,7 +47,7 @@ static qg_status check_here(const qg_scalapack_plan *plan, const qg_subspace_job
   if (!plan->is_owner) return QG_OK;
   QG_CHECK(job->gradient && job->basis && job->singular_values, QG_ERR_RUNTIME,
            "the owner of a subspace job lacks its gradient or the room for its result");
-  return qg_problem_open(job, problem);
+  return qg_problem_open(job, (qg_scratch){0}, problem);
 }
 
 static void scale(int64_t count, double factor, float *x)

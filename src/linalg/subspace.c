@@ -11,6 +11,16 @@
 #include "linalg/scratch.h"
 #include "qgalore/base.h"
 
+const char *qg_subspace_method_name(qg_subspace_method method)
+{
+  static const char *const names[] = {[QG_SUBSPACE_EXACT] = "exact",
+                                      [QG_SUBSPACE_WARM] = "warm",
+                                      [QG_SUBSPACE_RANDOMIZED] = "randomized",
+                                      [QG_SUBSPACE_SCALAPACK] = "scalapack",
+                                      [QG_SUBSPACE_AUTO] = "auto"};
+  return names[method];
+}
+
 /* From this short side on a matrix gets all threads, and its cold start is randomized: an exact solution is
  * then a matter of seconds. Below, threads inside one matrix cost more than they bring, so each matrix has
  * one. The rule looks at the shape alone, so that the bits of a result do not depend on the other jobs of a
@@ -27,13 +37,29 @@ static bool is_wide(const qg_subspace_job *job)
   return short_side(job) >= WIDE;
 }
 
+/* No eigenproblem of the whole side: block power steps have to do. */
+static bool power_alone(qg_subspace_method method, const qg_subspace_job *job)
+{
+  return method == QG_SUBSPACE_AUTO && is_wide(job);
+}
+
+bool qg_subspace_prefers_pair(qg_subspace_method method, int64_t m, int64_t n, int64_t tokens)
+{
+  qg_subspace_job shape = {.m = m, .n = n};
+  return power_alone(method, &shape) && tokens < m * n / (m + n);
+}
+
+static size_t largest_of(size_t a, size_t b)
+{
+  return a > b ? a : b;
+}
+
 static size_t job_bytes(qg_subspace_method method, const qg_subspace_job *job)
 {
   int d = (int)short_side(job), rank = (int)job->rank;
-  size_t exact = qg_exact_bytes(d, rank);
-  if (method == QG_SUBSPACE_EXACT) return exact;
-  size_t power = qg_power_bytes(d, (int)qg_max_i64(job->m, job->n), rank);
-  return power > exact ? power : exact;
+  size_t power = qg_power_bytes(d, (int)qg_max_i64(job->m, job->n), rank, job->pair != NULL);
+  size_t most = largest_of(power, qg_problem_bytes(job));
+  return power_alone(method, job) ? most : largest_of(most, qg_exact_bytes(d, rank));
 }
 
 /* Where the scratch of a call goes: `slots` pieces of `narrow_bytes` for narrow jobs at once, and afterwards
@@ -78,32 +104,55 @@ static bool basis_is_usable(const qg_problem *problem, const float *basis)
   return qg_scan_f32((int64_t)problem->rank * problem->d, basis, &norm2, &largest) && largest <= 2;
 }
 
-/* AUTO, and WARM without a usable old basis: exact for narrow matrices, randomized for wide ones. */
-static qg_subspace_method choose_method(qg_subspace_method asked, const qg_problem *problem,
-                                        const qg_subspace_job *job)
+/* The routes of one job, tried in this order until one gives a result. */
+typedef struct {
+  bool power, exact;
+  qg_power_plan first;
+} job_route;
+
+static job_route choose_route(const qg_subspace_options *options, const qg_problem *problem,
+                              const qg_subspace_job *job)
 {
-  if (!qg_problem_fits_f32(problem)) return QG_SUBSPACE_EXACT;
-  if (asked == QG_SUBSPACE_EXACT || asked == QG_SUBSPACE_RANDOMIZED) return asked;
-  if (job->previous && basis_is_usable(problem, job->previous)) return QG_SUBSPACE_WARM;
-  return is_wide(job) ? QG_SUBSPACE_RANDOMIZED : QG_SUBSPACE_EXACT;
+  enum { MORE_STEPS = 1, MORE_STEPS_ALONE = 3 };
+  bool alone = power_alone(options->method, job), exact = options->method == QG_SUBSPACE_EXACT;
+  bool warm = options->method != QG_SUBSPACE_RANDOMIZED && !exact && job->previous &&
+              basis_is_usable(problem, job->previous);
+  bool cold = options->method == QG_SUBSPACE_RANDOMIZED || is_wide(job);
+  return (job_route){
+      .power = !exact && qg_problem_fits_f32(problem) && (warm || cold),
+      .exact = !alone,
+      .first = {.previous = warm ? job->previous : NULL,
+                .min_energy_ratio = options->min_energy_ratio,
+                .more_steps = alone ? MORE_STEPS_ALONE : MORE_STEPS,
+                .last_resort = alone},
+  };
+}
+
+/* Where the usual routes found nothing in a finite gradient. */
+static qg_status last_resort(const qg_problem *problem, qg_scratch scratch, qg_subspace_job *job)
+{
+  const qg_power_plan plan = {.last_resort = true};
+  bool accepted;
+  QG_CHECK(qg_problem_fits_f32(problem), QG_ERR_NUMERICAL,
+           "no subspace for a gradient of %lld x %lld with entries around %.1e", (long long)job->m,
+           (long long)job->n, problem->largest);
+  return qg_power_solve(problem, &plan, scratch, job, &accepted);
 }
 
 static qg_status solve_job(const qg_subspace_options *options, qg_subspace_job *job, qg_scratch scratch)
 {
   qg_problem problem;
-  QG_TRY(qg_problem_open(job, &problem));
+  QG_TRY(qg_problem_open(job, scratch, &problem));
   if (problem.norm2 == 0) {
     qg_problem_publish_zero(&problem, job);
     return QG_OK;
   }
-  qg_subspace_method method = choose_method(options->method, &problem, job);
-  if (method != QG_SUBSPACE_EXACT) {
-    bool accepted = false;
-    const float *previous = method == QG_SUBSPACE_WARM ? job->previous : NULL;
-    qg_status status = qg_power_solve(&problem, previous, options->min_energy_ratio, scratch, job, &accepted);
-    if (status == QG_OK && accepted) return QG_OK;
-  }
-  return qg_exact_solve(&problem, scratch, job);
+  job_route route = choose_route(options, &problem, job);
+  bool accepted = false;
+  if (route.power && qg_power_solve(&problem, &route.first, scratch, job, &accepted) == QG_OK && accepted)
+    return QG_OK;
+  if (route.exact && qg_exact_solve(&problem, scratch, job) == QG_OK) return QG_OK;
+  return last_resort(&problem, scratch, job);
 }
 
 static void solve_narrow(const qg_subspace_options *options, qg_subspace_job *jobs, int count,
@@ -126,16 +175,18 @@ static void solve_wide(const qg_subspace_options *options, qg_subspace_job *jobs
     if (is_wide(&jobs[i])) jobs[i].status = solve_job(options, &jobs[i], (qg_scratch){.base = base});
 }
 
-static qg_status check_job(const qg_subspace_job *job, int index)
+static qg_status check_job(qg_subspace_method method, const qg_subspace_job *job, int index)
 {
-  QG_CHECK(job->gradient && job->basis && job->singular_values, QG_ERR_RUNTIME,
+  QG_CHECK((job->gradient || job->pair) && job->basis && job->singular_values, QG_ERR_RUNTIME,
            "subspace job %d lacks its gradient or the room for its result", index);
   QG_CHECK(job->basis != job->previous, QG_ERR_RUNTIME,
            "subspace job %d would overwrite its old basis: the result needs memory of its own", index);
   QG_CHECK(job->rank >= 1 && job->rank <= short_side(job), QG_ERR_INPUT,
            "rank %lld of a %lld x %lld matrix: choose a rank from 1 to %lld", (long long)job->rank,
            (long long)job->m, (long long)job->n, (long long)short_side(job));
-  QG_CHECK(short_side(job) <= QG_EIGEN_MAX_ORDER, QG_ERR_INPUT,
+  QG_CHECK(job->gradient || power_alone(method, job), QG_ERR_RUNTIME,
+           "subspace job %d needs its gradient formed (see qg_subspace_prefers_pair)", index);
+  QG_CHECK(power_alone(method, job) || short_side(job) <= QG_EIGEN_MAX_ORDER, QG_ERR_INPUT,
            "a %lld x %lld matrix is too wide for one rank (short side up to %d): use subspace.method = "
            "scalapack",
            (long long)job->m, (long long)job->n, QG_EIGEN_MAX_ORDER);
@@ -152,7 +203,7 @@ qg_status qg_subspace_solve(const qg_subspace_options *options, qg_subspace_job 
            "ScaLAPACK subspaces are solved by all ranks together, with qg_subspace_solve_distributed");
   QG_CHECK(options->threads >= 1, QG_ERR_RUNTIME, "subspaces need at least one thread, not %d",
            options->threads);
-  for (int i = 0; i < count; i++) QG_TRY(check_job(&jobs[i], i));
+  for (int i = 0; i < count; i++) QG_TRY(check_job(options->method, &jobs[i], i));
   if (count == 0) return QG_OK;
   workspace_plan plan = plan_workspace(options, jobs, count);
   QG_CHECK(workspace_bytes >= plan_bytes(&plan), QG_ERR_RUNTIME,

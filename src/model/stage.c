@@ -94,6 +94,11 @@ qg_view qg_stage_input(qg_stage *stage, int slot)
   return stage->inputs[slot];
 }
 
+qg_view qg_stage_output_gradient(qg_stage *stage, int slot)
+{
+  return stage->d_output[slot];
+}
+
 qg_view qg_stage_hidden(const qg_stage *stage, int slot, int index)
 {
   int layers = stage->part.num_layers;

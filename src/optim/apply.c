@@ -1,20 +1,15 @@
 /* From gradients to weights: Adam, project back, decay, store. */
 #include "optim/internal.h"
 
-/* One step's numbers, the same for every parameter. */
-typedef struct {
-  float lr, grad_scale;
-  double decay; /* lr * weight_decay */
-} step_rates;
-
 /* Elements [first, first + count) of what Adam sees; first is a multiple of the moment block. */
-static qg_adam_args adam_of(const qg_optim *optim, const qg_optim_param *p, const step_rates *rates,
+static qg_adam_args adam_of(const qg_optim *optim, const qg_optim_param *p, const qg_step_rates *rates,
                             int64_t first, int64_t count)
 {
   const qg_optim_options *options = &optim->options;
   const qg_optim_moments *moments = &p->moments;
   qg_adam_args args = {
-      .grad = p->grad + first,
+      .grad = (const char *)p->grad + qg_dtype_bytes(p->policy.grad_type, first),
+      .grad_type = p->policy.grad_type,
       .count = count,
       .grad_scale = rates->grad_scale,
       .lr = rates->lr,
@@ -38,7 +33,7 @@ static qg_adam_args adam_of(const qg_optim *optim, const qg_optim_param *p, cons
 }
 
 /* Adds scratch.update to the elements [first, first + count) of the weight. */
-static qg_status store_update(qg_optim *optim, const qg_optim_param *p, const step_rates *rates,
+static qg_status store_update(qg_optim *optim, const qg_optim_param *p, const qg_step_rates *rates,
                               int64_t first, int64_t count)
 {
   qg_backend *be = optim->be;
@@ -70,7 +65,7 @@ static qg_status store_update(qg_optim *optim, const qg_optim_param *p, const st
   return be->ops->update_dense(be, &args);
 }
 
-static qg_status apply_dense(qg_optim *optim, const qg_optim_param *p, const step_rates *rates)
+static qg_status apply_dense(qg_optim *optim, const qg_optim_param *p, const qg_step_rates *rates)
 {
   int64_t total = qg_optim_elements(p), step = qg_optim_chunk_elements(&optim->options);
   for (int64_t first = 0; first < total; first += step) {
@@ -98,10 +93,10 @@ static qg_status project_back(qg_optim *optim, const qg_optim_param *p, qg_view 
   return optim->be->ops->gemm(optim->be, &gemm);
 }
 
-static qg_status apply_projected(qg_optim *optim, const qg_optim_param *p, const step_rates *rates)
+static qg_status apply_projected(qg_optim *optim, const qg_optim_param *p, const qg_step_rates *rates)
 {
   qg_backend *be = optim->be;
-  int64_t rows = p->info.rows, cols = p->info.cols, step = qg_optim_chunk_rows(rows, cols);
+  int64_t rows = p->info.rows, cols = p->info.cols, step = qg_optim_chunk_rows(rows, cols, QG_GROUP);
   qg_view delta = qg_view_make(optim->scratch.delta, be->compute, p->policy.grad_rows, p->policy.grad_cols),
           basis;
   qg_adam_args args = adam_of(optim, p, rates, 0, qg_optim_grad_elements(p));
@@ -117,14 +112,30 @@ static qg_status apply_projected(qg_optim *optim, const qg_optim_param *p, const
   return QG_OK;
 }
 
+/* Without a subspace there is nothing to update by, and requantising would only add noise. */
+qg_status qg_optim_apply_param(qg_optim *optim, const qg_optim_param *p, const qg_step_rates *rates)
+{
+  if (p->policy.projected && !qg_optim_has_projector(p)) return QG_OK;
+  return p->policy.projected ? apply_projected(optim, p, rates) : apply_dense(optim, p, rates);
+}
+
+static qg_step_rates make_rates(const qg_optim *optim, double lr, double grad_scale)
+{
+  return (qg_step_rates){(float)lr, (float)grad_scale, lr * optim->options.weight_decay};
+}
+
+void qg_optim_set_rates(qg_optim *optim, double lr, double grad_scale)
+{
+  optim->rates = make_rates(optim, lr, grad_scale);
+}
+
 qg_status qg_optim_apply(qg_optim *optim, double lr, double grad_scale)
 {
-  step_rates rates = {(float)lr, (float)grad_scale, lr * optim->options.weight_decay};
+  qg_step_rates rates = make_rates(optim, lr, grad_scale);
   QG_TRY(qg_optim_add_tied(optim));
   for (int id = 0; id < optim->param_count; id++) {
     const qg_optim_param *p = &optim->params[id];
-    if (!p->held) continue;
-    QG_TRY(p->policy.projected ? apply_projected(optim, p, &rates) : apply_dense(optim, p, &rates));
+    if (p->held && !p->policy.fused) QG_TRY(qg_optim_apply_param(optim, p, &rates));
   }
   return qg_optim_convert_vectors(optim);
 }

@@ -12,10 +12,10 @@ static int64_t greatest_common_divisor(int64_t a, int64_t b)
   return a;
 }
 
-/* An INT8 group may straddle rows: `unit` rows are the fewest that end with a group. */
-int64_t qg_optim_chunk_rows(int64_t rows, int64_t cols)
+/* Groups and moment blocks may straddle rows: `unit` rows are the fewest that end with one. */
+int64_t qg_optim_chunk_rows(int64_t rows, int64_t cols, int64_t group)
 {
-  int64_t unit = QG_GROUP / greatest_common_divisor(cols, QG_GROUP);
+  int64_t unit = group / greatest_common_divisor(cols, group);
   int64_t units = qg_max_i64(1, QG_OPTIM_CHUNK / (cols * unit));
   return qg_min_i64(rows, units * unit);
 }

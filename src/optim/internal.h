@@ -6,16 +6,27 @@
 #include "qgalore/base.h"
 #include "qgalore/optim.h"
 
+/* Where the subspace of a projected matrix comes from. */
+typedef enum {
+  QG_ROUTE_FORMED,     /* G of one micro-batch, formed in memory that all matrices share */
+  QG_ROUTE_PAIR,       /* dY and X of one micro-batch; G is never formed */
+  QG_ROUTE_GATHERED,   /* G of the whole step in memory of its own, solved at finish */
+  QG_ROUTE_DISTRIBUTED /* the same, solved by all ranks together */
+} qg_optim_route;
+
 /* How one parameter is stored and optimised: all that the four methods differ in. */
 typedef struct {
-  bool projected;               /* the gradient lives in `rank` directions */
-  bool int8;                    /* weight in INT8 groups, else dense */
-  qg_dtype type;                /* of a dense weight */
-  bool int4;                    /* packed projector, else f32 */
-  bool moments8;                /* moments in 8-bit blocks, else f32 */
-  bool decays;                  /* weight decay applies */
-  qg_side side;                 /* of the projection */
-  int64_t rank;                 /* 0 unless projected */
+  bool projected;       /* the gradient lives in `rank` directions */
+  bool int8;            /* weight in INT8 groups, else dense */
+  qg_dtype type;        /* of a dense weight */
+  bool int4;            /* packed projector, else f32 */
+  bool moments8;        /* moments in 8-bit blocks, else f32 */
+  bool decays;          /* weight decay applies */
+  qg_optim_route route; /* of a refresh */
+  bool fused;           /* updated in backward, with the low-rank gradient that all such matrices share */
+  qg_dtype grad_type;   /* of what accumulates */
+  qg_side side;         /* of the projection */
+  int64_t rank;         /* 0 unless projected */
   int64_t grad_rows, grad_cols; /* of what Adam sees: R or G */
 } qg_optim_policy;
 
@@ -36,24 +47,31 @@ typedef struct {
   void *compute_values; /* vectors: [cols] in the compute type; `values` itself if that has the type */
   qg_int4_store packed; /* policy.int4: P, [rank, cols] (right) or [rows, rank] (left) */
   float *basis;         /* else: the same, f32 */
-  float *grad;          /* f32 [grad_rows, grad_cols] */
+  void *grad;           /* policy.grad_type [grad_rows, grad_cols]; its own, or shared by the fused ones */
   float *head_grad;     /* f32 [rows, cols]: what the head adds to a tied embedding; NULL otherwise */
-  float *full;          /* f32 [rows, cols]: G; its own until finish, or the one that all matrices share */
+  float *full; /* f32 [rows, cols]: G; its own where it gathers, or the one that others share; NULL: pair */
   qg_optim_moments moments;
   qg_tracker tracker;
   bool refresh_pending;  /* due at this step and not solved yet */
+  int owner;             /* distributed: the rank that holds it; -1: not known yet */
+  int64_t next_refresh;  /* distributed: due from this step on, the same number on all ranks */
   bool accumulates_full; /* at this step G gathers in `full` and is projected at finish */
 } qg_optim_param;
 
-/* Device scratch, dead between calls except `weight`. */
+/* Device scratch, dead between calls except `weight`, which holds while the model reads it: until the next
+ * read, or until matrix_grad of a layer's matrix. */
 typedef struct {
-  void *weight;    /* compute type, the largest weight that is not stored so */
+  void *weight; /* compute type, the largest weight that is not stored so; also the statistics of moments */
   void *projector; /* f32 or compute type, the largest P */
-  void *low_rank;  /* compute type [tokens, rank]: X P^T or dY P */
-  void *delta;     /* compute type, the largest R */
+  void *low_rank;  /* compute type [tokens, rank]: X P^T or dY P; also the tokens of a pair */
+  void *delta;     /* compute type, the largest R; also the block of a pair */
   float *update;   /* f32 [update_elements]: rows of a projected-back update, dense deltas, fresh weights */
   float *update_host; /* its host twin; `update` itself in unified memory */
   int64_t update_elements;
+  float *statistics; /* f32 [2, largest R]: means and variances; the same memory as `weight` */
+  float *mixed;      /* f32 [2, mixed_elements]: rows of them in the new basis */
+  float *rotation;   /* f32 [2, rank * rank]: C and the squares of its elements */
+  int64_t mixed_elements;
   double *sums; /* device f64 [parameters] */
 } qg_optim_scratch;
 
@@ -64,11 +82,20 @@ typedef struct {
   float *previous, *basis;                            /* [slots, basis_stride] */
   float *singular_values;                             /* [slots, rank_stride] */
   float *gradients;                                   /* [slots, gradient_stride]; NULL in unified memory */
+  float *rotation; /* [2, rank_stride^2] host twin of scratch.rotation; the same in unified memory */
   void *workspace;
   size_t workspace_bytes;
+  void *distributed; /* [distributed_bytes]: this rank's part of a solution by all ranks */
+  size_t distributed_bytes;
   qg_subspace_job *jobs;    /* [slots] */
   qg_optim_param **pending; /* [slots] */
 } qg_optim_refresher;
+
+/* One step's numbers, the same for every parameter. */
+typedef struct {
+  float lr, grad_scale;
+  double decay; /* lr * weight_decay */
+} qg_step_rates;
 
 struct qg_optim {
   qg_mem *mem;
@@ -79,15 +106,20 @@ struct qg_optim {
   int64_t tokens, micro_batches;
   qg_optim_param *params; /* [param_count], by global id; those not held are described only */
   int param_count;
-  bool keeps_full; /* each matrix accumulates its own G over the micro-batches until finish */
+  bool keeps_full; /* layer matrices gather G over the micro-batches until finish */
   qg_optim_scratch scratch;
   qg_optim_refresher refresher;
+  qg_gradient_pair pair;
   double *host_sums; /* [param_count] */
   qg_param_port port;
   int64_t step;
-  bool tied_added; /* the head's part was added to the embedding's at this step */
-  int64_t failed_refreshes, step_refreshes;
-  double step_energy; /* sum over the step's refreshes */
+  bool tied_added;     /* the head's part was added to the embedding's at this step */
+  bool discarded;      /* the step's gradient is not finite: nothing of it may reach any state */
+  qg_step_rates rates; /* of fused updates */
+  int64_t failed_refreshes;
+  qg_refresh_record *records; /* [param_count] of this step */
+  int step_refreshes, step_failed;
+  double refresh_seconds, update_seconds; /* spent in backward at this step */
   qg_state_entry *entries;
   int entry_count;
 };
@@ -120,16 +152,25 @@ static inline bool qg_optim_is_tied(const qg_optim *optim, const qg_optim_param 
 }
 static inline qg_view qg_optim_grad_view(const qg_optim_param *p)
 {
-  return qg_view_make(p->grad, QG_F32, p->policy.grad_rows, p->policy.grad_cols);
+  return qg_view_make(p->grad, p->policy.grad_type, p->policy.grad_rows, p->policy.grad_cols);
+}
+static inline bool qg_optim_gathers(const qg_optim_param *p)
+{
+  return p->policy.projected && p->policy.route >= QG_ROUTE_GATHERED;
+}
+static inline bool qg_optim_has_projector(const qg_optim_param *p)
+{
+  return p->tracker.last_refresh >= 0;
 }
 /* The next gradient of this matrix has to be formed, not only its projection. */
 static inline bool qg_optim_needs_full(const qg_optim *optim, const qg_optim_param *p)
 {
-  return p->policy.projected && (optim->options.full_gradient || p->refresh_pending);
+  bool refreshes = p->refresh_pending && p->policy.route != QG_ROUTE_PAIR;
+  return p->policy.projected && (optim->options.full_gradient || refreshes);
 }
 
 /* policy.c */
-qg_optim_policy qg_optim_choose_policy(const qg_optim_options *options, const qg_param *param);
+qg_optim_policy qg_optim_choose_policy(const qg_optim *optim, const qg_param *param);
 /* The weight must be converted or dequantised into scratch before a GEMM can read it. */
 bool qg_optim_wants_weight_scratch(const qg_optim *optim, const qg_optim_param *p);
 
@@ -138,8 +179,8 @@ qg_status qg_optim_take_store(qg_optim *optim);
 qg_status qg_optim_take_scratch(qg_optim *optim);
 
 /* chunks.c: parts of a parameter that can be updated on their own. */
-int64_t qg_optim_chunk_rows(int64_t rows, int64_t cols);          /* whole INT8 groups, or all rows */
-int64_t qg_optim_chunk_elements(const qg_optim_options *options); /* whole moment blocks */
+int64_t qg_optim_chunk_rows(int64_t rows, int64_t cols, int64_t group); /* whole groups, or all rows */
+int64_t qg_optim_chunk_elements(const qg_optim_options *options);       /* whole moment blocks */
 qg_int8_store qg_optim_codes_from(qg_int8_store store, int64_t first);
 
 /* weights.c: weights as the model reads them. */
@@ -161,11 +202,22 @@ qg_status qg_optim_projector_store(qg_optim *optim, const qg_optim_param *p, con
 /* R = project(G) + beta R, with the P that is stored. */
 qg_status qg_optim_project(qg_optim *optim, const qg_optim_param *p, float beta);
 
+/* apply.c: the update of one parameter from its gradient. */
+qg_status qg_optim_apply_param(qg_optim *optim, const qg_optim_param *p, const qg_step_rates *rates);
+
 /* refresh.c */
-/* Solves the subspaces of the G of `count` <= slots parameters in refresher.pending. */
-qg_status qg_optim_refresh(qg_optim *optim, int count);
+/* Solves the subspaces of the gradients of `count` <= slots parameters in refresher.pending: from G, or from
+ * the pair. */
+qg_status qg_optim_refresh(qg_optim *optim, int count, const qg_gradient_pair *pair);
+/* Fills slot `slot` of the refresher for its pending parameter. */
+qg_status qg_optim_prepare_job(qg_optim *optim, int slot, const qg_gradient_pair *pair);
+/* Takes over what the slot's job found, or keeps the old basis. */
+qg_status qg_optim_accept_job(qg_optim *optim, int slot);
 /* In waves of `slots`: every parameter whose refresh is pending. */
 qg_status qg_optim_refresh_pending(qg_optim *optim);
+
+/* rotate.c: moments of p into the basis that refresher.rotation leads to. */
+qg_status qg_optim_rotate_moments(qg_optim *optim, const qg_optim_param *p);
 
 /* norms.c */
 /* embedding part += head part, once a step. */

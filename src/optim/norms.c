@@ -1,4 +1,6 @@
 /* What clipping sees: the sum of squares of each gradient as Adam will see it. */
+#include <math.h>
+
 #include "optim/internal.h"
 
 qg_status qg_optim_tied_gradients(qg_optim *optim, qg_view *embedding_part, qg_view *head_part)
@@ -26,17 +28,19 @@ static bool counts(const qg_optim *optim, const qg_optim_param *p)
   return p->held && (optim->part.has_embedding || !qg_optim_is_tied(optim, p));
 }
 
+/* Fused matrices were measured when their gradient was there. */
 qg_status qg_optim_norms(qg_optim *optim, double *sum_squares)
 {
   qg_backend *be = optim->be;
   QG_TRY(qg_optim_add_tied(optim));
   for (int id = 0; id < optim->param_count; id++) {
     const qg_optim_param *p = &optim->params[id];
-    if (counts(optim, p)) QG_TRY(be->ops->sum_squares(be, qg_optim_grad_view(p), optim->scratch.sums + id));
+    if (counts(optim, p) && !p->policy.fused)
+      QG_TRY(be->ops->sum_squares(be, qg_optim_grad_view(p), optim->scratch.sums + id));
   }
   QG_TRY(be->ops->copy_out(be, optim->host_sums, optim->scratch.sums,
                            qg_dtype_bytes(QG_F64, optim->param_count)));
   for (int id = 0; id < optim->param_count; id++)
-    if (counts(optim, &optim->params[id])) sum_squares[id] = optim->host_sums[id];
+    if (counts(optim, &optim->params[id])) sum_squares[id] = optim->discarded ? NAN : optim->host_sums[id];
   return QG_OK;
 }

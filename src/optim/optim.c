@@ -27,6 +27,24 @@ static qg_status check_options(const qg_optim_options *o)
   return QG_OK;
 }
 
+static qg_status check_batch(const qg_optim_options *o, int64_t micro_batches)
+{
+  QG_CHECK(!o->fused || micro_batches == 1, QG_ERR_INPUT,
+           "train.update = fused needs one micro-batch a step, not %lld; use train.update = accumulated, or "
+           "train.micro_batch = train.global_batch",
+           (long long)micro_batches);
+  return QG_OK;
+}
+
+/* Matrices are numbered through the model, so that the plan is the same on every partition. */
+static void set_phases(qg_optim *optim)
+{
+  int index = 0;
+  for (int id = 0; id < optim->param_count; id++)
+    if (optim->params[id].policy.projected)
+      optim->params[id].tracker.phase = qg_tracker_phase(index++, optim->options.update_gap);
+}
+
 static qg_status describe_params(qg_optim *optim)
 {
   void *memory;
@@ -35,13 +53,17 @@ static qg_status describe_params(qg_optim *optim)
   optim->params = memory;
   QG_TRY(qg_calloc((size_t)optim->param_count, sizeof(double), "sums of squares", &memory));
   optim->host_sums = memory;
+  QG_TRY(qg_calloc((size_t)optim->param_count, sizeof(qg_refresh_record), "records of refreshes", &memory));
+  optim->records = memory;
   for (int id = 0; id < optim->param_count; id++) {
     qg_optim_param *p = &optim->params[id];
     p->info = qg_param_describe(&optim->shape, id);
-    p->policy = qg_optim_choose_policy(&optim->options, &p->info);
+    p->policy = qg_optim_choose_policy(optim, &p->info);
     p->held = qg_partition_has_param(&optim->part, &p->info, optim->shape.tie_embeddings);
+    p->owner = -1;
     qg_tracker_init(&p->tracker, optim->options.update_gap);
   }
+  if (optim->options.stagger) set_phases(optim);
   return QG_OK;
 }
 
@@ -52,6 +74,7 @@ qg_status qg_optim_create(qg_mem *mem, qg_backend *be, const qg_model_shape *sha
   void *memory;
   qg_status status;
   QG_TRY(check_options(options));
+  QG_TRY(check_batch(options, micro_batches));
   QG_TRY(qg_calloc(1, sizeof(qg_optim), "the optimizer", &memory));
   qg_optim *optim = memory;
   optim->mem = mem;
@@ -83,6 +106,7 @@ void qg_optim_destroy(qg_optim *optim)
   free(optim->refresher.pending);
   free(optim->entries);
   free(optim->host_sums);
+  free(optim->records);
   free(optim->params);
   free(optim);
 }
@@ -100,29 +124,51 @@ const qg_param_port *qg_optim_port(qg_optim *optim)
   return &optim->port;
 }
 
-static qg_status zero_floats(qg_optim *optim, float *memory, int64_t count)
+static qg_status zero(qg_optim *optim, void *memory, qg_dtype type, int64_t count)
 {
-  return optim->be->ops->zero(optim->be, memory, qg_dtype_bytes(QG_F32, count));
+  return optim->be->ops->zero(optim->be, memory, qg_dtype_bytes(type, count));
+}
+
+/* Where all ranks solve together they follow the plan that they shared. */
+static bool is_due(const qg_optim *optim, const qg_optim_param *p)
+{
+  if (!p->policy.projected) return false;
+  if (p->policy.route == QG_ROUTE_DISTRIBUTED) return optim->step >= p->next_refresh;
+  return qg_tracker_due(&p->tracker, optim->step);
 }
 
 static qg_status begin_param(qg_optim *optim, qg_optim_param *p)
 {
-  QG_TRY(zero_floats(optim, p->grad, qg_optim_grad_elements(p)));
-  if (p->head_grad) QG_TRY(zero_floats(optim, p->head_grad, qg_optim_elements(p)));
-  p->refresh_pending = p->policy.projected && qg_tracker_due(&p->tracker, optim->step);
-  p->accumulates_full = optim->keeps_full && qg_optim_needs_full(optim, p);
-  return p->accumulates_full ? zero_floats(optim, p->full, qg_optim_elements(p)) : QG_OK;
+  p->refresh_pending = is_due(optim, p);
+  if (!p->held) return QG_OK;
+  p->accumulates_full = qg_optim_gathers(p) && qg_optim_needs_full(optim, p);
+  if (!p->policy.fused) QG_TRY(zero(optim, p->grad, p->policy.grad_type, qg_optim_grad_elements(p)));
+  if (p->head_grad) QG_TRY(zero(optim, p->head_grad, QG_F32, qg_optim_elements(p)));
+  return p->accumulates_full ? zero(optim, p->full, QG_F32, qg_optim_elements(p)) : QG_OK;
 }
 
 qg_status qg_optim_begin(qg_optim *optim, int64_t step)
 {
   optim->step = step;
-  optim->tied_added = false;
-  optim->step_refreshes = 0;
-  optim->step_energy = 0.0;
-  for (int id = 0; id < optim->param_count; id++)
-    if (optim->params[id].held) QG_TRY(begin_param(optim, &optim->params[id]));
+  optim->tied_added = optim->discarded = false;
+  optim->step_refreshes = optim->step_failed = 0;
+  optim->refresh_seconds = optim->update_seconds = 0.0;
+  for (int id = 0; id < optim->param_count; id++) QG_TRY(begin_param(optim, &optim->params[id]));
   return QG_OK;
+}
+
+void qg_optim_discard(qg_optim *optim)
+{
+  optim->discarded = true;
+}
+
+bool qg_optim_acts_in_backward(const qg_optim *optim)
+{
+  for (int id = 0; id < optim->param_count; id++) {
+    const qg_optim_param *p = &optim->params[id];
+    if (p->held && (p->policy.fused || (p->refresh_pending && !qg_optim_gathers(p)))) return true;
+  }
+  return false;
 }
 
 /* A matrix refreshes on its own first gradient, so nothing here waits for the micro-batch; but memory was
@@ -135,18 +181,37 @@ qg_status qg_optim_end_micro_batch(qg_optim *optim, int64_t index)
   return QG_OK;
 }
 
+/* Distributed ones are not solved here, but where they are not due they may have gathered for the reference's
+ * route. */
+static bool is_ready(const qg_optim_param *p)
+{
+  return p->accumulates_full && !p->refresh_pending;
+}
+
 qg_status qg_optim_finish_gradients(qg_optim *optim)
 {
-  if (optim->keeps_full) QG_TRY(qg_optim_refresh_pending(optim));
+  if (optim->discarded) return QG_OK;
+  QG_TRY(qg_optim_refresh_pending(optim));
   for (int id = 0; id < optim->param_count; id++)
-    if (optim->params[id].accumulates_full) QG_TRY(qg_optim_project(optim, &optim->params[id], 0.0f));
+    if (is_ready(&optim->params[id])) QG_TRY(qg_optim_project(optim, &optim->params[id], 0.0f));
   return QG_OK;
+}
+
+static double mean_energy(const qg_optim *optim)
+{
+  double sum = 0.0;
+  for (int i = 0; i < optim->step_refreshes; i++) sum += optim->records[i].energy;
+  return optim->step_refreshes > 0 ? sum / optim->step_refreshes : 0.0;
 }
 
 qg_optim_stats qg_optim_get_stats(const qg_optim *optim)
 {
-  qg_optim_stats stats = {.refreshes = optim->step_refreshes, .failed_refreshes = optim->failed_refreshes};
-  if (optim->step_refreshes > 0) stats.mean_energy = optim->step_energy / (double)optim->step_refreshes;
+  qg_optim_stats stats = {.refreshes = optim->step_refreshes,
+                          .failed = optim->step_failed,
+                          .failed_refreshes = optim->failed_refreshes,
+                          .mean_energy = mean_energy(optim),
+                          .refresh_seconds = optim->refresh_seconds,
+                          .update_seconds = optim->update_seconds};
   for (int id = 0; id < optim->param_count; id++) {
     const qg_optim_param *p = &optim->params[id];
     if (!p->held) continue;
@@ -154,6 +219,12 @@ qg_optim_stats qg_optim_get_stats(const qg_optim *optim)
     stats.total_saved += p->tracker.saved;
   }
   return stats;
+}
+
+const qg_refresh_record *qg_optim_refreshes(const qg_optim *optim, int *count)
+{
+  *count = optim->step_refreshes;
+  return optim->records;
 }
 
 const qg_tracker *qg_optim_tracker(const qg_optim *optim, int param)

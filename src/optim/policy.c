@@ -9,11 +9,44 @@ static bool is_low_rank(qg_method method)
   return method == QG_METHOD_GALORE || method == QG_METHOD_QGALORE;
 }
 
-static void set_projection(qg_optim_policy *policy, const qg_optim_options *options, const qg_param *param)
+static bool is_table(const qg_param *param)
 {
-  policy->projected = true;
+  return param->role == QG_ROLE_EMBED || param->role == QG_ROLE_HEAD;
+}
+
+static bool is_projected(const qg_optim *optim, const qg_param *param)
+{
+  const qg_optim_options *options = &optim->options;
+  if (!is_low_rank(options->method)) return false;
+  return qg_role_is_linear(param->role) || (options->project_head && is_table(param));
+}
+
+/* Head and embedding hand out their gradient in parts, so it has to gather. */
+static qg_optim_route choose_route(const qg_optim *optim, const qg_param *param)
+{
+  const qg_optim_options *options = &optim->options;
+  int64_t rows = param->rows, cols = param->cols;
+  if (options->distributed_min > 0 && qg_min_i64(rows, cols) >= options->distributed_min)
+    return QG_ROUTE_DISTRIBUTED;
+  if (is_table(param) || optim->keeps_full) return QG_ROUTE_GATHERED;
+  bool pair = !options->full_gradient && optim->be->ops->unified_memory &&
+              qg_subspace_prefers_pair(options->subspace.method, rows, cols, optim->tokens);
+  return pair ? QG_ROUTE_PAIR : QG_ROUTE_FORMED;
+}
+
+static void set_storage(qg_optim_policy *policy, const qg_optim_options *options, const qg_param *param)
+{
+  if (is_table(param)) return;
   policy->int8 = options->weight_bits == 8;
   if (!policy->int8) policy->type = options->weight_bits == 16 ? QG_BF16 : QG_F32;
+}
+
+static void set_projection(qg_optim_policy *policy, const qg_optim *optim, const qg_param *param)
+{
+  const qg_optim_options *options = &optim->options;
+  policy->projected = true;
+  policy->route = choose_route(optim, param);
+  policy->fused = options->fused && policy->route < QG_ROUTE_GATHERED;
   policy->int4 = options->projector_bits == 4;
   policy->side = qg_side_of(param->rows, param->cols);
   /* Grouped-query key and value matrices can be narrower than the rank of the others. */
@@ -23,15 +56,30 @@ static void set_projection(qg_optim_policy *policy, const qg_optim_options *opti
     policy->grad_rows = policy->rank;
 }
 
-qg_optim_policy qg_optim_choose_policy(const qg_optim_options *options, const qg_param *param)
+/* What accumulates nothing, what norm kernels add to, and what tied stages exchange is f32; and fp32 rows do
+ * not add up in a bf16 table. */
+static qg_dtype grad_type(const qg_optim *optim, const qg_optim_policy *policy, const qg_param *param)
 {
+  bool narrow =
+      optim->options.accumulators == QG_BF16 && qg_role_is_matrix(param->role) && !policy->fused &&
+      !(param->role == QG_ROLE_EMBED && (optim->shape.tie_embeddings || optim->be->compute == QG_F32));
+  return narrow ? QG_BF16 : QG_F32;
+}
+
+qg_optim_policy qg_optim_choose_policy(const qg_optim *optim, const qg_param *param)
+{
+  const qg_optim_options *options = &optim->options;
   qg_optim_policy policy = {
       .type = options->dense_type,
       .decays = qg_role_is_matrix(param->role),
       .grad_rows = param->rows,
       .grad_cols = param->cols,
   };
-  if (is_low_rank(options->method) && qg_role_is_linear(param->role)) set_projection(&policy, options, param);
+  if (is_projected(optim, param)) {
+    set_projection(&policy, optim, param);
+    set_storage(&policy, options, param);
+  }
+  policy.grad_type = grad_type(optim, &policy, param);
   policy.moments8 = options->moment_bits == 8 && policy.grad_rows * policy.grad_cols >= MIN_8BIT_ELEMENTS;
   return policy;
 }

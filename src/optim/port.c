@@ -1,5 +1,6 @@
 /* Where the gradients of backward go. */
 #include "optim/internal.h"
+#include "qgalore/base.h"
 
 static qg_status check_shapes(const qg_optim *optim, const qg_optim_param *p, qg_view dy, qg_view x)
 {
@@ -18,32 +19,75 @@ static qg_status multiply_transposed(qg_backend *be, qg_view a, qg_view b, float
   return be->ops->gemm(be, &gemm);
 }
 
+/* low [tokens, rank] = operand P^T (right) or operand P (left), in the compute type. */
+static qg_status shrink(qg_optim *optim, const qg_optim_param *p, qg_view operand, qg_view *low)
+{
+  qg_backend *be = optim->be;
+  qg_view basis;
+  QG_TRY(qg_optim_projector_read(optim, p, be->compute, &basis));
+  *low = qg_view_make(optim->scratch.low_rank, be->compute, operand.rows, p->policy.rank);
+  qg_gemm_args gemm = {
+      .a = operand, .b = basis, .c = *low, .trans_b = p->policy.side == QG_SIDE_RIGHT, .alpha = 1.0f};
+  return be->ops->gemm(be, &gemm);
+}
+
+/* A fused gradient is alone in its memory; others add up. */
+static float keep(const qg_optim_param *p)
+{
+  return p->policy.fused ? 0.0f : 1.0f;
+}
+
 /* The gradient never leaves the low rank, exact because matrix products associate (algorithm.md 8.1):
  *   right: (dY^T X) P^T = dY^T (X P^T)      2 t r (m + n) FLOPs in place of 2 t m n
  *   left:  P^T (dY^T X) = (dY P)^T X */
 static qg_status add_low_rank(qg_optim *optim, const qg_optim_param *p, qg_view dy, qg_view x)
 {
-  qg_backend *be = optim->be;
   bool right = p->policy.side == QG_SIDE_RIGHT;
-  qg_view low = qg_view_make(optim->scratch.low_rank, be->compute, x.rows, p->policy.rank), basis;
-  QG_TRY(qg_optim_projector_read(optim, p, be->compute, &basis));
-  qg_gemm_args shrink = {
-      .a = right ? x : dy, .b = basis, .c = low, .trans_b = right, .alpha = 1.0f, .beta = 0.0f};
-  QG_TRY(be->ops->gemm(be, &shrink));
-  return multiply_transposed(be, right ? dy : low, right ? low : x, 1.0f, qg_optim_grad_view(p));
+  qg_view low;
+  QG_TRY(shrink(optim, p, right ? x : dy, &low));
+  return multiply_transposed(optim->be, right ? dy : low, right ? low : x, keep(p), qg_optim_grad_view(p));
 }
 
-/* Forms G. Where each matrix has its own, finish projects it; where all share one, that happens here. */
+static qg_status refresh_now(qg_optim *optim, qg_optim_param *p, const qg_gradient_pair *pair)
+{
+  double begin = qg_now();
+  optim->refresher.pending[0] = p;
+  QG_TRY(qg_optim_refresh(optim, 1, pair));
+  optim->refresh_seconds += qg_now() - begin;
+  return QG_OK;
+}
+
+/* Forms G. Where it gathers, finish projects it; where all matrices share one, that happens here. */
 static qg_status add_full(qg_optim *optim, qg_optim_param *p, qg_view dy, qg_view x)
 {
   qg_view full = qg_view_make(p->full, QG_F32, p->info.rows, p->info.cols);
   if (p->accumulates_full) return multiply_transposed(optim->be, dy, x, 1.0f, full);
   QG_TRY(multiply_transposed(optim->be, dy, x, 0.0f, full));
-  if (p->refresh_pending) {
-    optim->refresher.pending[0] = p;
-    QG_TRY(qg_optim_refresh(optim, 1));
+  if (p->refresh_pending) QG_TRY(refresh_now(optim, p, NULL));
+  return qg_optim_project(optim, p, keep(p));
+}
+
+static qg_status add_projected(qg_optim *optim, qg_optim_param *p, qg_view dy, qg_view x)
+{
+  if (p->refresh_pending && p->policy.route == QG_ROUTE_PAIR && !optim->options.full_gradient) {
+    qg_gradient_pair pair = optim->pair;
+    pair.dy = dy;
+    pair.x = x;
+    QG_TRY(refresh_now(optim, p, &pair));
   }
-  return qg_optim_project(optim, p, 1.0f);
+  return qg_optim_needs_full(optim, p) ? add_full(optim, p, dy, x) : add_low_rank(optim, p, dy, x);
+}
+
+/* Elements that are not finite count as 0 there, so the state stays sound; their norm makes the step a bad
+ * one. */
+static qg_status update_now(qg_optim *optim, const qg_optim_param *p)
+{
+  qg_backend *be = optim->be;
+  double begin = qg_now();
+  QG_TRY(be->ops->sum_squares(be, qg_optim_grad_view(p), optim->scratch.sums + p->info.id));
+  QG_TRY(qg_optim_apply_param(optim, p, &optim->rates));
+  optim->update_seconds += qg_now() - begin;
+  return QG_OK;
 }
 
 static qg_status matrix_grad(void *impl, int id, qg_view dy, qg_view x)
@@ -52,21 +96,30 @@ static qg_status matrix_grad(void *impl, int id, qg_view dy, qg_view x)
   qg_optim_param *p;
   QG_TRY(qg_optim_find(optim, id, &p));
   QG_TRY(check_shapes(optim, p, dy, x));
-  if (qg_optim_needs_full(optim, p)) return add_full(optim, p, dy, x);
-  if (p->policy.projected) return add_low_rank(optim, p, dy, x);
+  if (optim->discarded) return QG_OK;
+  if (p->policy.projected) {
+    QG_TRY(add_projected(optim, p, dy, x));
+    return p->policy.fused ? update_now(optim, p) : QG_OK;
+  }
   qg_view grad = qg_optim_grad_view(p);
   if (p->head_grad) grad.data = p->head_grad;
   return multiply_transposed(optim->be, dy, x, 1.0f, grad);
 }
 
+/* Rows of the embedding's gradient; of its projection (dX P^T) where that is what accumulates. */
 static qg_status row_grad(void *impl, int id, const int32_t *ids, qg_view dx)
 {
   qg_optim *optim = impl;
   qg_optim_param *p;
   QG_TRY(qg_optim_find(optim, id, &p));
-  QG_CHECK(!p->policy.projected && dx.cols == p->info.cols, QG_ERR_RUNTIME, "a row gradient for %s",
+  QG_CHECK(p->info.role == QG_ROLE_EMBED && dx.cols == p->info.cols, QG_ERR_RUNTIME, "a row gradient for %s",
            p->info.name);
-  return optim->be->ops->embed_backward(optim->be, ids, dx, qg_optim_grad_view(p));
+  if (optim->discarded) return QG_OK;
+  qg_view grad = qg_optim_grad_view(p), rows = dx;
+  if (p->accumulates_full) grad = qg_view_make(p->full, QG_F32, p->info.rows, p->info.cols);
+  else if (p->policy.projected)
+    QG_TRY(shrink(optim, p, dx, &rows));
+  return optim->be->ops->embed_backward(optim->be, ids, rows, grad);
 }
 
 static qg_status vector_grad(void *impl, int id, float **out)

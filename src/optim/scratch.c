@@ -3,18 +3,50 @@
 
 #include "optim/internal.h"
 #include "qgalore/base.h"
+#include "qgalore/linalg_distributed.h"
 
 /* Largest over the parameters held here, in elements. */
 typedef struct {
   int64_t weight; /* that needs a copy in the compute type */
   int64_t basis, delta, rank, full;
-  int64_t update; /* rows or elements updated at once */
-  int projected;  /* how many */
+  int64_t gathered;               /* of G in memory of its own */
+  int64_t formed;                 /* of G in memory that all share */
+  int64_t fused;                  /* of R that all fused ones share */
+  int64_t pair_block, pair_count; /* of a pair: block directions times the long side, and the directions */
+  int64_t mixed;                  /* rows of rotated moments at once */
+  int64_t update;                 /* rows or elements updated at once */
+  int projected;                  /* how many */
+  int waiting;                    /* of these gather and are solved in waves */
 } extents;
 
 static void widen(int64_t *largest, int64_t value)
 {
   *largest = qg_max_i64(*largest, value);
+}
+
+static void measure_pair(const qg_optim_param *p, extents *e)
+{
+  int64_t count = qg_subspace_block(p->policy.rank, qg_min_i64(p->info.rows, p->info.cols));
+  widen(&e->pair_count, count);
+  widen(&e->pair_block, count * qg_max_i64(p->info.rows, p->info.cols));
+}
+
+static void measure_projected(const qg_optim *optim, const qg_optim_param *p, extents *e)
+{
+  const qg_optim_policy *policy = &p->policy;
+  int64_t block = policy->moments8 ? optim->options.moment_block : 1;
+  widen(&e->update, qg_optim_chunk_rows(p->info.rows, p->info.cols, QG_GROUP) * p->info.cols);
+  widen(&e->basis, qg_optim_basis_elements(p));
+  widen(&e->delta, qg_optim_grad_elements(p));
+  widen(&e->rank, policy->rank);
+  widen(&e->full, qg_optim_elements(p));
+  widen(&e->mixed, qg_optim_chunk_rows(policy->grad_rows, policy->grad_cols, block) * policy->grad_cols);
+  if (policy->fused) widen(&e->fused, qg_optim_grad_elements(p));
+  if (policy->route == QG_ROUTE_PAIR) measure_pair(p, e);
+  if (policy->route == QG_ROUTE_FORMED || (policy->route == QG_ROUTE_PAIR && optim->options.full_gradient))
+    widen(&e->formed, qg_optim_elements(p));
+  e->projected++;
+  e->waiting += policy->route == QG_ROUTE_GATHERED;
 }
 
 static extents measure(const qg_optim *optim)
@@ -25,13 +57,7 @@ static extents measure(const qg_optim *optim)
     if (!p->held) continue;
     if (qg_optim_wants_weight_scratch(optim, p)) widen(&e.weight, qg_optim_elements(p));
     widen(&e.update, qg_min_i64(qg_optim_elements(p), qg_optim_chunk_elements(&optim->options)));
-    if (!p->policy.projected) continue;
-    widen(&e.update, qg_optim_chunk_rows(p->info.rows, p->info.cols) * p->info.cols);
-    widen(&e.basis, qg_optim_basis_elements(p));
-    widen(&e.delta, qg_optim_grad_elements(p));
-    widen(&e.rank, p->policy.rank);
-    widen(&e.full, qg_optim_elements(p));
-    e.projected++;
+    if (p->policy.projected) measure_projected(optim, p, &e);
   }
   return e;
 }
@@ -48,15 +74,35 @@ static qg_status take_for_host(qg_optim *optim, const char *what, size_t bytes, 
   return qg_mem_alloc_host(optim->mem, QG_OWNER_WORKSPACE, what, bytes, out);
 }
 
-static qg_status take_updates(qg_optim *optim, const extents *e)
+static size_t largest_of(size_t a, size_t b)
+{
+  return a > b ? a : b;
+}
+
+/* Moments are mixed while no weight is in use, and a pair is solved while no update is. */
+static qg_status take_shared(qg_optim *optim, const extents *e)
 {
   qg_optim_scratch *scratch = &optim->scratch;
   qg_dtype compute = optim->be->compute;
+  bool rotates = optim->options.rotate_moments;
+  size_t statistics = rotates ? 2 * qg_dtype_bytes(QG_F32, e->delta) : 0;
+  size_t weight = largest_of(qg_dtype_bytes(compute, e->weight), statistics);
+  size_t delta = qg_dtype_bytes(compute, qg_max_i64(e->delta, e->pair_block));
+  size_t low_rank = qg_dtype_bytes(compute, optim->tokens * qg_max_i64(e->rank, e->pair_count));
+  QG_TRY(
+      qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "a weight in the compute type", weight, &scratch->weight));
+  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "a low-rank update", delta, &scratch->delta));
+  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "low-rank activations", low_rank, &scratch->low_rank));
+  scratch->statistics = rotates ? scratch->weight : NULL;
+  optim->pair = (qg_gradient_pair){.be = optim->be, .block = scratch->delta, .tokens = scratch->low_rank};
+  return QG_OK;
+}
+
+static qg_status take_updates(qg_optim *optim, const extents *e)
+{
+  qg_optim_scratch *scratch = &optim->scratch;
   void *memory;
-  QG_TRY(take(optim, "weights in the compute type", compute, e->weight, &scratch->weight));
   QG_TRY(take(optim, "a projector", QG_F32, e->basis, &scratch->projector));
-  QG_TRY(take(optim, "low-rank activations", compute, optim->tokens * e->rank, &scratch->low_rank));
-  QG_TRY(take(optim, "a low-rank update", compute, e->delta, &scratch->delta));
   QG_TRY(take(optim, "rows of an update", QG_F32, e->update, &memory));
   scratch->update = scratch->update_host = memory;
   scratch->update_elements = e->update;
@@ -69,35 +115,75 @@ static qg_status take_updates(qg_optim *optim, const extents *e)
   return QG_OK;
 }
 
-/* Several subspaces at once keep all threads busy while single ones wait for their last BLAS calls. */
-static int choose_slots(const qg_optim *optim, int projected)
+static qg_status take_rotation(qg_optim *optim, const extents *e)
 {
-  int threads = optim->options.subspace.threads > 1 ? optim->options.subspace.threads : 1;
-  if (!optim->keeps_full) return projected > 0 ? 1 : 0;
-  return projected < 2 * threads ? projected : 2 * threads;
+  qg_optim_scratch *scratch = &optim->scratch;
+  int64_t elements = 2 * e->rank * e->rank;
+  void *memory;
+  QG_TRY(take_for_host(optim, "a change of basis", qg_dtype_bytes(QG_F32, elements), &memory));
+  optim->refresher.rotation = scratch->rotation = memory;
+  if (!optim->options.rotate_moments) return QG_OK;
+  if (!optim->be->ops->unified_memory) {
+    QG_TRY(take(optim, "a change of basis", QG_F32, elements, &memory));
+    scratch->rotation = memory;
+  }
+  scratch->mixed_elements = e->mixed;
+  QG_TRY(take(optim, "rows of moments in a new basis", QG_F32, 2 * e->mixed, &memory));
+  scratch->mixed = memory;
+  return QG_OK;
 }
 
-/* One at a time: the hungriest matrix. Several: no wave of them asks for more than all of them together. */
-static qg_status measure_solver(const qg_optim *optim, int projected, size_t *bytes)
+/* Several subspaces at once keep all threads busy while single ones wait for their last BLAS calls. */
+static int choose_slots(const qg_optim *optim, const extents *e)
 {
+  int most = 2 * (int)qg_max_i64(1, optim->options.subspace.threads);
+  int wave = e->waiting < most ? e->waiting : most;
+  return wave > 1 ? wave : e->projected > 0;
+}
+
+static qg_subspace_job shape_of(const qg_optim *optim, const qg_optim_param *p, qg_gradient_pair *pair)
+{
+  *pair = (qg_gradient_pair){.dy = {.rows = optim->tokens}, .x = {.rows = optim->tokens}};
+  return (qg_subspace_job){.m = p->info.rows,
+                           .n = p->info.cols,
+                           .rank = p->policy.rank,
+                           .pair = p->policy.route == QG_ROUTE_PAIR ? pair : NULL};
+}
+
+/* One at a time: the hungriest matrix. Several: no wave of them asks for more than all of them together. A
+ * matrix that all ranks solve together is its owner's alone when they fail. */
+static qg_status measure_solver(const qg_optim *optim, size_t *bytes)
+{
+  const qg_subspace_options *options = &optim->options.subspace;
   void *memory;
-  QG_TRY(qg_calloc((size_t)projected, sizeof(qg_subspace_job), "shapes of subspaces", &memory));
+  QG_TRY(qg_calloc((size_t)optim->param_count, sizeof(qg_subspace_job), "shapes of subspaces", &memory));
   qg_subspace_job *shapes = memory;
+  qg_gradient_pair pair;
   int count = 0;
   *bytes = 0;
   for (int id = 0; id < optim->param_count; id++) {
     const qg_optim_param *p = &optim->params[id];
     if (!p->held || !p->policy.projected) continue;
-    qg_subspace_job shape = {.m = p->info.rows, .n = p->info.cols, .rank = p->policy.rank};
-    shapes[count++] = shape;
-    size_t alone = qg_subspace_workspace(&optim->options.subspace, &shape, 1);
-    if (alone > *bytes) *bytes = alone;
+    qg_subspace_job shape = shape_of(optim, p, &pair);
+    *bytes = largest_of(*bytes, qg_subspace_workspace(options, &shape, 1));
+    if (p->policy.route == QG_ROUTE_GATHERED) shapes[count++] = shape;
   }
-  if (optim->keeps_full) {
-    size_t together = qg_subspace_workspace(&optim->options.subspace, shapes, count);
-    if (together > *bytes) *bytes = together;
-  }
+  if (count > 0) *bytes = largest_of(*bytes, qg_subspace_workspace(options, shapes, count));
   free(shapes);
+  return QG_OK;
+}
+
+static qg_status take_jobs(qg_optim *optim)
+{
+  qg_optim_refresher *r = &optim->refresher;
+  void *memory;
+  QG_TRY(measure_solver(optim, &r->workspace_bytes));
+  QG_TRY(qg_mem_alloc_host(optim->mem, QG_OWNER_WORKSPACE, "the subspace solver", r->workspace_bytes,
+                           &r->workspace));
+  QG_TRY(qg_calloc((size_t)r->slots, sizeof *r->jobs, "subspace jobs", &memory));
+  r->jobs = memory;
+  QG_TRY(qg_calloc((size_t)r->slots, sizeof(qg_optim_param *), "pending refreshes", &memory));
+  r->pending = memory;
   return QG_OK;
 }
 
@@ -105,7 +191,7 @@ static qg_status take_refresher(qg_optim *optim, const extents *e)
 {
   qg_optim_refresher *r = &optim->refresher;
   void *memory;
-  r->slots = choose_slots(optim, e->projected);
+  r->slots = choose_slots(optim, e);
   if (r->slots == 0) return QG_OK;
   r->basis_stride = e->basis;
   r->gradient_stride = e->full;
@@ -122,32 +208,51 @@ static qg_status take_refresher(qg_optim *optim, const extents *e)
     QG_TRY(qg_mem_alloc_host(optim->mem, QG_OWNER_GRADIENTS, "gradients on the host", bytes, &memory));
     r->gradients = memory;
   }
-  QG_TRY(measure_solver(optim, e->projected, &r->workspace_bytes));
-  QG_TRY(qg_mem_alloc_host(optim->mem, QG_OWNER_WORKSPACE, "the subspace solver", r->workspace_bytes,
-                           &r->workspace));
-  QG_TRY(qg_calloc((size_t)r->slots, sizeof *r->jobs, "subspace jobs", &memory));
-  r->jobs = memory;
-  QG_TRY(qg_calloc((size_t)r->slots, sizeof(qg_optim_param *), "pending refreshes", &memory));
-  r->pending = memory;
-  return QG_OK;
+  QG_TRY(take_rotation(optim, e));
+  return take_jobs(optim);
 }
 
-/* One G for all: each matrix' refresh is over before the next one's gradient is formed. */
-static qg_status take_shared_full(qg_optim *optim, const extents *e)
+/* Every rank has a part in every distributed solution, whoever holds the matrix. */
+static qg_status take_distributed(qg_optim *optim)
 {
-  void *memory;
-  if (optim->keeps_full || e->projected == 0) return QG_OK;
-  size_t bytes = qg_dtype_bytes(QG_F32, e->full);
-  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_GRADIENTS, "the gradient of a refresh", bytes, &memory));
-  for (int id = 0; id < optim->param_count; id++)
-    if (optim->params[id].held && optim->params[id].policy.projected) optim->params[id].full = memory;
+  qg_optim_refresher *r = &optim->refresher;
+  int ranks = optim->options.all_ranks > 0 ? optim->options.all_ranks : 1;
+  for (int id = 0; id < optim->param_count; id++) {
+    const qg_optim_param *p = &optim->params[id];
+    size_t bytes;
+    if (!p->policy.projected || p->policy.route != QG_ROUTE_DISTRIBUTED) continue;
+    QG_TRY(qg_subspace_distributed_workspace(optim->options.this_rank, ranks, p->held, p->info.rows,
+                                             p->info.cols, p->policy.rank, &bytes));
+    r->distributed_bytes = largest_of(r->distributed_bytes, bytes);
+  }
+  return qg_mem_alloc_host(optim->mem, QG_OWNER_WORKSPACE, "a subspace solved by all ranks",
+                           r->distributed_bytes, &r->distributed);
+}
+
+/* One G for all: each matrix' refresh is over before the next one's gradient is formed. And one R for all
+ * fused ones. */
+static qg_status take_shared_gradients(qg_optim *optim, const extents *e)
+{
+  void *full, *low_rank;
+  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_GRADIENTS, "the gradient of a refresh",
+                      qg_dtype_bytes(QG_F32, e->formed), &full));
+  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_GRADIENTS, "the low-rank gradient of a fused update",
+                      qg_dtype_bytes(QG_F32, e->fused), &low_rank));
+  for (int id = 0; id < optim->param_count; id++) {
+    qg_optim_param *p = &optim->params[id];
+    if (!p->held || !p->policy.projected) continue;
+    if (!qg_optim_gathers(p)) p->full = full;
+    if (p->policy.fused) p->grad = low_rank;
+  }
   return QG_OK;
 }
 
 qg_status qg_optim_take_scratch(qg_optim *optim)
 {
   extents e = measure(optim);
+  QG_TRY(take_shared(optim, &e));
   QG_TRY(take_updates(optim, &e));
   QG_TRY(take_refresher(optim, &e));
-  return take_shared_full(optim, &e);
+  QG_TRY(take_distributed(optim));
+  return take_shared_gradients(optim, &e);
 }

@@ -37,13 +37,16 @@ static qg_status take_weight(qg_optim *optim, qg_optim_param *p)
                       qg_dtype_bytes(optim->be->compute, elements), &p->compute_values);
 }
 
+/* Fused matrices share their low-rank gradient (scratch.c). */
 static qg_status take_gradient(qg_optim *optim, qg_optim_param *p)
 {
-  QG_TRY(take_floats(optim->mem, QG_OWNER_GRADIENTS, p->info.name, qg_optim_grad_elements(p), &p->grad));
+  qg_mem *mem = optim->mem;
+  const char *name = p->info.name;
+  size_t bytes = qg_dtype_bytes(p->policy.grad_type, qg_optim_grad_elements(p));
+  if (!p->policy.fused) QG_TRY(qg_mem_alloc(mem, QG_OWNER_GRADIENTS, name, bytes, &p->grad));
   if (qg_optim_is_tied(optim, p))
-    QG_TRY(take_floats(optim->mem, QG_OWNER_GRADIENTS, p->info.name, qg_optim_elements(p), &p->head_grad));
-  if (p->policy.projected && optim->keeps_full)
-    QG_TRY(take_floats(optim->mem, QG_OWNER_GRADIENTS, p->info.name, qg_optim_elements(p), &p->full));
+    QG_TRY(take_floats(mem, QG_OWNER_GRADIENTS, name, qg_optim_elements(p), &p->head_grad));
+  if (qg_optim_gathers(p)) QG_TRY(take_floats(mem, QG_OWNER_GRADIENTS, name, qg_optim_elements(p), &p->full));
   return QG_OK;
 }
 

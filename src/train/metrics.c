@@ -13,6 +13,7 @@
 
 struct qg_metrics {
   int file; /* appends */
+  qg_model_shape shape;
   char path[1200];
 };
 
@@ -50,12 +51,13 @@ static qg_status truncate_to(const char *path, int64_t step)
   return status;
 }
 
-qg_status qg_metrics_open(const char *folder, int64_t step, qg_metrics **out)
+qg_status qg_metrics_open(const char *folder, const qg_model_shape *shape, int64_t step, qg_metrics **out)
 {
   qg_metrics *metrics;
   QG_TRY(qg_calloc(1, sizeof *metrics, "metrics", (void **)&metrics));
   *out = metrics;
   metrics->file = -1;
+  metrics->shape = *shape;
   snprintf(metrics->path, sizeof metrics->path, "%s/metrics.jsonl", folder);
   QG_TRY(truncate_to(metrics->path, step));
   metrics->file = open(metrics->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
@@ -82,17 +84,38 @@ static void set_real(json_t *object, const char *key, double value)
   json_object_set_new(object, key, isfinite(value) ? json_real(value) : json_null());
 }
 
-/* The line as text, newline included; NULL without memory. Caller frees. */
-static char *line_text(const qg_metrics_line *line)
+static json_t *refresh_object(const qg_model_shape *shape, const qg_refresh_record *record)
 {
+  json_t *object = json_object();
+  json_object_set_new(object, "param", json_string(qg_param_describe(shape, record->param).name));
+  set_real(object, "similarity", record->similarity); /* null at the first */
+  set_real(object, "energy", record->energy);
+  json_object_set_new(object, "interval", json_integer(record->interval));
+  json_object_set_new(object, "method", json_string(qg_subspace_method_name(record->used)));
+  return object;
+}
+
+static json_t *refresh_list(const qg_model_shape *shape, const qg_step_result *result)
+{
+  json_t *list = json_array();
+  for (int64_t i = 0; i < result->refreshes; i++)
+    json_array_append_new(list, refresh_object(shape, &result->records[i]));
+  return list;
+}
+
+/* The line as text, newline included; NULL without memory. Caller frees. */
+static char *line_text(const qg_model_shape *shape, const qg_metrics_line *line)
+{
+  const qg_step_result *result = line->result;
   json_t *object = json_object();
   json_object_set_new(object, "step", json_integer(line->step));
   json_object_set_new(object, "tokens", json_integer(line->tokens));
-  set_real(object, "loss", line->loss);
-  set_real(object, "grad_norm", line->grad_norm);
-  set_real(object, "lr", line->lr);
+  set_real(object, "loss", result->loss);
+  set_real(object, "grad_norm", result->grad_norm);
+  set_real(object, "lr", result->lr);
   set_real(object, "tokens_per_s", line->tokens_per_s);
-  json_object_set_new(object, "refreshes", json_integer(line->refreshes));
+  json_object_set_new(object, "refreshes", json_integer(result->refreshes));
+  if (result->refreshes > 0) json_object_set_new(object, "refreshed", refresh_list(shape, result));
   if (!isnan(line->val_loss)) {
     set_real(object, "val_loss", line->val_loss);
     set_real(object, "val_bits_per_byte", line->val_bits_per_byte);
@@ -106,7 +129,7 @@ static char *line_text(const qg_metrics_line *line)
 
 qg_status qg_metrics_write(qg_metrics *metrics, const qg_metrics_line *line)
 {
-  char *text = line_text(line);
+  char *text = line_text(&metrics->shape, line);
   QG_CHECK(text, QG_ERR_RESOURCE, "out of memory for a line of %s", metrics->path);
   qg_status status = append(metrics, text, strlen(text));
   free(text);

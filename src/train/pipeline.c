@@ -1,4 +1,6 @@
 /* The executor: walks a stage's list of operations and moves activations and gradients between neighbours. */
+#include <math.h>
+
 #include "qgalore/base.h"
 #include "train/trainer.h"
 
@@ -51,15 +53,41 @@ static qg_status loss(qg_trainer *t, int micro_batch, int slot, float grad_scale
   return QG_OK;
 }
 
+/* Before anything is changed by this gradient. */
+static qg_status guard(qg_trainer *t, int slot)
+{
+  double squares;
+  if (!qg_optim_acts_in_backward(t->optim)) return QG_OK;
+  qg_view entering = qg_trainer_is_last(t) ? qg_stage_output_gradient(t->stage, slot) : t->d_out;
+  QG_TRY(t->be->ops->sum_squares(t->be, entering, t->squares));
+  QG_TRY(t->be->ops->copy_out(t->be, &squares, t->squares, sizeof squares));
+  if (!isfinite(squares)) qg_optim_discard(t->optim);
+  return QG_OK;
+}
+
+/* What the optimizer did meanwhile has phases of its own. */
+static void sort_seconds(qg_trainer *t, const qg_optim_stats *before)
+{
+  qg_optim_stats now = qg_optim_get_stats(t->optim);
+  double refresh = now.refresh_seconds - before->refresh_seconds;
+  double update = now.update_seconds - before->update_seconds;
+  t->timers.seconds[QG_PHASE_REFRESH] += refresh;
+  t->timers.seconds[QG_PHASE_UPDATE] += update;
+  t->timers.seconds[QG_PHASE_BACKWARD] -= refresh + update;
+}
+
 static qg_status backward(qg_trainer *t, int micro_batch, int slot)
 {
   if (!qg_trainer_is_last(t)) QG_TRY(timed_receive(t, &t->backward_in, micro_batch, t->d_out.data));
+  qg_optim_stats before = qg_optim_get_stats(t->optim);
   qg_view d_in;
   qg_timer_start(&t->timers, QG_PHASE_BACKWARD);
+  QG_TRY(guard(t, slot));
   QG_TRY(qg_stage_backward(t->stage, qg_optim_port(t->optim), slot,
                            micro_batch_of(t, &t->inputs, micro_batch), t->d_out, &d_in));
   QG_TRY(qg_optim_end_micro_batch(t->optim, micro_batch));
   qg_timer_stop(&t->timers, QG_PHASE_BACKWARD);
+  sort_seconds(t, &before);
   if (!qg_trainer_is_first(t)) QG_TRY(timed_send(t, &t->backward_out, micro_batch, d_in.data));
   return QG_OK;
 }

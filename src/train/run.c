@@ -117,6 +117,15 @@ static qg_status count_bad(qg_run *run, const qg_step_result *result)
   return QG_OK;
 }
 
+static void warn_of_failures(const qg_run *run, const qg_step_result *result)
+{
+  if (result->failed_refreshes == 0) return;
+  qg_progress_clear(&run->progress);
+  qg_log_warn(run->log,
+              "step %lld: %lld subspaces could not be refreshed and keep their old basis; they stay due",
+              (long long)run->state.step, (long long)result->failed_refreshes);
+}
+
 static qg_status one_step(qg_run *run, int *request)
 {
   qg_step_result result;
@@ -125,15 +134,13 @@ static qg_status one_step(qg_run *run, int *request)
   double seconds = qg_now() - begin;
   *request = (int)result.request;
   advance(run, &result, seconds);
-  qg_metrics_line line = {run->state.step,
-                          run->state.tokens,
-                          result.loss,
-                          result.grad_norm,
-                          result.lr,
-                          (double)result.tokens / seconds,
-                          result.refreshes,
-                          NAN,
-                          NAN};
+  qg_metrics_line line = {.step = run->state.step,
+                          .tokens = run->state.tokens,
+                          .tokens_per_s = (double)result.tokens / seconds,
+                          .result = &result,
+                          .val_loss = NAN,
+                          .val_bits_per_byte = NAN};
+  warn_of_failures(run, &result);
   qg_progress_step(&run->progress, run->state.step, run->state.tokens, &result, seconds);
   if (validation_is_due(run)) QG_TRY(validate(run, &line));
   if (run->metrics) write_metrics(run, &line);
@@ -167,8 +174,11 @@ static qg_status begin(qg_run *run)
 {
   QG_TRY(open_folder(run));
   QG_TRY(qg_restart(run->t, run->log, &run->folder, &run->state));
+  QG_TRY(qg_trainer_begin(run->t, run->state.grad_norm));
   run->progress.first_step = run->summary->first_step = run->state.step;
-  qg_status status = run->root ? qg_metrics_open(run->folder.root, run->state.step, &run->metrics) : QG_OK;
+  qg_status status =
+      run->root ? qg_metrics_open(run->folder.root, &run->t->config->model, run->state.step, &run->metrics)
+                : QG_OK;
   if (run->root && status == QG_OK) {
     unlink(run->folder.stop_file); /* it belonged to an earlier attempt */
     status =

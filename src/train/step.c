@@ -54,7 +54,9 @@ static qg_status reduce(qg_trainer *t, double request, int64_t targets, qg_step_
   QG_TRY(read_loss(t, &extra[QG_REDUCE_LOSS]));
   extra[QG_REDUCE_TARGETS] = (double)targets;
   extra[QG_REDUCE_REQUEST] = request;
-  extra[QG_REDUCE_REFRESHES] = (double)qg_optim_get_stats(t->optim).refreshes;
+  qg_optim_stats stats = qg_optim_get_stats(t->optim);
+  extra[QG_REDUCE_REFRESHES] = (double)stats.refreshes;
+  extra[QG_REDUCE_FAILED] = (double)stats.failed;
   qg_timer_start(&t->timers, QG_PHASE_REDUCE);
   QG_TRY(qg_par_sum(t->par, t->reduce, parameters + QG_REDUCE_EXTRA));
   qg_timer_stop(&t->timers, QG_PHASE_REDUCE);
@@ -64,7 +66,40 @@ static qg_status reduce(qg_trainer *t, double request, int64_t targets, qg_step_
   result->grad_norm = sqrt(squares);
   result->tokens = (int64_t)extra[QG_REDUCE_TARGETS];
   result->refreshes = (int64_t)extra[QG_REDUCE_REFRESHES];
+  result->failed_refreshes = (int64_t)extra[QG_REDUCE_FAILED];
   result->request = extra[QG_REDUCE_REQUEST];
+  return QG_OK;
+}
+
+static void fill_shared(qg_trainer *t, int parameters)
+{
+  int count;
+  const qg_refresh_record *mine = qg_optim_refreshes(t->optim, &count);
+  memset(t->shared, 0, QG_SHARED_FIELDS * (size_t)parameters * sizeof *t->shared);
+  for (int i = 0; i < count; i++) {
+    double *fields = t->shared + QG_SHARED_FIELDS * mine[i].param;
+    fields[QG_SHARED_SIMILARITY] = mine[i].similarity;
+    fields[QG_SHARED_ENERGY] = mine[i].energy;
+    fields[QG_SHARED_INTERVAL] = (double)mine[i].interval;
+    fields[QG_SHARED_METHOD] = (double)mine[i].used;
+  }
+}
+
+/* Everybody hears of every refresh; steps without one send nothing more. */
+static qg_status share_refreshes(qg_trainer *t, qg_step_result *result)
+{
+  int parameters = qg_param_count(&t->config->model), count = 0;
+  if (result->refreshes == 0) return QG_OK;
+  fill_shared(t, parameters);
+  QG_TRY(qg_par_sum(t->par, t->shared, QG_SHARED_FIELDS * parameters));
+  for (int id = 0; id < parameters; id++) {
+    const double *fields = t->shared + QG_SHARED_FIELDS * id;
+    if (fields[QG_SHARED_INTERVAL] == 0.0) continue;
+    t->refreshes[count++] = (qg_refresh_record){id, fields[QG_SHARED_SIMILARITY], fields[QG_SHARED_ENERGY],
+                                                (int64_t)fields[QG_SHARED_INTERVAL],
+                                                (qg_subspace_method)fields[QG_SHARED_METHOD]};
+  }
+  result->records = t->refreshes;
   return QG_OK;
 }
 
@@ -78,8 +113,16 @@ static qg_status finish_gradients(qg_trainer *t)
   qg_timer_start(&t->timers, QG_PHASE_REFRESH);
   QG_TRY(qg_tied_exchange(t));
   QG_TRY(qg_optim_finish_gradients(t->optim));
+  QG_TRY(qg_optim_refresh_distributed(t->optim, t->par));
   qg_timer_stop(&t->timers, QG_PHASE_REFRESH);
   return QG_OK;
+}
+
+/* Fused updates came before the norm of this step was known, so all of that step follows the norm before. */
+static double choose_clip(const qg_trainer *t, double norm)
+{
+  double clip = t->config->optimizer.grad_clip;
+  return clip_factor(clip, qg_config_is_fused(t->config) ? t->clip_norm : norm);
 }
 
 static qg_status apply(qg_trainer *t, qg_step_result *result)
@@ -87,8 +130,8 @@ static qg_status apply(qg_trainer *t, qg_step_result *result)
   result->skipped = !isfinite(result->loss) || !isfinite(result->grad_norm);
   if (result->skipped) return QG_OK;
   qg_timer_start(&t->timers, QG_PHASE_UPDATE);
-  QG_TRY(
-      qg_optim_apply(t->optim, result->lr, clip_factor(t->config->optimizer.grad_clip, result->grad_norm)));
+  QG_TRY(qg_optim_apply(t->optim, result->lr, choose_clip(t, result->grad_norm)));
+  t->clip_norm = result->grad_norm;
   QG_TRY(t->be->ops->sync(t->be));
   qg_timer_stop(&t->timers, QG_PHASE_UPDATE);
   return QG_OK;
@@ -102,10 +145,12 @@ qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, double requ
   QG_TRY(load_batch(t, cursor));
   QG_TRY(clear_loss(t));
   QG_TRY(qg_optim_begin(t->optim, step));
+  qg_optim_set_rates(t->optim, result->lr, choose_clip(t, 0.0));
   int64_t targets = count_targets(t);
   QG_TRY(qg_pipeline_run(t, targets > 0 ? 1.0f / (float)targets : 0.0f));
   QG_TRY(finish_gradients(t));
   QG_TRY(reduce(t, request, targets, result));
+  QG_TRY(share_refreshes(t, result));
   return apply(t, result);
 }
 

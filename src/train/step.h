@@ -5,16 +5,24 @@
 #include "train/trainer.h"
 
 /* Behind the sums of squares in qg_trainer.reduce. */
-enum { QG_REDUCE_LOSS, QG_REDUCE_TARGETS, QG_REDUCE_REQUEST, QG_REDUCE_REFRESHES, QG_REDUCE_EXTRA };
+enum {
+  QG_REDUCE_LOSS,
+  QG_REDUCE_TARGETS,
+  QG_REDUCE_REQUEST,
+  QG_REDUCE_REFRESHES,
+  QG_REDUCE_FAILED,
+  QG_REDUCE_EXTRA
+};
 
 typedef struct {
   double loss;      /* nats per token of the step's batch, before the update */
   double grad_norm; /* before clipping */
   double lr;
-  int64_t tokens;    /* targets in the batch */
-  int64_t refreshes; /* over all ranks */
-  bool skipped;      /* loss or gradient was not finite: nothing was changed */
-  double request;    /* sum over ranks of what each wished: see stop.h */
+  int64_t tokens;                      /* targets in the batch */
+  int64_t refreshes, failed_refreshes; /* over all ranks */
+  const qg_refresh_record *records;    /* [refreshes], in parameter order; the trainer's */
+  bool skipped;                        /* loss or gradient was not finite: nothing was changed */
+  double request;                      /* sum over ranks of what each wished: see stop.h */
 } qg_step_result;
 
 /* Trains on the sequences [cursor, cursor + global_batch). `request` is this rank's wish for after the step,

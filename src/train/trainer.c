@@ -54,6 +54,8 @@ static qg_status create_stage(qg_trainer *t)
 static qg_status create_optim(qg_trainer *t)
 {
   qg_optim_options options = qg_config_optim_options(t->config, t->be->threads);
+  options.this_rank = t->stage_index;
+  options.all_ranks = t->stages;
   return qg_optim_create(t->mem, t->be, &t->config->model, &t->part, &options, t->micro_tokens,
                          t->micro_batches, &t->optim);
 }
@@ -65,10 +67,13 @@ static qg_status create_rest(qg_trainer *t)
   QG_TRY(token_batch(t, qg_trainer_is_last(t), &t->targets));
   if (qg_trainer_is_last(t))
     QG_TRY(qg_mem_alloc(t->mem, QG_OWNER_WORKSPACE, "loss", sizeof(double), (void **)&t->loss));
+  QG_TRY(qg_mem_alloc(t->mem, QG_OWNER_WORKSPACE, "sum of squares", sizeof(double), (void **)&t->squares));
   if (qg_tied_buffer_bytes(t))
     QG_TRY(qg_mem_alloc_host(t->mem, QG_OWNER_TRANSFER, "tied gradient", qg_tied_buffer_bytes(t),
                              &t->tied_buffer));
   QG_TRY(qg_calloc(parameters + QG_REDUCE_EXTRA, sizeof(double), "sums of squares", (void **)&t->reduce));
+  QG_TRY(qg_calloc(QG_SHARED_FIELDS * parameters, sizeof(double), "shared records", (void **)&t->shared));
+  QG_TRY(qg_calloc(parameters, sizeof *t->refreshes, "records of refreshes", (void **)&t->refreshes));
   return qg_calloc(2 * (size_t)t->micro_batches, sizeof(qg_op), "pipeline schedule", (void **)&t->schedule);
 }
 
@@ -125,6 +130,8 @@ void qg_trainer_destroy(qg_trainer *t)
   qg_optim_destroy(t->optim);
   free(t->schedule);
   free(t->reduce);
+  free(t->shared);
+  free(t->refreshes);
   free(t);
 }
 
@@ -154,6 +161,12 @@ qg_status qg_trainer_open_data(qg_trainer *t)
   if (c->data.valid[0] == '\0') return QG_OK;
   QG_TRY(qg_tokens_open(c->data.valid, c->model.vocab_size, seed + 1, &t->valid_tokens));
   return check_length(t, t->valid_tokens, c->data.valid);
+}
+
+qg_status qg_trainer_begin(qg_trainer *t, double last_grad_norm)
+{
+  t->clip_norm = isfinite(last_grad_norm) ? last_grad_norm : 0.0;
+  return qg_optim_share_schedule(t->optim, t->par);
 }
 
 double qg_trainer_unigram_entropy(qg_trainer *t)

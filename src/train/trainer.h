@@ -31,7 +31,11 @@ struct qg_trainer {
   void *tied_buffer;              /* host, QG_TIED_CHUNK bytes, when this stage exchanges a tied gradient */
   qg_token_batch inputs, targets; /* first stage, last stage; NULL elsewhere */
   double *loss;                   /* device f64 [1], last stage */
+  double *squares;                /* device f64 [1] */
   double *reduce;                 /* host [parameters + QG_REDUCE_EXTRA] */
+  double *shared; /* host [QG_SHARED_FIELDS * parameters]: what ranks tell about their refreshes */
+  qg_refresh_record *refreshes; /* [parameters]: those of the last step, of all ranks */
+  double clip_norm; /* gradient norm that fused updates clip by: the last finite one; 0: none yet */
   qg_tokens *train_tokens, *valid_tokens;
   qg_timers timers;
 };
@@ -44,6 +48,13 @@ static inline bool qg_trainer_is_last(const qg_trainer *t)
 {
   return t->part.has_head;
 }
+
+/* After weights were initialised or loaded: what follows from them and from the gradient norm of the last
+ * step (0 or NaN: none). Collective. */
+qg_status qg_trainer_begin(qg_trainer *t, double last_grad_norm);
+
+/* What one rank tells the others about a refresh of its own. */
+enum { QG_SHARED_SIMILARITY, QG_SHARED_ENERGY, QG_SHARED_INTERVAL, QG_SHARED_METHOD, QG_SHARED_FIELDS };
 
 /* Runs the schedule of one step over the batch in t->inputs and t->targets. grad_scale = 1 / targets of the
  * batch. Collective over the pipeline. */

@@ -72,9 +72,18 @@ static void uproot(qg_subspace_job *job)
   free(job->singular_values);
 }
 
+static size_t workspace_of(int owner, const qg_subspace_job *job)
+{
+  const qg_grid *grid = qg_par_grid(par);
+  size_t bytes;
+  bool fits = qg_subspace_distributed_workspace(grid->rank, grid->size, grid->rank == owner, job->m, job->n,
+                                                job->rank, &bytes) == QG_OK;
+  return fits ? bytes : 0;
+}
+
 static qg_status solve(int owner, qg_subspace_job *job)
 {
-  size_t bytes = qg_subspace_distributed_workspace(par, owner, job->m, job->n, job->rank);
+  size_t bytes = workspace_of(owner, job);
   void *workspace = malloc(bytes + 1);
   if (!workspace) abort();
   memset(workspace, 0xff, bytes); /* NaN: what nobody wrote must not be read */
@@ -197,7 +206,7 @@ static void too_little_workspace_on_one_rank_stops_all(void **state)
 {
   (void)state;
   qg_subspace_job job = plant((shape){40, 30, 5}, 0, 1);
-  size_t bytes = qg_subspace_distributed_workspace(par, 0, 40, 30, 5);
+  size_t bytes = workspace_of(0, &job);
   void *workspace = malloc(bytes);
   if (!workspace) abort();
   qg_status status = qg_subspace_solve_distributed(par, 0, &job, workspace, bytes - owns(last_rank()));
@@ -220,7 +229,7 @@ static void shapes_out_of_range_are_refused(void **state)
   qg_subspace_job wide = {.m = INT64_C(1) << 31, .n = 30, .rank = 5},
                   square = {.m = 200000, .n = 200000, .rank = 5};
   qg_subspace_job full = {.m = 40, .n = 30, .rank = 31};
-  expect_everywhere(qg_subspace_distributed_workspace(par, 0, wide.m, wide.n, wide.rank) == 0);
+  expect_everywhere(workspace_of(0, &wide) == 0);
   expect_everywhere(qg_subspace_solve_distributed(par, 0, &wide, NULL, 0) == QG_ERR_INPUT);
   expect_everywhere(qg_subspace_solve_distributed(par, 0, &square, NULL, 0) == QG_ERR_INPUT);
   expect_everywhere(qg_subspace_solve_distributed(par, 0, &full, NULL, 0) == QG_ERR_INPUT);

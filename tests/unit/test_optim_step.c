@@ -268,10 +268,10 @@ static void chunks_of_rows_end_with_whole_groups(void **state)
   (void)state;
   const int64_t cols[] = {96, 512, 1376, 2736, 5461, 4096, 1};
   for (int i = 0; i < QG_COUNT_OF(cols); i++) {
-    int64_t rows = qg_optim_chunk_rows(INT64_C(1) << 40, cols[i]);
+    int64_t rows = qg_optim_chunk_rows(INT64_C(1) << 40, cols[i], QG_GROUP);
     assert_int_equal(rows * cols[i] % QG_GROUP, 0);
     assert_in_range(rows * cols[i], 1, 3 * QG_OPTIM_CHUNK / 2);
-    assert_int_equal(qg_optim_chunk_rows(3, cols[i]), qg_min_i64(3, rows));
+    assert_int_equal(qg_optim_chunk_rows(3, cols[i], QG_GROUP), qg_min_i64(3, rows));
   }
 }
 
@@ -285,7 +285,7 @@ static void assert_simulated_in_chunks(qg_role role)
   qg_partition part = whole(&f.shape);
   fixture_open(&f, &part, "fp32", TOKENS, MICRO_BATCHES);
   const qg_optim_param *p = param_of(&f, role, 0);
-  assert_true(qg_optim_chunk_rows(p->info.rows, p->info.cols) < p->info.rows);
+  assert_true(qg_optim_chunk_rows(p->info.rows, p->info.cols, QG_GROUP) < p->info.rows);
   assert_true(other_codes(&f, p, 0, 0.01) <= QG_TOL_CODE_TIES);
   fixture_close(&f);
 }
