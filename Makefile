@@ -321,7 +321,7 @@ installcheck:
 	$(DESTDIR)$(PREFIX)/bin/qgalore_hpc --check --ranks 8 $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs/llama7b.in
 
 # --- upkeep --------------------------------------------------------------------------------------
-SOURCES_C := $(shell find src include tests -name '*.[ch]' 2>/dev/null)
+SOURCES_C := $(shell find src include tests -name '*.[ch]' 2>/dev/null) $(shell find cuda tests/support/cudaemu tests/cuda -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cc' 2>/dev/null)
 
 doc/inputs.md: $(BUILD)/qgalore_hpc src/config/schema.c
 	$< --help-input=markdown > $@

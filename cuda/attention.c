@@ -1,6 +1,7 @@
-/* Causal attention in blocks of query rows: batched products of many heads through cuBLAS, with a fused softmax
- * between them. Scores of QUERY_ROWS rows of as many heads as fit into the scratch are alive at a time
- * (Dao et al., arXiv 2205.14135, with whole rows of keys). The formulas are those of backend/cpu/attention.c. */
+/* Causal attention in blocks of query rows: batched products of many heads through cuBLAS, with a fused
+ * softmax between them. Scores of QUERY_ROWS rows of as many heads as fit into the scratch are alive at a
+ * time (Dao et al., arXiv 2205.14135, with whole rows of keys). The formulas are those of
+ * backend/cpu/attention.c. */
 #include <math.h>
 
 #include "cuda/cuda_backend.h"
@@ -9,10 +10,11 @@
 /* SCRATCH_BYTES: enough heads at once to fill a GPU at a sequence length of 256. */
 enum { QUERY_ROWS = 256, PADDING = 8, SCRATCH_BYTES = 64 << 20 };
 
-/* Scratch of one pass: `items` items a time (see qg_attention_block). Arrays of the compute type unless f32. */
+/* Scratch of one pass: `items` items a time (see qg_attention_block). Arrays of the compute type unless f32.
+ */
 typedef struct {
   int64_t items;
-  size_t head, row_block; /* elements of an item: [length, padded_dim] and [QUERY_ROWS, padded_length] */
+  size_t head, row_block;      /* elements of an item: [length, padded_dim] and [QUERY_ROWS, padded_length] */
   char *q, *k, *v, *d_o, *out; /* packed heads; out: o, or d_q */
   float *d_k, *d_v;            /* packed */
   float *scores, *d_scores;
@@ -33,7 +35,8 @@ static int64_t rows_at_once(int64_t length)
 static size_t item_bytes(qg_dtype type, int64_t length, int64_t dim)
 {
   int64_t head = length * padded(dim), block = rows_at_once(length) * padded(length);
-  return qg_dtype_bytes(type, 5 * head + 2 * block) + qg_dtype_bytes(QG_F32, 2 * head + 2 * block + padded(length));
+  return qg_dtype_bytes(type, 5 * head + 2 * block) +
+         qg_dtype_bytes(QG_F32, 2 * head + 2 * block + padded(length));
 }
 
 size_t qg_cuda_attention_bytes(const qg_backend *be, const qg_workload *w)
@@ -91,11 +94,12 @@ static qg_status multiply(qg_backend *be, const qg_attention_block *block, int64
                           float alpha, operand a, operand b, float beta, operand c)
 {
   qg_cuda *cuda = qg_cuda_of(be);
-  QG_CUBLAS(be, cublasGemmStridedBatchedEx(
-                    cuda->blas, b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N, a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
-                    (int)n, (int)m, (int)k, &alpha, b.data, qg_cuda_type(b.type), (int)b.ld, b.stride, a.data,
-                    qg_cuda_type(a.type), (int)a.ld, a.stride, &beta, c.data, qg_cuda_type(c.type), (int)c.ld,
-                    c.stride, (int)block->items, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+  QG_CUBLAS(be, cublasGemmStridedBatchedEx(cuda->blas, b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
+                                           a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N, (int)n, (int)m, (int)k,
+                                           &alpha, b.data, qg_cuda_type(b.type), (int)b.ld, b.stride, a.data,
+                                           qg_cuda_type(a.type), (int)a.ld, a.stride, &beta, c.data,
+                                           qg_cuda_type(c.type), (int)c.ld, c.stride, (int)block->items,
+                                           CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
   return QG_OK;
 }
 
@@ -146,8 +150,8 @@ static qg_status forward_block(qg_backend *be, const qg_attention_args *a, const
   operand out = heads(b, s->out, be->compute, b->first_row);
   QG_TRY(score(be, b, s));
   QG_CUDA(be, qg_k_softmax(stream, b, s->scores, s->p, be->compute, a->lse));
-  QG_TRY(multiply(be, b, b->rows, b->padded_dim, b->first_row + b->rows, 1.0f, row_block(b, s->p, be->compute),
-                  heads(b, s->v, be->compute, 0), 0.0f, out));
+  QG_TRY(multiply(be, b, b->rows, b->padded_dim, b->first_row + b->rows, 1.0f,
+                  row_block(b, s->p, be->compute), heads(b, s->v, be->compute, 0), 0.0f, out));
   QG_CUDA(be, qg_k_unpack(stream, b, QG_HEADS_QUERY, out.data, be->compute, a->o));
   return QG_OK;
 }
@@ -233,7 +237,8 @@ static qg_status for_all_items(qg_backend *be, const qg_attention_args *a, items
 {
   int64_t items = a->q.rows / a->sequence_length * a->kv_heads;
   attention_scratch scratch;
-  QG_CHECK(a->q.rows <= INT32_MAX / 2, QG_ERR_RUNTIME, "attention over %lld tokens at once", (long long)a->q.rows);
+  QG_CHECK(a->q.rows <= INT32_MAX / 2, QG_ERR_RUNTIME, "attention over %lld tokens at once",
+           (long long)a->q.rows);
   QG_TRY(lay_out(be, a, items, &scratch));
   qg_attention_block b = first_block(a);
   for (b.first_item = 0; b.first_item < items; b.first_item += scratch.items) {

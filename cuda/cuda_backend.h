@@ -2,8 +2,8 @@
 #ifndef QG_CUDA_BACKEND_H
 #define QG_CUDA_BACKEND_H
 
-#include <cublasLt.h>
 #include <cublas_v2.h>
+#include <cublasLt.h>
 #include <cuda_runtime_api.h>
 #include <nvtx3/nvToolsExt.h>
 
@@ -11,8 +11,8 @@
 #include "cuda/kernels/kernels.h"
 #include "qgalore/backend.h"
 
-/* backend->impl. All work is queued on one stream. The workspace begins with the part that cuBLAS uses; the rest
- * belongs to one operation at a time. Before qg_backend_reserve both are empty. */
+/* backend->impl. All work is queued on one stream. The workspace begins with the part that cuBLAS uses; the
+ * rest belongs to one operation at a time. Before qg_backend_reserve both are empty. */
 typedef struct {
   int device;
   char place[96]; /* "device 0 (NVIDIA H100)", for messages */
@@ -40,22 +40,22 @@ qg_status qg_cuda_fail(qg_backend *be, cudaError_t error, const char *call, cons
 qg_status qg_cublas_fail(qg_backend *be, cublasStatus_t error, const char *call, const char *file, int line,
                          const char *func);
 
-#define QG_CUDA(be, call)                                                                            \
-  do {                                                                                               \
-    cudaError_t qg_cuda_error_ = (call);                                                             \
-    if (qg_cuda_error_ != cudaSuccess)                                                               \
-      return qg_cuda_fail((be), qg_cuda_error_, #call, __FILE__, __LINE__, __func__);                \
+#define QG_CUDA(be, call)                                                             \
+  do {                                                                                \
+    cudaError_t qg_cuda_error_ = (call);                                              \
+    if (qg_cuda_error_ != cudaSuccess)                                                \
+      return qg_cuda_fail((be), qg_cuda_error_, #call, __FILE__, __LINE__, __func__); \
   } while (0)
 
-#define QG_CUBLAS(be, call)                                                                          \
-  do {                                                                                               \
-    cublasStatus_t qg_cublas_status_ = (call);                                                       \
-    if (qg_cublas_status_ != CUBLAS_STATUS_SUCCESS)                                                  \
-      return qg_cublas_fail((be), qg_cublas_status_, #call, __FILE__, __LINE__, __func__);           \
+#define QG_CUBLAS(be, call)                                                                \
+  do {                                                                                     \
+    cublasStatus_t qg_cublas_status_ = (call);                                             \
+    if (qg_cublas_status_ != CUBLAS_STATUS_SUCCESS)                                        \
+      return qg_cublas_fail((be), qg_cublas_status_, #call, __FILE__, __LINE__, __func__); \
   } while (0)
 
-/* Shows the operation in a profiler's time line from here to the end of the block. Without a profiler this costs
- * a test of one pointer. */
+/* Shows the operation in a profiler's time line from here to the end of the block. Without a profiler this
+ * costs a test of one pointer. */
 static inline void qg_cuda_end_range(const int *level)
 {
   (void)level;

@@ -35,7 +35,8 @@ static qg_status explain_driver(void)
            "no NVIDIA driver is installed here");
   version_text(driver, has, sizeof has);
   version_text(CUDART_VERSION, wants, sizeof wants);
-  return QG_FAIL(QG_ERR_RESOURCE, "the NVIDIA driver is too old: it is of CUDA %s, this build needs %s", has, wants);
+  return QG_FAIL(QG_ERR_RESOURCE, "the NVIDIA driver is too old: it is of CUDA %s, this build needs %s", has,
+                 wants);
 }
 
 static qg_status count_devices(int *count)
@@ -45,9 +46,10 @@ static qg_status count_devices(int *count)
   const char *visible = getenv("CUDA_VISIBLE_DEVICES");
   if (error == cudaErrorInsufficientDriver) return explain_driver();
   QG_CHECK((error == cudaSuccess || error == cudaErrorNoDevice), QG_ERR_RESOURCE,
-           "the NVIDIA devices cannot be counted: %s (%s)", cudaGetErrorName(error), cudaGetErrorString(error));
-  QG_CHECK(*count > 0, QG_ERR_RESOURCE, "no NVIDIA device is visible%s%s", visible ? ", CUDA_VISIBLE_DEVICES=" : "",
-           visible ? visible : "");
+           "the NVIDIA devices cannot be counted: %s (%s)", cudaGetErrorName(error),
+           cudaGetErrorString(error));
+  QG_CHECK(*count > 0, QG_ERR_RESOURCE, "no NVIDIA device is visible%s%s",
+           visible ? ", CUDA_VISIBLE_DEVICES=" : "", visible ? visible : "");
   return QG_OK;
 }
 
@@ -60,8 +62,9 @@ static qg_status select_device(int device, struct cudaDeviceProp *properties)
            cudaGetErrorName(error), cudaGetErrorString(error));
   error = qg_k_probe();
   QG_CHECK(error != cudaErrorNoKernelImageForDevice, QG_ERR_RESOURCE,
-           "this build has no code for device %d, %s of compute capability %d.%d (make cuda CUDA_ARCH=%d%d)", device,
-           properties->name, properties->major, properties->minor, properties->major, properties->minor);
+           "this build has no code for device %d, %s of compute capability %d.%d (make cuda CUDA_ARCH=%d%d)",
+           device, properties->name, properties->major, properties->minor, properties->major,
+           properties->minor);
   QG_CHECK(error == cudaSuccess, QG_ERR_RESOURCE, "NVIDIA device %d runs no kernels: %s (%s)", device,
            cudaGetErrorName(error), cudaGetErrorString(error));
   return QG_OK;
@@ -88,7 +91,8 @@ static qg_status upload_tables(qg_backend *be)
   QG_CUDA(be, cudaMalloc((void **)&cuda->tables, sizeof *cuda->tables));
   QG_CUDA(be, cudaMalloc((void **)&cuda->partial, QG_CUDA_SUM_BLOCKS * sizeof(double)));
   QG_TRY(qg_cuda_copy_in(be, &cuda->tables->maps, qg_dynamic_maps_get(), sizeof cuda->tables->maps));
-  return qg_cuda_copy_in(be, &cuda->tables->searches, qg_dynamic_searches_get(), sizeof cuda->tables->searches);
+  return qg_cuda_copy_in(be, &cuda->tables->searches, qg_dynamic_searches_get(),
+                         sizeof cuda->tables->searches);
 }
 
 static qg_status create(qg_backend *be)
@@ -150,7 +154,8 @@ void qg_cuda_list(char *buffer, size_t size)
     char bus[32] = "";
     if (select_device(device, &properties) != QG_OK) continue;
     cudaDeviceGetPCIBusId(bus, (int)sizeof bus, device);
-    used += (size_t)snprintf(buffer + used, size - used, "      device %d: %s, %s, compute capability %d.%d\n", device,
-                             properties.name, bus, properties.major, properties.minor);
+    used +=
+        (size_t)snprintf(buffer + used, size - used, "      device %d: %s, %s, compute capability %d.%d\n",
+                         device, properties.name, bus, properties.major, properties.minor);
   }
 }

@@ -40,9 +40,9 @@ static qg_status multiply_plainly(qg_backend *be, const qg_gemm_key *key, const 
   QG_TRY(qg_narrow_int(key->ldc, "stride of a GEMM", &ldc));
   cudaDataType operand = (cudaDataType)key->operand_type, result = (cudaDataType)key->result_type;
   QG_CUBLAS(be, cublasGemmEx(cuda->blas, key->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N,
-                             key->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N, m, n, k, &g->alpha, g->b.data, operand, lda,
-                             g->a.data, operand, ldb, &g->beta, g->c.data, result, ldc, CUBLAS_COMPUTE_32F,
-                             CUBLAS_GEMM_DEFAULT));
+                             key->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N, m, n, k, &g->alpha, g->b.data, operand,
+                             lda, g->a.data, operand, ldb, &g->beta, g->c.data, result, ldc,
+                             CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
   return QG_OK;
 }
 
@@ -53,9 +53,9 @@ static qg_status multiply(qg_backend *be, const qg_gemm_args *g)
   const qg_gemm_plan *plan;
   QG_CUBLAS(be, qg_gemm_plan_get(cuda->plans, cuda->lt, &key, cuda->blas_bytes, &plan));
   if (!plan->found) return multiply_plainly(be, &key, g);
-  QG_CUBLAS(be, cublasLtMatmul(cuda->lt, plan->product, &g->alpha, g->b.data, plan->a, g->a.data, plan->b, &g->beta,
-                               g->c.data, plan->c, g->c.data, plan->c, &plan->algo, cuda->blas_workspace,
-                               cuda->blas_bytes, cuda->stream));
+  QG_CUBLAS(be, cublasLtMatmul(cuda->lt, plan->product, &g->alpha, g->b.data, plan->a, g->a.data, plan->b,
+                               &g->beta, g->c.data, plan->c, g->c.data, plan->c, &plan->algo,
+                               cuda->blas_workspace, cuda->blas_bytes, cuda->stream));
   return QG_OK;
 }
 

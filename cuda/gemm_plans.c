@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-#define TRY_CUBLAS(call)                                     \
-  do {                                                       \
-    cublasStatus_t try_status_ = (call);                     \
+#define TRY_CUBLAS(call)                                          \
+  do {                                                            \
+    cublasStatus_t try_status_ = (call);                          \
     if (try_status_ != CUBLAS_STATUS_SUCCESS) return try_status_; \
   } while (0)
 
@@ -22,13 +22,15 @@ static cublasStatus_t make_layout(cublasLtMatrixLayout_t *layout, int64_t type, 
                                   int64_t ld, int64_t transposed)
 {
   int64_t stored_rows = transposed ? cols : rows, stored_cols = transposed ? rows : cols;
-  return cublasLtMatrixLayoutCreate(layout, (cudaDataType)type, (uint64_t)stored_rows, (uint64_t)stored_cols, ld);
+  return cublasLtMatrixLayoutCreate(layout, (cudaDataType)type, (uint64_t)stored_rows, (uint64_t)stored_cols,
+                                    ld);
 }
 
 static cublasStatus_t describe(qg_gemm_plan *plan)
 {
   const qg_gemm_key *k = &plan->key;
-  cublasOperation_t op_a = k->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N, op_b = k->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+  cublasOperation_t op_a = k->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N,
+                    op_b = k->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
   TRY_CUBLAS(cublasLtMatmulDescCreate(&plan->product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
   TRY_CUBLAS(cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSA, &op_a, sizeof op_a));
   TRY_CUBLAS(cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSB, &op_b, sizeof op_b));
@@ -37,7 +39,8 @@ static cublasStatus_t describe(qg_gemm_plan *plan)
   return make_layout(&plan->c, k->result_type, k->m, k->n, k->ldc, 0);
 }
 
-static cublasStatus_t set_limits(cublasLtMatmulPreference_t preference, const qg_gemm_key *k, size_t workspace)
+static cublasStatus_t set_limits(cublasLtMatmulPreference_t preference, const qg_gemm_key *k,
+                                 size_t workspace)
 {
   uint64_t bytes = workspace;
   static const cublasLtMatmulPreferenceAttributes_t names[] = {
@@ -45,15 +48,16 @@ static cublasStatus_t set_limits(cublasLtMatmulPreference_t preference, const qg
       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
   const uint32_t alignments[] = {(uint32_t)k->align_a, (uint32_t)k->align_b, (uint32_t)k->align_c,
                                  (uint32_t)k->align_c};
-  TRY_CUBLAS(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes,
-                                                  sizeof bytes));
+  TRY_CUBLAS(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                                  &bytes, sizeof bytes));
   for (int i = 0; i < 4; i++)
-    TRY_CUBLAS(cublasLtMatmulPreferenceSetAttribute(preference, names[i], &alignments[i], sizeof alignments[i]));
+    TRY_CUBLAS(
+        cublasLtMatmulPreferenceSetAttribute(preference, names[i], &alignments[i], sizeof alignments[i]));
   return CUBLAS_STATUS_SUCCESS;
 }
 
-/* Whatever keeps the search from an answer, such as an odd alignment: the caller has another way, which reports
- * what is really wrong. */
+/* Whatever keeps the search from an answer, such as an odd alignment: the caller has another way, which
+ * reports what is really wrong. */
 static cublasStatus_t choose_algorithm(qg_gemm_plan *plan, cublasLtHandle_t lt, size_t workspace)
 {
   cublasLtMatmulPreference_t preference;
@@ -62,8 +66,8 @@ static cublasStatus_t choose_algorithm(qg_gemm_plan *plan, cublasLtHandle_t lt, 
   TRY_CUBLAS(cublasLtMatmulPreferenceCreate(&preference));
   cublasStatus_t status = set_limits(preference, &plan->key, workspace);
   if (status == CUBLAS_STATUS_SUCCESS)
-    status = cublasLtMatmulAlgoGetHeuristic(lt, plan->product, plan->a, plan->b, plan->c, plan->c, preference, 1,
-                                            &result, &found);
+    status = cublasLtMatmulAlgoGetHeuristic(lt, plan->product, plan->a, plan->b, plan->c, plan->c, preference,
+                                            1, &result, &found);
   cublasLtMatmulPreferenceDestroy(preference);
   plan->found = status == CUBLAS_STATUS_SUCCESS && found > 0;
   if (plan->found) plan->algo = result.algo;

@@ -12,7 +12,7 @@
 typedef struct {
   int64_t m, n, k;
   int64_t lda, ldb, ldc;
-  int64_t trans_a, trans_b;       /* 0 or 1 */
+  int64_t trans_a, trans_b;          /* 0 or 1 */
   int64_t operand_type, result_type; /* cudaDataType */
   int64_t align_a, align_b, align_c;
 } qg_gemm_key;

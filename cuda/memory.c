@@ -50,8 +50,8 @@ void qg_cuda_release_host(qg_backend *be, void *memory, size_t bytes)
   cudaFreeHost(memory);
 }
 
-/* Waits, so that the caller may reuse the host memory at once, pinned or not. Steps upload tokens and received
- * activations only, which they have to wait for anyway. */
+/* Waits, so that the caller may reuse the host memory at once, pinned or not. Steps upload tokens and
+ * received activations only, which they have to wait for anyway. */
 qg_status qg_cuda_copy_in(qg_backend *be, void *device, const void *host, size_t bytes)
 {
   QG_CUDA(be, cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, qg_cuda_of(be)->stream));

@@ -3,8 +3,8 @@
 
 static qg_status check_float_type(qg_dtype type, const char *what)
 {
-  QG_CHECK(type == QG_F32 || type == QG_BF16, QG_ERR_RUNTIME, "%s: elements must be f32 or bf16, not %s", what,
-           qg_dtype_name(type));
+  QG_CHECK(type == QG_F32 || type == QG_BF16, QG_ERR_RUNTIME, "%s: elements must be f32 or bf16, not %s",
+           what, qg_dtype_name(type));
   return QG_OK;
 }
 
@@ -44,7 +44,8 @@ qg_status qg_cuda_update_int8(qg_backend *be, const qg_update_int8_args *args)
 {
   QG_CUDA_RANGE("update_int8");
   QG_CHECK(args->first % QG_GROUP == 0, QG_ERR_RUNTIME,
-           "update_int8: first element %lld is not a multiple of the group of %d", (long long)args->first, QG_GROUP);
+           "update_int8: first element %lld is not a multiple of the group of %d", (long long)args->first,
+           QG_GROUP);
   QG_CUDA(be, qg_k_update_int8(qg_cuda_of(be)->stream, args));
   return QG_OK;
 }

@@ -10,7 +10,8 @@ __device__ static inline float gradient(const qg_adam_args &a, int64_t i)
 __device__ static inline void store_delta(const qg_adam_args &a, int64_t i, float step)
 {
   if (a.delta_type == QG_BF16) put(static_cast<bf16 *>(a.delta) + i, step);
-  else put(static_cast<float *>(a.delta) + i, step);
+  else
+    put(static_cast<float *>(a.delta) + i, step);
 }
 
 __global__ void k_adam_f32(qg_adam_args a, qg_adam_factors factors)
@@ -44,22 +45,26 @@ template <typename Args>
 __device__ static inline moment_block block_of(const Args &a)
 {
   int64_t first = blockIdx.x * a.block, rest = a.count - first;
-  return moment_block{a.m_codes + first, a.v_codes + first, a.m_absmax + blockIdx.x, a.v_absmax + blockIdx.x,
-                      first, rest < a.block ? rest : a.block};
+  return moment_block{a.m_codes + first,
+                      a.v_codes + first,
+                      a.m_absmax + blockIdx.x,
+                      a.v_absmax + blockIdx.x,
+                      first,
+                      rest < a.block ? rest : a.block};
 }
 
 struct moment_pair {
   float m, v;
 };
 
-__device__ static inline moment_pair decode(const qg_dynamic_maps &maps, const moment_block &b, float m_absmax,
-                                            float v_absmax, int64_t i)
+__device__ static inline moment_pair decode(const qg_dynamic_maps &maps, const moment_block &b,
+                                            float m_absmax, float v_absmax, int64_t i)
 {
   return moment_pair{maps.signed_map[b.m_codes[i]] * m_absmax, maps.unsigned_map[b.v_codes[i]] * v_absmax};
 }
 
-__device__ static inline void encode(const qg_dynamic_searches &searches, const moment_block &b, float m_absmax,
-                                     float v_absmax, int64_t i, moment_pair x)
+__device__ static inline void encode(const qg_dynamic_searches &searches, const moment_block &b,
+                                     float m_absmax, float v_absmax, int64_t i, moment_pair x)
 {
   b.m_codes[i] = qg_dynamic_find(&searches.of_signed, x.m / m_absmax);
   b.v_codes[i] = qg_dynamic_find(&searches.of_unsigned, x.v / v_absmax);
@@ -82,8 +87,8 @@ struct adam_result {
 };
 
 __device__ static inline adam_result advance(const qg_adam_args &a, const qg_adam_factors &factors,
-                                             const qg_dynamic_maps &maps, const moment_block &b, float m_absmax,
-                                             float v_absmax, int64_t i)
+                                             const qg_dynamic_maps &maps, const moment_block &b,
+                                             float m_absmax, float v_absmax, int64_t i)
 {
   adam_result r;
   r.moments = decode(maps, b, m_absmax, v_absmax, i);

@@ -1,6 +1,6 @@
 /* What attention does between its matrix products: heads are packed so that products of many heads are one
- * batched call with aligned operands, and scores become probabilities and their gradients row by row. One warp
- * works on one row. */
+ * batched call with aligned operands, and scores become probabilities and their gradients row by row. One
+ * warp works on one row. */
 #include "cuda/kernels/common.cuh"
 
 /* The row of this warp among items * rows. */
@@ -44,7 +44,8 @@ __global__ void k_pack(qg_attention_block b, qg_packed_heads heads, qg_view from
   if (r.item >= b.items) return;
   const T *x = head_row<T>(b, heads, from, r.item, r.row);
   T *to = packed + r.index * b.padded_dim;
-  for (int64_t j = threadIdx.x % WARP; j < b.padded_dim; j += WARP) put(&to[j], j < b.dim ? value(x[j]) : 0.0f);
+  for (int64_t j = threadIdx.x % WARP; j < b.padded_dim; j += WARP)
+    put(&to[j], j < b.dim ? value(x[j]) : 0.0f);
 }
 
 cudaError_t qg_k_pack(cudaStream_t stream, const qg_attention_block *b, qg_packed_heads heads, qg_view from,
@@ -72,8 +73,10 @@ cudaError_t qg_k_unpack(cudaStream_t stream, const qg_attention_block *b, qg_pac
   int64_t blocks = blocks_of_rows(b->items * b->rows);
   const float *wide = static_cast<const float *>(packed);
   if (to.type == QG_F32) return launch(stream, blocks, THREADS, k_unpack<float, float>, *b, heads, wide, to);
-  if (packed_type == QG_F32) return launch(stream, blocks, THREADS, k_unpack<bf16, float>, *b, heads, wide, to);
-  return launch(stream, blocks, THREADS, k_unpack<bf16, bf16>, *b, heads, static_cast<const bf16 *>(packed), to);
+  if (packed_type == QG_F32)
+    return launch(stream, blocks, THREADS, k_unpack<bf16, float>, *b, heads, wide, to);
+  return launch(stream, blocks, THREADS, k_unpack<bf16, bf16>, *b, heads, static_cast<const bf16 *>(packed),
+                to);
 }
 
 /* Where the statistics of a query row lie in lse [heads, tokens]. */
@@ -134,8 +137,8 @@ cudaError_t qg_k_delta(cudaStream_t stream, const qg_attention_block *b, qg_view
 
 /* P = exp(S - lse), dS = P (dP - dO . O) / sqrt(dim). */
 template <typename T>
-__global__ void k_softmax_backward(qg_attention_block b, const float *scores, const float *dp, const float *lse,
-                                   const float *delta, T *p, T *ds)
+__global__ void k_softmax_backward(qg_attention_block b, const float *scores, const float *dp,
+                                   const float *lse, const float *delta, T *p, T *ds)
 {
   packed_row r = row_of_warp(b.rows);
   if (r.item >= b.items) return;

@@ -77,7 +77,8 @@ __device__ inline int32_t warp_min(int32_t x)
   return x;
 }
 
-/* Over a block of THREADS: every thread gets the sum. `parts` [WARPS] is shared memory, free again on return. */
+/* Over a block of THREADS: every thread gets the sum. `parts` [WARPS] is shared memory, free again on return.
+ */
 template <typename T>
 __device__ inline T block_sum(T x, T *parts)
 {
@@ -107,7 +108,8 @@ __device__ inline float block_max(float x, int32_t *parts)
   return qg_float_from_key(block_max(qg_float_key(x), parts));
 }
 
-/* Element-wise kernels: a block works on CHUNK neighbours of one row, each thread on CHUNK / THREADS of them. */
+/* Element-wise kernels: a block works on CHUNK neighbours of one row, each thread on CHUNK / THREADS of them.
+ */
 enum { CHUNK = 4 * THREADS };
 
 static inline int64_t chunks_of(int64_t rows, int64_t cols)

@@ -41,8 +41,9 @@ __global__ void k_scale_add(float alpha, qg_view src, float beta, qg_view dst)
 
 cudaError_t qg_k_convert(cudaStream_t stream, qg_view dst, qg_view src)
 {
-  auto kernel = dst.type == QG_BF16 ? (src.type == QG_BF16 ? k_convert<bf16, bf16> : k_convert<bf16, float>)
-                                    : (src.type == QG_BF16 ? k_convert<float, bf16> : k_convert<float, float>);
+  auto kernel = dst.type == QG_BF16
+                    ? (src.type == QG_BF16 ? k_convert<bf16, bf16> : k_convert<bf16, float>)
+                    : (src.type == QG_BF16 ? k_convert<float, bf16> : k_convert<float, float>);
   return launch(stream, chunks_of(src.rows, src.cols), THREADS, kernel, dst, src);
 }
 
@@ -91,8 +92,8 @@ cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, 
   }
   int64_t blocks = src.rows < QG_CUDA_SUM_BLOCKS - 1 ? src.rows : QG_CUDA_SUM_BLOCKS - 1;
   cudaError_t error = launch(stream, blocks, THREADS, kernel, src, partial);
-  qg_view tail = qg_view_make(static_cast<char *>(src.data) + qg_dtype_bytes(src.type, count - rest), src.type,
-                              rest > 0, rest);
+  qg_view tail = qg_view_make(static_cast<char *>(src.data) + qg_dtype_bytes(src.type, count - rest),
+                              src.type, rest > 0, rest);
   if (error == cudaSuccess) error = launch(stream, 1, THREADS, kernel, tail, partial + blocks);
   if (error != cudaSuccess) return error;
   return launch(stream, 1, THREADS, k_sum_parts, partial, static_cast<int>(blocks) + 1, out);
@@ -101,9 +102,8 @@ cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, 
 template <typename T, typename S>
 __global__ void k_embed(qg_view table, const int32_t *ids, qg_view out)
 {
-  for_each_element(out.cols, [&](int64_t i, int64_t j) {
-    assign(row_of<T>(out, i) + j, row_of<S>(table, ids[i])[j]);
-  });
+  for_each_element(out.cols,
+                   [&](int64_t i, int64_t j) { assign(row_of<T>(out, i) + j, row_of<S>(table, ids[i])[j]); });
 }
 
 cudaError_t qg_k_embed(cudaStream_t stream, qg_view table, const int32_t *ids, qg_view out)
@@ -121,7 +121,8 @@ __device__ static bool is_first_of_id(const int32_t *ids, int32_t *parts)
   return block_max(earlier, parts) == 0;
 }
 
-/* Lists in `found` [THREADS] which of the THREADS tokens from `first` on have the id, ascending; returns how many. */
+/* Lists in `found` [THREADS] which of the THREADS tokens from `first` on have the id, ascending; returns how
+ * many. */
 __device__ static int list_tokens(const int32_t *ids, int64_t first, int64_t tokens, int32_t id, int *found,
                                   int *before)
 {

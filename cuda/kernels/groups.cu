@@ -37,7 +37,8 @@ __global__ void k_dequantize_int8(qg_int8_store src, int64_t count, T *dst)
   store_part(dst + part.first, part.count, w);
 }
 
-cudaError_t qg_k_dequantize_int8(cudaStream_t stream, qg_int8_store src, int64_t count, void *dst, qg_dtype type)
+cudaError_t qg_k_dequantize_int8(cudaStream_t stream, qg_int8_store src, int64_t count, void *dst,
+                                 qg_dtype type)
 {
   int64_t blocks = blocks_of_groups(count);
   if (type == QG_BF16)
@@ -85,7 +86,8 @@ __global__ void k_dequantize_int4(qg_int4_store src, int64_t count, T *dst)
   store_part(dst + part.first, part.count, w);
 }
 
-cudaError_t qg_k_dequantize_int4(cudaStream_t stream, qg_int4_store src, int64_t count, void *dst, qg_dtype type)
+cudaError_t qg_k_dequantize_int4(cudaStream_t stream, qg_int4_store src, int64_t count, void *dst,
+                                 qg_dtype type)
 {
   int64_t blocks = blocks_of_groups(count);
   if (type == QG_BF16)
@@ -93,8 +95,8 @@ cudaError_t qg_k_dequantize_int4(cudaStream_t stream, qg_int4_store src, int64_t
   return launch(stream, blocks, THREADS, k_dequantize_int4<float>, src, count, static_cast<float *>(dst));
 }
 
-/* Codes of a lane's part with stochastic rounding. `element` counts from the matrix's first; it is a multiple of
- * LANE, so whole blocks of random words belong to the part. */
+/* Codes of a lane's part with stochastic rounding. `element` counts from the matrix's first; it is a multiple
+ * of LANE, so whole blocks of random words belong to the part. */
 __device__ static inline void encode_stochastic(const float *w, qg_group_params params, qg_rng rng,
                                                 uint64_t element, uint8_t *codes)
 {

@@ -81,7 +81,8 @@ __device__ inline qg_group_params fit_group(const float *w, int count, int level
     min = key < min ? key : min;
     max = key > max ? key : max;
   }
-  return qg_group_fit(qg_float_from_key(warp_min(min)), qg_float_from_key(warp_max(max)), levels, include_zero);
+  return qg_group_fit(qg_float_from_key(warp_min(min)), qg_float_from_key(warp_max(max)), levels,
+                      include_zero);
 }
 
 /* The first lane of a group stores its parameters. */

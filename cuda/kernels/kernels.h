@@ -49,7 +49,7 @@ typedef struct {
   int64_t first_item, items;
   int64_t kv_heads, group, member; /* query head = kv_head * group + member */
   int64_t length, dim, padded_dim;
-  int64_t first_row, rows;         /* block of query rows */
+  int64_t first_row, rows; /* block of query rows */
   int64_t padded_length;
   int64_t tokens;
   float scale;
@@ -61,14 +61,17 @@ typedef enum { QG_HEADS_KV, QG_HEADS_QUERY } qg_packed_heads;
 /* packed (view.type) = all rows of the items. */
 cudaError_t qg_k_pack(cudaStream_t stream, const qg_attention_block *b, qg_packed_heads heads, qg_view from,
                       void *packed);
-/* Rows [first_row, first_row + rows) of the items of `to` = packed (packed_type), which begins at first_row. */
+/* Rows [first_row, first_row + rows) of the items of `to` = packed (packed_type), which begins at first_row.
+ */
 cudaError_t qg_k_unpack(cudaStream_t stream, const qg_attention_block *b, qg_packed_heads heads,
                         const void *packed, qg_dtype packed_type, qg_view to);
-/* p (type) = softmax over the visible keys of f32 scores (already scaled), 0 elsewhere; lse as in the table. */
+/* p (type) = softmax over the visible keys of f32 scores (already scaled), 0 elsewhere; lse as in the table.
+ */
 cudaError_t qg_k_softmax(cudaStream_t stream, const qg_attention_block *b, const float *scores, void *p,
                          qg_dtype type, float *lse);
 /* delta f32 [items, length] = sum over dim of o * d_o. */
-cudaError_t qg_k_delta(cudaStream_t stream, const qg_attention_block *b, qg_view o, qg_view d_o, float *delta);
+cudaError_t qg_k_delta(cudaStream_t stream, const qg_attention_block *b, qg_view o, qg_view d_o,
+                       float *delta);
 /* p = exp(scores - lse), ds = p * (dp - delta) * scale, both 0 where a key is not visible. */
 cudaError_t qg_k_softmax_backward(cudaStream_t stream, const qg_attention_block *b, const float *scores,
                                   const float *dp, const float *lse, const float *delta, void *p, void *ds,
@@ -89,7 +92,8 @@ cudaError_t qg_k_adam_f32(cudaStream_t stream, const qg_adam_args *args, qg_adam
 cudaError_t qg_k_adam_8bit(cudaStream_t stream, const qg_adam_args *args, qg_adam_factors factors,
                            const qg_cuda_tables *tables);
 cudaError_t qg_k_read_moments(cudaStream_t stream, const qg_moments_args *args, const qg_cuda_tables *tables);
-cudaError_t qg_k_write_moments(cudaStream_t stream, const qg_moments_args *args, const qg_cuda_tables *tables);
+cudaError_t qg_k_write_moments(cudaStream_t stream, const qg_moments_args *args,
+                               const qg_cuda_tables *tables);
 
 #ifdef __cplusplus
 }

@@ -2,8 +2,8 @@
 #include "cuda/kernels/common.cuh"
 
 template <typename T>
-__device__ static void write_gradient(const float *x, T *d, int64_t vocab, int32_t target, float max, float sum,
-                                      float scale)
+__device__ static void write_gradient(const float *x, T *d, int64_t vocab, int32_t target, float max,
+                                      float sum, float scale)
 {
   float factor = scale / sum;
   for (int64_t j = threadIdx.x; j < vocab; j += THREADS) {
@@ -34,7 +34,8 @@ __global__ void k_cross_entropy(qg_cross_entropy_args a, double *row_loss)
   for (int64_t j = threadIdx.x; j < vocab; j += THREADS) sum += expf(x[j] - max);
   sum = block_sum(sum, parts);
   if (threadIdx.x == 0)
-    row_loss[blockIdx.x] = log(static_cast<double>(sum)) + static_cast<double>(max) - static_cast<double>(at_target);
+    row_loss[blockIdx.x] =
+        log(static_cast<double>(sum)) + static_cast<double>(max) - static_cast<double>(at_target);
   if (d) write_gradient(x, d, vocab, target, max, sum, a.grad_scale);
 }
 

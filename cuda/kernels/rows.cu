@@ -6,7 +6,8 @@ template <typename T>
 __global__ void k_rmsnorm(qg_rmsnorm_args a)
 {
   __shared__ float parts[WARPS];
-  const T *x = row_of<T>(a.x, blockIdx.x), *add = row_of<T>(a.add, blockIdx.x), *weight = row_of<T>(a.weight, 0);
+  const T *x = row_of<T>(a.x, blockIdx.x), *add = row_of<T>(a.add, blockIdx.x),
+          *weight = row_of<T>(a.weight, 0);
   T *sum = row_of<T>(a.sum, blockIdx.x), *y = row_of<T>(a.y, blockIdx.x);
   bool adds = a.add.data != nullptr;
   float squares = 0.0f;
@@ -27,7 +28,8 @@ cudaError_t qg_k_rmsnorm(cudaStream_t stream, const qg_rmsnorm_args *a)
   return launch(stream, a->x.rows, THREADS, kernel, *a);
 }
 
-/* partial[b, j] = sum over the rows i of block b of dy x rstd, ascending. A block works on THREADS columns. */
+/* partial[b, j] = sum over the rows i of block b of dy x rstd, ascending. A block works on THREADS columns.
+ */
 template <typename T>
 __global__ void k_norm_weight_parts(qg_rmsnorm_backward_args a, float *partial)
 {
@@ -54,7 +56,8 @@ template <typename T>
 __global__ void k_norm_input(qg_rmsnorm_backward_args a)
 {
   __shared__ float parts[WARPS];
-  const T *x = row_of<T>(a.x, blockIdx.x), *dy = row_of<T>(a.dy, blockIdx.x), *weight = row_of<T>(a.weight, 0);
+  const T *x = row_of<T>(a.x, blockIdx.x), *dy = row_of<T>(a.dy, blockIdx.x),
+          *weight = row_of<T>(a.weight, 0);
   T *dx = row_of<T>(a.dx, blockIdx.x);
   float dot = 0.0f, rstd = a.rstd[blockIdx.x];
   for (int64_t j = threadIdx.x; j < a.x.cols; j += THREADS)

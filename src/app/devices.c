@@ -20,7 +20,8 @@ static qg_status compare(const device_of_rank *all, int ranks)
   for (int i = 1; i < ranks; i++)
     for (int k = 0; k < i; k++)
       QG_CHECK(!same(&all[k], &all[i]), QG_ERR_RESOURCE,
-               "ranks %d and %d of %s would share the GPU at %s: start as many ranks a node as it has GPUs, or set "
+               "ranks %d and %d of %s would share the GPU at %s: start as many ranks a node as it has GPUs, "
+               "or set "
                "parallel.share_gpu = yes",
                k, i, all[i].host, all[i].device);
   return QG_OK;

@@ -71,8 +71,9 @@ qg_status qg_plugin_find(const qg_plugin **out)
   QG_CHECK(plugin, QG_ERR_RESOURCE, "%s is no backend of this program", path);
   bool fits = strcmp(plugin->version, QG_VERSION) == 0 && plugin->ops_bytes == sizeof(qg_backend_ops) &&
               plugin->backend_bytes == sizeof(qg_backend);
-  QG_CHECK(fits, QG_ERR_RESOURCE, "%s was built with another version (%s) than this program (%s): build it again",
-           path, plugin->version, QG_VERSION);
+  QG_CHECK(fits, QG_ERR_RESOURCE,
+           "%s was built with another version (%s) than this program (%s): build it again", path,
+           plugin->version, QG_VERSION);
   *out = plugin;
   return QG_OK;
 }

@@ -1,6 +1,6 @@
-/* The CUDA backend keeps every promise of qgalore/backend.h, in bf16 and in fp32, and stores the same bits as the
- * CPU backend: both equal the plain definitions. Without QGALORE_CUDA_PLUGIN its kernels are emulated on the
- * host, in turns and with random schedules of warps. */
+/* The CUDA backend keeps every promise of qgalore/backend.h, in bf16 and in fp32, and stores the same bits as
+ * the CPU backend: both equal the plain definitions. Without QGALORE_CUDA_PLUGIN its kernels are emulated on
+ * the host, in turns and with random schedules of warps. */
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
-/* The hot kernels of the CUDA backend at the shapes of LLaMA-7B: bytes over the copy bandwidth, FLOPs over the rate
- * of the largest GEMM, all of one run.
- * Usage: bench_cuda [HIDDEN [JSON_FILE]]; 4096 is LLaMA-7B, smaller models keep its proportions. */
+/* The hot kernels of the CUDA backend at the shapes of LLaMA-7B: bytes over the copy bandwidth, FLOPs over
+ * the rate of the largest GEMM, all of one run. Usage: bench_cuda [HIDDEN [JSON_FILE]]; 4096 is LLaMA-7B,
+ * smaller models keep its proportions. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,7 +86,7 @@ static void take_memory(bench *b)
   b->loss = take(b, sizeof *b->loss);
   take_state(b);
   qg_workload workload = {b->tokens, SEQUENCE, b->hidden, b->wide, b->hidden / HEAD_DIM, b->hidden / HEAD_DIM,
-                          b->vocab, LOSS_ROWS};
+                          b->vocab,  LOSS_ROWS};
   size_t bytes = b->be->ops->workspace_bytes(b->be, &workload);
   b->be->ops->set_workspace(b->be, take(b, (int64_t)bytes), bytes);
 }
@@ -140,15 +140,15 @@ static qg_status attention_backward(bench *b)
 
 static qg_status rmsnorm(bench *b)
 {
-  qg_rmsnorm_args args = {.x = b->x, .add = b->y, .sum = b->x, .weight = b->weight, .y = b->z, .rstd = b->rstd,
-                          .eps = 1e-6f};
+  qg_rmsnorm_args args = {
+      .x = b->x, .add = b->y, .sum = b->x, .weight = b->weight, .y = b->z, .rstd = b->rstd, .eps = 1e-6f};
   return b->be->ops->rmsnorm(b->be, &args);
 }
 
 static qg_status rmsnorm_backward(bench *b)
 {
-  qg_rmsnorm_backward_args args = {.x = b->x, .weight = b->weight, .dy = b->y, .dx = b->z, .rstd = b->rstd,
-                                   .dweight = b->dweight};
+  qg_rmsnorm_backward_args args = {
+      .x = b->x, .weight = b->weight, .dy = b->y, .dx = b->z, .rstd = b->rstd, .dweight = b->dweight};
   return b->be->ops->rmsnorm_backward(b->be, &args);
 }
 
@@ -238,15 +238,16 @@ static void report(FILE *json, const kernel *k, double seconds, double copy_rate
   printf("%-20s %10.1f us %9.1f %s %6.1f %%\n", k->name, seconds * 1e6, rate * (moves ? 1e-9 : 1e-12),
          moves ? "GB/s   " : "TFLOP/s", 100.0 * rate / limit);
   if (json)
-    fprintf(json, "  {\"kernel\": \"%s\", \"seconds\": %.9g, \"rate\": %.6g, \"of_limit\": %.4f}%s\n", k->name, seconds,
-            rate, rate / limit, last ? "" : ",");
+    fprintf(json, "  {\"kernel\": \"%s\", \"seconds\": %.9g, \"rate\": %.6g, \"of_limit\": %.4f}%s\n",
+            k->name, seconds, rate, rate / limit, last ? "" : ",");
 }
 
 static void measure(bench *b, FILE *json)
 {
   double x = 2.0 * (double)(b->tokens * b->hidden), wide = 2.0 * (double)(b->tokens * b->wide);
   double n = (double)b->elements, logits = (double)LOSS_ROWS * (double)b->vocab;
-  double products = 2.0 * (double)b->tokens * n, scores = 4.0 * (double)b->tokens * SEQUENCE * (double)b->hidden / 2.0;
+  double products = 2.0 * (double)b->tokens * n,
+         scores = 4.0 * (double)b->tokens * SEQUENCE * (double)b->hidden / 2.0;
   const kernel kernels[] = {
       {"copy", copy, 2 * wide, 0},
       {"gemm x W^T", gemm, 0, products},

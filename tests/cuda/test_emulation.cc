@@ -1,5 +1,5 @@
-/* The emulation finds what it is there to find: missing barriers, accesses out of bounds, hosts that touch device
- * memory. The planted mistakes are those of real kernels. */
+/* The emulation finds what it is there to find: missing barriers, accesses out of bounds, hosts that touch
+ * device memory. The planted mistakes are those of real kernels. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,18 +9,18 @@ extern "C" {
 #include <cmocka.h>
 }
 
+#include <sys/wait.h>
+#include <unistd.h>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "cuda_runtime.h"
 
 enum { THREADS = 128, WARPS = THREADS / 32, SEEDS = 20, ROUNDS = 3 };
 
-/* Sums over the block, several times through the same shared memory. Without the last barrier a warp that runs
- * ahead writes its next part over one that another warp still has to read. */
+/* Sums over the block, several times through the same shared memory. Without the last barrier a warp that
+ * runs ahead writes its next part over one that another warp still has to read. */
 template <bool WITH_BARRIER>
 __global__ void k_sums(int *out)
 {
@@ -52,7 +52,8 @@ static bool sums_are_right(void (*kernel)(int *), unsigned seed)
   launch(kernel, static_cast<int *>(device));
   cudaMemcpyAsync(host, device, sizeof host, cudaMemcpyDeviceToHost, nullptr);
   cudaFree(device);
-  for (int i = 0; i < ROUNDS * THREADS; i++) wrong += host[i] != THREADS * (THREADS - 1) / 2 * (i / THREADS + 1);
+  for (int i = 0; i < ROUNDS * THREADS; i++)
+    wrong += host[i] != THREADS * (THREADS - 1) / 2 * (i / THREADS + 1);
   return wrong == 0;
 }
 

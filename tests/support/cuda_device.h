@@ -1,5 +1,5 @@
-/* Opens the CUDA backend for a test: that of QGALORE_CUDA_PLUGIN, or the emulated one that was built beside the
- * tests. */
+/* Opens the CUDA backend for a test: that of QGALORE_CUDA_PLUGIN, or the emulated one that was built beside
+ * the tests. */
 #ifndef QG_TESTS_CUDA_DEVICE_H
 #define QG_TESTS_CUDA_DEVICE_H
 
@@ -10,7 +10,8 @@
 
 #include "backend/plugin.h"
 
-/* Unless the environment says otherwise: BUILD/tests/libqgalore_cudaemu.so of this BUILD/tests/FOLDER/TEST. */
+/* Unless the environment says otherwise: BUILD/tests/libqgalore_cudaemu.so of this BUILD/tests/FOLDER/TEST.
+ */
 static inline void choose_plugin(void)
 {
   char path[4096 + 64] = "";

@@ -33,7 +33,8 @@ int cmocka_run_tests(const char *name, struct CMUnitTest *tests, int count)
     int verdict = run_test(&tests[i]);
     if (tests[i].teardown_func) tests[i].teardown_func(&tests[i].initial_state);
     failed += verdict == 1;
-    printf("%sok %d - %s%s\n", verdict == 1 ? "not " : "", i + 1, tests[i].name, verdict == 2 ? " # SKIP" : "");
+    printf("%sok %d - %s%s\n", verdict == 1 ? "not " : "", i + 1, tests[i].name,
+           verdict == 2 ? " # SKIP" : "");
     if (verdict == 1) printf("# %s\n", message);
     fflush(stdout);
   }

@@ -1,5 +1,5 @@
-/* The part of cmocka that the conformance suites use, so that make check-cuda needs nothing but compilers. Same
- * names and TAP output as cmocka's own. */
+/* The part of cmocka that the conformance suites use, so that make check-cuda needs nothing but compilers.
+ * Same names and TAP output as cmocka's own. */
 #ifndef QG_TESTS_CUDA_CMOCKA_H
 #define QG_TESTS_CUDA_CMOCKA_H
 
@@ -17,9 +17,9 @@ struct CMUnitTest {
   void *initial_state;
 };
 
-#define cmocka_unit_test(f)  \
-  {                          \
-#f, f, NULL, NULL, NULL  \
+#define cmocka_unit_test(f) \
+  {                         \
+#f, f, NULL, NULL, NULL \
   }
 
 /* Ends the running test: verdict 1 failed, 2 skipped. */

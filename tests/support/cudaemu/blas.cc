@@ -36,8 +36,10 @@ struct matrix {
 
   void set(int64_t i, int64_t j, double x)
   {
-    if (type == CUDA_R_16BF) reinterpret_cast<uint16_t *>(data)[i + j * ld] = qg_bf16_from_float(static_cast<float>(x));
-    else reinterpret_cast<float *>(data)[i + j * ld] = static_cast<float>(x);
+    if (type == CUDA_R_16BF)
+      reinterpret_cast<uint16_t *>(data)[i + j * ld] = qg_bf16_from_float(static_cast<float>(x));
+    else
+      reinterpret_cast<float *>(data)[i + j * ld] = static_cast<float>(x);
   }
 };
 
@@ -63,14 +65,16 @@ std::vector<double> gather(const matrix &x, bool swap, int64_t length, int64_t c
 {
   std::vector<double> dense(static_cast<size_t>(length * columns));
   for (int64_t j = 0; j < columns; j++)
-    for (int64_t i = 0; i < length; i++) dense[static_cast<size_t>(j * length + i)] = swap ? x.at(j, i) : x.at(i, j);
+    for (int64_t i = 0; i < length; i++)
+      dense[static_cast<size_t>(j * length + i)] = swap ? x.at(j, i) : x.at(i, j);
   return dense;
 }
 
 void multiply(product &p)
 {
   cudaemu::device_access access;
-  std::vector<double> a = gather(p.a, p.op_a == CUBLAS_OP_N, p.k, p.m), b = gather(p.b, p.op_b == CUBLAS_OP_T, p.k, p.n);
+  std::vector<double> a = gather(p.a, p.op_a == CUBLAS_OP_N, p.k, p.m),
+                      b = gather(p.b, p.op_b == CUBLAS_OP_T, p.k, p.n);
   for (int64_t j = 0; j < p.n; j++)
     for (int64_t i = 0; i < p.m; i++) {
       const double *x = &a[static_cast<size_t>(i * p.k)], *y = &b[static_cast<size_t>(j * p.k)];
@@ -95,7 +99,8 @@ float scalar(const void *value)
 
 const char *cublasGetStatusName(cublasStatus_t status)
 {
-  return status == CUBLAS_STATUS_NOT_SUPPORTED ? "CUBLAS_STATUS_NOT_SUPPORTED" : "CUBLAS_STATUS_INVALID_VALUE";
+  return status == CUBLAS_STATUS_NOT_SUPPORTED ? "CUBLAS_STATUS_NOT_SUPPORTED"
+                                               : "CUBLAS_STATUS_INVALID_VALUE";
 }
 
 cublasStatus_t cublasCreate(cublasHandle_t *handle)
@@ -119,12 +124,12 @@ cublasStatus_t cublasSetWorkspace(cublasHandle_t, void *, size_t)
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t, cublasOperation_t op_a, cublasOperation_t op_b, int m,
-                                          int n, int k, const void *alpha, const void *a, cudaDataType a_type,
-                                          int lda, long long stride_a, const void *b, cudaDataType b_type, int ldb,
-                                          long long stride_b, const void *beta, void *c, cudaDataType c_type,
-                                          int ldc, long long stride_c, int batch, cublasComputeType_t,
-                                          cublasGemmAlgo_t)
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t, cublasOperation_t op_a, cublasOperation_t op_b,
+                                          int m, int n, int k, const void *alpha, const void *a,
+                                          cudaDataType a_type, int lda, long long stride_a, const void *b,
+                                          cudaDataType b_type, int ldb, long long stride_b, const void *beta,
+                                          void *c, cudaDataType c_type, int ldc, long long stride_c,
+                                          int batch, cublasComputeType_t, cublasGemmAlgo_t)
 {
   if (!is_supported(a_type, b_type, c_type)) return CUBLAS_STATUS_NOT_SUPPORTED;
   product p = {op_a,
@@ -146,13 +151,13 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t, cublasOperation_t op_a
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n,
-                            int k, const void *alpha, const void *a, cudaDataType a_type, int lda, const void *b,
-                            cudaDataType b_type, int ldb, const void *beta, void *c, cudaDataType c_type, int ldc,
-                            cublasComputeType_t compute, cublasGemmAlgo_t algo)
+cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m,
+                            int n, int k, const void *alpha, const void *a, cudaDataType a_type, int lda,
+                            const void *b, cudaDataType b_type, int ldb, const void *beta, void *c,
+                            cudaDataType c_type, int ldc, cublasComputeType_t compute, cublasGemmAlgo_t algo)
 {
-  return cublasGemmStridedBatchedEx(handle, op_a, op_b, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb, 0, beta,
-                                    c, c_type, ldc, 0, 1, compute, algo);
+  return cublasGemmStridedBatchedEx(handle, op_a, op_b, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb, 0,
+                                    beta, c, c_type, ldc, 0, 1, compute, algo);
 }
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle)
@@ -182,7 +187,8 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasL
                                               const void *value, size_t bytes)
 {
   if (bytes != sizeof(cublasOperation_t)) return CUBLAS_STATUS_INVALID_VALUE;
-  (name == CUBLASLT_MATMUL_DESC_TRANSA ? desc->op_a : desc->op_b) = *static_cast<const cublasOperation_t *>(value);
+  (name == CUBLASLT_MATMUL_DESC_TRANSA ? desc->op_a : desc->op_b) =
+      *static_cast<const cublasOperation_t *>(value);
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -213,14 +219,16 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t prefer
 }
 
 cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t,
-                                                    cublasLtMatmulPreferenceAttributes_t, const void *, size_t)
+                                                    cublasLtMatmulPreferenceAttributes_t, const void *,
+                                                    size_t)
 {
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t a,
-                                              cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
-                                              cublasLtMatrixLayout_t, cublasLtMatmulPreference_t, int,
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t,
+                                              cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                              cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t,
+                                              cublasLtMatmulPreference_t, int,
                                               cublasLtMatmulHeuristicResult_t *results, int *found)
 {
   *found = is_supported(a->type, b->type, c->type) && !getenv("CUDAEMU_NO_LT");

@@ -1,12 +1,12 @@
 /* Stand-in for CUDA C++ as the kernels use it: one fiber a thread, blocks one after the other (fibers.h).
- * One-dimensional grids and blocks, static shared memory, full-warp shuffles and ballots. Warps of fewer than 32
- * threads, races between blocks and tensor cores are not covered. */
+ * One-dimensional grids and blocks, static shared memory, full-warp shuffles and ballots. Warps of fewer than
+ * 32 threads, races between blocks and tensor cores are not covered. */
 #ifndef CUDAEMU_CUDA_RUNTIME_H
 #define CUDAEMU_CUDA_RUNTIME_H
 
+#include <math.h>
 #include <cstdint>
 #include <cstring>
-#include <math.h>
 
 #include "cuda_runtime_api.h"
 #include "fibers.h"

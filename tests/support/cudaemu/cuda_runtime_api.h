@@ -1,6 +1,6 @@
-/* Stand-in for the part of CUDA's run time that the CUDA backend calls: "device" memory is host memory that the
- * host may touch through these functions alone, and a stream is done when a call returns. Names and values are
- * NVIDIA's, so that the same sources build against either.
+/* Stand-in for the part of CUDA's run time that the CUDA backend calls: "device" memory is host memory that
+ * the host may touch through these functions alone, and a stream is done when a call returns. Names and
+ * values are NVIDIA's, so that the same sources build against either.
  *
  * For tests: CUDAEMU_FAULT makes the first call fail as a machine without a usable device does: "no driver",
  * "old driver", "no device", "old device". CUDAEMU_DEVICES sets the number of devices. */
@@ -26,16 +26,9 @@ typedef enum {
   cudaErrorNoKernelImageForDevice = 209
 } cudaError_t;
 
-typedef enum {
-  cudaMemcpyHostToDevice = 1,
-  cudaMemcpyDeviceToHost = 2
-} cudaMemcpyKind;
+typedef enum { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 } cudaMemcpyKind;
 
-typedef enum {
-  CUDA_R_32F = 0,
-  CUDA_R_64F = 1,
-  CUDA_R_16BF = 14
-} cudaDataType;
+typedef enum { CUDA_R_32F = 0, CUDA_R_64F = 1, CUDA_R_16BF = 14 } cudaDataType;
 
 typedef struct cudaemu_stream *cudaStream_t;
 
@@ -60,7 +53,8 @@ cudaError_t cudaMalloc(void **memory, size_t bytes);
 cudaError_t cudaFree(void *memory);
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void *memory);
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream);
 
 #ifdef __cplusplus

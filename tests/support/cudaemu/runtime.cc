@@ -1,6 +1,6 @@
-/* Devices and memory of the emulation. Device memory lies in one arena that only the functions of this file and
- * running kernels may touch: a host that reads or writes through a device pointer is stopped by the hardware.
- * Under AddressSanitizer the gaps between allocations are poisoned. */
+/* Devices and memory of the emulation. Device memory lies in one arena that only the functions of this file
+ * and running kernels may touch: a host that reads or writes through a device pointer is stopped by the
+ * hardware. Under AddressSanitizer the gaps between allocations are poisoned. */
 #include <sys/mman.h>
 
 #include <cstdint>
@@ -84,14 +84,22 @@ device_access::~device_access()
 const char *cudaGetErrorName(cudaError_t error)
 {
   switch (error) {
-    case cudaSuccess: return "cudaSuccess";
-    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
-    case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
-    case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
-    case cudaErrorNoDevice: return "cudaErrorNoDevice";
-    case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
-    case cudaErrorNoKernelImageForDevice: return "cudaErrorNoKernelImageForDevice";
-    default: return "cudaErrorInvalidValue";
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration:
+      return "cudaErrorInvalidConfiguration";
+    case cudaErrorInsufficientDriver:
+      return "cudaErrorInsufficientDriver";
+    case cudaErrorNoDevice:
+      return "cudaErrorNoDevice";
+    case cudaErrorInvalidDevice:
+      return "cudaErrorInvalidDevice";
+    case cudaErrorNoKernelImageForDevice:
+      return "cudaErrorNoKernelImageForDevice";
+    default:
+      return "cudaErrorInvalidValue";
   }
 }
 
