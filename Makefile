@@ -197,9 +197,9 @@ $(ALONE): $(ALONE_SRCS:%.c=$(BUILD)/alone/%.o)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -ldl -lpthread -lm
 
-$(BUILD)/tests/cuda/alone/devices: $(BUILD)/alone/tests/cuda/devices.o
+$(BUILD)/tests/cuda/alone/devices: $(BUILD)/alone/tests/cuda/device/devices.o
 $(BUILD)/tests/cuda/alone/test_cuda: $(BUILD)/alone/tests/conformance/test_cuda.o
-$(BUILD)/tests/cuda/alone/bench_cuda: $(BUILD)/alone/tests/cuda/bench_cuda.o
+$(BUILD)/tests/cuda/alone/bench_cuda: $(BUILD)/alone/tests/cuda/device/bench_cuda.o
 
 $(LIB): $(LIB_OBJS)
 	$(call say,AR,$@)
@@ -267,7 +267,7 @@ cuda: $(CUDA_PLUGIN)
 # says why it was skipped.
 check-cuda:
 	@$(MAKE) --no-print-directory $(if $(filter 1,$(CUDA)),$(CUDA_PLUGIN)) $(ALONE) $(if $(MPI_LIBS),$(if $(HDF5_PC),programs))
-	@tests/cuda/check.sh $(BUILD)
+	@tests/cuda/device/check.sh $(BUILD)
 
 bench-cuda:
 	@$(MAKE) --no-print-directory $(if $(filter 1,$(CUDA)),$(CUDA_PLUGIN)) $(ALONE)

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../support/cuda_device.h"
+#include "../../support/cuda_device.h"
 #include "qgalore/base.h"
 
 enum { ROUNDS = 7, REPEATS = 10, SEQUENCE = 256, SEQUENCES = 16, HEAD_DIM = 128, LOSS_ROWS = 1024 };

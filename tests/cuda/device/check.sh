@@ -1,9 +1,9 @@
 #!/bin/bash
-# All that a GPU can prove, in one command: tests/cuda/check.sh BUILD (make check-cuda). The plugin is BUILD's, or the one
+# All that a GPU can prove, in one command: tests/cuda/device/check.sh BUILD (make check-cuda). The plugin is BUILD's, or the one
 # that QGALORE_CUDA_PLUGIN names. What cannot run here is skipped, and the last lines say why.
 set -u
-BUILD=$(realpath "${1:?usage: tests/cuda/check.sh BUILD}")
-cd "$(dirname "$0")/../.." || exit 2
+BUILD=$(realpath "${1:?usage: tests/cuda/device/check.sh BUILD}")
+cd "$(dirname "$0")/../../.." || exit 2
 export QGALORE_CUDA_PLUGIN=${QGALORE_CUDA_PLUGIN:-$BUILD/libqgalore_cuda.so}
 failed=0
 notes=()
