@@ -68,7 +68,7 @@ CUDA_GENCODE := $(foreach a,$(filter-out $(CUDA_NEWEST),$(CUDA_ARCH)),-gencode a
 # -fmad=false for the same reason as -ffp-contract=off above.
 NVCCFLAGS += -std=c++17 -O3 -fmad=false -Xcompiler -fPIC$(comma)-Wall$(comma)-Wextra \
              $(if $(filter 1,$(WERROR)),-Werror all-warnings) $(CUDA_GENCODE)
-CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA_HOME)/lib64 -lcublas -lcublasLt -lcudart_static -lrt -lpthread -ldl -lm
+CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA_HOME)/lib64 -lcusolver -lcublas -lcublasLt -lcudart_static -lrt -lpthread -ldl -lm
 
 ifeq ($(V),0)
 Q := @

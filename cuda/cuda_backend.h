@@ -5,6 +5,7 @@
 #include <cublas_v2.h>
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
+#include <cusolverDn.h>
 #include <nvtx3/nvToolsExt.h>
 
 #include "cuda/gemm_plans.h"
@@ -19,6 +20,8 @@ typedef struct {
   cudaStream_t stream;
   cublasHandle_t blas;
   cublasLtHandle_t lt;
+  cusolverDnHandle_t solver;
+  cusolverDnParams_t solver_params;
   qg_gemm_plans *plans;
   void *blas_workspace, *scratch;
   size_t blas_bytes, scratch_bytes;
@@ -37,6 +40,8 @@ qg_status qg_cuda_scratch(qg_backend *be, size_t bytes, const char *operation, v
 /* Messages that name the call, its place in the source and the device. */
 qg_status qg_cuda_fail(qg_backend *be, cudaError_t error, const char *call, const char *file, int line,
                        const char *func);
+qg_status qg_cusolver_fail(qg_backend *be, cusolverStatus_t error, const char *call, const char *file,
+                           int line, const char *func);
 qg_status qg_cublas_fail(qg_backend *be, cublasStatus_t error, const char *call, const char *file, int line,
                          const char *func);
 
@@ -52,6 +57,13 @@ qg_status qg_cublas_fail(qg_backend *be, cublasStatus_t error, const char *call,
     cublasStatus_t qg_cublas_status_ = (call);                                             \
     if (qg_cublas_status_ != CUBLAS_STATUS_SUCCESS)                                        \
       return qg_cublas_fail((be), qg_cublas_status_, #call, __FILE__, __LINE__, __func__); \
+  } while (0)
+
+#define QG_CUSOLVER(be, call)                                                                  \
+  do {                                                                                         \
+    cusolverStatus_t qg_cusolver_status_ = (call);                                             \
+    if (qg_cusolver_status_ != CUSOLVER_STATUS_SUCCESS)                                        \
+      return qg_cusolver_fail((be), qg_cusolver_status_, #call, __FILE__, __LINE__, __func__); \
   } while (0)
 
 /* Shows the operation in a profiler's time line from here to the end of the block. Without a profiler this
@@ -121,5 +133,9 @@ qg_status qg_cuda_update_dense(qg_backend *be, const qg_update_dense_args *args)
 qg_status qg_cuda_adam(qg_backend *be, const qg_adam_args *args);
 qg_status qg_cuda_read_moments(qg_backend *be, const qg_moments_args *args);
 qg_status qg_cuda_write_moments(qg_backend *be, const qg_moments_args *args);
+
+/* subspace.c */
+size_t qg_cuda_subspace_bytes(qg_backend *be, int64_t m, int64_t n, int64_t rank, bool exact);
+qg_status qg_cuda_subspace(qg_backend *be, qg_subspace_args *args);
 
 #endif

@@ -21,6 +21,13 @@ qg_status qg_cublas_fail(qg_backend *be, cublasStatus_t error, const char *call,
                         qg_cuda_of(be)->place, cublasGetStatusName(error));
 }
 
+qg_status qg_cusolver_fail(qg_backend *be, cusolverStatus_t error, const char *call, const char *file,
+                           int line, const char *func)
+{
+  return qg_error_raise(QG_ERR_RUNTIME, file, line, func, "%s at %s:%d failed on %s: cuSOLVER status %d",
+                        call, file, line, qg_cuda_of(be)->place, (int)error);
+}
+
 /* "13.0" of CUDA's 13000. */
 static void version_text(int version, char *text, size_t size)
 {
@@ -102,6 +109,9 @@ static qg_status create(qg_backend *be)
   QG_CUBLAS(be, cublasCreate(&cuda->blas));
   QG_CUBLAS(be, cublasSetStream(cuda->blas, cuda->stream));
   QG_CUBLAS(be, cublasLtCreate(&cuda->lt));
+  QG_CUSOLVER(be, cusolverDnCreate(&cuda->solver));
+  QG_CUSOLVER(be, cusolverDnCreateParams(&cuda->solver_params));
+  QG_CUSOLVER(be, cusolverDnSetStream(cuda->solver, cuda->stream));
   return upload_tables(be);
 }
 
@@ -135,6 +145,8 @@ void qg_cuda_close(qg_backend *be)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   qg_gemm_plans_clear(cuda->plans);
+  if (cuda->solver_params) cusolverDnDestroyParams(cuda->solver_params);
+  if (cuda->solver) cusolverDnDestroy(cuda->solver);
   if (cuda->lt) cublasLtDestroy(cuda->lt);
   if (cuda->blas) cublasDestroy(cuda->blas);
   cudaFree(cuda->partial);

@@ -39,6 +39,8 @@ static const qg_backend_ops cuda_ops = {
     .adam = qg_cuda_adam,
     .read_moments = qg_cuda_read_moments,
     .write_moments = qg_cuda_write_moments,
+    .subspace_bytes = qg_cuda_subspace_bytes,
+    .subspace = qg_cuda_subspace,
 };
 
 static qg_status open_device(const qg_backend_request *request, qg_backend **out)
