@@ -85,7 +85,11 @@ ISAS    := $(if $(filter x86_64,$(shell uname -m)),v2 v3 v4,generic)
 march    = $(if $(filter generic,$(1)),,-march=x86-64-$(1))$(if $(filter v4,$(1)), -mprefer-vector-width=512)
 
 ISA_SRCS := $(wildcard src/backend/cpu/isa/*.c)
-LIB_SRCS := $(filter-out $(ISA_SRCS),$(sort $(foreach m,$(MODULES),$(shell find src/$(m) -name '*.c' 2>/dev/null))))
+# Products of bf16, for processors that have AVX512-BF16 or AMX: src/backend/cpu/panel.c asks first.
+BF16_SRCS   := $(wildcard src/backend/cpu/bf16/*.c)
+BF16_CFLAGS := $(call march,v4) -mavx512bf16 -mamx-tile -mamx-bf16
+$(BUILD)/obj/src/backend/cpu/bf16/%.o: CFLAGS += $(BF16_CFLAGS)
+LIB_SRCS := $(filter-out $(ISA_SRCS) $(if $(filter generic,$(ISAS)),$(BF16_SRCS)),$(sort $(foreach m,$(MODULES),$(shell find src/$(m) -name '*.c' 2>/dev/null))))
 LIB_OBJS := $(LIB_SRCS:%.c=$(BUILD)/obj/%.o)
 ifneq ($(filter backend,$(MODULES)),)
 LIB_OBJS += $(foreach i,$(ISAS),$(ISA_SRCS:%.c=$(BUILD)/obj/%.$(i).o))

@@ -5,6 +5,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "qgalore/philox.h" /* QG_HD */
@@ -16,11 +17,22 @@ typedef struct {
   float beta2, one_minus_beta2;
   float step_size; /* -lr * c2 / c1 */
   float eps;       /* c2 * eps */
+  float v_per_m2;  /* v is at least this much of m^2; 0: no bound */
 } qg_adam_factors;
+
+/* Exact moments obey m^2 <= K^2 v, K^2 = (1-b1)^2 / ((1-b2) (1 - b1^2/b2)) for b1^2 < b2 (Cauchy and Schwarz over the
+ * two sums of gradients). Rounding to 8 bits breaks it where v is small in its block: v becomes 0 beside an m that is not,
+ * and the step m / (sqrt(v) + eps) explodes as soon as a gradient is small. Returns 1 / K^2, or 0 without such a K. */
+static inline float qg_adam_bound(float beta1, float beta2)
+{
+  double b1 = (double)beta1, b2 = (double)beta2;
+  if (b1 >= 1.0 || b1 * b1 >= b2) return 0.0f;
+  return (float)((1.0 - b2) * (1.0 - b1 * b1 / b2) / ((1.0 - b1) * (1.0 - b1)));
+}
 
 /* c1 = 1 - b1^t, c2 = sqrt(1 - b2^t), in double on the host; t counts from 1. */
 static inline qg_adam_factors qg_adam_factors_make(float grad_scale, float lr, float beta1, float beta2,
-                                                   float eps, int64_t t)
+                                                   float eps, int64_t t, bool bounded)
 {
   double c1 = 1.0 - pow((double)beta1, (double)t);
   double c2 = sqrt(1.0 - pow((double)beta2, (double)t));
@@ -32,10 +44,11 @@ static inline qg_adam_factors qg_adam_factors_make(float grad_scale, float lr, f
   f.one_minus_beta2 = 1.0f - beta2;
   f.step_size = (float)(-(double)lr * c2 / c1);
   f.eps = (float)(c2 * (double)eps);
+  f.v_per_m2 = bounded ? qg_adam_bound(beta1, beta2) : 0.0f;
   return f;
 }
 
-/* v = b2 v + (1-b2) g^2;  m = b1 m + (1-b1) g;  returns step_size * m / (sqrt(v) + c2 eps).
+/* v = b2 v + (1-b2) g^2;  m = b1 m + (1-b1) g;  v = max(v, v_per_m2 m^2);  returns step_size * m / (sqrt(v) + c2 eps).
  * An element whose scaled gradient or its square is not finite counts as 0: it must never reach the state. */
 QG_HD float qg_adam_step(qg_adam_factors f, float grad, float *m, float *v)
 {
@@ -43,6 +56,8 @@ QG_HD float qg_adam_step(qg_adam_factors f, float grad, float *m, float *v)
   g = g * g <= FLT_MAX ? g : 0.0f;
   *v = f.beta2 * *v + f.one_minus_beta2 * (g * g);
   *m = f.beta1 * *m + f.one_minus_beta1 * g;
+  float least = f.v_per_m2 * (*m * *m);
+  *v = *v < least ? least : *v;
   return f.step_size * (*m / (sqrtf(*v) + f.eps));
 }
 

@@ -156,7 +156,7 @@ typedef struct {
 /* One Adam step over `count` elements (algorithm.md section 5; t counts from 1):
  *   g' = grad * grad_scale;  v = b2 v + (1-b2) g'^2;  m = b1 m + (1-b1) g';
  *   delta = -lr * c2/c1 * m / (sqrt(v) + c2 * eps),  c1 = 1 - b1^t, c2 = sqrt(1 - b2^t).
- * A non-finite g' counts as 0 for that element.
+ * A non-finite g' counts as 0 for that element. bounded: v is kept at what m allows (qg_adam_bound in qgalore/adam.h).
  * Moments are either f32 (m, v) or 8 bit in blocks of `block` elements: codes and one f32
  * absmax per block (m signed map, v unsigned map). The new values are used before they are
  * requantised. delta is f32 or bf16 [count]. */
@@ -167,6 +167,7 @@ typedef struct {
   float grad_scale;
   float lr, beta1, beta2, eps;
   int64_t t;
+  bool bounded;
   float *m, *v;                 /* f32 moments, or NULL */
   uint8_t *m_codes, *v_codes;   /* 8-bit moments, or NULL */
   float *m_absmax, *v_absmax;

@@ -47,6 +47,7 @@ typedef struct {
     double min_lr_ratio, grad_clip; /* grad_clip 0: none */
     int64_t moment_bits;            /* 0: by method (adamw, galore 32; adam8bit, qgalore 8) */
     int64_t moment_block;
+    bool bound_moments;
     qg_dtype dense_type;            /* optimizer.dense_weights = bf16 | fp32 */
   } optimizer;
   struct {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/gemm_probe.h"
 #include "qgalore/base.h"
 #include "qgalore/ckpt.h"
 #include "qgalore/data.h"
@@ -22,22 +23,15 @@ static qg_status multiply_each_way(qg_backend *be)
 {
   enum { SIDE = 256, VARIANTS = 3 };
   static const bool transposed[VARIANTS][2] = {{false, false}, {false, true}, {true, false}};
-  void *memory[3] = {NULL, NULL, NULL};
-  size_t bytes = qg_dtype_bytes(QG_F32, (int64_t)SIDE * SIDE);
+  qg_gemm_probe probe;
   qg_status status;
-  for (int i = 0; i < 3; i++) QG_TRY_OUT(be->ops->alloc(be, bytes, &memory[i]));
-  for (int i = 0; i < 2 * VARIANTS; i++) {
-    qg_gemm_args args = {.a = qg_view_make(memory[0], be->compute, SIDE, SIDE),
-                         .b = qg_view_make(memory[1], be->compute, SIDE, SIDE),
-                         .c = qg_view_make(memory[2], i < VARIANTS ? QG_F32 : be->compute, SIDE, SIDE),
-                         .trans_a = transposed[i % VARIANTS][0],
-                         .trans_b = transposed[i % VARIANTS][1],
-                         .alpha = 1.0f};
-    QG_TRY_OUT(be->ops->gemm(be, &args));
-  }
+  QG_TRY_OUT(qg_gemm_probe_open(be, SIDE, &probe));
+  for (int i = 0; i < 2 * VARIANTS; i++)
+    QG_TRY_OUT(qg_gemm_probe_run(&probe, transposed[i % VARIANTS][0], transposed[i % VARIANTS][1],
+                                 i < VARIANTS ? QG_F32 : be->compute));
   QG_TRY_OUT(be->ops->sync(be));
 out:
-  for (int i = 0; i < 3; i++) be->ops->release(be, memory[i], bytes);
+  qg_gemm_probe_close(&probe);
   return status;
 }
 

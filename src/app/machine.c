@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include "app/gemm_probe.h"
 #include "qgalore/base.h"
 #include "qgalore/linalg.h"
 
@@ -24,25 +25,19 @@ qg_status qg_machine_open_backend(const qg_config *config, const qg_grid *grid, 
 qg_status qg_machine_gemm_rate(qg_backend *be, double *flops)
 {
   enum { SIDE = 1024, REPEATS = 4 };
-  void *memory[3] = {NULL, NULL, NULL};
-  size_t bytes = qg_dtype_bytes(QG_F32, (int64_t)SIDE * SIDE);
+  qg_gemm_probe probe;
   qg_status status;
-  for (int i = 0; i < 3; i++) QG_TRY_OUT(be->ops->alloc(be, bytes, &memory[i]));
-  qg_gemm_args args = {.a = qg_view_make(memory[0], be->compute, SIDE, SIDE),
-                       .b = qg_view_make(memory[1], be->compute, SIDE, SIDE),
-                       .c = qg_view_make(memory[2], QG_F32, SIDE, SIDE),
-                       .trans_b = true,
-                       .alpha = 1.0f};
   double best = 0.0;
+  QG_TRY_OUT(qg_gemm_probe_open(be, SIDE, &probe));
   for (int i = 0; i < REPEATS; i++) {
     double begin = qg_now();
-    QG_TRY_OUT(be->ops->gemm(be, &args));
+    QG_TRY_OUT(qg_gemm_probe_run(&probe, false, true, QG_F32));
     QG_TRY_OUT(be->ops->sync(be));
     double rate = 2.0 * SIDE * SIDE * SIDE / (qg_now() - begin);
     best = rate > best ? rate : best;
   }
   *flops = best;
 out:
-  for (int i = 0; i < 3; i++) be->ops->release(be, memory[i], bytes);
+  qg_gemm_probe_close(&probe);
   return status;
 }

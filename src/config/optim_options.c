@@ -46,6 +46,7 @@ qg_optim_options qg_config_optim_options(const qg_config *config, int threads)
       .eps = config->optimizer.eps,
       .weight_decay = config->optimizer.weight_decay,
       .moment_bits = moment_bits(config),
+      .bound_moments = config->optimizer.bound_moments,
       .moment_block = config->optimizer.moment_block,
       .fused = qg_config_is_fused(config),
       .accumulators = config->train.accumulators,

@@ -136,7 +136,7 @@ const qg_key qg_schema[] = {
          "step, and clips by the gradient norm of the step before. auto: fused with one micro-batch."},
     {KEY(train, accumulators), QG_KEY_ENUM, MEMBER(train, accumulators), .fallback = "fp32",
      .choices = dense_choices, .may_change = true,
-     .doc = "Type in which gradients of matrices add up over micro-batches."},
+     .doc = "Type in which gradients of matrices add up over micro-batches. With backend.precision = fp32 always fp32."},
 
     /* optimizer */
     {KEY(optimizer, method), QG_KEY_ENUM, MEMBER(optimizer, method), .fallback = "qgalore",
@@ -172,6 +172,10 @@ const qg_key qg_schema[] = {
     {KEY(optimizer, moment_block), QG_KEY_INT, MEMBER(optimizer, moment_block), .unit = "elements",
      .fallback = "256", .reference = "2048", .range = "[16, 1048576]",
      .doc = "Elements of an 8-bit moment that share one scale."},
+    {KEY(optimizer, bound_moments), QG_KEY_BOOL, MEMBER(optimizer, bound_moments), .fallback = "yes",
+     .reference = "no", .may_change = true,
+     .doc = "Keep the second moment at least at what the first allows. Exact moments obey that by themselves; 8-bit ones "
+            "break it where gradients of one block differ by orders of magnitude, and the loss jumps."},
     {KEY(optimizer, dense_weights), QG_KEY_ENUM, MEMBER(optimizer, dense_type), .fallback = "bf16",
      .choices = dense_choices, .doc = "Storage of the weights that are not INT8."},
 

@@ -56,13 +56,12 @@ static void set_projection(qg_optim_policy *policy, const qg_optim *optim, const
     policy->grad_rows = policy->rank;
 }
 
-/* What accumulates nothing, what norm kernels add to, and what tied stages exchange is f32; and fp32 rows do
- * not add up in a bf16 table. */
+/* What accumulates nothing, what norm kernels add to, and what tied stages exchange is f32; so is all of an fp32 run. */
 static qg_dtype grad_type(const qg_optim *optim, const qg_optim_policy *policy, const qg_param *param)
 {
-  bool narrow =
-      optim->options.accumulators == QG_BF16 && qg_role_is_matrix(param->role) && !policy->fused &&
-      !(param->role == QG_ROLE_EMBED && (optim->shape.tie_embeddings || optim->be->compute == QG_F32));
+  bool tied = optim->shape.tie_embeddings && param->role == QG_ROLE_EMBED;
+  bool narrow = optim->options.accumulators == QG_BF16 && optim->be->compute == QG_BF16 &&
+                qg_role_is_matrix(param->role) && !policy->fused && !tied;
   return narrow ? QG_BF16 : QG_F32;
 }
 

@@ -1,12 +1,8 @@
 #include <math.h>
-#include <stdlib.h>
 
 #include "par/mpi_check.h"
 #include "par/par_private.h"
 #include "qgalore/base.h"
-
-/* Values of one rank per gather: bounds the buffer to size * 8 KiB. */
-enum { PIECE_VALUES = 1024 };
 
 qg_status qg_par_broadcast(qg_par *par, void *buffer, size_t bytes, int root)
 {
@@ -37,9 +33,10 @@ static double smaller(double a, double b)
   return isnan(a) || a < b ? a : b;
 }
 
-static qg_status reduce_piece(qg_par *par, double *values, int count, combine op, double *all)
+static qg_status reduce_piece(qg_par *par, double *values, int count, combine op)
 {
-  QG_MPI(MPI_Allgather(values, count, MPI_DOUBLE, all, count, MPI_DOUBLE, par->comm));
+  const double *all = par->gathered;
+  QG_MPI(MPI_Allgather(values, count, MPI_DOUBLE, par->gathered, count, MPI_DOUBLE, par->comm));
   for (int i = 0; i < count; i++) {
     values[i] = all[i];
     for (int rank = 1; rank < par->grid.size; rank++)
@@ -51,16 +48,9 @@ static qg_status reduce_piece(qg_par *par, double *values, int count, combine op
 /* MPI_Allreduce may combine in another order on each rank; gathering first gives all ranks the same bits. */
 static qg_status reduce_in_rank_order(qg_par *par, double *values, int count, combine op)
 {
-  qg_status status = QG_OK;
-  void *all;
-  QG_TRY(qg_calloc((size_t)par->grid.size * PIECE_VALUES, sizeof(double), "a sum over ranks", &all));
-  for (int first = 0; first < count; first += PIECE_VALUES) {
-    int piece = (int)qg_min_i64(PIECE_VALUES, count - first);
-    QG_TRY_OUT(reduce_piece(par, values + first, piece, op, all));
-  }
-out:
-  free(all);
-  return status;
+  for (int first = 0; first < count; first += QG_PAR_PIECE_VALUES)
+    QG_TRY(reduce_piece(par, values + first, (int)qg_min_i64(QG_PAR_PIECE_VALUES, count - first), op));
+  return QG_OK;
 }
 
 qg_status qg_par_sum(qg_par *par, double *values, int count)

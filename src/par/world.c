@@ -71,12 +71,21 @@ static qg_status share_settings(qg_par *par)
   return QG_OK;
 }
 
+static qg_status take_buffer(qg_par *par)
+{
+  void *memory;
+  QG_TRY(qg_calloc((size_t)par->grid.size * QG_PAR_PIECE_VALUES, sizeof(double), "sums over ranks", &memory));
+  par->gathered = memory;
+  return QG_OK;
+}
+
 static qg_status set_up(qg_par *par)
 {
   QG_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &par->comm));
   QG_MPI(MPI_Comm_set_errhandler(par->comm, MPI_ERRORS_RETURN));
   QG_TRY(make_grid(par->comm, &par->grid));
   par->chunk = default_chunk;
+  QG_TRY(take_buffer(par));
   return share_settings(par);
 }
 
@@ -103,6 +112,7 @@ void qg_par_finalize(qg_par *par)
   /* Nobody is left to be told of a failure here. */
   if (par->comm != MPI_COMM_NULL) MPI_Comm_free(&par->comm);
   MPI_Finalize();
+  free(par->gathered);
   free(par);
 }
 

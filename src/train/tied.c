@@ -11,7 +11,8 @@ static size_t gradient_bytes(const qg_trainer *t)
   return qg_dtype_bytes(QG_F32, t->config->model.vocab_size * t->config->model.hidden_size);
 }
 
-size_t qg_tied_buffer_bytes(const qg_trainer *t)
+/* Of the host buffer on this stage; 0: none. */
+static size_t buffer_bytes(const qg_trainer *t)
 {
   bool holds = qg_trainer_is_first(t) || qg_trainer_is_last(t);
   if (!t->config->model.tie_embeddings || t->stages == 1 || !holds) return 0;
@@ -19,39 +20,45 @@ size_t qg_tied_buffer_bytes(const qg_trainer *t)
   return 2 * chunk; /* one to send, one to receive */
 }
 
-static qg_status swap(qg_trainer *t, qg_transfer *sending, qg_transfer *receiving, int peer, const char *mine,
-                      char *theirs)
+qg_status qg_tied_create(qg_trainer *t)
 {
-  size_t chunk = qg_tied_buffer_bytes(t) / 2, total = gradient_bytes(t);
+  size_t bytes = buffer_bytes(t);
+  if (bytes == 0) return QG_OK;
+  QG_TRY(qg_mem_alloc_host(t->mem, QG_OWNER_TRANSFER, "tied gradient", bytes, &t->tied_buffer));
+  if (!t->par) return QG_OK;
+  QG_TRY(qg_transfer_create(t->par, bytes / 2, &t->tied_sending));
+  return qg_transfer_create(t->par, bytes / 2, &t->tied_receiving);
+}
+
+void qg_tied_destroy(qg_trainer *t)
+{
+  qg_transfer_free(t->tied_sending);
+  qg_transfer_free(t->tied_receiving);
+}
+
+static qg_status swap(const qg_trainer *t, int peer, const char *mine, char *theirs)
+{
+  size_t chunk = buffer_bytes(t) / 2, total = gradient_bytes(t);
   char *out = t->tied_buffer, *in = out + chunk;
   for (size_t done = 0; done < total; done += chunk) {
     size_t bytes = total - done < chunk ? total - done : chunk;
-    QG_TRY(qg_transfer_receive(receiving, in, bytes, peer, QG_TAG_TIED));
+    QG_TRY(qg_transfer_receive(t->tied_receiving, in, bytes, peer, QG_TAG_TIED));
     QG_TRY(t->be->ops->copy_out(t->be, out, mine + done, bytes));
-    QG_TRY(qg_transfer_send(sending, out, bytes, peer, QG_TAG_TIED));
-    QG_TRY(qg_transfer_wait(receiving));
+    QG_TRY(qg_transfer_send(t->tied_sending, out, bytes, peer, QG_TAG_TIED));
+    QG_TRY(qg_transfer_wait(t->tied_receiving));
     QG_TRY(t->be->ops->copy_in(t->be, theirs + done, in, bytes));
     QG_TRY(t->be->ops->sync(t->be));
-    QG_TRY(qg_transfer_wait(sending));
+    QG_TRY(qg_transfer_wait(t->tied_sending));
   }
   return QG_OK;
 }
 
 qg_status qg_tied_exchange(qg_trainer *t)
 {
-  if (qg_tied_buffer_bytes(t) == 0) return QG_OK;
+  if (buffer_bytes(t) == 0) return QG_OK;
   qg_view embedding_part, head_part;
   QG_TRY(qg_optim_tied_gradients(t->optim, &embedding_part, &head_part));
   bool first = qg_trainer_is_first(t);
-  qg_transfer *sending = NULL, *receiving = NULL;
-  qg_status status;
-  QG_TRY_OUT(qg_transfer_create(t->par, qg_tied_buffer_bytes(t) / 2, &sending));
-  QG_TRY_OUT(qg_transfer_create(t->par, qg_tied_buffer_bytes(t) / 2, &receiving));
-  QG_TRY_OUT(swap(t, sending, receiving, first ? t->stages - 1 : 0,
-                  first ? embedding_part.data : head_part.data,
-                  first ? head_part.data : embedding_part.data));
-out:
-  qg_transfer_free(sending);
-  qg_transfer_free(receiving);
-  return status;
+  return swap(t, first ? t->stages - 1 : 0, first ? embedding_part.data : head_part.data,
+              first ? head_part.data : embedding_part.data);
 }

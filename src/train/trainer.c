@@ -68,9 +68,7 @@ static qg_status create_rest(qg_trainer *t)
   if (qg_trainer_is_last(t))
     QG_TRY(qg_mem_alloc(t->mem, QG_OWNER_WORKSPACE, "loss", sizeof(double), (void **)&t->loss));
   QG_TRY(qg_mem_alloc(t->mem, QG_OWNER_WORKSPACE, "sum of squares", sizeof(double), (void **)&t->squares));
-  if (qg_tied_buffer_bytes(t))
-    QG_TRY(qg_mem_alloc_host(t->mem, QG_OWNER_TRANSFER, "tied gradient", qg_tied_buffer_bytes(t),
-                             &t->tied_buffer));
+  QG_TRY(qg_tied_create(t));
   QG_TRY(qg_calloc(parameters + QG_REDUCE_EXTRA, sizeof(double), "sums of squares", (void **)&t->reduce));
   QG_TRY(qg_calloc(QG_SHARED_FIELDS * parameters, sizeof(double), "shared records", (void **)&t->shared));
   QG_TRY(qg_calloc(parameters, sizeof *t->refreshes, "records of refreshes", (void **)&t->refreshes));
@@ -124,6 +122,7 @@ void qg_trainer_destroy(qg_trainer *t)
   qg_channel_destroy(&t->forward_out);
   qg_channel_destroy(&t->backward_in);
   qg_channel_destroy(&t->backward_out);
+  qg_tied_destroy(t);
   qg_tokens_close(t->train_tokens);
   qg_tokens_close(t->valid_tokens);
   qg_stage_destroy(t->stage);

@@ -28,6 +28,7 @@ struct qg_trainer {
   qg_op *schedule; /* [2 * micro_batches] */
   qg_channel forward_in, forward_out, backward_in, backward_out;
   qg_view d_out;                  /* gradient of this stage's output as it arrives; empty on the last stage */
+  qg_transfer *tied_sending, *tied_receiving;
   void *tied_buffer;              /* host, QG_TIED_CHUNK bytes, when this stage exchanges a tied gradient */
   qg_token_batch inputs, targets; /* first stage, last stage; NULL elsewhere */
   double *loss;                   /* device f64 [1], last stage */
@@ -63,10 +64,11 @@ qg_status qg_pipeline_run(qg_trainer *t, float grad_scale);
  * pipeline. */
 qg_status qg_pipeline_evaluate(qg_trainer *t, int micro_batches);
 
+/* The buffer and the messages of an exchange; nothing on stages that have none. */
+qg_status qg_tied_create(qg_trainer *t);
+void qg_tied_destroy(qg_trainer *t);
 /* Tied embeddings: the first and the last stage swap their parts of the gradient. Collective over the two;
  * no-op elsewhere. */
 qg_status qg_tied_exchange(qg_trainer *t);
-/* Bytes of the host buffer that it needs on this stage; 0: none. */
-size_t qg_tied_buffer_bytes(const qg_trainer *t);
 
 #endif

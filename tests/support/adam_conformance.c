@@ -28,6 +28,7 @@ static qg_adam_args adam_args(qg_dtype delta_type)
                        .beta1 = 0.9f,
                        .beta2 = 0.95f,
                        .eps = 1e-8f,
+                       .bounded = true,
                        .delta_type = delta_type};
   return args;
 }

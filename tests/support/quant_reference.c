@@ -108,7 +108,8 @@ void ref_update_dense(const qg_update_dense_args *a)
 /* Moments come and go as fp32; the 8-bit form only wraps a block. */
 static void adam_range(const qg_adam_args *a, int64_t first, int64_t n, float *m, float *v)
 {
-  qg_adam_factors factors = qg_adam_factors_make(a->grad_scale, a->lr, a->beta1, a->beta2, a->eps, a->t);
+  qg_adam_factors factors =
+      qg_adam_factors_make(a->grad_scale, a->lr, a->beta1, a->beta2, a->eps, a->t, a->bounded);
   const float *floats = a->grad;
   const uint16_t *halves = a->grad;
   for (int64_t i = first; i < first + n; i++) {

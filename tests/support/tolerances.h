@@ -27,6 +27,7 @@
 #define QG_TOL_APPLIED_TINY 0.3    /* mean of 100 updates of 1e-6 over 32768 INT8 weights: the steps of 5e-4 leave a standard error of 0.1 */
 #define QG_TOL_APPLIED 0.03        /* the same for updates of 1.6e-5 and more: a standard error below 0.01 */
 #define QG_TOL_ADAM_FIRST 2e-4     /* Adam's first steps against lr exactly: eps of 1e-8 beside a gradient of 1e-4, and fp32 */
+#define QG_TOL_MOMENTS_8BIT 0.03    /* sum of squares of 8-bit moments after a rotation: each is rounded by up to 4 % of itself, at random */
 #define QG_TOL_MAP_CELLS 1e-6f     /* values of the dynamic maps against cells computed in fp32: some roundings of 6e-8 */
 #define QG_TOL_POWER_ENERGY 1e-3   /* share of the best energy that one to three block power steps may miss where singular values fall by a fifth each */
 

@@ -145,6 +145,84 @@ static void a_window_shortened_after_a_restart_keeps_the_newest(void **state)
   assert_int_equal(tracker.interval, 400);
 }
 
+static qg_tracker run_staggered(const qg_optim_options *options, int64_t phase, double similarity,
+                                int64_t steps)
+{
+  qg_tracker tracker;
+  qg_tracker_init(&tracker, options->update_gap);
+  tracker.phase = phase;
+  for (int64_t step = 0; step <= steps; step++)
+    if (qg_tracker_due(&tracker, step)) qg_tracker_refreshed(&tracker, step, similarity, options);
+  return tracker;
+}
+
+/* 0, 237, 437, 637, ...: the phase once, then the interval from refresh to refresh. */
+static void a_staggered_matrix_waits_its_phase_once(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  assert_int_equal(run_staggered(&options, 37, 0.0, 236).refreshes, 1);
+  qg_tracker tracker = run_staggered(&options, 37, 0.0, 237);
+  assert_int_equal(tracker.refreshes, 2);
+  assert_int_equal(qg_tracker_next(&tracker), 437);
+  tracker = run_staggered(&options, 37, 0.0, 2000);
+  assert_int_equal(tracker.last_refresh, 1837);
+  assert_int_equal(tracker.saved, 0); /* the delay is no saving */
+}
+
+/* 0 237 437 637 837 1037 fills the queue: doubled, 1437; again, 2237. */
+static void a_staggered_interval_doubles_as_specified(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  assert_int_equal(run_staggered(&options, 37, 0.5, 1036).interval, 200);
+  assert_int_equal(run_staggered(&options, 37, 0.5, 1037).interval, 400);
+  assert_int_equal(run_staggered(&options, 37, 0.5, 1436).interval, 400);
+  assert_int_equal(run_staggered(&options, 37, 0.5, 1437).interval, 800);
+  assert_int_equal(run_staggered(&options, 37, 0.5, 2237).refreshes, 8);
+}
+
+/* 56 matrices of a LLaMA-60M over 200 steps: no step gets more than two, and no fifth of them more than a
+ * third more or less than its share. */
+static void phases_spread_the_matrices_evenly(void **state)
+{
+  (void)state;
+  enum { MATRICES = 56, GAP = 200, PARTS = 5 };
+  int per_step[GAP] = {0}, per_part[PARTS] = {0};
+  for (int i = 0; i < MATRICES; i++) {
+    int64_t phase = qg_tracker_phase(i, GAP);
+    assert_true(phase >= 0 && phase < GAP);
+    assert_true(++per_step[phase] <= 2);
+    per_part[phase * PARTS / GAP]++;
+  }
+  for (int i = 0; i < PARTS; i++) assert_in_range(per_part[i], 8, 15);
+  assert_int_equal(qg_tracker_phase(123, 1), 0);
+}
+
+/* Similar five times, then not: back to where it began, no further. */
+static void dissimilar_subspaces_halve_a_doubled_interval(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  options.shrink_threshold = 0.2;
+  qg_tracker tracker = run(&options, 0.5, 1600);
+  assert_int_equal(tracker.interval, 1600);
+  /* Means 0.4, which doubles, 0.3, 0.2, 0.1 and 0, which halve. */
+  for (int i = 1; i <= 5; i++) qg_tracker_refreshed(&tracker, 1600 * (i + 1), 0.0, &options);
+  assert_int_equal(tracker.interval, 800);
+  for (int i = 6; i <= 20; i++) qg_tracker_refreshed(&tracker, 1600 * (i + 1), 0.0, &options);
+  assert_int_equal(tracker.interval, 200);
+}
+
+static void a_refresh_that_did_not_happen_stays_due(void **state)
+{
+  (void)state;
+  qg_optim_options options = lazy_options();
+  qg_tracker tracker = run(&options, 0.0, 0);
+  assert_true(qg_tracker_due(&tracker, 200));
+  assert_true(qg_tracker_due(&tracker, 201));
+}
+
 static void assert_rate(double rate, double want)
 {
   assert_true(QG_CLOSE(rate / want, 1.0, QG_TOL_F64_FORMULA));
@@ -187,6 +265,11 @@ int main(void)
       cmocka_unit_test(an_eager_tracker_never_changes),
       cmocka_unit_test(saved_and_done_refreshes_add_up_to_the_eager_number),
       cmocka_unit_test(a_window_shortened_after_a_restart_keeps_the_newest),
+      cmocka_unit_test(a_staggered_matrix_waits_its_phase_once),
+      cmocka_unit_test(a_staggered_interval_doubles_as_specified),
+      cmocka_unit_test(phases_spread_the_matrices_evenly),
+      cmocka_unit_test(dissimilar_subspaces_halve_a_doubled_interval),
+      cmocka_unit_test(a_refresh_that_did_not_happen_stays_due),
       cmocka_unit_test(warm_up_is_linear_from_zero),
       cmocka_unit_test(cosine_falls_to_the_smallest_rate),
       cmocka_unit_test(no_warm_up_starts_at_the_top),

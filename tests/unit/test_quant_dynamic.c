@@ -159,7 +159,7 @@ static void adam_moves_by_the_learning_rate_at_first(void **state)
   for (int k = 0; k < 2; k++) {
     float m = 0.0f, v = 0.0f;
     for (int t = 1; t <= 3; t++) {
-      qg_adam_factors factors = qg_adam_factors_make(1.0f, 0.01f, 0.9f, 0.95f, 1e-8f, t);
+      qg_adam_factors factors = qg_adam_factors_make(1.0f, 0.01f, 0.9f, 0.95f, 1e-8f, t, false);
       float delta = qg_adam_step(factors, gradients[k], &m, &v);
       assert_true(QG_CLOSE(delta / copysignf(0.01f, gradients[k]), -1.0, QG_TOL_ADAM_FIRST));
     }
@@ -170,7 +170,7 @@ static void adam_ignores_a_gradient_that_is_no_number_or_whose_square_overflows(
 {
   (void)state;
   static const float bad[] = {NAN, INFINITY, -INFINITY, 2e19f, -3e38f};
-  qg_adam_factors factors = qg_adam_factors_make(1.0f, 0.01f, 0.9f, 0.95f, 1e-8f, 5);
+  qg_adam_factors factors = qg_adam_factors_make(1.0f, 0.01f, 0.9f, 0.95f, 1e-8f, 5, false);
   for (int k = 0; k < 5; k++) {
     float m = 0.5f, v = 0.25f, m_zero = 0.5f, v_zero = 0.25f;
     float delta = qg_adam_step(factors, bad[k], &m, &v);
@@ -179,9 +179,40 @@ static void adam_ignores_a_gradient_that_is_no_number_or_whose_square_overflows(
   }
 }
 
+/* Whatever gradients came, exact moments stay within the bound, so that keeping them there changes nothing.
+ */
+static void the_bound_on_moments_never_touches_exact_ones(void **state)
+{
+  (void)state;
+  float m = 0.0f, v = 0.0f, m_free = 0.0f, v_free = 0.0f;
+  for (int t = 1; t <= 200; t++) {
+    float grad = powf(-1.7f, (float)(t % 40)) * 1e-3f;
+    qg_adam_factors bound = qg_adam_factors_make(1.0f, 0.01f, 0.9f, 0.95f, 1e-8f, t, true);
+    qg_adam_factors unbound = qg_adam_factors_make(1.0f, 0.01f, 0.9f, 0.95f, 1e-8f, t, false);
+    float delta = qg_adam_step(bound, grad, &m, &v), free = qg_adam_step(unbound, grad, &m_free, &v_free);
+    assert_true(QG_CLOSE(delta / free, 1.0, QG_TOL_F32_SUM));
+    m = m_free;
+    v = v_free;
+  }
+}
+
+/* v rounded to 0 beside an m that is not: a gradient of 0 would move the weight by m / eps. */
+static void the_bound_keeps_a_step_of_rounded_moments_small(void **state)
+{
+  (void)state;
+  qg_adam_factors bound = qg_adam_factors_make(1.0f, 0.01f, 0.9f, 0.95f, 1e-8f, 100, true);
+  qg_adam_factors unbound = qg_adam_factors_make(1.0f, 0.01f, 0.9f, 0.95f, 1e-8f, 100, false);
+  float m = 1e-4f, v = 0.0f, m_free = m, v_free = v;
+  assert_true(fabsf(qg_adam_step(unbound, 0.0f, &m_free, &v_free)) > 10.0f);
+  assert_true(fabsf(qg_adam_step(bound, 0.0f, &m, &v)) < 0.012f);
+  assert_true(qg_adam_bound(0.95f, 0.9f) == 0.0f); /* no such bound exists */
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_bound_on_moments_never_touches_exact_ones),
+      cmocka_unit_test(the_bound_keeps_a_step_of_rounded_moments_small),
       cmocka_unit_test(the_maps_have_the_published_values),
       cmocka_unit_test(the_maps_ascend_and_the_signed_one_mirrors_itself),
       cmocka_unit_test(every_value_of_a_map_has_its_own_code),

@@ -6,6 +6,17 @@
 #include <string.h>
 
 #if defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 }; /* asm/prctl.h of Linux 5.16 */
+
+/* A process has to ask for the tile registers, once, before any of its threads uses them. */
+static bool tiles_granted(void)
+{
+  return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
 /* __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the wide registers. */
 static qg_cpu_level processor_level(void)
 {
@@ -16,7 +27,10 @@ static qg_cpu_level processor_level(void)
   bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
             __builtin_cpu_supports("avx512vl");
-  return v4 ? QG_CPU_V4 : QG_CPU_V3;
+  if (!v4) return QG_CPU_V3;
+  if (!__builtin_cpu_supports("avx512bf16")) return QG_CPU_V4;
+  bool amx = __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16");
+  return amx && tiles_granted() ? QG_CPU_AMX : QG_CPU_BF16;
 }
 #else
 static qg_cpu_level processor_level(void)
@@ -25,12 +39,20 @@ static qg_cpu_level processor_level(void)
 }
 #endif
 
+static const char *const names[] = {
+    [QG_CPU_V2] = "v2", [QG_CPU_V3] = "v3", [QG_CPU_V4] = "v4", [QG_CPU_BF16] = "bf16", [QG_CPU_AMX] = "amx"};
+
+const char *qg_cpu_isa_name(qg_cpu_level level)
+{
+  return names[level];
+}
+
 static qg_cpu_level level_allowed(void)
 {
   const char *text = getenv("QGALORE_CPU_ISA");
-  if (text && strcmp(text, "v2") == 0) return QG_CPU_V2;
-  if (text && strcmp(text, "v3") == 0) return QG_CPU_V3;
-  return QG_CPU_V4;
+  for (int level = QG_CPU_V2; text && level <= QG_CPU_AMX; level++)
+    if (strcmp(text, names[level]) == 0) return (qg_cpu_level)level;
+  return QG_CPU_AMX;
 }
 
 qg_cpu_level qg_cpu_isa(void)

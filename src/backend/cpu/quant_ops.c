@@ -130,7 +130,8 @@ static qg_in grad_at(const qg_adam_args *args, int64_t element)
 
 static qg_adam_factors adam_factors(const qg_adam_args *args)
 {
-  return qg_adam_factors_make(args->grad_scale, args->lr, args->beta1, args->beta2, args->eps, args->t);
+  return qg_adam_factors_make(args->grad_scale, args->lr, args->beta1, args->beta2, args->eps, args->t,
+                              args->bounded);
 }
 
 static void adam_f32(const qg_backend *be, const qg_adam_args *args)

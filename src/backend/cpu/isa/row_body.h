@@ -130,8 +130,20 @@ static double ROW(sum_squares)(const void *srcv, int64_t count)
   return sum;
 }
 
+/* d[j] = p[j] * scale from the exponentials of each chunk, which were taken against the chunk's own maximum.
+ */
+static void ROW(softmax_gradient)(const float *exponentials, const float *chunk_max, float max, float factor,
+                                  ELEMENT *d, int64_t vocab)
+{
+  for (int64_t first = 0; first < vocab; first += LOSS_CHUNK) {
+    float rescale = vector_exp(chunk_max[first / LOSS_CHUNK] - max) * factor;
+    int64_t count = vocab - first < LOSS_CHUNK ? vocab - first : LOSS_CHUNK;
+    for (int64_t j = first; j < first + count; j++) STORE(d[j], exponentials[j] * rescale);
+  }
+}
+
 static double ROW(cross_entropy)(const float *logits, void *d_logitsv, int64_t vocab, int32_t target,
-                                 float scale)
+                                 float scale, float *scratch)
 {
   ELEMENT *d = d_logitsv;
   if (target < 0) {
@@ -139,12 +151,11 @@ static double ROW(cross_entropy)(const float *logits, void *d_logitsv, int64_t v
       for (int64_t j = 0; j < vocab; j++) STORE(d[j], 0.0f);
     return 0.0;
   }
-  float max = row_max(logits, vocab), at_target = logits[target];
-  float sum = exp_sum_of(logits, vocab, max);
+  float *chunk_max = scratch + vocab, at_target = logits[target], max;
+  float sum = softmax_sums(logits, vocab, scratch, chunk_max, &max);
   double loss = log((double)sum) + (double)max - (double)at_target;
   if (d) {
-    float factor = scale / sum;
-    for (int64_t j = 0; j < vocab; j++) STORE(d[j], vector_exp(logits[j] - max) * factor);
+    ROW(softmax_gradient)(scratch, chunk_max, max, scale / sum, d, vocab);
     STORE(d[target], (vector_exp(at_target - max) / sum - 1.0f) * scale);
   }
   return loss;

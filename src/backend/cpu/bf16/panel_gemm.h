@@ -1,0 +1,11 @@
+/* bf16 GEMM on processors with products of bf16 (panel.h). */
+#ifndef QG_BACKEND_CPU_BF16_PANEL_GEMM_H
+#define QG_BACKEND_CPU_BF16_PANEL_GEMM_H
+
+#include "qgalore/backend.h"
+
+size_t qg_panel_gemm_workspace(int threads);
+/* a and b bf16, c bf16 or f32, any layout, alpha and beta; qg_panels() is not NULL. */
+qg_status qg_panel_gemm(qg_backend *be, const qg_gemm_args *args);
+
+#endif
