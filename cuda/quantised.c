@@ -78,7 +78,8 @@ qg_status qg_cuda_adam(qg_backend *be, const qg_adam_args *a)
   QG_TRY(check_float_type(a->grad_type, "adam"));
   QG_CHECK(a->t >= 1, QG_ERR_RUNTIME, "adam: steps count from 1, not %lld", (long long)a->t);
   QG_TRY(check_moments(a->m, a->v, HAS_8BIT(a), a->block, "adam"));
-  qg_adam_factors factors = qg_adam_factors_make(a->grad_scale, a->lr, a->beta1, a->beta2, a->eps, a->t);
+  qg_adam_factors factors =
+      qg_adam_factors_make(a->grad_scale, a->lr, a->beta1, a->beta2, a->eps, a->t, a->bounded);
   if (a->m && a->v) QG_CUDA(be, qg_k_adam_f32(cuda->stream, a, factors));
   else
     QG_CUDA(be, qg_k_adam_8bit(cuda->stream, a, factors, cuda->tables));

@@ -141,8 +141,8 @@ __device__ static int list_tokens(const int32_t *ids, int64_t first, int64_t tok
   return count;
 }
 
-/* One block a token. The block of an id's first token adds up the rows of all its tokens, in their order; so
- * no two blocks write one row. */
+/* One block a token. The block of an id's first token adds up the rows of all its tokens, in their order and
+ * rounded to the gradient's type each time; so no two blocks write one row. */
 template <typename T, typename G>
 __global__ void k_embed_backward(const int32_t *ids, qg_view d_out, qg_view grad)
 {
@@ -154,9 +154,9 @@ __global__ void k_embed_backward(const int32_t *ids, qg_view d_out, qg_view grad
   for (int64_t first = blockIdx.x; first < d_out.rows; first += THREADS) {
     int count = list_tokens(ids, first, d_out.rows, id, found, before);
     for (int64_t j = threadIdx.x; count > 0 && j < d_out.cols; j += THREADS) {
-      float sum = value(row[j]);
-      for (int k = 0; k < count; k++) sum += value(row_of<T>(d_out, first + found[k])[j]);
-      put(&row[j], sum);
+      G sum = row[j];
+      for (int k = 0; k < count; k++) put(&sum, value(sum) + value(row_of<T>(d_out, first + found[k])[j]));
+      row[j] = sum;
     }
     __syncthreads();
   }
