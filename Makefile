@@ -6,6 +6,7 @@ DESTDIR  ?=
 BUILD    ?= build
 V        ?= 0
 SANITIZE ?=
+OPENMP   ?= -fopenmp
 WERROR   ?= 0
 
 # Ranks may run as root in containers; more ranks than cores is normal for tests.
@@ -41,10 +42,10 @@ WARNINGS := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-pr
             -Wpointer-arith -Wwrite-strings -Wundef -Wvla
 CPPFLAGS += -Iinclude -Isrc -Itests -D_GNU_SOURCE -DQG_VERSION='"$(VERSION)"' -DQG_GIT='"$(GIT)"' -DQG_HAVE_ONEDNN=$(ONEDNN) \
             -isystem /usr/include/lapacke $(patsubst -I%,-isystem %,$(MPI_CFLAGS) $(call pc_cflags,$(HDF5_PC)) $(BLAS_CFLAGS))
-CFLAGS   += -std=gnu17 $(OPT) -fopenmp -ffp-contract=off -fno-math-errno -fPIC $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror)
+CFLAGS   += -std=gnu17 $(OPT) $(OPENMP) -ffp-contract=off -fno-math-errno -fPIC $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror)
 CXXFLAGS += -std=c++17 -O2 -g -fPIC -Wall -Wextra
 # Plugins report their failures through the program's own functions.
-LDFLAGS  += -fopenmp -Wl,--export-dynamic-symbol='qg_error_*'
+LDFLAGS  += $(OPENMP) -Wl,--export-dynamic-symbol='qg_error_*'
 LIBS     := $(call pc_libs,$(HDF5_PC)) $(call pc_libs,scalapack-openmpi) $(BLAS_LIBS) $(call pc_libs,lapacke) \
             $(ONEDNN_LIBS) -linih -ljansson $(MPI_LIBS) -ldl -lm
 # The OpenMP build of OpenBLAS has to come first, or the generic -lblas resolves to another one.
@@ -99,12 +100,14 @@ TOOLS    := $(patsubst src/tools/%.c,$(BUILD)/%,$(wildcard src/tools/qgalore_*.c
 PROGRAMS := $(if $(wildcard src/main.c),$(BUILD)/qgalore_hpc) $(TOOLS)
 
 TEST_SRCS := $(wildcard tests/unit/test_*.c tests/conformance/test_*.c tests/mpi/test_*.c tests/faults/test_*.c tests/parity/test_*.c)
-TESTS     := $(TEST_SRCS:%.c=$(BUILD)/%)
+FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZERS   := $(FUZZ_SRCS:%.c=$(BUILD)/%)
+TESTS     := $(TEST_SRCS:%.c=$(BUILD)/%) $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/tests/fuzz/test_%)
 SUPPORT      := $(BUILD)/libsupport.a
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: all programs tests benches demo check check-unit check-sanitize check-cuda bench bench-cuda cuda deps install installcheck info format lint clean help
+.PHONY: all programs tests fuzzers benches demo check check-unit check-faults check-sanitize check-cuda fuzz bench bench-cuda cuda deps install installcheck info format lint clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -125,6 +128,7 @@ all: programs $(if $(filter 1,$(CUDA)),$(if $(SANITIZE),,$(CUDA_PLUGIN)))
 programs: $(PROGRAMS)
 # The fibers of the emulation are written for x86-64.
 tests: $(TESTS) $(if $(filter x86_64,$(shell uname -m)),$(CUDAEMU_PLUGIN) $(BUILD)/tests/cuda/test_emulation)
+fuzzers: $(FUZZERS)
 benches: $(BENCHES)
 
 $(BUILD)/obj/%.o: %.c
@@ -231,6 +235,17 @@ $(BUILD)/qgalore_%: $(BUILD)/obj/src/tools/qgalore_%.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# A reader of files, and what feeds it: the kept corpus, or libFuzzer.
+$(BUILD)/tests/fuzz/test_fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/obj/tests/fuzz/file.o $(LIB)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/fuzzer.o $(BUILD)/obj/tests/fuzz/file.o $(LIB)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(LIB)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -259,6 +274,15 @@ check-unit:
 	@$(MAKE) --no-print-directory tests
 	@tests/run.sh $(BUILD) unit
 
+# The long versions of tests/faults (about half an hour): 100 runs killed at random moments and in every phase of a
+# save, 500 damages of a checkpoint in each layout, every pair of numbers of ranks, real time limits of Slurm, which is
+# installed for them.
+check-faults: PACKAGES += slurm-wlm munge
+check-faults: deps
+	@$(MAKE) --no-print-directory all tests
+	@QGALORE_FAULT_RUNS=500 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) faults/test_damage
+	@QG_SLOW=1 QGALORE_FAULT_RUNS=100 QGALORE_FULL=1 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) 'faults/[^t]'
+
 # The suite once more under AddressSanitizer and UndefinedBehaviorSanitizer.
 check-sanitize: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-sanitize SANITIZE=address,undefined OPT="-O1 -g" all tests
@@ -281,6 +305,16 @@ bench-cuda:
 
 # Proportions of LLaMA-7B at this hidden size.
 HIDDEN ?= 4096
+
+# Each reader of files gets an equal share. Found inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; a crash
+# leaves its input in the working directory: add it to tests/fuzz/corpus.
+FUZZ_SECONDS ?= 300
+FUZZ_MODULES := base quant par data config model optim linalg ckpt train app
+fuzz: PACKAGES += clang libclang-rt-14-dev
+fuzz: deps
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang OPENMP=-Wno-unknown-pragmas OPT="-O1 -g" \
+	  SANITIZE=address,fuzzer-no-link MODULES="$(FUZZ_MODULES)" fuzzers
+	@tests/fuzz/run.sh $(BUILD)-fuzz $(FUZZ_SECONDS)
 
 bench: deps
 	@$(MAKE) --no-print-directory all benches
@@ -315,6 +349,7 @@ install: all
 	install -m 644 $(wildcard inputs/*.in) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
 	install -m 755 $(wildcard inputs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
 	install -m 755 $(wildcard jobs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
+	install -m 644 jobs/apptainer.def $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
 	install -m 644 $(wildcard $(INSTALLED_DOC) doc/*.md) $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc
 	$(if $(wildcard doc/man/*.1),install -m 644 $(wildcard doc/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1)
 
@@ -350,12 +385,14 @@ lint:
 	shellcheck $(wildcard jobs/*.sh inputs/*.sh tests/*.sh tests/*/*.sh) .ci/run
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-lint
+	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-lint $(BUILD)-fuzz
 
 help:
 	@echo "make            build everything into $(BUILD)/"
 	@echo "make demo       train a small LLaMA on real text with $(NP) ranks (NP=4 for more)"
 	@echo "make check      run the tests (FILTER=name for some); check-sanitize: under ASan and UBSan"
+	@echo "make check-faults  the tests of kills, stops, damage and batch systems at full length"
+	@echo "make fuzz       every reader of files against random files for FUZZ_SECONDS=$(FUZZ_SECONDS) in all"
 	@echo "make bench      measure"
 	@echo "make cuda       build the CUDA backend (CUDA_ARCH=\"80 90\"; part of make where nvcc is found, CUDA=0: not)"
 	@echo "make check-cuda, bench-cuda: tests and measurements on a GPU; skipped where there is none"

@@ -1,11 +1,13 @@
-/* Checkpoints: one HDF5 file for the whole job, written collectively, verified before it counts (doc/formats.md).
+/* Checkpoints: one HDF5 file for the whole job, verified before it counts (doc/formats.md).
  *
- * A run keeps them in <folder>/step-0000001234.h5. Nothing partial ever bears that name: temporary name -> data ->
- * flush -> complete mark -> flush -> close -> agree -> reopen and check -> rename -> fsync of the folder.
+ * A run keeps them in <folder>/step-0000001234.h5. Nothing partial ever bears that name. The phases of a save, each agreed
+ * upon by all ranks: the root lays out a file of a temporary name -> all ranks write their data, read them back and
+ * force them to the disk -> the root adds checksums, flush, complete mark, flush, close, fsync -> reopen and check -> rename -> fsync
+ * of the folder. The second phase may go on beside training.
  *
- * Fault points of a save (qgalore/fault.h): checkpoint.begin, .data (after each dataset), .flushed, .complete, .closed,
- * .verified, .renamed (root rank only), .rotated. For tests, QGALORE_CKPT_SLAB sets the bytes of a slab (the unit of
- * checksums and of each rank's part in a write; default 64 MiB). */
+ * Fault points of a save (qgalore/fault.h): checkpoint.begin, .laid_out, .snapshot, .data (after each dataset), .reread, .synced,
+ * then on the root .flushed, .complete, .closed, .verified, .renamed, and .rotated. For tests, QGALORE_CKPT_SLAB sets the bytes
+ * of a slab (the unit of checksums; default 64 MiB). */
 #ifndef QGALORE_CKPT_H
 #define QGALORE_CKPT_H
 
@@ -27,13 +29,23 @@ typedef struct {
   double elapsed;      /* seconds of training over all attempts */
   double last_loss;
   double last_grad_norm;
-  const char *resolved_input; /* text; on load owned by the qg_ckpt_file */
+  double probe_loss;          /* of the probe's tokens with this state; NaN: no probe */
+  /* Texts; on load owned by the qg_ckpt_file. NULL: empty. */
+  const char *arrangement;    /* what computed probe_loss */
+  const char *history;        /* one line per attempt of the run */
+  const char *resolved_input;
 } qg_ckpt_meta;
+
+typedef enum {
+  QG_CKPT_SHARED,   /* all ranks write into one file */
+  QG_CKPT_PER_RANK  /* each rank writes a file of its own, to which the HDF5 file refers */
+} qg_ckpt_files;
 
 typedef struct {
   const char *folder;
   int64_t keep_last;   /* newest so many stay, >= 1 */
   int64_t keep_every;  /* and those whose step is a multiple; 0: none */
+  qg_ckpt_files files;
 } qg_ckpt_options;
 
 /* Writes <folder>/step-%010d.h5 and then deletes what keep_last and keep_every release of it and older ones. The root's
@@ -41,6 +53,30 @@ typedef struct {
  * the older ones are untouched and the temporary file is removed. QG_ERR_CHECKPOINT on every rank. Collective. */
 qg_status qg_ckpt_save(qg_par *par, qg_backend *be, const qg_ckpt_options *options, const qg_ckpt_meta *meta,
                        const qg_state_entry *entries, int count);
+
+/* A save in two halves, between which the state may change again if there is a snapshot. */
+typedef struct qg_ckpt_pending qg_ckpt_pending;
+
+/* Host memory for a copy of what this rank writes; memory NULL or too small: none. */
+typedef struct {
+  void *memory;
+  size_t bytes;
+} qg_ckpt_snapshot;
+
+/* The first half. With a snapshot this rank's data are copied and written beside, in a thread that uses neither MPI, HDF5 nor the
+ * backend; without one they are written before it returns. Ranks may differ in this. `snapshot` and options->folder must stay
+ * until the end of the save. On failure there is nothing to finish. Collective. */
+qg_status qg_ckpt_begin(qg_par *par, qg_backend *be, const qg_ckpt_options *options, const qg_ckpt_meta *meta,
+                        const qg_state_entry *entries, int count, qg_ckpt_snapshot snapshot, qg_ckpt_pending **out);
+/* Has this rank written all its data? Local. */
+bool qg_ckpt_is_written(const qg_ckpt_pending *save);
+/* The second half: waits for the data of all ranks, completes the file, and frees `save`. Fails like qg_ckpt_save. Collective. */
+qg_status qg_ckpt_finish(qg_ckpt_pending *save);
+/* Waits for this rank's thread and frees `save` without a checkpoint, for ends of a run that are not agreed upon. NULL is fine. Local. */
+void qg_ckpt_abandon(qg_ckpt_pending *save);
+
+/* Bytes of the snapshot of a rank with these entries. Local. */
+size_t qg_ckpt_snapshot_bytes(const qg_state_entry *entries, int count);
 
 /* Sum of the bytes of all items of all datasets (the file is within 2 % of it). Local. */
 int64_t qg_ckpt_bytes(const qg_state_entry *entries, int count);

@@ -19,6 +19,7 @@ typedef enum {
   QG_OWNER_WORKSPACE,    /* scratch of one layer, dequantised weights, logits, backend */
   QG_OWNER_TRANSFER,     /* pipeline buffers */
   QG_OWNER_DATA,         /* token batches */
+  QG_OWNER_CHECKPOINT,   /* the snapshot of an asynchronous save, the probe's tokens */
   QG_OWNER_RUNTIME,      /* program, MPI, HDF5, BLAS: estimated, not allocated by us */
   QG_OWNER_COUNT
 } qg_owner;

@@ -106,7 +106,7 @@ out:
 static bool has_dataset(const qg_ckpt_file *file, const char *name)
 {
   /* The link alone proves nothing where a parent group is missing, and asking is then an error. */
-  hid_t data = H5Dopen2(file->file, name, H5P_DEFAULT);
+  hid_t data = H5Dopen2(file->file, name, file->access);
   if (data >= 0) H5Dclose(data);
   return data >= 0;
 }

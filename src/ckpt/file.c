@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "ckpt/h5_check.h"
-#include "ckpt/reader.h"
+#include "ckpt/storage.h"
 #include "qgalore/base.h"
 
 /* A finished checkpoint never changes, and file systems without locks are common. */
@@ -32,6 +32,7 @@ static herr_t is_foreign(hid_t group, const char *name, const H5L_info_t *info, 
 static qg_status open_checked(const char *path, qg_ckpt_file *f)
 {
   QG_TRY(open_readonly(path, &f->file));
+  QG_TRY(qg_ckpt_storage_access(path, &f->access));
   QG_TRY(qg_ckpt_header_read(f->file, path, &f->header));
   herr_t foreign = H5Lvisit(f->file, H5_INDEX_NAME, H5_ITER_NATIVE, is_foreign, NULL);
   QG_CHECK(foreign == 0, QG_ERR_CHECKPOINT, "%s: its list of datasets is damaged or leads out of the file",
@@ -46,7 +47,7 @@ qg_status qg_ckpt_file_open(const char *path, qg_ckpt_file **out)
   qg_h5_quiet();
   QG_TRY(qg_calloc(1, sizeof(qg_ckpt_file), "a checkpoint", &memory));
   qg_ckpt_file *f = memory;
-  f->file = -1;
+  f->file = f->access = -1;
   f->path = strdup(path);
   qg_status status = f->path ? open_checked(path, f) : QG_FAIL(QG_ERR_RESOURCE, "no host memory for a path");
   if (status == QG_OK) *out = f;
@@ -59,6 +60,7 @@ void qg_ckpt_file_close(qg_ckpt_file *f)
 {
   if (!f) return;
   qg_ckpt_header_free(&f->header);
+  qg_h5_release(f->access);
   if (f->file >= 0) H5Fclose(f->file);
   free(f->path);
   free(f);

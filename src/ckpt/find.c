@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "ckpt/folder.h"
+#include "ckpt/parts.h"
 #include "ckpt/reader.h"
 #include "qgalore/base.h"
 
@@ -49,6 +50,7 @@ static qg_status discard(const char *folder, const int64_t *steps, int64_t count
   for (int64_t i = 0; i < count && steps[i] > after; i++) {
     QG_TRY(qg_ckpt_path(folder, steps[i], "", path));
     QG_CHECK(unlink(path) == 0, QG_ERR_RESOURCE, "cannot delete %s: %s", path, strerror(errno));
+    qg_ckpt_part_delete(folder, steps[i], -1);
   }
   return QG_OK;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ckpt/parts.h"
 #include "qgalore/base.h"
 
 qg_status qg_ckpt_path(const char *folder, int64_t step, const char *suffix, char path[QG_CKPT_PATH])
@@ -75,31 +76,34 @@ qg_status qg_ckpt_list(const char *folder, int64_t **steps, int64_t *count)
   return list_with_suffix(folder, "", steps, count);
 }
 
-/* A file that cannot be deleted costs space and nothing else. */
-static void delete_step(const char *folder, int64_t step, const char *suffix)
+void qg_ckpt_delete(const char *folder, int64_t step)
 {
   char path[QG_CKPT_PATH];
-  if (qg_ckpt_path(folder, step, suffix, path) == QG_OK) unlink(path);
+  if (qg_ckpt_path(folder, step, "", path) == QG_OK) unlink(path);
+  /* Last, so that no checkpoint ever lacks a part. */
+  qg_ckpt_part_delete(folder, step, -1);
 }
 
-static void delete_leftovers(const char *folder)
+void qg_ckpt_delete_leftovers(const char *folder)
 {
   int64_t *steps, count;
+  char path[QG_CKPT_PATH];
+  qg_ckpt_part_delete_orphans(folder);
   if (list_with_suffix(folder, ".tmp", &steps, &count) != QG_OK) return;
-  for (int64_t i = 0; i < count; i++) delete_step(folder, steps[i], ".tmp");
+  for (int64_t i = 0; i < count; i++)
+    if (qg_ckpt_path(folder, steps[i], ".tmp", path) == QG_OK) unlink(path);
   free(steps);
 }
 
 void qg_ckpt_rotate(const qg_ckpt_options *options, int64_t newest)
 {
   int64_t *steps, count, kept = 0;
-  delete_leftovers(options->folder);
   if (qg_ckpt_list(options->folder, &steps, &count) != QG_OK) return;
   for (int64_t i = 0; i < count; i++) {
     /* Newer ones are of an attempt that was given up; they must not push out the one just written. */
     if (steps[i] > newest || kept++ < qg_max_i64(1, options->keep_last)) continue;
     if (options->keep_every > 0 && steps[i] % options->keep_every == 0) continue;
-    delete_step(options->folder, steps[i], "");
+    qg_ckpt_delete(options->folder, steps[i]);
   }
   free(steps);
 }

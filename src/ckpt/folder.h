@@ -12,8 +12,12 @@ qg_status qg_ckpt_path(const char *folder, int64_t step, const char *suffix, cha
 /* Steps of the finished checkpoints, newest first; caller frees. A folder that does not exist has none. */
 qg_status qg_ckpt_list(const char *folder, int64_t **steps, int64_t *count);
 
-/* Deletes what keep_last and keep_every release among the checkpoints up to `newest`, and what killed saves
- * left. */
+/* Deletes one checkpoint with its parts. What cannot be deleted costs space and nothing else. */
+void qg_ckpt_delete(const char *folder, int64_t step);
+/* Deletes what killed saves have left. No save may be under way. */
+void qg_ckpt_delete_leftovers(const char *folder);
+
+/* Deletes what keep_last and keep_every release among the checkpoints up to `newest`. */
 void qg_ckpt_rotate(const qg_ckpt_options *options, int64_t newest);
 
 #endif

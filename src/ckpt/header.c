@@ -32,8 +32,31 @@ static const number numbers[] = {
     {"elapsed", "s", QG_F64, META(elapsed)},
     {"last_loss", "nat/token", QG_F64, META(last_loss)},
     {"last_grad_norm", "1", QG_F64, META(last_grad_norm)},
+    {"probe_loss", "nat/token", QG_F64, META(probe_loss)},
     {"slab_bytes", "B", QG_U64, offsetof(qg_ckpt_header, slab_bytes)},
 };
+
+/* The texts of the run, each one attribute. */
+typedef struct {
+  const char *name;
+  size_t offset; /* of a const char * in qg_ckpt_header */
+} text_attribute;
+
+static const text_attribute texts[] = {
+    {"arrangement", META(arrangement)},
+    {"history", META(history)},
+    {"resolved_input", META(resolved_input)},
+};
+
+static const char *text_of(const qg_ckpt_header *header, int i)
+{
+  return *(const char *const *)((const char *)header + texts[i].offset);
+}
+
+static const char **text_at(qg_ckpt_header *header, int i)
+{
+  return (const char **)((char *)header + texts[i].offset);
+}
 
 /* Tests shrink slabs to see several of them in small data. */
 static qg_status choose_slab(uint64_t *out)
@@ -56,28 +79,45 @@ static qg_status fill_root(const qg_ckpt_meta *meta, qg_ckpt_header *out)
   return choose_slab(&out->slab_bytes);
 }
 
+/* The root's text on all ranks. */
+static qg_status share_text(qg_par *par, const char **text)
+{
+  bool root = qg_par_is_root(qg_par_grid(par));
+  const char *mine = root && *text ? *text : "";
+  size_t bytes = strlen(mine);
+  void *copy = NULL;
+  *text = NULL;
+  QG_TRY(qg_par_broadcast(par, &bytes, sizeof bytes, 0));
+  QG_TRY(qg_par_agree(par, qg_calloc(bytes + 1, 1, "a text of a checkpoint", &copy)));
+  memcpy(copy, mine, root ? bytes : 0);
+  *text = copy;
+  return qg_par_broadcast(par, copy, bytes, 0);
+}
+
 qg_status qg_ckpt_header_make(qg_par *par, const qg_ckpt_meta *meta, qg_ckpt_header *out)
 {
   bool root = qg_par_is_root(qg_par_grid(par));
-  const char *text = root && meta->resolved_input ? meta->resolved_input : "";
-  size_t bytes = strlen(text);
-  void *copy = NULL;
-  *out = (qg_ckpt_header){0};
-  QG_TRY(qg_par_agree(par, root ? fill_root(meta, out) : QG_OK));
-  QG_TRY(qg_par_broadcast(par, out, sizeof *out, 0));
-  QG_TRY(qg_par_broadcast(par, &bytes, sizeof bytes, 0));
-  out->meta.resolved_input = NULL;
-  QG_TRY(qg_par_agree(par, qg_calloc(bytes + 1, 1, "the resolved input", &copy)));
-  memcpy(copy, text, root ? bytes : 0);
-  out->meta.resolved_input = copy;
-  return qg_par_broadcast(par, copy, bytes, 0);
+  qg_ckpt_header header = {0};
+  *out = header;
+  QG_TRY(qg_par_agree(par, root ? fill_root(meta, &header) : QG_OK));
+  QG_TRY(qg_par_broadcast(par, &header, sizeof header, 0));
+  *out = header;
+  for (int i = 0; i < QG_COUNT_OF(texts); i++) *text_at(out, i) = NULL;
+  for (int i = 0; i < QG_COUNT_OF(texts); i++) {
+    const char *shared = *text_at(&header, i);
+    QG_TRY(share_text(par, &shared));
+    *text_at(out, i) = shared;
+  }
+  return QG_OK;
 }
 
 void qg_ckpt_header_free(qg_ckpt_header *header)
 {
-  /* The member is const for readers of the meta; the text is ours. */
-  free((char *)header->meta.resolved_input);
-  header->meta.resolved_input = NULL;
+  /* The members are const for readers of the meta; the texts are ours. */
+  for (int i = 0; i < QG_COUNT_OF(texts); i++) {
+    free((char *)*text_at(header, i));
+    *text_at(header, i) = NULL;
+  }
 }
 
 /* Over the values in the order of the table and the texts with their zeros. */
@@ -87,7 +127,11 @@ static uint32_t checksum(const qg_ckpt_header *h)
   for (int i = 0; i < QG_COUNT_OF(numbers); i++) crc = qg_crc32c(crc, (const char *)h + numbers[i].offset, 8);
   crc = qg_crc32c(crc, h->software, strlen(h->software) + 1);
   crc = qg_crc32c(crc, h->created, strlen(h->created) + 1);
-  return qg_crc32c(crc, h->meta.resolved_input, strlen(h->meta.resolved_input) + 1);
+  for (int i = 0; i < QG_COUNT_OF(texts); i++) {
+    const char *value = text_of(h, i);
+    crc = qg_crc32c(crc, value, strlen(value) + 1);
+  }
+  return crc;
 }
 
 static void describe_units(char *text, size_t size)
@@ -112,7 +156,8 @@ qg_status qg_ckpt_header_write(hid_t file, const char *path, const qg_ckpt_heade
   QG_TRY(qg_ckpt_attribute_write_text(file, path, "units", units));
   QG_TRY(qg_ckpt_attribute_write_text(file, path, "software", h->software));
   QG_TRY(qg_ckpt_attribute_write_text(file, path, "created", h->created));
-  QG_TRY(qg_ckpt_attribute_write_text(file, path, "resolved_input", h->meta.resolved_input));
+  for (int i = 0; i < QG_COUNT_OF(texts); i++)
+    QG_TRY(qg_ckpt_attribute_write_text(file, path, texts[i].name, text_of(h, i)));
   return qg_ckpt_attribute_write_number(file, path, "meta_crc32c", H5T_STD_U32LE, &crc);
 }
 
@@ -161,9 +206,11 @@ static qg_status read_values(hid_t file, const char *path, qg_ckpt_header *out)
                                          (char *)out + numbers[i].offset));
   QG_TRY(read_short(file, path, "software", out->software, sizeof out->software));
   QG_TRY(read_short(file, path, "created", out->created, sizeof out->created));
-  char *text = NULL;
-  QG_TRY(qg_ckpt_attribute_read_text(file, path, "resolved_input", MAX_TEXT, &text));
-  out->meta.resolved_input = text;
+  for (int i = 0; i < QG_COUNT_OF(texts); i++) {
+    char *value = NULL;
+    QG_TRY(qg_ckpt_attribute_read_text(file, path, texts[i].name, MAX_TEXT, &value));
+    *text_at(out, i) = value;
+  }
   return QG_OK;
 }
 

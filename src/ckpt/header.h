@@ -10,7 +10,7 @@
 #define QG_CKPT_VERSION "1.0"
 
 typedef struct {
-  qg_ckpt_meta meta; /* meta.resolved_input is owned by the header */
+  qg_ckpt_meta meta; /* its texts are owned by the header */
   uint64_t slab_bytes;
   char software[64]; /* "qgalore_hpc 0.1.0 (git)" */
   char created[32];  /* ISO 8601, UTC */

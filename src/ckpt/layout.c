@@ -110,21 +110,21 @@ int64_t qg_ckpt_bytes(const qg_state_entry *entries, int count)
   return bytes;
 }
 
-/* What a rank stages of one dataset: its own items together to write them, any single item to verify it. */
-static int64_t staged_bytes(const qg_ckpt_dataset *d, const qg_state_entry *entries, int count)
+size_t qg_ckpt_snapshot_bytes(const qg_state_entry *entries, int count)
 {
-  int64_t owned = 0;
-  for (int i = 0; i < count; i++) owned += entries[i].owner && strcmp(entries[i].dataset, d->name) == 0;
-  return qg_max_i64(owned, 1) * d->elements * (int64_t)d->element_bytes;
+  size_t bytes = 0;
+  for (int i = 0; i < count; i++)
+    if (entries[i].owner) bytes += qg_dtype_bytes(entries[i].type, entries[i].elements);
+  return bytes;
 }
 
+/* One item is staged at a time, to write it from a device, to verify or to load it. */
 size_t qg_ckpt_buffer_bytes(const qg_state_entry *entries, int count)
 {
-  qg_ckpt_layout layout;
-  int64_t most = 0;
-  if (qg_ckpt_layout_make(entries, count, &layout) != QG_OK) return 0;
-  for (int i = 0; i < layout.count; i++)
-    most = qg_max_i64(most, staged_bytes(&layout.datasets[i], entries, count));
-  qg_ckpt_layout_free(&layout);
-  return (size_t)qg_min_i64(most, QG_CKPT_SLAB_BYTES);
+  size_t most = 0;
+  for (int i = 0; i < count; i++) {
+    size_t bytes = qg_dtype_bytes(entries[i].type, entries[i].elements);
+    if (bytes > most) most = bytes;
+  }
+  return most < QG_CKPT_SLAB_BYTES ? most : QG_CKPT_SLAB_BYTES;
 }

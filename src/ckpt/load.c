@@ -40,16 +40,16 @@ static qg_status check_fit(const qg_ckpt_reader *r, const qg_ckpt_dataset *d)
   return QG_OK;
 }
 
+/* Host memory is read into directly; damage ends the run, so half an item does no harm. */
 static qg_status load_item(const qg_ckpt_reader *r, qg_backend *be, const qg_state_entry *entry,
                            void *staging)
 {
+  bool on_device = entry->on_device && !be->ops->unified_memory;
   for (int64_t index = 0; index < r->slabs; index++) {
-    qg_ckpt_slab slab;
-    QG_TRY(qg_ckpt_reader_slab(r, entry->item, index, staging, &slab));
+    qg_ckpt_slab slab = qg_ckpt_slab_at(r->elements, r->element_bytes, r->file->header.slab_bytes, index);
     char *to = (char *)entry->data + slab.offset;
-    if (entry->on_device && !be->ops->unified_memory) QG_TRY(be->ops->copy_in(be, to, staging, slab.bytes));
-    else
-      memcpy(to, staging, slab.bytes);
+    QG_TRY(qg_ckpt_reader_slab(r, entry->item, index, on_device ? staging : to, &slab));
+    if (on_device) QG_TRY(be->ops->copy_in(be, to, staging, slab.bytes));
   }
   return QG_OK;
 }

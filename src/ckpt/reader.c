@@ -6,38 +6,8 @@
 
 #include "ckpt/attributes.h"
 #include "ckpt/h5_check.h"
+#include "ckpt/storage.h"
 #include "qgalore/base.h"
-
-/* Shape and storage of a dataset that must be a plain table of numbers within the file. */
-static qg_status read_shape(const qg_ckpt_file *f, const char *name, hid_t data, hsize_t shape[2])
-{
-  qg_status status = QG_OK;
-  hid_t space = -1, create = -1;
-  QG_H5_OUT(f->path, space = H5Dget_space(data));
-  QG_H5_OUT(f->path, create = H5Dget_create_plist(data));
-  bool plain = H5Sget_simple_extent_ndims(space) == 2 && H5Pget_layout(create) == H5D_CONTIGUOUS &&
-               H5Pget_external_count(create) == 0;
-  QG_CHECK_OUT(plain, QG_ERR_CHECKPOINT, "%s: dataset \"%s\" is not a contiguous table", f->path, name);
-  QG_H5_OUT(f->path, H5Sget_simple_extent_dims(space, shape, NULL));
-out:
-  qg_h5_release(create);
-  qg_h5_release(space);
-  return status;
-}
-
-/* What the shape promises must be in the file: this bounds every loop and buffer that follows. */
-static qg_status check_storage(const qg_ckpt_file *f, const char *name, hid_t data, const hsize_t shape[2],
-                               size_t element_bytes)
-{
-  hsize_t elements, bytes, file_bytes = 0;
-  bool fits = !__builtin_mul_overflow(shape[0], shape[1], &elements) && elements > 0 &&
-              !__builtin_mul_overflow(elements, (hsize_t)element_bytes, &bytes) &&
-              H5Fget_filesize(f->file, &file_bytes) >= 0 && bytes <= file_bytes &&
-              H5Dget_storage_size(data) == bytes;
-  QG_CHECK(fits, QG_ERR_CHECKPOINT, "%s: dataset \"%s\" [%llu, %llu] is not wholly in the file", f->path,
-           name, (unsigned long long)shape[0], (unsigned long long)shape[1]);
-  return QG_OK;
-}
 
 static bool has_type(hid_t data, hid_t expected)
 {
@@ -69,10 +39,9 @@ static qg_status open_data(qg_ckpt_reader *r)
   QG_CHECK(H5Lexists(r->file->file, r->name, H5P_DEFAULT) > 0, QG_ERR_CHECKPOINT,
            "%s: dataset \"%s\" is missing: the checkpoint is of another model or method", r->file->path,
            r->name);
-  QG_H5(r->file->path, r->data = H5Dopen2(r->file->file, r->name, H5P_DEFAULT));
+  QG_H5(r->file->path, r->data = H5Dopen2(r->file->file, r->name, r->file->access));
   QG_TRY(read_type(r));
-  QG_TRY(read_shape(r->file, r->name, r->data, shape));
-  QG_TRY(check_storage(r->file, r->name, r->data, shape, r->element_bytes));
+  QG_TRY(qg_ckpt_storage_check(r->file, r->name, r->data, r->element_bytes, shape));
   r->items = (int64_t)shape[0];
   r->elements = (int64_t)shape[1];
   r->slabs = qg_ckpt_slab_count(r->elements, r->element_bytes, r->file->header.slab_bytes);
@@ -84,11 +53,10 @@ static qg_status open_sums(qg_ckpt_reader *r)
   char name[1024];
   hsize_t shape[2] = {0, 0};
   snprintf(name, sizeof name, "%s%s", r->name, QG_CKPT_CRC_SUFFIX);
-  r->sums = H5Dopen2(r->file->file, name, H5P_DEFAULT);
+  r->sums = H5Dopen2(r->file->file, name, r->file->access);
   QG_CHECK(r->sums >= 0 && has_type(r->sums, H5T_STD_U32LE), QG_ERR_CHECKPOINT,
            "%s: the checksums of dataset \"%s\" are missing", r->file->path, r->name);
-  QG_TRY(read_shape(r->file, name, r->sums, shape));
-  QG_TRY(check_storage(r->file, name, r->sums, shape, sizeof(uint32_t)));
+  QG_TRY(qg_ckpt_storage_check(r->file, name, r->sums, sizeof(uint32_t), shape));
   QG_CHECK((int64_t)shape[0] == r->items && (int64_t)shape[1] == r->slabs, QG_ERR_CHECKPOINT,
            "%s: dataset \"%s\" and its checksums do not fit together", r->file->path, r->name);
   return QG_OK;

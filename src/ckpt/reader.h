@@ -11,7 +11,7 @@
 struct qg_ckpt_file {
   qg_par *par; /* NULL: opened by one rank for itself */
   char *path;
-  hid_t file;
+  hid_t file, access; /* access: how its datasets are opened */
   qg_ckpt_header header;
 };
 

@@ -1,5 +1,4 @@
-/* MPI-IO does not survive a full disk: a write that fails on one rank leaves the others waiting inside HDF5.
- */
+/* A save that cannot end should not begin: HDF5 copes badly with a disk that fills up under its tables. */
 #include "ckpt/space.h"
 
 #include <errno.h>
@@ -29,6 +28,7 @@ static bool is_over_limit(int64_t bytes)
 
 static int reserve(int file, int64_t bytes)
 {
+  if (bytes == 0) return 0;
   if (is_over_limit(bytes)) return EFBIG;
   if (fallocate(file, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0) return 0;
   bool unsupported = errno == EOPNOTSUPP || errno == ENOSYS;

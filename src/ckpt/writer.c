@@ -1,213 +1,204 @@
 #include "ckpt/writer.h"
 
-#include <stdio.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "ckpt/attributes.h"
-#include "ckpt/h5_check.h"
 #include "qgalore/base.h"
+#include "qgalore/fault.h"
 
-/* What one rank has to write of one dataset: the slabs of its items, counted through. */
+/* A file of the writer, and host memory for one slab or for what is read back. */
 typedef struct {
   const qg_ckpt_writer *writer;
-  const qg_ckpt_dataset *dataset;
-  const qg_state_entry **items; /* [count], by item number */
-  int64_t count, slabs;         /* items; slabs per item */
-  int64_t next;                 /* first slab not yet written, < count * slabs */
-  uint32_t *sums;               /* [count * slabs] */
-  hid_t data, sums_table;
-} share;
+  int file;
+  void *buffer;
+} channel;
 
-static qg_ckpt_slab slab_of(const share *s, int64_t number)
+/* What a slab is written and read back in: bytes that are summed up are still in the cache when they are
+ * copied to or from the kernel. */
+enum { STRIDE = 1 << 20 };
+
+static size_t stride(size_t rest)
 {
-  const qg_ckpt_dataset *d = s->dataset;
-  return qg_ckpt_slab_at(d->elements, d->element_bytes, s->writer->slab_bytes, number % s->slabs);
+  return rest < STRIDE ? rest : STRIDE;
 }
 
-/* The end of the batch that begins at `first`: as many slabs as the staging memory holds. */
-static int64_t batch_end(const share *s, int64_t first)
+/* Memory is faster than one thread, and training waits. */
+static void copy_in_parallel(const qg_ckpt_piece *piece, size_t bytes, char *to, int threads)
 {
-  size_t bytes = 0;
-  int64_t end = first;
-  while (end < s->count * s->slabs && bytes + slab_of(s, end).bytes <= s->writer->slab_bytes)
-    bytes += slab_of(s, end++).bytes;
-  return end;
+  int64_t parts = qg_ceil_div((int64_t)bytes, STRIDE);
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t i = 0; i < parts; i++) {
+    size_t first = (size_t)i * STRIDE;
+    memcpy(to + first, (const char *)piece->data + first, stride(bytes - first));
+  }
 }
 
-static int64_t count_batches(const share *s)
+qg_status qg_ckpt_take_snapshot(const qg_ckpt_plan *plan, qg_backend *be, qg_ckpt_piece *pieces,
+                                int64_t count, void *memory)
 {
-  int64_t batches = 0;
-  for (int64_t next = 0; next < s->count * s->slabs; batches++) next = batch_end(s, next);
-  return batches;
+  char *to = memory;
+  for (int64_t i = 0; i < count; i++) {
+    size_t bytes = qg_ckpt_item_bytes(&plan->layout.datasets[pieces[i].dataset]);
+    if (pieces[i].on_device) QG_TRY(be->ops->copy_out(be, to, pieces[i].data, bytes));
+    else
+      copy_in_parallel(&pieces[i], bytes, to, be->threads);
+    pieces[i].data = to;
+    pieces[i].on_device = false;
+    to += bytes;
+  }
+  return be->ops->sync(be);
 }
 
-static qg_status fetch(const share *s, const qg_state_entry *entry, qg_ckpt_slab slab, char *to)
+/* A write may stop short of its end, and says why only when it is asked to go on. */
+static qg_status write_all(const channel *c, const char *from, size_t bytes, int64_t offset)
 {
-  qg_backend *be = s->writer->be;
-  const char *from = (const char *)entry->data + slab.offset;
-  if (entry->on_device && !be->ops->unified_memory) return be->ops->copy_out(be, to, from, slab.bytes);
-  memcpy(to, from, slab.bytes);
-  return QG_OK;
-}
-
-/* Copies the slabs of a batch into the staging memory, one behind the other, and sums them up. What is summed
- * is what is written, even if somebody changed the state meanwhile. */
-static qg_status stage_batch(share *s, int64_t end)
-{
-  char *to = s->writer->staging;
-  for (int64_t number = s->next; number < end; number++) {
-    qg_ckpt_slab slab = slab_of(s, number);
-    QG_TRY(fetch(s, s->items[number / s->slabs], slab, to));
-    s->sums[number] = qg_crc32c(0, to, slab.bytes);
-    to += slab.bytes;
+  while (bytes > 0) {
+    ssize_t written = pwrite(c->file, from, bytes, offset);
+    if (written < 0 && errno == EINTR) continue;
+    QG_CHECK(written > 0, QG_ERR_RESOURCE, "cannot write %s: %s", c->writer->path,
+             written < 0 ? strerror(errno) : "nothing was written");
+    from += written;
+    offset += written;
+    bytes -= (size_t)written;
   }
   return QG_OK;
 }
 
-/* Adds a run of elements of one item to a selection that is still empty or already begun. */
-static qg_status select_run(const share *s, hid_t space, int64_t item, int64_t first, int64_t elements)
+static qg_status read_all(const channel *c, char *to, size_t bytes, int64_t offset)
 {
-  hsize_t start[2] = {(hsize_t)item, (hsize_t)first}, block[2] = {1, (hsize_t)elements};
-  static const hsize_t once[2] = {1, 1};
-  QG_H5(s->writer->path, H5Sselect_hyperslab(space, H5S_SELECT_OR, start, NULL, once, block));
-  return QG_OK;
-}
-
-static qg_status select_batch(const share *s, hid_t space, int64_t end, int64_t *elements)
-{
-  for (int64_t number = s->next; number < end; number++) {
-    qg_ckpt_slab slab = slab_of(s, number);
-    QG_TRY(select_run(s, space, s->items[number / s->slabs]->item, slab.first, slab.elements));
-    *elements += slab.elements;
+  while (bytes > 0) {
+    ssize_t got = pread(c->file, to, bytes, offset);
+    if (got < 0 && errno == EINTR) continue;
+    QG_CHECK(got > 0, QG_ERR_RESOURCE, "cannot read %s back: %s", c->writer->path,
+             got < 0 ? strerror(errno) : "it ends too early");
+    to += got;
+    offset += got;
+    bytes -= (size_t)got;
   }
   return QG_OK;
 }
 
-/* The collective write of `elements` selected elements; with 0 a rank takes part without writing. */
-static qg_status write_selected(const share *s, hid_t table, hid_t type, hid_t selected, int64_t elements,
-                                const void *values)
+/* Where a piece lies in the file and among the checksums. */
+static int64_t offset_of(const qg_ckpt_plan *plan, const qg_ckpt_piece *piece)
 {
+  return plan->offsets[plan->places[piece->dataset].first_item + piece->item];
+}
+
+static uint32_t *sums_of(const qg_ckpt_writer *w, const qg_ckpt_piece *piece)
+{
+  const qg_ckpt_place *place = &w->plan->places[piece->dataset];
+  return w->sums + place->first_sum + piece->item * place->slabs;
+}
+
+static qg_ckpt_slab slab_of(const qg_ckpt_plan *plan, const qg_ckpt_piece *piece, int64_t index)
+{
+  const qg_ckpt_dataset *d = &plan->layout.datasets[piece->dataset];
+  return qg_ckpt_slab_at(d->elements, d->element_bytes, plan->slab_bytes, index);
+}
+
+static qg_status write_slab(const channel *c, const char *from, size_t bytes, int64_t offset, uint32_t *crc)
+{
+  for (size_t done = 0, part; done < bytes; done += part) {
+    part = stride(bytes - done);
+    *crc = qg_crc32c(*crc, from + done, part);
+    QG_TRY(write_all(c, from + done, part, offset + (int64_t)done));
+    /* The disk begins at once, while the next bytes are summed up; whether it does is its affair. */
+    (void)sync_file_range(c->file, offset + (int64_t)done, (int64_t)part, SYNC_FILE_RANGE_WRITE);
+  }
+  return QG_OK;
+}
+
+static qg_status write_piece(const channel *c, const qg_ckpt_piece *piece)
+{
+  const qg_ckpt_plan *plan = c->writer->plan;
+  for (int64_t index = 0; index < plan->places[piece->dataset].slabs; index++) {
+    qg_ckpt_slab slab = slab_of(plan, piece, index);
+    const char *from = (const char *)piece->data + slab.offset;
+    if (piece->on_device) {
+      QG_TRY(c->writer->be->ops->copy_out(c->writer->be, c->buffer, from, slab.bytes));
+      from = c->buffer;
+    }
+    QG_TRY(write_slab(c, from, slab.bytes, offset_of(plan, piece) + (int64_t)slab.offset,
+                      &sums_of(c->writer, piece)[index]));
+  }
+  return QG_OK;
+}
+
+static qg_status reread_slab(const channel *c, int64_t offset, size_t bytes, uint32_t *crc)
+{
+  for (size_t done = 0, part; done < bytes; done += part) {
+    part = stride(bytes - done);
+    QG_TRY(read_all(c, c->buffer, part, offset + (int64_t)done));
+    *crc = qg_crc32c(*crc, c->buffer, part);
+  }
+  return QG_OK;
+}
+
+static qg_status reread_piece(const channel *c, const qg_ckpt_piece *piece)
+{
+  const qg_ckpt_plan *plan = c->writer->plan;
+  for (int64_t index = 0; index < plan->places[piece->dataset].slabs; index++) {
+    qg_ckpt_slab slab = slab_of(plan, piece, index);
+    uint32_t crc = 0;
+    QG_TRY(reread_slab(c, offset_of(plan, piece) + (int64_t)slab.offset, slab.bytes, &crc));
+    QG_CHECK(crc == sums_of(c->writer, piece)[index], QG_ERR_CHECKPOINT,
+             "%s: dataset \"%s\", item %lld does not read back as it was written", c->writer->path,
+             plan->layout.datasets[piece->dataset].name, (long long)piece->item);
+  }
+  return QG_OK;
+}
+
+static qg_status write_pieces(const channel *c)
+{
+  const qg_ckpt_writer *w = c->writer;
+  for (int64_t i = 0; i < w->count; i++) {
+    QG_TRY(write_piece(c, &w->pieces[i]));
+    if (i + 1 == w->count || w->pieces[i + 1].dataset != w->pieces[i].dataset) qg_fault("checkpoint.data");
+  }
+  return QG_OK;
+}
+
+static qg_status reread_pieces(const channel *c)
+{
+  for (int64_t i = 0; i < c->writer->count; i++) QG_TRY(reread_piece(c, &c->writer->pieces[i]));
+  qg_fault("checkpoint.reread");
+  return QG_OK;
+}
+
+/* Nobody reads the file soon, and deleting it later is quick if no memory holds it. */
+static qg_status sync_pieces(const channel *c)
+{
+  QG_CHECK(fsync(c->file) == 0, QG_ERR_RESOURCE, "cannot write %s to disk: %s", c->writer->path,
+           strerror(errno));
+  posix_fadvise(c->file, 0, 0, POSIX_FADV_DONTNEED);
+  qg_fault("checkpoint.synced");
+  return QG_OK;
+}
+
+static size_t buffer_bytes(const qg_ckpt_writer *w)
+{
+  size_t bytes = STRIDE;
+  for (int64_t i = 0; i < w->count; i++) {
+    size_t slab = slab_of(w->plan, &w->pieces[i], 0).bytes;
+    if (w->pieces[i].on_device && slab > bytes) bytes = slab;
+  }
+  return bytes;
+}
+
+qg_status qg_ckpt_write(const qg_ckpt_writer *w)
+{
+  channel c = {.writer = w, .file = open(w->path, O_RDWR | O_CLOEXEC)};
   qg_status status = QG_OK;
-  hsize_t length = elements > 0 ? (hsize_t)elements : 1;
-  hid_t memory = H5Screate_simple(1, &length, NULL);
-  if (elements == 0) {
-    H5Sselect_none(selected);
-    H5Sselect_none(memory);
-  }
-  QG_H5_OUT(s->writer->path, H5Dwrite(table, type, memory, selected, s->writer->transfer, values));
+  QG_CHECK(c.file >= 0, QG_ERR_RESOURCE, "cannot open %s: %s", w->path, strerror(errno));
+  QG_TRY_OUT(qg_calloc(1, buffer_bytes(w), "the writing of a checkpoint", &c.buffer));
+  QG_TRY_OUT(write_pieces(&c));
+  QG_TRY_OUT(reread_pieces(&c));
+  QG_TRY_OUT(sync_pieces(&c));
 out:
-  qg_h5_release(memory);
-  return status;
-}
-
-/* Writes the next batch, or nothing if there is none or it cannot be staged. */
-static qg_status write_batch(share *s)
-{
-  int64_t end = batch_end(s, s->next), elements = 0;
-  hid_t selected = H5Dget_space(s->data);
-  H5Sselect_none(selected);
-  qg_status status = stage_batch(s, end);
-  if (status == QG_OK) status = select_batch(s, selected, end, &elements);
-  if (status != QG_OK) elements = 0;
-  qg_status written =
-      write_selected(s, s->data, qg_ckpt_h5_type(s->dataset->type), selected, elements, s->writer->staging);
-  s->next = end;
-  qg_h5_release(selected);
-  return status != QG_OK ? status : written;
-}
-
-static qg_status write_sums(const share *s)
-{
-  qg_status status = QG_OK;
-  hid_t selected = H5Dget_space(s->sums_table);
-  H5Sselect_none(selected);
-  for (int64_t i = 0; i < s->count && status == QG_OK; i++)
-    status = select_run(s, selected, s->items[i]->item, 0, s->slabs);
-  int64_t elements = status == QG_OK ? s->count * s->slabs : 0;
-  qg_status written = write_selected(s, s->sums_table, H5T_STD_U32LE, selected, elements, s->sums);
-  qg_h5_release(selected);
-  return status != QG_OK ? status : written;
-}
-
-static qg_status create_table(const qg_ckpt_writer *w, const char *name, hid_t type, int64_t rows,
-                              int64_t columns, hid_t *out)
-{
-  qg_status status = QG_OK;
-  hsize_t shape[2] = {(hsize_t)rows, (hsize_t)columns};
-  hid_t space = -1, links = -1, create = -1;
-  QG_H5_OUT(w->path, space = H5Screate_simple(2, shape, NULL));
-  QG_H5_OUT(w->path, links = H5Pcreate(H5P_LINK_CREATE));
-  QG_H5_OUT(w->path, H5Pset_create_intermediate_group(links, 1));
-  QG_H5_OUT(w->path, create = H5Pcreate(H5P_DATASET_CREATE));
-  /* Every byte will be written: filling first would write the file twice. */
-  QG_H5_OUT(w->path, H5Pset_fill_time(create, H5D_FILL_TIME_NEVER));
-  QG_H5_OUT(w->path, *out = H5Dcreate2(w->file, name, type, space, links, create, H5P_DEFAULT));
-out:
-  qg_h5_release(create);
-  qg_h5_release(links);
-  qg_h5_release(space);
-  return status;
-}
-
-static qg_status create_tables(share *s)
-{
-  const qg_ckpt_writer *w = s->writer;
-  const qg_ckpt_dataset *d = s->dataset;
-  char name[QG_CKPT_NAME];
-  snprintf(name, sizeof name, "%s%s", d->name, QG_CKPT_CRC_SUFFIX);
-  QG_TRY(create_table(w, d->name, qg_ckpt_h5_type(d->type), d->items, d->elements, &s->data));
-  QG_TRY(qg_ckpt_attribute_write_text(s->data, w->path, "element", qg_dtype_name(d->type)));
-  return create_table(w, name, H5T_STD_U32LE, d->items, s->slabs, &s->sums_table);
-}
-
-static int by_item(const void *a, const void *b)
-{
-  int64_t x = (*(const qg_state_entry *const *)a)->item, y = (*(const qg_state_entry *const *)b)->item;
-  return (x > y) - (x < y);
-}
-
-static qg_status collect(share *s, const qg_state_entry *entries, int count)
-{
-  const qg_ckpt_dataset *d = s->dataset;
-  void *items = NULL, *sums = NULL;
-  QG_TRY(qg_calloc((size_t)count, sizeof *s->items, "the items of a dataset", &items));
-  s->items = items;
-  for (int i = 0; i < count; i++)
-    if (entries[i].owner && strcmp(entries[i].dataset, d->name) == 0) s->items[s->count++] = &entries[i];
-  /* HDF5 walks a selection in the order of the file, so memory must have that order too. */
-  qsort(s->items, (size_t)s->count, sizeof *s->items, by_item);
-  QG_TRY(qg_calloc((size_t)(s->count * s->slabs), sizeof *s->sums, "the checksums of a dataset", &sums));
-  s->sums = sums;
-  return QG_OK;
-}
-
-static qg_status write_tables(share *s)
-{
-  qg_status status = QG_OK;
-  double batches = (double)count_batches(s);
-  QG_TRY(qg_par_max(s->writer->par, &batches, 1));
-  for (int64_t i = 0; i < (int64_t)batches; i++) {
-    qg_status written = write_batch(s);
-    if (status == QG_OK) status = written;
-  }
-  qg_status written = write_sums(s);
-  return status != QG_OK ? status : written;
-}
-
-qg_status qg_ckpt_write_dataset(const qg_ckpt_writer *w, const qg_ckpt_dataset *d,
-                                const qg_state_entry *entries, int count)
-{
-  qg_status status = QG_OK;
-  share s = {.writer = w, .dataset = d, .data = -1, .sums_table = -1};
-  s.slabs = qg_ckpt_slab_count(d->elements, d->element_bytes, w->slab_bytes);
-  QG_TRY_OUT(qg_par_agree(w->par, collect(&s, entries, count)));
-  QG_TRY_OUT(qg_par_agree(w->par, create_tables(&s)));
-  QG_TRY_OUT(qg_par_agree(w->par, write_tables(&s)));
-out:
-  qg_h5_release(s.sums_table);
-  qg_h5_release(s.data);
-  free(s.sums);
-  free(s.items);
+  free(c.buffer);
+  close(c.file);
   return status;
 }

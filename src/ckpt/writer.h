@@ -1,31 +1,27 @@
-/* Writing the data of a checkpoint: all ranks together, in batches of slabs of at most slab_bytes per rank.
- *
- * A rank that fails goes on taking part in the collective calls with nothing to write until the next
- * agreement, so that no rank waits for another. */
+/* Writing this rank's items at their places: plain writes, so that an error is an error of this rank alone
+ * and nobody waits inside a library. Neither MPI nor HDF5 is called here: a helper thread may do it. All
+ * local. */
 #ifndef QG_CKPT_WRITER_H
 #define QG_CKPT_WRITER_H
 
-#include <hdf5.h>
-
-#include "ckpt/layout.h"
+#include "ckpt/plan.h"
 #include "qgalore/backend.h"
-#include "qgalore/par.h"
 
 typedef struct {
-  qg_par *par;
-  qg_backend *be;
-  const char *path;
-  hid_t file, transfer; /* transfer: collective */
-  size_t slab_bytes;
-  void *staging; /* slab_bytes, host */
+  const qg_ckpt_plan *plan;
+  const qg_ckpt_piece *pieces; /* [count] */
+  int64_t count;
+  qg_backend *be;   /* copies what is on the device */
+  const char *path; /* of the file, which exists */
+  uint32_t *sums;   /* [plan->sums]: those of this rank's slabs are filled in */
 } qg_ckpt_writer;
 
-/* Fails on all ranks unless all have the same layout and every item has exactly one owner. Collective. */
-qg_status qg_ckpt_check_owners(qg_par *par, const qg_ckpt_layout *layout, const qg_state_entry *entries,
-                               int count);
+/* Copies all pieces to host memory one behind the other and lets them refer to it. */
+qg_status qg_ckpt_take_snapshot(const qg_ckpt_plan *plan, qg_backend *be, qg_ckpt_piece *pieces,
+                                int64_t count, void *memory);
 
-/* Creates one dataset with its checksums and fills both. Agreed. Collective. */
-qg_status qg_ckpt_write_dataset(const qg_ckpt_writer *writer, const qg_ckpt_dataset *dataset,
-                                const qg_state_entry *entries, int count);
+/* Writes all pieces, reads them back and compares their checksums, and forces them to the disk. Disk full, quota
+ * and write errors are QG_ERR_RESOURCE, other bytes than were written QG_ERR_CHECKPOINT. */
+qg_status qg_ckpt_write(const qg_ckpt_writer *writer);
 
 #endif

@@ -32,6 +32,10 @@ static const qg_choice update_choices[] = {
     {"auto", QG_UPDATE_AUTO}, {"fused", QG_UPDATE_FUSED}, {"accumulated", QG_UPDATE_ACCUMULATED}, {NULL, 0}};
 static const qg_choice backend_choices[] = {{"auto", 0}, {"cpu", 0}, {"cuda", 0}, {NULL, 0}};
 static const qg_choice precision_choices[] = {{"bf16", 0}, {"fp32", 0}, {NULL, 0}};
+static const qg_choice layout_choices[] = {
+    {"shared", QG_LAYOUT_SHARED}, {"per_rank", QG_LAYOUT_PER_RANK}, {NULL, 0}};
+static const qg_choice asynchronous_choices[] = {
+    {"auto", QG_ASYNCHRONOUS_AUTO}, {"yes", QG_ASYNCHRONOUS_YES}, {"no", QG_ASYNCHRONOUS_NO}, {NULL, 0}};
 
 const qg_section qg_sections[] = {
     {"run", "Names, folders, and how a run starts and ends."},
@@ -71,6 +75,14 @@ const qg_key qg_schema[] = {
      .range = "[1, inf)", .may_change = true,
      .doc =
          "Steps with a non-finite loss or gradient in a row (each is skipped) after which the run gives up."},
+    {KEY(run, spike_factor), QG_KEY_REAL, MEMBER(run, spike_factor), .fallback = "0", .range = "[0, 1e6]",
+     .may_change = true,
+     .doc = "A loss over spike_factor x the mean of the last 32 sends the run back to its newest checkpoint "
+            "and leaves the data since then out. A value such as 1.5, above 1. 0: never."},
+    {KEY(run, watchdog), QG_KEY_DURATION, MEMBER(run, watchdog), .fallback = "0s", .range = "[0, 1e9]",
+     .may_change = true,
+     .doc = "When no step, checkpoint or piece of a validation (a batch) finishes in this time, every rank "
+            "says where it is and the job ends with exit code 6. Several times the longest. 0s: never."},
 
     /* model */
     {KEY(model, hidden_size), QG_KEY_INT, MEMBER(model, hidden_size), .range = "[2, 1048576]",
@@ -292,6 +304,23 @@ const qg_key qg_schema[] = {
     {KEY(checkpoint, keep_every), QG_KEY_INT, MEMBER(checkpoint, keep_every), .unit = "steps",
      .fallback = "0", .range = "[0, inf)", .may_change = true,
      .doc = "Checkpoints whose step is a multiple are kept too. 0: none."},
+    {KEY(checkpoint, layout), QG_KEY_ENUM, MEMBER(checkpoint, layout), .fallback = "shared",
+     .choices = layout_choices, .may_change = true,
+     .doc = "shared: all ranks write into one file. per_rank: each rank writes a file of its own beside it, "
+            "for file systems where several nodes cannot write into one file. Either loads on any number of "
+            "ranks."},
+    {KEY(checkpoint, asynchronous), QG_KEY_ENUM, MEMBER(checkpoint, asynchronous), .fallback = "auto",
+     .choices = asynchronous_choices, .may_change = true,
+     .doc =
+         "auto: a rank whose part of a checkpoint fits into checkpoint.snapshot_memory copies it there and "
+         "writes the copy while training goes on. no: training waits for every save. yes: as auto, but a "
+         "snapshot that does not fit is an error."},
+    {KEY(checkpoint, snapshot_memory), QG_KEY_SIZE, MEMBER(checkpoint, snapshot_memory), .fallback = "0",
+     .range = "[0, inf)", .may_change = true,
+     .doc = "Host memory that the copy may take on each rank; it is held for the whole run. 0: no copy."},
+    {KEY(checkpoint, probe), QG_KEY_BOOL, MEMBER(checkpoint, probe), .fallback = "yes", .may_change = true,
+     .doc = "Store the loss of a few fixed tokens with every checkpoint, and refuse to go on from one whose "
+            "loss is another after loading."},
 };
 const int qg_schema_count = QG_COUNT_OF(qg_schema);
 

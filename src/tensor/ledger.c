@@ -25,7 +25,7 @@ const char *qg_owner_name(qg_owner owner)
       [QG_OWNER_MOMENTS] = "moments",         [QG_OWNER_GRADIENTS] = "gradients",
       [QG_OWNER_ACTIVATIONS] = "activations", [QG_OWNER_WORKSPACE] = "workspace",
       [QG_OWNER_TRANSFER] = "transfer",       [QG_OWNER_DATA] = "data",
-      [QG_OWNER_RUNTIME] = "runtime",
+      [QG_OWNER_CHECKPOINT] = "checkpoint",   [QG_OWNER_RUNTIME] = "runtime",
   };
   return names[owner];
 }

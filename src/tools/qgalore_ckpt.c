@@ -46,6 +46,14 @@ static int show_key(void *unused, const char *section, const char *key, const ch
   return 1;
 }
 
+/* Lines of the history, which begin with the time of an attempt. */
+static void show_history(const char *history)
+{
+  printf("history\n");
+  for (const char *line = history, *end; (end = strchr(line, '\n')); line = end + 1)
+    printf("  %.*s\n", (int)(end - line), line);
+}
+
 static void show_header(const qg_ckpt_file *file)
 {
   const qg_ckpt_meta *m = &file->header.meta;
@@ -59,12 +67,15 @@ static void show_header(const qg_ckpt_file *file)
   printf("elapsed         %s of training\n", qg_format_seconds(elapsed, sizeof elapsed, m->elapsed));
   printf("last loss       %.17g\n", m->last_loss);
   printf("last grad norm  %.17g\n", m->last_grad_norm);
+  printf("probe loss      %.17g (%s)\n", m->probe_loss, m->arrangement);
+  show_history(m->history);
   printf("input\n");
   ini_parse_string(m->resolved_input, show_key, NULL);
 }
 
 typedef struct {
   int64_t datasets, bytes;
+  int64_t outside; /* of the datasets: those whose bytes lie in parts */
 } totals;
 
 static int64_t bytes_of(const qg_ckpt_reader *r)
@@ -72,40 +83,47 @@ static int64_t bytes_of(const qg_ckpt_reader *r)
   return r->items * r->elements * (int64_t)r->element_bytes;
 }
 
-static qg_status show_dataset(void *context, const qg_ckpt_reader *r)
-{
-  totals *t = context;
-  char shape[64];
-  snprintf(shape, sizeof shape, "[%lld, %lld]", (long long)r->items,
-           (long long)(r->type == QG_U4 ? 2 * r->elements : r->elements));
-  printf("%-52s %-5s %-20s %14lld\n", r->name, qg_dtype_name(r->type), shape, (long long)bytes_of(r));
-  t->datasets++;
-  t->bytes += bytes_of(r);
-  return QG_OK;
-}
-
 static qg_status add_dataset(void *context, const qg_ckpt_reader *r)
 {
   totals *t = context;
   t->datasets++;
   t->bytes += bytes_of(r);
+  t->outside += H5Dget_offset(r->data) == HADDR_UNDEF;
   return QG_OK;
+}
+
+static qg_status show_dataset(void *context, const qg_ckpt_reader *r)
+{
+  char shape[64];
+  snprintf(shape, sizeof shape, "[%lld, %lld]", (long long)r->items,
+           (long long)(r->type == QG_U4 ? 2 * r->elements : r->elements));
+  printf("%-52s %-5s %-20s %14lld\n", r->name, qg_dtype_name(r->type), shape, (long long)bytes_of(r));
+  return add_dataset(context, r);
+}
+
+/* The size of the file beside that of its contents: the difference is what the format costs. */
+static void show_totals(const qg_ckpt_file *file, const totals *t)
+{
+  char text[32];
+  hsize_t bytes = 0;
+  H5Fget_filesize(file->file, &bytes);
+  printf("layout          %s, the file itself has %llu bytes\n", t->outside ? "per_rank" : "shared",
+         (unsigned long long)bytes);
+  printf("%lld datasets, %lld bytes (%s)\n", (long long)t->datasets, (long long)t->bytes,
+         qg_format_bytes(text, sizeof text, (double)t->bytes));
 }
 
 static qg_status inspect(char **paths, int count)
 {
   qg_ckpt_file *file = NULL;
   totals t = {0};
-  char text[32];
   (void)count;
   QG_TRY(qg_ckpt_file_open(paths[0], &file));
   show_header(file);
   printf("\n%-52s %-5s %-20s %14s\n", "dataset", "type", "[items, elements]", "bytes");
   qg_status status = qg_ckpt_file_walk(file, show_dataset, &t);
+  if (status == QG_OK) show_totals(file, &t);
   qg_ckpt_file_close(file);
-  if (status == QG_OK)
-    printf("%lld datasets, %lld bytes (%s)\n", (long long)t.datasets, (long long)t.bytes,
-           qg_format_bytes(text, sizeof text, (double)t.bytes));
   return status;
 }
 

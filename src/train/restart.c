@@ -3,22 +3,39 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "qgalore/base.h"
+
+/* One more line of the run's history: when and where this attempt begins. Root's word goes into checkpoints.
+ */
+static qg_status add_attempt(const qg_trainer *t, const char *before, qg_progress_state *state)
+{
+  char arrangement[QG_ARRANGEMENT], when[32];
+  time_t now = time(NULL);
+  struct tm utc;
+  strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+  qg_probe_arrangement(t, arrangement);
+  int bytes = asprintf(&state->history, "%s%s from step %lld on %d ranks: %s\n", before, when,
+                       (long long)state->step, t->stages, arrangement);
+  if (bytes < 0) state->history = NULL;
+  QG_CHECK(bytes >= 0, QG_ERR_RESOURCE, "no host memory for the history of the run");
+  return QG_OK;
+}
 
 static qg_status start_fresh(qg_trainer *t, const qg_log *log, qg_progress_state *state)
 {
   *state = (qg_progress_state){0};
   QG_TRY(qg_par_agree(t->par, qg_optim_init_weights(t->optim)));
   qg_log_info(log, "start     from scratch, seed %lld", (long long)t->config->train.seed);
-  return QG_OK;
+  return qg_par_agree(t->par, add_attempt(t, "", state));
 }
 
 static qg_status load_state(qg_trainer *t, qg_ckpt_file *file)
 {
   const qg_state_entry *entries;
   int count;
-  QG_TRY(qg_optim_state(t->optim, &entries, &count));
+  QG_TRY(qg_par_agree(t->par, qg_trainer_state(t, &entries, &count)));
   QG_TRY(qg_ckpt_load(file, t->be, entries, count));
   return qg_par_agree(t->par, qg_optim_state_loaded(t->optim));
 }
@@ -31,12 +48,14 @@ static qg_status resume_from(qg_trainer *t, const qg_log *log, const char *path,
   const qg_ckpt_meta *meta = qg_ckpt_get_meta(file);
   QG_TRY_OUT(qg_par_agree(t->par, qg_config_check_restart(t->config, meta->resolved_input)));
   QG_TRY_OUT(load_state(t, file));
+  QG_TRY_OUT(qg_probe_check(t, meta));
   *state = (qg_progress_state){.step = meta->step,
                                .tokens = meta->tokens,
                                .cursor = meta->cursor,
                                .elapsed = meta->elapsed,
                                .loss = meta->last_loss,
                                .grad_norm = meta->last_grad_norm};
+  QG_TRY_OUT(qg_par_agree(t->par, add_attempt(t, meta->history, state)));
   qg_log_info(log, "start     resumed %s at step %lld", path, (long long)meta->step);
 out:
   qg_ckpt_close(file);
@@ -72,8 +91,8 @@ static qg_status branch_from(qg_trainer *t, const qg_log *log, const qg_run_fold
 }
 
 /* Starting a run again because its checkpoints are damaged is not for the program to decide. */
-static qg_status continue_newest(qg_trainer *t, const qg_log *log, const qg_run_folder *folder,
-                                 qg_progress_state *state)
+qg_status qg_restart_newest(qg_trainer *t, const qg_log *log, const qg_run_folder *folder,
+                            qg_progress_state *state)
 {
   char path[QG_PATH_MAX * 3];
   int64_t newest;
@@ -92,34 +111,6 @@ qg_status qg_restart(qg_trainer *t, const qg_log *log, const qg_run_folder *fold
 {
   const char *wish = t->config->run.restart;
   if (strcmp(wish, "scratch") == 0) return start_anew(t, log, folder, state);
-  if (strcmp(wish, "auto") == 0) return continue_newest(t, log, folder, state);
+  if (strcmp(wish, "auto") == 0) return qg_restart_newest(t, log, folder, state);
   return branch_from(t, log, folder, wish, state);
-}
-
-qg_status qg_save(qg_trainer *t, const qg_run_folder *folder, const qg_progress_state *state, double *seconds)
-{
-  const qg_config *c = t->config;
-  qg_ckpt_options options = {folder->checkpoints, c->checkpoint.keep_last, c->checkpoint.keep_every};
-  const qg_state_entry *entries;
-  int count;
-  char *resolved = NULL;
-  double begin = qg_now();
-  qg_timer_start(&t->timers, QG_PHASE_CHECKPOINT);
-  qg_status status;
-  QG_TRY_OUT(qg_optim_state(t->optim, &entries, &count));
-  QG_TRY_OUT(qg_config_resolved(c, &resolved));
-  qg_ckpt_meta meta = {.step = state->step,
-                       .tokens = state->tokens,
-                       .cursor = state->cursor,
-                       .seed = (uint64_t)c->train.seed,
-                       .elapsed = state->elapsed,
-                       .last_loss = state->loss,
-                       .last_grad_norm = state->grad_norm,
-                       .resolved_input = resolved};
-  QG_TRY_OUT(qg_ckpt_save(t->par, t->be, &options, &meta, entries, count));
-out:
-  free(resolved);
-  qg_timer_stop(&t->timers, QG_PHASE_CHECKPOINT);
-  *seconds = qg_now() - begin;
-  return status;
 }

@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "qgalore/base.h"
 #include "train/step.h"
@@ -75,6 +76,42 @@ static qg_status create_rest(qg_trainer *t)
   return qg_calloc(2 * (size_t)t->micro_batches, sizeof(qg_op), "pipeline schedule", (void **)&t->schedule);
 }
 
+qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *count)
+{
+  const qg_state_entry *optim;
+  int held, probes = t->probe.stage ? 1 : 0;
+  QG_TRY(qg_optim_state(t->optim, &optim, &held));
+  if (!t->state) {
+    t->state_count = held + probes;
+    QG_TRY(
+        qg_calloc((size_t)t->state_count, sizeof *t->state, "the list of saved state", (void **)&t->state));
+  }
+  memcpy(t->state, optim, (size_t)held * sizeof *t->state);
+  if (probes) t->state[held] = qg_probe_entry(t);
+  *entries = t->state;
+  *count = t->state_count;
+  return QG_OK;
+}
+
+static qg_status take_snapshot_memory(qg_trainer *t)
+{
+  const qg_config *c = t->config;
+  const qg_state_entry *entries;
+  char needed[32];
+  int count;
+  QG_TRY(qg_trainer_state(t, &entries, &count));
+  size_t bytes = qg_ckpt_snapshot_bytes(entries, count);
+  bool fits = bytes <= (size_t)c->checkpoint.snapshot_memory;
+  QG_CHECK(fits || c->checkpoint.asynchronous != QG_ASYNCHRONOUS_YES, QG_ERR_RESOURCE,
+           "checkpoint.asynchronous = yes needs a snapshot of %zu bytes (%s) on a rank; allow it with "
+           "checkpoint.snapshot_memory=%zu",
+           bytes, qg_format_bytes(needed, sizeof needed, (double)bytes), bytes);
+  if (!fits || c->checkpoint.asynchronous == QG_ASYNCHRONOUS_NO) return QG_OK;
+  t->snapshot.bytes = bytes;
+  return qg_mem_alloc_host(t->mem, QG_OWNER_CHECKPOINT, "snapshot of a checkpoint", bytes,
+                           &t->snapshot.memory);
+}
+
 /* The partition of this stage; every stage computes all of them. */
 static qg_status take_partition(qg_trainer *t)
 {
@@ -110,6 +147,8 @@ qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
   QG_TRY(create_stage(t));
   QG_TRY(create_channels(t));
   QG_TRY(create_rest(t));
+  if (c->checkpoint.probe) QG_TRY(qg_probe_create(t));
+  QG_TRY(take_snapshot_memory(t));
   qg_schedule_1f1b(t->stages, t->stage_index, t->micro_batches, t->schedule);
   if (qg_mem_is_dry(t->mem)) return QG_OK;
   return qg_stage_init(t->stage);
@@ -118,6 +157,7 @@ qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
 void qg_trainer_destroy(qg_trainer *t)
 {
   if (!t) return;
+  qg_probe_destroy(&t->probe);
   qg_channel_destroy(&t->forward_in);
   qg_channel_destroy(&t->forward_out);
   qg_channel_destroy(&t->backward_in);
@@ -127,6 +167,7 @@ void qg_trainer_destroy(qg_trainer *t)
   qg_tokens_close(t->valid_tokens);
   qg_stage_destroy(t->stage);
   qg_optim_destroy(t->optim);
+  free(t->state);
   free(t->schedule);
   free(t->reduce);
   free(t->shared);

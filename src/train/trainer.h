@@ -5,9 +5,10 @@
 #include "qgalore/log.h"
 #include "qgalore/train.h"
 #include "train/channel.h"
+#include "train/probe.h"
 
 /* Tags of the messages between stages. */
-enum { QG_TAG_FORWARD = 1, QG_TAG_BACKWARD = 2, QG_TAG_TIED = 3 };
+enum { QG_TAG_FORWARD = 1, QG_TAG_BACKWARD = 2, QG_TAG_TIED = 3, QG_TAG_PROBE = 4 };
 
 typedef struct {
   int32_t *host; /* [global_batch, sequence_length] */
@@ -38,6 +39,10 @@ struct qg_trainer {
   qg_refresh_record *refreshes; /* [parameters]: those of the last step, of all ranks */
   double clip_norm; /* gradient norm that fused updates clip by: the last finite one; 0: none yet */
   qg_tokens *train_tokens, *valid_tokens;
+  qg_probe probe;
+  qg_ckpt_snapshot snapshot; /* for saves beside training; empty: none */
+  qg_state_entry *state;     /* [state_count]: what qg_trainer_state gives */
+  int state_count;
   qg_timers timers;
 };
 
@@ -56,6 +61,8 @@ qg_status qg_trainer_begin(qg_trainer *t, double last_grad_norm);
 
 /* What one rank tells the others about a refresh of its own. */
 enum { QG_SHARED_SIMILARITY, QG_SHARED_ENERGY, QG_SHARED_INTERVAL, QG_SHARED_METHOD, QG_SHARED_FIELDS };
+/* Everything to save, as qg_optim_state, and the probe. The array belongs to the trainer. Local. */
+qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *count);
 
 /* Runs the schedule of one step over the batch in t->inputs and t->targets. grad_scale = 1 / targets of the
  * batch. Collective over the pipeline. */

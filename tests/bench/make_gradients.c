@@ -126,7 +126,7 @@ static qg_status train_and_capture(maker *m, char **steps)
   for (; *steps; steps++) {
     int64_t wanted = atoll(*steps);
     for (; step < wanted; step++)
-      QG_TRY(qg_train_step(m->t.trainer, step, step * TRAINED_SEQUENCES, 0, &result));
+      QG_TRY(qg_train_step(m->t.trainer, step, step * TRAINED_SEQUENCES, NULL, &result));
     QG_TRY(capture(m, step, step * TRAINED_SEQUENCES));
     printf("step %lld: loss %.4f\n", (long long)step, result.loss);
     fflush(stdout);

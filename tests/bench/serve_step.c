@@ -28,7 +28,7 @@ static double cpu_now(void)
 static qg_status step(server *s, qg_step_result *result, double seconds[2])
 {
   double wall = qg_now(), cpu = cpu_now();
-  QG_TRY(qg_train_step(s->t.trainer, s->step++, 0, 0, result));
+  QG_TRY(qg_train_step(s->t.trainer, s->step++, 0, NULL, result));
   seconds[0] = qg_now() - wall;
   seconds[1] = cpu_now() - cpu;
   return QG_OK;

@@ -7,8 +7,8 @@ set -u
 . tests/support/tap.sh
 . tests/support/tiny_run.sh
 
-# Refreshes at 1, 4, 7, 13, 25, 49 and 97: the tracker's state is what a restart may lose.
-steps=120
+# Refreshes at 1, 4, 7, 13, 25, 49, 97 and 193: the tracker's state is what a restart may lose.
+steps=240
 keys=("train.steps=$steps" backend.precision=fp32 backend.threads=1 checkpoint.every=0 qgalore.update_gap=3
   qgalore.similarity_window=1 qgalore.similarity_threshold=-1
   data.valid=random:500 train.validate_every=40)
@@ -52,7 +52,7 @@ damage() {
   printf '%b' "\\x$(printf %02x $((byte ^ 255)))" | dd of="$1" bs=1 seek="$at" conv=notrunc status=none
 }
 
-attempt 1 alone checkpoint.every=60
+attempt 1 alone checkpoint.every=120
 expect "a run that is left alone finishes" 0 "finished  all $steps steps done"
 check "its status says so" status_is alone finished
 
@@ -107,22 +107,22 @@ attempt 2 $this run.max_walltime=31s
 expect "a run stops in time before run.max_walltime" 0 "stopped   because run.max_walltime is near"
 steps=1000000
 check "and the status says where to resume" stopped_early
-keys+=(train.steps=120)
-steps=120
+keys+=(train.steps=240)
+steps=240
 
 this=damaged
 cp -r "$tmp/alone" "$tmp/$this"
-damage "$(checkpoint_of $this 120)"
-run "$program" --verify "$(checkpoint_of $this 120)"
+damage "$(checkpoint_of $this 240)"
+run "$program" --verify "$(checkpoint_of $this 240)"
 expect "--verify finds one flipped byte" 3 "damaged"
-run "$program" --verify "$(checkpoint_of $this 60)"
+run "$program" --verify "$(checkpoint_of $this 120)"
 expect "and nothing in a whole file" 0 "complete and undamaged"
 attempt 2 $this
 expect "a damaged checkpoint is refused by name" 0 "warning: refused a checkpoint: "
-expect "and the one before is used" 0 "resumed $(checkpoint_of $this 60) at step 60"
+expect "and the one before is used" 0 "resumed $(checkpoint_of $this 120) at step 120"
 check "which leads to the same metrics and the same checkpoint" ends_alike
-damage "$(checkpoint_of $this 60)"
 damage "$(checkpoint_of $this 120)"
+damage "$(checkpoint_of $this 240)"
 attempt 2 $this
 expect "a run with nothing but damaged checkpoints does not begin again by itself" 3 "none that is whole"
 
@@ -130,14 +130,14 @@ this=alone
 attempt 2 $this run.restart="$tmp/missing.h5"
 expect "a checkpoint that is asked for and missing is an error" 3 "missing.h5: cannot be opened"
 attempt 2 $this run.restart=scratch
-expect "restart = scratch does not replace a run by itself" 2 "holds checkpoints up to step 120"
-attempt 2 $this run.restart="$(checkpoint_of $this 60)"
+expect "restart = scratch does not replace a run by itself" 2 "holds checkpoints up to step 240"
+attempt 2 $this run.restart="$(checkpoint_of $this 120)"
 expect "nor does going back to an older checkpoint" 2 "run.overwrite=yes"
 attempt 2 $this qgalore.rank=4
 expect "a restart with another rank of the projection says what differs" 2 "qgalore.rank: checkpoint 8, input 4"
 check "none of them touched the run" ends_alike
 this=branch
-attempt 2 $this run.restart="$(checkpoint_of alone 60)"
+attempt 2 $this run.restart="$(checkpoint_of alone 120)"
 expect "a new run may begin at a checkpoint of another" 0 "all $steps steps done"
 check "and ends with the same checkpoint" same_state "$(newest alone)" "$(newest $this)"
 this=replaced

@@ -25,6 +25,8 @@ began=$SECONDS
 finish_job 2>/dev/null
 check "a rank that is killed ends the whole job within 10 s" [ $((SECONDS - began)) -le 10 ]
 check "with an exit code that is not 0" [ "$code" -ne 0 ]
+check "the cause is told once" [ "$(grep -c 'exited on signal 9' "$tmp/death.log")" -eq 1 ]
+check "and no rank blames another" [ "$(grep -c '^error:' "$tmp/death.log")" -eq 0 ]
 check "no process is left" wait_for 5 nobody_left
 check "all checkpoints are intact" all_verify death
 check "and the status does not claim an end" status_is death running

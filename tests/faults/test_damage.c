@@ -1,7 +1,8 @@
 /* No damage to a checkpoint goes unnoticed: whatever random bits, holes and cuts do to the newest one, either
  * it is refused and the run falls back to the previous one, or it still loads to the last bit.
  *
- * QGALORE_FAULT_RUNS: damages (default 60). QGALORE_FAULT_SEED: another sequence of them. */
+ * QGALORE_FAULT_RUNS: damages of each layout (default 60). QGALORE_FAULT_SEED: another sequence of them. In
+ * the layout per_rank they hit the file and its part in proportion to their sizes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,7 +30,10 @@ typedef struct {
 
 static qg_par *par;
 static char folder[FIXTURE_PATH];
-static image sound;       /* the newest checkpoint as it was written */
+static qg_ckpt_files files;
+/* The newest checkpoint as it was written: its file, and in the layout per_rank its part. */
+static image sound[2];
+static int victim;        /* which of them is damaged */
 static char input[6000];  /* as long as a real one: HDF5 stores texts over 4 KiB apart */
 static char present[128]; /* the damage under test */
 
@@ -68,7 +72,7 @@ static void overwrite_word(image *file, const uint32_t random[4])
 static void misplace_block(image *file, const uint32_t random[4])
 {
   size_t block = 512, blocks = file->size / block;
-  memcpy(file->bytes + random[0] % blocks * block, sound.bytes + random[1] % blocks * block, block);
+  memcpy(file->bytes + random[0] % blocks * block, sound[victim].bytes + random[1] % blocks * block, block);
 }
 
 static const damage damages[] = {
@@ -79,20 +83,27 @@ static const damage damages[] = {
 
 /* --- files --- */
 
-static void write_newest(const image *file)
+static void newest_path(int which, char path[FIXTURE_PATH])
+{
+  char file[FIXTURE_PATH];
+  step_path(folder, NEWEST, file);
+  snprintf(path, FIXTURE_PATH, "%.950s%s", file, which == 0 ? "" : ".0.rank-0");
+}
+
+static void write_newest(int which, const image *file)
 {
   char path[FIXTURE_PATH];
-  step_path(folder, NEWEST, path);
+  newest_path(which, path);
   FILE *out = fopen(path, "wb");
   assert_non_null(out);
   assert_int_equal(fwrite(file->bytes, 1, file->size, out), file->size);
   assert_int_equal(fclose(out), 0);
 }
 
-static void read_newest(image *file)
+static void read_newest(int which, image *file)
 {
   char path[FIXTURE_PATH];
-  step_path(folder, NEWEST, path);
+  newest_path(which, path);
   FILE *in = fopen(path, "rb");
   assert_non_null(in);
   assert_int_equal(fseek(in, 0, SEEK_END), 0);
@@ -161,26 +172,30 @@ static bool survive(void)
 static void damage_is_refused_or_harmless(void **unused)
 {
   (void)unused;
+  size_t bytes = sound[0].size + sound[1].size;
   long runs = setting("QGALORE_FAULT_RUNS", 60), refused = 0;
   uint64_t seed = (uint64_t)setting("QGALORE_FAULT_SEED", 1);
-  image file = {malloc(sound.size), 0};
+  image file = {malloc(bytes), 0};
   assert_non_null(file.bytes);
   for (long run = 0; run < runs; run++) {
     const damage *d = &damages[run % QG_COUNT_OF(damages)];
     qg_rng rng = {seed, (uint64_t)run, 0, QG_RNG_SYNTHETIC};
     qg_rng_block random = qg_rng_draw(rng, 0);
-    file.size = sound.size;
-    memcpy(file.bytes, sound.bytes, sound.size);
+    /* Any byte of the checkpoint is as likely as any other. */
+    victim = random.v[3] % bytes < sound[0].size ? 0 : 1;
+    file.size = sound[victim].size;
+    memcpy(file.bytes, sound[victim].bytes, file.size);
     d->inflict(&file, random.v);
-    snprintf(present, sizeof present, "%s, damage %ld of seed %llu", d->name, run, (unsigned long long)seed);
-    write_newest(&file);
+    snprintf(present, sizeof present, "%s, damage %ld of seed %llu, layout %d", d->name, run,
+             (unsigned long long)seed, (int)files);
+    write_newest(victim, &file);
     alarm(SECONDS_PER_DAMAGE);
     refused += survive();
     alarm(0);
+    write_newest(victim, &sound[victim]);
   }
   free(file.bytes);
-  printf("# %ld damages of a file of %zu bytes: %ld refused, %ld harmless\n", runs, sound.size, refused,
-         runs - refused);
+  printf("# %ld damages of %zu bytes: %ld refused, %ld harmless\n", runs, bytes, refused, runs - refused);
   /* Damages that are all harmless would not be damages. */
   assert_true(2 * refused > runs);
 }
@@ -188,14 +203,13 @@ static void damage_is_refused_or_harmless(void **unused)
 static void an_undamaged_file_is_taken(void **unused)
 {
   (void)unused;
-  write_newest(&sound);
   assert_false(survive());
 }
 
 static void save_checkpoint(int step)
 {
   state s;
-  qg_ckpt_options options = {folder, 2, 0};
+  qg_ckpt_options options = {folder, 2, 0, files};
   qg_ckpt_meta meta = {.step = step, .seed = 7, .resolved_input = input};
   make_state(&s, qg_par_grid(par), in_blocks);
   fill_state(&s, &host_backend, step);
@@ -203,21 +217,37 @@ static void save_checkpoint(int step)
   free_state(&s);
 }
 
-static int prepare(void **unused)
+static int prepare(void)
 {
-  (void)unused;
   make_folder(par, folder);
   memset(input, '#', sizeof input - 1);
   save_checkpoint(OLD);
   save_checkpoint(NEWEST);
-  read_newest(&sound);
+  for (int i = 0; i <= (files == QG_CKPT_PER_RANK); i++) read_newest(i, &sound[i]);
   return 0;
+}
+
+static int prepare_shared(void **unused)
+{
+  (void)unused;
+  files = QG_CKPT_SHARED;
+  return prepare();
+}
+
+static int prepare_per_rank(void **unused)
+{
+  (void)unused;
+  files = QG_CKPT_PER_RANK;
+  return prepare();
 }
 
 static int clear_away(void **unused)
 {
   (void)unused;
-  free(sound.bytes);
+  for (int i = 0; i < QG_COUNT_OF(sound); i++) {
+    free(sound[i].bytes);
+    sound[i] = (image){0};
+  }
   remove_folder(par, folder);
   return 0;
 }
@@ -230,5 +260,7 @@ int main(int argc, char **argv)
   };
   par = mpi_test_begin(&argc, &argv);
   signal(SIGALRM, end_of_patience);
-  return mpi_test_end(par, cmocka_run_group_tests(tests, prepare, clear_away));
+  int failures = cmocka_run_group_tests_name("shared", tests, prepare_shared, clear_away);
+  failures += cmocka_run_group_tests_name("per_rank", tests, prepare_per_rank, clear_away);
+  return mpi_test_end(par, failures);
 }

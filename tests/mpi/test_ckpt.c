@@ -1,5 +1,6 @@
 /* Promises of saving: what was saved by some ranks is loaded by any others to the bit, and a save that fails
- * harms nothing. ranks: 1 2 3 also with: QGALORE_CKPT_SLAB=512 */
+ * harms nothing. ranks: 1 2 3 also with: QGALORE_CKPT_SLAB=512
+ * also with: QGALORE_TEST_LAYOUT=per_rank */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,7 +36,7 @@ static qg_status invert_out(qg_backend *be, void *to, const void *from, size_t b
 
 static const qg_backend_ops device_ops = {
     .name = "device", .copy_in = invert, .copy_out = invert_out, .sync = nothing_to_wait_for};
-static qg_backend device_backend = {.ops = &device_ops};
+static qg_backend device_backend = {.ops = &device_ops, .threads = 1};
 
 static qg_par *par;
 static const qg_grid *grid;
@@ -90,10 +91,20 @@ static void the_run_is_where_it_was(void **unused)
   assert_non_null(text);
   memset(text, 'x', LONG_TEXT);
   text[LONG_TEXT] = '\0';
-  qg_ckpt_meta meta = {1234, 99999999999, 42, UINT64_MAX - 1, 12.5, NAN, 0.1, text};
+  qg_ckpt_meta meta = {.step = 1234,
+                       .tokens = 99999999999,
+                       .cursor = 42,
+                       .seed = UINT64_MAX - 1,
+                       .elapsed = 12.5,
+                       .last_loss = NAN,
+                       .last_grad_norm = 0.1,
+                       .probe_loss = 10.25,
+                       .arrangement = "here",
+                       .history = "first\nsecond\n",
+                       .resolved_input = text};
   /* The root's word counts: only its clock and its log are the run's. */
   if (grid->rank > 0) meta = (qg_ckpt_meta){.step = grid->rank, .resolved_input = "other"};
-  qg_ckpt_options options = {folder, 1, 0};
+  qg_ckpt_options options = {folder, 1, 0, files_under_test()};
   make_state(&s, grid, in_blocks);
   assert_int_equal(qg_ckpt_save(par, &host_backend, &options, &meta, s.entries, s.count), QG_OK);
   free_state(&s);
@@ -104,6 +115,9 @@ static void the_run_is_where_it_was(void **unused)
   const qg_ckpt_meta *m = qg_ckpt_get_meta(file);
   assert_true(m->step == 1234 && m->tokens == 99999999999 && m->cursor == 42 && m->seed == UINT64_MAX - 1);
   assert_true(m->elapsed == 12.5 && isnan(m->last_loss) && m->last_grad_norm == 0.1);
+  assert_true(m->probe_loss == 10.25);
+  assert_string_equal(m->arrangement, "here");
+  assert_string_equal(m->history, "first\nsecond\n");
   assert_int_equal(strlen(m->resolved_input), LONG_TEXT);
   assert_int_equal(strspn(m->resolved_input, "x"), LONG_TEXT);
   qg_ckpt_close(file);
@@ -116,7 +130,7 @@ static void the_file_is_hardly_larger_than_its_data(void **unused)
   char path[FIXTURE_PATH];
   state s = {0};
   struct stat info;
-  qg_ckpt_options options = {folder, 1, 0};
+  qg_ckpt_options options = {folder, 1, 0, files_under_test()};
   qg_ckpt_meta meta = {.step = 1};
   for (int layer = 0; layer < LAYERS; layer++)
     add_entry(&s, "weights/codes", QG_U8, LAYERS, layer, 200000,
@@ -155,10 +169,10 @@ static void the_file_describes_itself(void **unused)
   assert_int_equal(H5Sget_simple_extent_dims(space, shape, NULL), 2);
   assert_true(shape[0] == LAYERS && shape[1] == 1000);
   assert_true(H5Aexists(data, "element") > 0);
-  static const char *const attributes[] = {"format",         "format_version", "complete",   "units",
-                                           "software",       "created",        "step",       "tokens",
-                                           "cursor",         "seed",           "elapsed",    "last_loss",
-                                           "last_grad_norm", "resolved_input", "meta_crc32c"};
+  static const char *const attributes[] = {
+      "format",         "format_version", "complete",    "units",   "software",       "created",
+      "step",           "tokens",         "cursor",      "seed",    "elapsed",        "last_loss",
+      "last_grad_norm", "probe_loss",     "arrangement", "history", "resolved_input", "meta_crc32c"};
   for (int i = 0; i < QG_COUNT_OF(attributes); i++) assert_true(H5Aexists(file, attributes[i]) > 0);
   assert_true(H5Lexists(file, "weights/q_proj/codes.crc32c", H5P_DEFAULT) > 0);
   H5Sclose(space);
@@ -215,6 +229,7 @@ static void check_only_the_old_one_is_there(void)
   step_path(folder, 1, path);
   assert_int_equal(qg_par_barrier(par), QG_OK);
   assert_int_equal(count_files(folder), 1);
+  assert_int_equal(count_parts(folder), files_under_test() == QG_CKPT_PER_RANK ? grid->size : 0);
   assert_int_equal(load_path(par, &host_backend, path, in_blocks, 1, &wrong), QG_OK);
   assert_int_equal(wrong, 0);
 }
@@ -256,9 +271,127 @@ static void a_full_disk_leaves_the_older_ones(void **unused)
   check_only_the_old_one_is_there();
 }
 
+/* What a quota or a broken disk does: the last rank alone cannot write, and nobody waits for it. */
+static void a_write_that_fails_on_one_rank_fails_the_save_on_all(void **unused)
+{
+  (void)unused;
+  struct rlimit before, small;
+  char expected[32] = "";
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 1, 1, 0), QG_OK);
+  signal(SIGXFSZ, SIG_IGN);
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+  small = before;
+  if (grid->rank == grid->size - 1) small.rlim_cur = 1500;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+  qg_status status = save_step(par, &host_backend, folder, in_blocks, 2, 1, 0);
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  assert_int_equal(status, QG_ERR_CHECKPOINT);
+  if (grid->size > 1) snprintf(expected, sizeof expected, "rank %d: ", grid->size - 1);
+  assert_int_equal(strncmp(qg_error_message(), expected, strlen(expected)), 0);
+  assert_non_null(strstr(qg_error_message(), "step-0000000002.h5"));
+  check_only_the_old_one_is_there();
+}
+
+/* --- saves beside training --- */
+
+/* Begins to save version 2 and then fills the state with another. Every other rank has no room for a
+ * snapshot. */
+static qg_ckpt_pending *save_beside(qg_backend *be, void *snapshot, size_t bytes)
+{
+  state s;
+  qg_ckpt_options options = {folder, 2, 0, files_under_test()};
+  qg_ckpt_meta meta = {.step = 2};
+  qg_ckpt_snapshot room = {snapshot, grid->rank % 2 ? 0 : bytes};
+  qg_ckpt_pending *pending = NULL;
+  make_state(&s, grid, in_blocks);
+  fill_state(&s, be, 2);
+  assert_in_range(qg_ckpt_snapshot_bytes(s.entries, s.count), 1, bytes);
+  assert_int_equal(qg_ckpt_begin(par, be, &options, &meta, s.entries, s.count, room, &pending), QG_OK);
+  fill_state(&s, be, 77);
+  free_state(&s);
+  return pending;
+}
+
+static void what_is_saved_beside_training_is_the_state_of_its_begin(void **unused)
+{
+  (void)unused;
+  static char snapshot[1 << 20];
+  qg_backend *backends[] = {&host_backend, &device_backend};
+  for (int i = 0; i < QG_COUNT_OF(backends); i++) {
+    char path[FIXTURE_PATH];
+    int64_t wrong = -1;
+    qg_ckpt_pending *pending = save_beside(backends[i], snapshot, sizeof snapshot);
+    step_path(folder, 2, path);
+    assert_int_equal(qg_ckpt_finish(pending), QG_OK);
+    assert_int_equal(load_path(par, &host_backend, path, round_robin, 2, &wrong), QG_OK);
+    assert_int_equal(wrong, 0);
+  }
+}
+
+static void a_save_that_is_given_up_does_not_count(void **unused)
+{
+  (void)unused;
+  static char snapshot[1 << 20];
+  char found[FIXTURE_PATH], old[FIXTURE_PATH];
+  qg_log silent = {0};
+  step_path(folder, 1, old);
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 1, 1, 0), QG_OK);
+  qg_ckpt_abandon(save_beside(&host_backend, snapshot, sizeof snapshot));
+  qg_ckpt_abandon(NULL);
+  assert_int_equal(qg_par_barrier(par), QG_OK);
+  assert_int_equal(qg_ckpt_find(par, &silent, folder, found, sizeof found), QG_OK);
+  assert_string_equal(found, old);
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 3, 1, 0), QG_OK);
+  assert_int_equal(qg_par_barrier(par), QG_OK);
+  assert_int_equal(count_files(folder), 1);
+  assert_int_equal(count_parts(folder), files_under_test() == QG_CKPT_PER_RANK ? grid->size : 0);
+}
+
+/* --- parts --- */
+
+static void a_step_that_is_saved_again_replaces_its_parts(void **unused)
+{
+  (void)unused;
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(save_step(par, &host_backend, folder, i % 2 ? in_blocks : round_robin, 1, 1, 0), QG_OK);
+  check_only_the_old_one_is_there();
+}
+
+static void discarded_checkpoints_take_their_parts_along(void **unused)
+{
+  (void)unused;
+  for (int step = 1; step <= 3; step++)
+    assert_int_equal(save_step(par, &host_backend, folder, in_blocks, step, 3, 0), QG_OK);
+  assert_int_equal(qg_ckpt_discard(par, folder, 1), QG_OK);
+  check_only_the_old_one_is_there();
+}
+
+/* A checkpoint refers to its parts by name alone: it can be moved with them, and not without. */
+static void a_checkpoint_moves_with_its_parts(void **unused)
+{
+  (void)unused;
+  char command[3 * FIXTURE_PATH], moved[FIXTURE_PATH], path[FIXTURE_PATH];
+  int64_t wrong = -1;
+  if (files_under_test() != QG_CKPT_PER_RANK) skip();
+  snprintf(moved, sizeof moved, "%.900s/moved", folder);
+  step_path(moved, 1, path);
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 1, 1, 0), QG_OK);
+  snprintf(command, sizeof command, "mkdir %.900s && mv %.900s/step-* %.900s", moved, folder, moved);
+  if (grid->rank == 0) assert_int_equal(system(command), 0);
+  assert_int_equal(qg_par_barrier(par), QG_OK);
+  assert_int_equal(load_path(par, &host_backend, path, round_robin, 1, &wrong), QG_OK);
+  assert_int_equal(wrong, 0);
+  snprintf(command, sizeof command, "rm %.900s/*.rank-0", moved);
+  assert_int_equal(qg_par_barrier(par), QG_OK);
+  if (grid->rank == 0) assert_int_equal(system(command), 0);
+  assert_int_equal(qg_par_barrier(par), QG_OK);
+  assert_int_equal(qg_ckpt_verify(path), QG_ERR_CHECKPOINT);
+  assert_non_null(strstr(qg_error_message(), "step-0000000001.h5.0.rank-0"));
+}
+
 static qg_status save_state(state *s, int step)
 {
-  qg_ckpt_options options = {folder, 1, 0};
+  qg_ckpt_options options = {folder, 1, 0, files_under_test()};
   qg_ckpt_meta meta = {.step = step};
   return qg_ckpt_save(par, &host_backend, &options, &meta, s->entries, s->count);
 }
@@ -320,6 +453,12 @@ int main(int argc, char **argv)
       IN_FOLDER(leftovers_of_killed_saves_are_cleared_and_strangers_stay),
       IN_FOLDER(a_device_that_fails_on_one_rank_fails_the_save_on_all),
       IN_FOLDER(a_full_disk_leaves_the_older_ones),
+      IN_FOLDER(a_write_that_fails_on_one_rank_fails_the_save_on_all),
+      IN_FOLDER(what_is_saved_beside_training_is_the_state_of_its_begin),
+      IN_FOLDER(a_save_that_is_given_up_does_not_count),
+      IN_FOLDER(a_step_that_is_saved_again_replaces_its_parts),
+      IN_FOLDER(discarded_checkpoints_take_their_parts_along),
+      IN_FOLDER(a_checkpoint_moves_with_its_parts),
       IN_FOLDER(an_item_without_an_owner_or_with_two_is_refused),
       IN_FOLDER(ranks_that_disagree_about_the_state_are_stopped),
       IN_FOLDER(a_folder_that_cannot_be_made_is_named),

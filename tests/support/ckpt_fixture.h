@@ -25,7 +25,7 @@ static qg_status nothing_to_wait_for(qg_backend *be)
 }
 
 static const qg_backend_ops host_ops = {.name = "host", .unified_memory = true, .sync = nothing_to_wait_for};
-static qg_backend host_backend = {.ops = &host_ops};
+static qg_backend host_backend = {.ops = &host_ops, .threads = 1};
 
 /* --- state --- */
 
@@ -126,6 +126,13 @@ static inline int64_t count_wrong(const state *s, const qg_backend *be, int vers
 
 /* --- folders --- */
 
+/* The layout under test: QGALORE_TEST_LAYOUT=per_rank, or shared. */
+static inline qg_ckpt_files files_under_test(void)
+{
+  const char *layout = getenv("QGALORE_TEST_LAYOUT");
+  return layout && strcmp(layout, "per_rank") == 0 ? QG_CKPT_PER_RANK : QG_CKPT_SHARED;
+}
+
 /* A fresh folder that all ranks know. Collective. */
 static inline void make_folder(qg_par *par, char path[FIXTURE_PATH])
 {
@@ -159,14 +166,26 @@ static inline bool step_exists(const char *folder, int step)
   return access(path, F_OK) == 0;
 }
 
-static inline int count_files(const char *folder)
+/* Files whose name has `mark` in it, or has it not. */
+static inline int count_marked(const char *folder, const char *mark, bool has)
 {
   int files = 0;
   DIR *directory = opendir(folder);
   assert_non_null(directory);
-  for (struct dirent *d; (d = readdir(directory));) files += d->d_name[0] != '.';
+  for (struct dirent *d; (d = readdir(directory));)
+    files += d->d_name[0] != '.' && (strstr(d->d_name, mark) != NULL) == has;
   closedir(directory);
   return files;
+}
+
+/* Parts of the layout per_rank, and all other files. */
+static inline int count_parts(const char *folder)
+{
+  return count_marked(folder, ".rank-", true);
+}
+static inline int count_files(const char *folder)
+{
+  return count_marked(folder, ".rank-", false);
 }
 
 /* Fills a state with `step` as its version and saves it. Collective. */
@@ -174,7 +193,7 @@ static inline qg_status save_step(qg_par *par, qg_backend *be, const char *folde
                                   int keep_last, int keep_every)
 {
   state s;
-  qg_ckpt_options options = {folder, keep_last, keep_every};
+  qg_ckpt_options options = {folder, keep_last, keep_every, files_under_test()};
   qg_ckpt_meta meta = {.step = step, .seed = 7, .resolved_input = "[model]\n"};
   make_state(&s, qg_par_grid(par), where);
   fill_state(&s, be, step);
