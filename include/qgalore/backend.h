@@ -271,7 +271,8 @@ struct qg_backend {
   qg_dtype compute;       /* QG_BF16 or QG_F32 */
   int threads;            /* CPU threads this rank may use */
   char device[32];        /* what at most one rank of a node should use: PCI id; "" for the CPU */
-  char description[256];  /* for the log: device, instruction set, libraries, and why it was chosen */
+  char description[160];  /* for the log: device, instruction set, libraries */
+  char choice[160];       /* for the log: why not another backend, where the choice was the program's; or "" */
 };
 
 typedef struct {

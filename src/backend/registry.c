@@ -16,13 +16,11 @@ static qg_status open_cuda(const qg_backend_request *request, qg_backend **out)
 /* The log says what was chosen, and why not the other. */
 static qg_status fall_back(const qg_backend_request *request, qg_backend **out)
 {
-  char reason[sizeof(*out)->description];
+  char reason[128];
   snprintf(reason, sizeof reason, "%s", qg_error_message());
   qg_error_clear();
   QG_TRY(qg_cpu_open(request, out));
-  char *text = (*out)->description;
-  size_t used = strlen(text);
-  snprintf(text + used, sizeof(*out)->description - used, "; not cuda: %s", reason);
+  snprintf((*out)->choice, sizeof(*out)->choice, "not cuda: %s", reason);
   return QG_OK;
 }
 
