@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "../support/contender.h"
+#include "../support/samples.h"
 #include "qgalore/base.h"
 
 enum { MAX_ROUNDS = 50, TOKENS = 8 * 256, UPDATE_GAP = 200 };
@@ -102,23 +103,11 @@ static double charged(const racer *r, int round, answer kind)
   return r->set->refreshes ? plain + (r->refresh[round][kind] - plain) / UPDATE_GAP : plain;
 }
 
-static int ascending(const void *a, const void *b)
-{
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-  qsort(values, (size_t)count, sizeof *values, ascending);
-  return values[count / 2];
-}
-
 static double tokens_per_second(const racer *r, int rounds)
 {
   double values[MAX_ROUNDS];
   for (int i = 0; i < rounds; i++) values[i] = TOKENS / charged(r, i, WALL);
-  return median(values, rounds);
+  return samples_median(values, rounds);
 }
 
 /* How many times as fast `a` is as `b`, over the rounds that they shared. */
@@ -126,7 +115,7 @@ static double speed_ratio(const racer *a, const racer *b, answer kind, int round
 {
   double values[MAX_ROUNDS];
   for (int i = 0; i < rounds; i++) values[i] = charged(b, i, kind) / charged(a, i, kind);
-  return median(values, rounds);
+  return samples_median(values, rounds);
 }
 
 static void print_header(void)

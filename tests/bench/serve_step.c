@@ -8,9 +8,9 @@
  * and FLOPs per token of a step. STATE receives tokens and initial weights for a peer. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "../support/contender.h"
+#include "../support/samples.h"
 #include "../support/training.h"
 
 typedef struct {
@@ -18,19 +18,12 @@ typedef struct {
   int64_t step;
 } server;
 
-static double cpu_now(void)
-{
-  struct timespec now;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static qg_status step(server *s, qg_step_result *result, double seconds[2])
 {
-  double wall = qg_now(), cpu = cpu_now();
+  double wall = qg_now(), cpu = samples_cpu_now();
   QG_TRY(qg_train_step(s->t.trainer, s->step++, 0, NULL, result));
   seconds[0] = qg_now() - wall;
-  seconds[1] = cpu_now() - cpu;
+  seconds[1] = samples_cpu_now() - cpu;
   return QG_OK;
 }
 

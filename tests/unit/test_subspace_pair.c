@@ -24,10 +24,9 @@ typedef struct {
   int64_t m, n;
   void *dy, *x; /* compute type, on the host too: memory is unified */
   float *g;     /* [m, n] of the rounded factors */
-  void *workspace;
-  size_t workspace_bytes;
   qg_gradient_pair pair;
   qg_subspace_job job;
+  void *workspace; /* of the backend */
 } fixture;
 
 static float noise(uint64_t seed, int64_t i)
@@ -71,20 +70,20 @@ static void form(fixture *f)
     }
 }
 
-/* Products may need the backend's workspace. */
-static void reserve(fixture *f)
+static void lend_workspace(fixture *f)
 {
+  int64_t widest = qg_max_i64(f->m, f->n);
   qg_workload workload = {.tokens = TOKENS,
                           .sequence_length = 1,
-                          .hidden_size = qg_min_i64(f->m, f->n),
-                          .intermediate_size = qg_max_i64(f->m, f->n),
+                          .hidden_size = widest,
+                          .intermediate_size = widest,
                           .num_heads = 1,
                           .num_kv_heads = 1,
-                          .vocab_size = 1,
+                          .vocab_size = widest,
                           .loss_rows = 1};
-  f->workspace_bytes = f->be->ops->workspace_bytes(f->be, &workload);
-  assert_int_equal(f->be->ops->alloc(f->be, f->workspace_bytes, &f->workspace), QG_OK);
-  f->be->ops->set_workspace(f->be, f->workspace, f->workspace_bytes);
+  size_t bytes = f->be->ops->workspace_bytes(f->be, &workload);
+  assert_int_equal(f->be->ops->alloc(f->be, bytes, &f->workspace), QG_OK);
+  f->be->ops->set_workspace(f->be, f->workspace, bytes);
 }
 
 static void open_fixture(fixture *f, const char *precision, int64_t m, int64_t n)
@@ -92,7 +91,7 @@ static void open_fixture(fixture *f, const char *precision, int64_t m, int64_t n
   qg_backend_request request = {.name = "cpu", .precision = precision, .threads = 1};
   *f = (fixture){.m = m, .n = n};
   assert_int_equal(qg_backend_open(&request, &f->be), QG_OK);
-  reserve(f);
+  lend_workspace(f);
   int64_t count = qg_subspace_block(RANK, qg_min_i64(m, n));
   f->dy = make_factor(f->be, 1, m);
   f->x = make_factor(f->be, 2, n);
@@ -114,7 +113,6 @@ static void open_fixture(fixture *f, const char *precision, int64_t m, int64_t n
 
 static void close_fixture(fixture *f)
 {
-  f->be->ops->release(f->be, f->workspace, f->workspace_bytes);
   free(f->pair.block);
   free(f->pair.tokens);
   free(f->job.basis);
@@ -122,6 +120,7 @@ static void close_fixture(fixture *f)
   free(f->g);
   free(f->dy);
   free(f->x);
+  f->be->ops->release(f->be, f->workspace, 0);
   qg_backend_close(f->be);
 }
 
