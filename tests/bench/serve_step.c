@@ -110,7 +110,8 @@ static qg_status open_job(const char *method, const char *precision, training *t
                                    "optimizer.warmup_steps=1",
                                    "optimizer.min_lr_ratio=1",
                                    "optimizer.lr=0.001",
-                                   "qgalore.lazy=no"};
+                                   "qgalore.lazy=no",
+                                   "subspace.stagger=no"};
   return training_open("inputs/llama60m.in", QG_COUNT_OF(overrides), overrides, t);
 }
 
