@@ -166,11 +166,13 @@ qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)
   char name[64];
   QG_TRY(qg_calloc(1, sizeof *be + sizeof(qg_cpu), "CPU backend", (void **)&be));
   be->ops = &cpu_ops;
+  be->close = qg_cpu_close;
   be->impl = be + 1;
   be->compute = strcmp(request->precision, "fp32") == 0 ? QG_F32 : QG_BF16;
   be->threads = request->threads;
   omp_set_num_threads(request->threads);
   if (be->compute == QG_BF16) choose_bf16(qg_cpu_of(be));
+  be->own_gemm = qg_cpu_of(be)->panels != NULL;
   processor_name(name, sizeof name);
   snprintf(be->description, sizeof be->description, "cpu (%s, %s, %s GEMM in %s)", name,
            qg_cpu_isa_name(qg_cpu_isa()), qg_dtype_name(be->compute), gemm_source(qg_cpu_of(be)));
@@ -180,6 +182,6 @@ qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)
 
 void qg_cpu_close(qg_backend *be)
 {
-  if (be) qg_matmul_destroy(qg_cpu_of(be)->matmul);
+  qg_matmul_destroy(qg_cpu_of(be)->matmul);
   free(be);
 }
