@@ -6,6 +6,7 @@ DESTDIR  ?=
 BUILD    ?= build
 V        ?= 0
 SANITIZE ?=
+OPENMP   ?= -fopenmp
 WERROR   ?= 0
 
 # Ranks may run as root in containers; more ranks than cores is normal for tests.
@@ -41,9 +42,9 @@ WARNINGS := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-pr
             -Wpointer-arith -Wwrite-strings -Wundef -Wvla
 CPPFLAGS += -Iinclude -Isrc -Itests -D_GNU_SOURCE -DQG_VERSION='"$(VERSION)"' -DQG_GIT='"$(GIT)"' -DQG_HAVE_ONEDNN=$(ONEDNN) \
             -isystem /usr/include/lapacke $(patsubst -I%,-isystem %,$(MPI_CFLAGS) $(call pc_cflags,$(HDF5_PC)) $(BLAS_CFLAGS))
-CFLAGS   += -std=gnu17 $(OPT) -fopenmp -ffp-contract=off -fno-math-errno -fPIC $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror)
+CFLAGS   += -std=gnu17 $(OPT) $(OPENMP) -ffp-contract=off -fno-math-errno -fPIC $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror)
 CXXFLAGS += -std=c++17 -O2 -g -fPIC -Wall -Wextra
-LDFLAGS  += -fopenmp
+LDFLAGS  += $(OPENMP)
 LIBS     := $(call pc_libs,$(HDF5_PC)) $(call pc_libs,scalapack-openmpi) $(BLAS_LIBS) $(call pc_libs,lapacke) \
             $(ONEDNN_LIBS) -linih -ljansson $(MPI_LIBS) -ldl -lm
 # The OpenMP build of OpenBLAS has to come first, or the generic -lblas resolves to another one.
@@ -65,13 +66,17 @@ endif
 # MODULES limits the library to some folders (for work on one module): make MODULES="base quant" check-unit
 MODULES ?= base quant backend tensor par linalg model optim data ckpt config train app
 # One source, one object per instruction set; src/backend/cpu chooses at run time.
-ISAS    := $(if $(filter x86_64,$(shell uname -m)),v2 v3 v4,generic)
-march    = $(if $(filter generic,$(1)),,-march=x86-64-$(1))$(if $(filter v4,$(1)), -mprefer-vector-width=512)
+ISAS    := $(if $(filter x86_64,$(shell uname -m)),v2 v3 v4 bf16,generic)
+march_generic :=
+march_v2      := -march=x86-64-v2
+march_v3      := -march=x86-64-v3
+march_v4      := -march=x86-64-v4 -mprefer-vector-width=512
+march_bf16    := $(march_v4) -mavx512bf16
 
 ISA_SRCS := $(wildcard src/backend/cpu/isa/*.c)
 # Products of bf16, for processors that have AVX512-BF16 or AMX: src/backend/cpu/panel.c asks first.
 BF16_SRCS   := $(wildcard src/backend/cpu/bf16/*.c)
-BF16_CFLAGS := $(call march,v4) -mavx512bf16 -mamx-tile -mamx-bf16
+BF16_CFLAGS := $(march_bf16) -mamx-tile -mamx-bf16
 $(BUILD)/obj/src/backend/cpu/bf16/%.o: CFLAGS += $(BF16_CFLAGS)
 LIB_SRCS := $(filter-out $(ISA_SRCS) $(if $(filter generic,$(ISAS)),$(BF16_SRCS)),$(sort $(foreach m,$(MODULES),$(shell find src/$(m) -name '*.c' 2>/dev/null))))
 LIB_OBJS := $(LIB_SRCS:%.c=$(BUILD)/obj/%.o)
@@ -83,12 +88,14 @@ TOOLS    := $(patsubst src/tools/%.c,$(BUILD)/%,$(wildcard src/tools/qgalore_*.c
 PROGRAMS := $(if $(wildcard src/main.c),$(BUILD)/qgalore_hpc) $(TOOLS)
 
 TEST_SRCS := $(wildcard tests/unit/test_*.c tests/conformance/test_*.c tests/mpi/test_*.c tests/faults/test_*.c tests/parity/test_*.c)
-TESTS     := $(TEST_SRCS:%.c=$(BUILD)/%)
+FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZERS   := $(FUZZ_SRCS:%.c=$(BUILD)/%)
+TESTS     := $(TEST_SRCS:%.c=$(BUILD)/%) $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/tests/fuzz/test_%)
 SUPPORT      := $(BUILD)/libsupport.a
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
-BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
+BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all programs tests benches demo check check-unit check-faults check-sanitize bench deps install installcheck info format lint clean help
+.PHONY: all programs tests fuzzers benches demo check check-unit check-faults check-sanitize fuzz bench bench-peers bench-7b deps install installcheck info format lint clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -96,6 +103,7 @@ all: programs
 
 programs: $(PROGRAMS)
 tests: $(TESTS)
+fuzzers: $(FUZZERS)
 benches: $(BENCHES)
 
 $(BUILD)/obj/%.o: %.c
@@ -107,7 +115,7 @@ define isa_rule
 $(BUILD)/obj/src/backend/cpu/isa/%.$(1).o: src/backend/cpu/isa/%.c
 	$$(call say,CC $(1),$$<)
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(call march,$(1)) -DQG_ISA=$(1) -MMD -MP -c $$< -o $$@
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(march_$(1)) -DQG_ISA=$(1) -MMD -MP -c $$< -o $$@
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 
@@ -142,6 +150,17 @@ $(BUILD)/qgalore_%: $(BUILD)/obj/src/tools/qgalore_%.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# A reader of files, and what feeds it: the kept corpus, or libFuzzer.
+$(BUILD)/tests/fuzz/test_fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/obj/tests/fuzz/file.o $(LIB)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/fuzzer.o $(BUILD)/obj/tests/fuzz/file.o $(LIB)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS) -lgomp
+
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(LIB)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -171,20 +190,47 @@ check-unit:
 	@tests/run.sh $(BUILD) unit
 
 # The long versions of tests/faults (about half an hour): 100 runs killed at random moments and in every phase of a
-# save, 500 damages of a checkpoint in each layout, every pair of numbers of ranks.
+# save, 500 damages of a checkpoint in each layout, every pair of numbers of ranks, real time limits of Slurm, which is
+# installed for them.
+check-faults: PACKAGES += slurm-wlm munge
 check-faults: deps
 	@$(MAKE) --no-print-directory all tests
 	@QGALORE_FAULT_RUNS=500 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) faults/test_damage
-	@QGALORE_FAULT_RUNS=100 QGALORE_FULL=1 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) 'faults/[^t]'
+	@QG_SLOW=1 QGALORE_FAULT_RUNS=100 QGALORE_FULL=1 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) 'faults/[^t]'
 
 # The suite once more under AddressSanitizer and UndefinedBehaviorSanitizer.
 check-sanitize: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-sanitize SANITIZE=address,undefined OPT="-O1 -g" all tests
 	@ASAN_OPTIONS=detect_leaks=0 tests/run.sh $(BUILD)-sanitize $(FILTER)
 
+# Each reader of files gets an equal share. Found inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; a crash
+# leaves its input in the working directory: add it to tests/fuzz/corpus.
+FUZZ_SECONDS ?= 300
+FUZZ_MODULES := base quant par data config model optim linalg ckpt train app
+fuzz: PACKAGES += clang libclang-rt-14-dev
+fuzz: deps
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang OPENMP=-Wno-unknown-pragmas OPT="-O1 -g" \
+	  SANITIZE=address,fuzzer-no-link MODULES="$(FUZZ_MODULES)" fuzzers
+	@tests/fuzz/run.sh $(BUILD)-fuzz $(FUZZ_SECONDS)
+
+# BENCH: some of them by name (tests/bench/run.sh).
+BENCH ?=
 bench: deps
 	@$(MAKE) --no-print-directory all benches
-	@for bench in $(BENCHES); do echo "== $$bench" && $$bench || exit 1; done
+	@tests/bench/run.sh $(BUILD) $(BENCH)
+
+# PyTorch and the published optimizers, which the benches run beside ours; they do without as well.
+PEER_DEBS := python3 python3-venv python3-dev
+PEER_PIPS := torch numpy transformers bitsandbytes galore-torch q-galore-torch
+bench-peers:
+	@$(MAKE) --no-print-directory deps PACKAGES="$(PEER_DEBS)"
+	@[ -x $(BUILD)/peers/bin/python ] || python3 -m venv $(BUILD)/peers
+	@$(BUILD)/peers/bin/pip install --quiet $(PEER_PIPS)
+
+# LLaMA-7B on 1 rank and on 2: wants about 20 GB.
+bench-7b: deps
+	@$(MAKE) --no-print-directory all benches
+	@BUILD=$(BUILD) tests/bench/bench_7b.sh
 
 # --- packages ------------------------------------------------------------------------------------
 PACKAGES := pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libscalapack-openmpi-dev libopenblas-openmp-dev \
@@ -214,6 +260,7 @@ install: all
 	install -m 644 $(wildcard inputs/*.in) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
 	install -m 755 $(wildcard inputs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
 	install -m 755 $(wildcard jobs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
+	install -m 644 jobs/apptainer.def $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
 	install -m 644 $(wildcard $(INSTALLED_DOC) doc/*.md) $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc
 	$(if $(wildcard doc/man/*.1),install -m 644 $(wildcard doc/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1)
 
@@ -248,14 +295,15 @@ lint:
 	shellcheck $(wildcard jobs/*.sh inputs/*.sh tests/*.sh tests/*/*.sh) .ci/run
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-lint
+	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-lint $(BUILD)-fuzz
 
 help:
 	@echo "make            build everything into $(BUILD)/"
 	@echo "make demo       train a small LLaMA on real text with $(NP) ranks (NP=4 for more)"
 	@echo "make check      run the tests (FILTER=name for some); check-sanitize: under ASan and UBSan"
-	@echo "make check-faults  the long tests of kills, damage, full disks and restarts on other ranks"
-	@echo "make bench      measure"
+	@echo "make check-faults  the tests of kills, stops, damage and batch systems at full length"
+	@echo "make fuzz       every reader of files against random files for FUZZ_SECONDS=$(FUZZ_SECONDS) in all"
+	@echo "make bench      measure (BENCH=step for some); bench-peers installs PyTorch to compare; bench-7b: LLaMA-7B"
 	@echo "make deps       install the Debian packages that are needed"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR=; then installcheck"
 	@echo "make info       what was found; format, lint, clean"

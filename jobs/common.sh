@@ -5,10 +5,13 @@
 #   QGALORE_INPUT     input file                                   (required)
 #   QGALORE_ARGS      more "section.key=value", separated by blanks (none)
 #   QGALORE_RUN       folder of the run                             (runs/NAME, NAME from the input file)
-#   QGALORE_PROGRAM   the program                                   (qgalore_hpc on PATH, else build/qgalore_hpc)
+#   QGALORE_PROGRAM   the program, such as "apptainer exec q.sif qgalore_hpc"  (qgalore_hpc on PATH, else build/qgalore_hpc)
 #   QGALORE_LAUNCHER  how ranks are started, with options           (mpirun, else srun)
 #   QGALORE_SCRIPT    what is submitted again                       (the script of this scheduler in jobs/)
-#   QGALORE_CHAIN     no: never submit again                        (yes)
+#   QGALORE_CHAIN     no: never submit again. link: one of a chain that jobs/chain.sh submitted: not submitted again, and
+#                     does nothing where there is nothing to go on with             (yes)
+#   QGALORE_SWEEP     file with one line of more "section.key=value" a run: task N of a job array, or of
+#                     QGALORE_SWEEP_INDEX=N, runs line N in the folder QGALORE_RUN/N  (none)
 #
 # A scheduler's script defines, as far as its scheduler can:
 #   qg_ranks          prints the number of ranks
@@ -20,7 +23,7 @@
 qg_say() { printf 'job: %s\n' "$*"; }
 
 # Value of a key of the run's status file; empty if there is none.
-qg_status_value() { [ -r "$QGALORE_RUN/status" ] && sed -n "s/^$1=//p" "$QGALORE_RUN/status"; }
+qg_status_value() { [ -r "$run_folder/status" ] && sed -n "s/^$1=//p" "$run_folder/status"; }
 
 # "[D-][[HH:]MM:]SS" in seconds; fails for anything else, such as UNLIMITED.
 qg_clock_seconds() {
@@ -41,6 +44,20 @@ qg_environment() {
     QGALORE_PROGRAM=$(command -v qgalore_hpc || echo build/qgalore_hpc)
   fi
   export QGALORE_INPUT QGALORE_RUN QGALORE_PROGRAM
+  run_folder=$QGALORE_RUN
+}
+
+# Folder and line of a task of a sweep. Its number is kept for a job that is submitted again outside the array.
+qg_choose_task() {
+  [ -n "${QGALORE_SWEEP:-}" ] || return 0
+  : "${QGALORE_SWEEP_INDEX:=${SLURM_ARRAY_TASK_ID:-${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-${LSB_JOBINDEX:-}}}}}"
+  sweep_line=$(sed -n "${QGALORE_SWEEP_INDEX:-0}p" "$QGALORE_SWEEP" 2>/dev/null)
+  if [ -z "$sweep_line" ]; then
+    qg_say "no line \"${QGALORE_SWEEP_INDEX:-}\" in $QGALORE_SWEEP; submit with jobs/sweep.sh"
+    return 1
+  fi
+  export QGALORE_SWEEP QGALORE_SWEEP_INDEX
+  run_folder=$QGALORE_RUN/$QGALORE_SWEEP_INDEX
 }
 
 # The launcher's words in the array `launcher`. mpirun would pin each rank to one core: the threads of a rank need several.
@@ -65,8 +82,8 @@ qg_choose_launcher() {
 # The program's arguments in the array `arguments`. Folder and name are given, so that the status file is where we look.
 qg_choose_arguments() {
   local seconds=$1 more
-  read -r -a more <<<"${QGALORE_ARGS:-}"
-  arguments=("$QGALORE_INPUT" "run.output_dir=$(dirname "$QGALORE_RUN")" "run.name=$(basename "$QGALORE_RUN")")
+  read -r -a more <<<"${QGALORE_ARGS:-} $sweep_line"
+  arguments=("$QGALORE_INPUT" "run.output_dir=$(dirname "$run_folder")" "run.name=$(basename "$run_folder")")
   # An unlimited job has no time left, a word, or a number beyond any job: then there is nothing to say.
   [[ $seconds =~ ^[0-9]{1,8}$ ]] && arguments+=("run.max_walltime=${seconds}s")
   arguments+=("${more[@]}")
@@ -108,7 +125,7 @@ qg_should_continue() {
   local code=$1 step_before=$2 state step stalls=0
   state=$(qg_status_value state)
   step=$(qg_status_value step)
-  [ "${QGALORE_CHAIN:-yes}" = yes ] || { qg_say "state ${state:-unknown}; QGALORE_CHAIN is off"; return 1; }
+  [ "${QGALORE_CHAIN:-yes}" != no ] || { qg_say "state ${state:-unknown}; QGALORE_CHAIN is off"; return 1; }
   [ "$cancelled" = no ] || { qg_say "cancelled at step ${step:-0}; not submitted again"; return 1; }
   [ "$(qg_status_value reason)" != "STOP file" ] || { qg_say "stopped by the STOP file at step $step"; return 1; }
   [ "$code" -ne 2 ] || { qg_say "the input is wrong; correct it and submit again"; return 1; }
@@ -118,27 +135,44 @@ qg_should_continue() {
     *) qg_say "state ${state:-unknown} after exit code $code; not submitted again"; return 1 ;;
   esac
   if [ "${step:-0}" -gt "$step_before" ]; then
-    rm -f "$QGALORE_RUN/stalls"
+    rm -f "$run_folder/stalls"
   else
-    [ -r "$QGALORE_RUN/stalls" ] && read -r stalls <"$QGALORE_RUN/stalls"
+    [ -r "$run_folder/stalls" ] && read -r stalls <"$run_folder/stalls"
     stalls=$((stalls + 1))
-    echo "$stalls" >"$QGALORE_RUN/stalls"
+    echo "$stalls" >"$run_folder/stalls"
   fi
   [ "$stalls" -lt 2 ] || { qg_say "two attempts ended at step $step; not submitted again"; return 1; }
-  qg_say "stopped at step ${step:-0}; submits the next job"
+  qg_say "stopped at step ${step:-0}; $([ "${QGALORE_CHAIN:-yes}" = link ] && echo "leaves it to" || echo submits) the next job"
+}
+
+# A link looks at what the one before it left.
+qg_link_has_work() {
+  local state reason stalls=0
+  [ "${QGALORE_CHAIN:-yes}" = link ] || return 0
+  state=$(qg_status_value state)
+  reason=$(qg_status_value reason)
+  [ -r "$run_folder/stalls" ] && read -r stalls <"$run_folder/stalls"
+  case $state in
+    finished | failed) qg_say "$state ($reason): nothing to go on with"; return 1 ;;
+  esac
+  [ "$reason" != "STOP file" ] || { qg_say "stopped by the STOP file: nothing to go on with"; return 1; }
+  [ "$stalls" -lt 2 ] || { qg_say "two attempts without progress: nothing to go on with"; return 1; }
 }
 
 qg_optional() { declare -F "$1" >/dev/null && "$1"; }
 
 qg_job() {
-  local launcher arguments code step_before cancelled=no
+  local launcher program arguments code step_before run_folder sweep_line='' cancelled=no
   qg_environment
+  qg_choose_task || return 2
+  qg_link_has_work || return 0
   step_before=$(qg_status_value step)
   qg_choose_launcher "$(qg_optional qg_ranks)" || return 4
   qg_choose_arguments "$(qg_optional qg_seconds_left)"
-  qg_say "${launcher[*]} $QGALORE_PROGRAM ${arguments[*]}"
-  qg_run "${launcher[@]}" "$QGALORE_PROGRAM" "${arguments[@]}"
+  read -r -a program <<<"$QGALORE_PROGRAM"
+  qg_say "${launcher[*]} ${program[*]} ${arguments[*]}"
+  qg_run "${launcher[@]}" "${program[@]}" "${arguments[@]}"
   code=$?
-  qg_should_continue "$code" "${step_before:-0}" && qg_submit_again
+  qg_should_continue "$code" "${step_before:-0}" && [ "${QGALORE_CHAIN:-yes}" = yes ] && qg_submit_again
   return "$code"
 }

@@ -246,6 +246,7 @@ struct qg_backend {
   void *impl;             /* the backend's own */
   qg_dtype compute;       /* QG_BF16 or QG_F32 */
   int threads;            /* CPU threads this rank may use */
+  bool own_gemm;          /* products pack their operands in the workspace, not in memory of a library */
   char description[160];  /* for the log: device, instruction set, libraries, and why it was chosen */
 };
 

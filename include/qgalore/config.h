@@ -13,9 +13,9 @@
 enum { QG_PATH_MAX = 1024, QG_MAX_STAGES = 1024 };
 
 typedef enum { QG_COMPAT_NONE, QG_COMPAT_REFERENCE } qg_compat;
+typedef enum { QG_UPDATE_AUTO, QG_UPDATE_FUSED, QG_UPDATE_ACCUMULATED } qg_update;
 typedef enum { QG_ASYNCHRONOUS_AUTO, QG_ASYNCHRONOUS_YES, QG_ASYNCHRONOUS_NO } qg_asynchronous;
 typedef enum { QG_LAYOUT_SHARED, QG_LAYOUT_PER_RANK } qg_layout;
-typedef enum { QG_UPDATE_AUTO, QG_UPDATE_FUSED, QG_UPDATE_ACCUMULATED } qg_update;
 
 /* All sections. Derived members (no key of their own) are filled by qg_config_load. */
 typedef struct {
@@ -27,6 +27,8 @@ typedef struct {
     double max_walltime;          /* seconds, 0: none */
     int64_t log_every;            /* steps between log lines */
     int64_t max_bad_steps;        /* non-finite steps in a row before the run gives up */
+    double spike_factor;          /* loss over this times its recent mean: back to the newest checkpoint; 0: never */
+    double watchdog;              /* seconds without progress before the run ends itself, 0: never */
   } run;
   qg_model_shape model;
   struct {

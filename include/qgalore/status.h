@@ -15,7 +15,8 @@ typedef enum {
   QG_ERR_INPUT = 2,      /* the user's input is wrong: the message says where and what to do */
   QG_ERR_CHECKPOINT = 3, /* a checkpoint is missing, damaged or does not fit the input */
   QG_ERR_RESOURCE = 4,   /* not enough memory, disk, ranks or devices */
-  QG_ERR_NUMERICAL = 5   /* training left the finite numbers */
+  QG_ERR_NUMERICAL = 5,  /* training left the finite numbers */
+  QG_ERR_HANG = 6        /* no step finished within run.watchdog */
 } qg_status;
 
 /* Records the failure (printf-style message: what, where, what to do) and returns `code`. Local. */

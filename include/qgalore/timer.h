@@ -22,8 +22,13 @@ const char *qg_phase_name(qg_phase phase);
 typedef struct {
   double seconds[QG_PHASE_COUNT];
   double started[QG_PHASE_COUNT];
+  int outer[QG_PHASE_COUNT];     /* what `running` was before */
+  /* For other threads that ask where this one is. */
+  _Atomic int running;           /* 1 + the innermost phase that was started, 0: none */
+  _Atomic int micro_batch;       /* of the last forward or backward */
 } qg_timers;
 
+/* Phases may nest: validation contains forward, loss and wait. */
 void qg_timer_start(qg_timers *timers, qg_phase phase);
 void qg_timer_stop(qg_timers *timers, qg_phase phase);
 

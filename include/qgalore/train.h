@@ -53,6 +53,7 @@ typedef struct {
   double loss, valid_loss;    /* last values; valid_loss NaN if never validated */
   double seconds;             /* of this attempt */
   int64_t first_step;         /* where this attempt began */
+  bool agreed;                /* every rank returned the same failure; else the others may be waiting for this one */
 } qg_train_summary;
 
 typedef struct {

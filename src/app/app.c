@@ -9,25 +9,16 @@
 #include "app/machine.h"
 #include "app/options.h"
 #include "app/report.h"
+#include "app/status.h"
 #include "qgalore/base.h"
 #include "qgalore/ckpt.h"
+#include "train/signals.h"
 
 static qg_status fail(qg_status status)
 {
   fprintf(stderr, "error: %s\n", qg_error_message());
   if (status == QG_ERR_RUNTIME || getenv("QGALORE_TRACE")) fputs(qg_error_trace(), stderr);
   return status;
-}
-
-static qg_status print_file(const char *folder)
-{
-  char path[4096], line[512];
-  snprintf(path, sizeof path, "%s/status", folder);
-  FILE *file = fopen(path, "r");
-  QG_CHECK(file, QG_ERR_INPUT, "%s has no status file: not a run's folder, or the run never started", folder);
-  while (fgets(line, sizeof line, file)) fputs(line, stdout);
-  fclose(file);
-  return QG_OK;
 }
 
 static qg_status help_input(const char *section)
@@ -65,7 +56,7 @@ static qg_status inform(const qg_app_options *options)
     case QG_ACTION_LIST_BACKENDS:
       return list_backends();
     case QG_ACTION_STATUS:
-      return print_file(options->argument);
+      return qg_status_print(stdout, options->argument);
     case QG_ACTION_VERIFY:
       return verify(options->argument);
     default:
@@ -74,12 +65,23 @@ static qg_status inform(const qg_app_options *options)
   }
 }
 
-/* Before training every step is agreed upon, so all ranks leave together and rank 0 speaks. Inside training
- * one rank may fail alone: it must speak and take the others down. Others wait a moment, in case they fail
- * for the same reason. */
+/* MPI calls of other ranks fail when a rank leaves: such a failure is not the cause. */
+static bool is_an_echo(void)
+{
+  return strncmp(qg_error_message(), "MPI_", 4) == 0;
+}
+
+/* What is agreed upon all ranks leave with together, and rank 0 speaks. Otherwise one rank may have failed
+ * alone: it must speak and take the others down, which may be waiting for it. The others wait a moment in
+ * case they fail for the same reason, and echoes wait for their cause, so that one message comes out, the
+ * first. */
 static void abort_job(qg_par *par, qg_status status)
 {
-  if (!qg_par_is_root(qg_par_grid(par))) sleep(2);
+  enum { SECONDS_FOR_RANK_0 = 2, SECONDS_FOR_THE_CAUSE = 4 };
+  qg_signals_let_end();
+  if (is_an_echo()) sleep(SECONDS_FOR_THE_CAUSE);
+  else if (!qg_par_is_root(qg_par_grid(par)))
+    sleep(SECONDS_FOR_RANK_0);
   fail(status);
   qg_par_abort(par, status);
 }

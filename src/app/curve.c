@@ -42,7 +42,8 @@ static void collect(json_t *object, curve *c)
   int64_t step = json_integer_value(json_object_get(object, "step"));
   json_t *loss = json_object_get(object, "loss"), *valid = json_object_get(object, "val_loss");
   if (step < 1 || !json_is_real(loss)) return;
-  int column = (int)((step - 1) * CURVE_WIDTH / c->last_step);
+  int column = (int)((double)(step - 1) * CURVE_WIDTH / (double)c->last_step);
+  if (column >= CURVE_WIDTH) return;
   c->sum[column] += json_real_value(loss);
   c->count[column]++;
   if (json_is_real(valid)) c->valid[column] = json_real_value(valid);

@@ -10,6 +10,7 @@
 #include "app/machine.h"
 #include "app/report.h"
 #include "qgalore/base.h"
+#include "train/signals.h"
 
 typedef struct {
   const qg_app_options *options;
@@ -137,13 +138,15 @@ static qg_status print_closing(job *j, const qg_train_summary *s)
 
 static qg_status train(job *j, double started, bool *alone)
 {
+  /* Reading and checking files may take minutes, in which a request to stop must not kill. */
+  qg_signals_install();
   QG_TRY(qg_par_agree(j->par, create(j)));
   QG_TRY(print_opening(j));
   qg_train_settings settings = {started, j->gemm_flops};
   qg_train_summary summary;
   QG_TRY(qg_par_sum(j->par, &settings.gemm_flops, 1));
   qg_status status = qg_train_run(j->trainer, &j->log, &settings, &summary);
-  *alone = status == QG_ERR_RUNTIME || status == QG_ERR_NUMERICAL;
+  *alone = !summary.agreed;
   QG_TRY(status);
   return print_closing(j, &summary);
 }

@@ -37,7 +37,7 @@ void qg_options_usage(FILE *out)
       "  -h, --help               this text\n"
       "\n"
       "Exit codes: 0 finished or checkpointed early, 1 runtime, 2 input, 3 checkpoint, 4 resources, 5 "
-      "numerical.\n",
+      "numerical,\n6 hang (run.watchdog).\n",
       out);
 }
 

@@ -16,10 +16,13 @@ const char *qg_phase_name(qg_phase phase)
 
 void qg_timer_start(qg_timers *timers, qg_phase phase)
 {
+  timers->outer[phase] = timers->running;
+  timers->running = (int)phase + 1;
   timers->started[phase] = qg_now();
 }
 
 void qg_timer_stop(qg_timers *timers, qg_phase phase)
 {
   timers->seconds[phase] += qg_now() - timers->started[phase];
+  timers->running = timers->outer[phase];
 }

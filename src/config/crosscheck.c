@@ -164,9 +164,19 @@ static void check_name(qg_loader *loader)
     BLAME(loader, run.name, "'%s' cannot be the name of a folder; use letters, digits, '-' and '_'", name);
 }
 
+/* Losses scatter around their mean: a factor up to 1 would send every other step back. */
+static void check_spike(qg_loader *loader)
+{
+  double factor = loader->config->run.spike_factor;
+  if (SOUND(loader, run.spike_factor) && factor > 0.0 && factor <= 1.0)
+    BLAME(loader, run.spike_factor,
+          "%g would take ordinary losses for spikes; use more than 1, or 0 for never", factor);
+}
+
 void qg_crosscheck(qg_loader *loader)
 {
   check_name(loader);
+  check_spike(loader);
   check_heads(loader);
   check_rank(loader);
   check_batch(loader);

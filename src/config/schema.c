@@ -75,6 +75,14 @@ const qg_key qg_schema[] = {
      .range = "[1, inf)", .may_change = true,
      .doc =
          "Steps with a non-finite loss or gradient in a row (each is skipped) after which the run gives up."},
+    {KEY(run, spike_factor), QG_KEY_REAL, MEMBER(run, spike_factor), .fallback = "0", .range = "[0, 1e6]",
+     .may_change = true,
+     .doc = "A loss over spike_factor x the mean of the last 32 sends the run back to its newest checkpoint "
+            "and leaves the data since then out. A value such as 1.5, above 1. 0: never."},
+    {KEY(run, watchdog), QG_KEY_DURATION, MEMBER(run, watchdog), .fallback = "0s", .range = "[0, 1e9]",
+     .may_change = true,
+     .doc = "When no step, checkpoint or piece of a validation (a batch) finishes in this time, every rank "
+            "says where it is and the job ends with exit code 6. Several times the longest. 0s: never."},
 
     /* model */
     {KEY(model, hidden_size), QG_KEY_INT, MEMBER(model, hidden_size), .range = "[2, 1048576]",

@@ -15,38 +15,112 @@ struct qg_metrics {
   int file; /* appends */
   qg_model_shape shape;
   char path[1200];
+  json_t
+      *unvalidated; /* the last kept line if it is of the opening step and has no validation loss, or NULL */
+  off_t unvalidated_at; /* where it begins */
 };
 
-static bool line_is_kept(const char *line, int64_t step)
+static int64_t step_of(const json_t *object)
 {
-  json_t *object = json_loads(line, 0, NULL);
-  bool kept = object && json_integer_value(json_object_get(object, "step")) <= step;
-  json_decref(object);
-  return kept;
+  return json_integer_value(json_object_get(object, "step"));
 }
 
-/* The kept lines as one text; a half-written last line of a killed run falls away with the rest. */
-static char *kept_lines(FILE *file, int64_t step, size_t *bytes)
+typedef void (*line_visitor)(const json_t *object, void *context);
+
+/* Every whole line of a folder's metrics; none without the file. */
+static void visit_lines(const char *folder, line_visitor visit, void *context)
+{
+  char path[1200], *line = NULL;
+  size_t capacity = 0;
+  snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
+  FILE *file = fopen(path, "r");
+  while (file && getline(&line, &capacity, file) > 0) {
+    json_t *object = json_loads(line, 0, NULL);
+    if (json_is_object(object)) visit(object, context);
+    json_decref(object);
+  }
+  free(line);
+  if (file) fclose(file);
+}
+
+static void take_last(const json_t *object, void *context)
+{
+  const json_t *loss = json_object_get(object, "loss");
+  *(qg_metrics_last *)context =
+      (qg_metrics_last){step_of(object), json_integer_value(json_object_get(object, "tokens")),
+                        json_is_number(loss) ? json_number_value(loss) : NAN};
+}
+
+qg_metrics_last qg_metrics_read_last(const char *folder)
+{
+  qg_metrics_last last = {-1, 0, NAN};
+  visit_lines(folder, take_last, &last);
+  return last;
+}
+
+typedef struct {
+  int64_t step;
+  double *loss;
+  int count, found;
+} recent;
+
+static void take_recent(const json_t *object, void *context)
+{
+  recent *r = context;
+  const json_t *loss = json_object_get(object, "loss");
+  if (!json_is_number(loss) || step_of(object) > r->step) return;
+  if (r->found == r->count) memmove(r->loss, r->loss + 1, (size_t)--r->found * sizeof *r->loss);
+  r->loss[r->found++] = json_number_value(loss);
+}
+
+int qg_metrics_recent_losses(const char *folder, int64_t step, double *loss, int count)
+{
+  recent r = {step, loss, count, 0};
+  visit_lines(folder, take_recent, &r);
+  return r.found;
+}
+
+static void remember(qg_metrics *metrics, json_t *object, int64_t step, off_t at)
+{
+  json_decref(metrics->unvalidated);
+  metrics->unvalidated = NULL;
+  if (step_of(object) != step || json_object_get(object, "val_loss")) return;
+  metrics->unvalidated = json_incref(object);
+  metrics->unvalidated_at = at;
+}
+
+/* Copies a line if it is kept; a half-written last line of a killed run falls away with the later ones. */
+static void keep_line(qg_metrics *metrics, const char *line, int64_t step, FILE *out)
+{
+  json_t *object = json_loads(line, 0, NULL);
+  if (json_is_object(object) && step_of(object) <= step) {
+    remember(metrics, object, step, ftello(out));
+    fprintf(out, "%.*s\n", (int)strcspn(line, "\n"), line);
+  }
+  json_decref(object);
+}
+
+/* The kept lines as one text. */
+static char *kept_lines(qg_metrics *metrics, FILE *file, int64_t step, size_t *bytes)
 {
   char *text = NULL, *line = NULL;
   size_t capacity = 0;
   FILE *out = open_memstream(&text, bytes);
-  while (out && getline(&line, &capacity, file) > 0)
-    if (line_is_kept(line, step)) fprintf(out, "%.*s\n", (int)strcspn(line, "\n"), line);
+  while (out && getline(&line, &capacity, file) > 0) keep_line(metrics, line, step, out);
   free(line);
   if (out) fclose(out);
   return text;
 }
 
-static qg_status truncate_to(const char *path, int64_t step)
+static qg_status truncate_to(qg_metrics *metrics, int64_t step)
 {
-  FILE *file = fopen(path, "r");
+  FILE *file = fopen(metrics->path, "r");
   if (!file) return QG_OK;
   size_t bytes = 0;
-  char *text = kept_lines(file, step, &bytes);
+  char *text = kept_lines(metrics, file, step, &bytes);
   fclose(file);
-  QG_CHECK(text, QG_ERR_RESOURCE, "out of memory while reading %s", path);
-  qg_status status = qg_write_file_atomic(path, text, bytes);
+  QG_CHECK(text, QG_ERR_RESOURCE, "out of memory while reading %s", metrics->path);
+  qg_status status = qg_write_file_atomic(metrics->path, text, bytes);
   free(text);
   return status;
 }
@@ -59,7 +133,7 @@ qg_status qg_metrics_open(const char *folder, const qg_model_shape *shape, int64
   metrics->file = -1;
   metrics->shape = *shape;
   snprintf(metrics->path, sizeof metrics->path, "%s/metrics.jsonl", folder);
-  QG_TRY(truncate_to(metrics->path, step));
+  QG_TRY(truncate_to(metrics, step));
   metrics->file = open(metrics->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   QG_CHECK(metrics->file >= 0, QG_ERR_RESOURCE, "cannot write %s: %s", metrics->path, strerror(errno));
   return QG_OK;
@@ -84,6 +158,12 @@ static void set_real(json_t *object, const char *key, double value)
   json_object_set_new(object, key, isfinite(value) ? json_real(value) : json_null());
 }
 
+static void set_validation(json_t *object, double val_loss, double val_bits_per_byte)
+{
+  set_real(object, "val_loss", val_loss);
+  set_real(object, "val_bits_per_byte", val_bits_per_byte);
+}
+
 static json_t *refresh_object(const qg_model_shape *shape, const qg_refresh_record *record)
 {
   json_t *object = json_object();
@@ -103,8 +183,7 @@ static json_t *refresh_list(const qg_model_shape *shape, const qg_step_result *r
   return list;
 }
 
-/* The line as text, newline included; NULL without memory. Caller frees. */
-static char *line_text(const qg_model_shape *shape, const qg_metrics_line *line)
+static json_t *line_object(const qg_model_shape *shape, const qg_metrics_line *line)
 {
   const qg_step_result *result = line->result;
   json_t *object = json_object();
@@ -116,29 +195,46 @@ static char *line_text(const qg_model_shape *shape, const qg_metrics_line *line)
   set_real(object, "tokens_per_s", line->tokens_per_s);
   json_object_set_new(object, "refreshes", json_integer(result->refreshes));
   if (result->refreshes > 0) json_object_set_new(object, "refreshed", refresh_list(shape, result));
-  if (!isnan(line->val_loss)) {
-    set_real(object, "val_loss", line->val_loss);
-    set_real(object, "val_bits_per_byte", line->val_bits_per_byte);
-  }
-  char *json = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17)), *text = NULL;
-  json_decref(object);
-  if (json && asprintf(&text, "%s\n", json) < 0) text = NULL;
-  free(json);
-  return text;
+  if (!isnan(line->val_loss)) set_validation(object, line->val_loss, line->val_bits_per_byte);
+  return object;
 }
 
-qg_status qg_metrics_write(qg_metrics *metrics, const qg_metrics_line *line)
+static qg_status append_object(qg_metrics *metrics, const json_t *object)
 {
-  char *text = line_text(&metrics->shape, line);
+  char *json = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17)), *text = NULL;
+  if (json && asprintf(&text, "%s\n", json) < 0) text = NULL;
+  free(json);
   QG_CHECK(text, QG_ERR_RESOURCE, "out of memory for a line of %s", metrics->path);
   qg_status status = append(metrics, text, strlen(text));
   free(text);
   return status;
 }
 
+qg_status qg_metrics_write(qg_metrics *metrics, const qg_metrics_line *line)
+{
+  json_t *object = line_object(&metrics->shape, line);
+  qg_status status = append_object(metrics, object);
+  json_decref(object);
+  return status;
+}
+
+bool qg_metrics_lacks_validation(const qg_metrics *metrics)
+{
+  return metrics->unvalidated != NULL;
+}
+
+qg_status qg_metrics_add_validation(qg_metrics *metrics, double val_loss, double val_bits_per_byte)
+{
+  QG_CHECK(ftruncate(metrics->file, metrics->unvalidated_at) == 0, QG_ERR_RESOURCE, "cannot write %s: %s",
+           metrics->path, strerror(errno));
+  set_validation(metrics->unvalidated, val_loss, val_bits_per_byte);
+  return append_object(metrics, metrics->unvalidated);
+}
+
 void qg_metrics_close(qg_metrics *metrics)
 {
   if (!metrics) return;
   if (metrics->file >= 0) close(metrics->file);
+  json_decref(metrics->unvalidated);
   free(metrics);
 }

@@ -32,6 +32,7 @@ static qg_status timed_send(qg_trainer *t, qg_channel *channel, int index, const
 
 static qg_status forward(qg_trainer *t, int micro_batch, int slot)
 {
+  t->timers.micro_batch = micro_batch;
   if (!qg_trainer_is_first(t))
     QG_TRY(timed_receive(t, &t->forward_in, micro_batch, qg_stage_input(t->stage, slot).data));
   qg_view out;
@@ -78,6 +79,7 @@ static void sort_seconds(qg_trainer *t, const qg_optim_stats *before)
 
 static qg_status backward(qg_trainer *t, int micro_batch, int slot)
 {
+  t->timers.micro_batch = micro_batch;
   if (!qg_trainer_is_last(t)) QG_TRY(timed_receive(t, &t->backward_in, micro_batch, t->d_out.data));
   qg_optim_stats before = qg_optim_get_stats(t->optim);
   qg_view d_in;

@@ -91,8 +91,8 @@ static qg_status branch_from(qg_trainer *t, const qg_log *log, const qg_run_fold
 }
 
 /* Starting a run again because its checkpoints are damaged is not for the program to decide. */
-static qg_status continue_newest(qg_trainer *t, const qg_log *log, const qg_run_folder *folder,
-                                 qg_progress_state *state)
+qg_status qg_restart_newest(qg_trainer *t, const qg_log *log, const qg_run_folder *folder,
+                            qg_progress_state *state)
 {
   char path[QG_PATH_MAX * 3];
   int64_t newest;
@@ -111,6 +111,6 @@ qg_status qg_restart(qg_trainer *t, const qg_log *log, const qg_run_folder *fold
 {
   const char *wish = t->config->run.restart;
   if (strcmp(wish, "scratch") == 0) return start_anew(t, log, folder, state);
-  if (strcmp(wish, "auto") == 0) return continue_newest(t, log, folder, state);
+  if (strcmp(wish, "auto") == 0) return qg_restart_newest(t, log, folder, state);
   return branch_from(t, log, folder, wish, state);
 }

@@ -1,52 +1,17 @@
 /* The loop: one step after the other, and between steps the decisions to validate, save and stop. */
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "qgalore/base.h"
-#include "train/metrics.h"
-#include "train/progress.h"
-#include "train/restart.h"
-#include "train/saver.h"
-#include "train/signals.h"
+#include "train/guard.h"
+#include "train/run.h"
 #include "train/step.h"
-#include "train/stop.h"
-
-typedef struct {
-  qg_trainer *t;
-  const qg_log *log;
-  qg_run_folder folder;
-  qg_progress progress;
-  qg_progress_state state;
-  qg_saver saver;
-  qg_stop_watch watch;
-  qg_metrics *metrics; /* rank 0 */
-  qg_train_summary *summary;
-  bool root;
-  bool metrics_lost;  /* the last line could not be written */
-  int64_t saved_step; /* step of the newest checkpoint, -1: none of this attempt */
-  int bad_steps;      /* skipped in a row */
-} qg_run;
-
-/* Writing a small file on rank 0 may fail; nobody may go on alone, and training is worth more than a metrics
- * line. */
-static void warn_if_failed(const qg_run *run, qg_status status)
-{
-  if (status != QG_OK) qg_log_warn(run->log, "%s", qg_error_message());
-}
-
-/* On a full disk one warning says it, not one a step. */
-static void write_metrics(qg_run *run, const qg_metrics_line *line)
-{
-  qg_status status = qg_metrics_write(run->metrics, line);
-  if (!run->metrics_lost) warn_if_failed(run, status);
-  run->metrics_lost = status != QG_OK;
-}
 
 static void report_saved(qg_run *run)
 {
   const qg_saver *s = &run->saver;
   run->saved_step = s->step;
+  run->rollbacks = 0;
   run->watch.longest_save = fmax(run->watch.longest_save, s->seconds);
   if (s->beside)
     qg_log_info(run->log, "%9lld checkpoint saved in %.2f s, training stood still for %.3f s of them",
@@ -54,8 +19,8 @@ static void report_saved(qg_run *run)
   else
     qg_log_info(run->log, "%9lld checkpoint saved in %.2f s", (long long)s->step, s->seconds);
   if (run->root)
-    warn_if_failed(run, qg_run_folder_write_status(&run->folder, "running", s->step, run->progress.steps,
-                                                   "checkpoint saved"));
+    qg_run_warn(run, qg_run_folder_write_status(&run->folder, "running", s->step, run->progress.steps,
+                                                "checkpoint saved"));
 }
 
 static qg_status report_save(qg_run *run, qg_status status)
@@ -76,6 +41,11 @@ static qg_status settle(qg_run *run, bool wait)
   return ended ? report_save(run, status) : status;
 }
 
+void qg_run_finish_save(qg_run *run)
+{
+  (void)settle(run, true);
+}
+
 /* One save at a time: an earlier one is waited for. A save that is not beside training ends here. */
 static qg_status save(qg_run *run)
 {
@@ -91,10 +61,28 @@ static qg_status save_the_end(qg_run *run)
   return settle(run, true);
 }
 
+/* All ranks see the same sums, so they decide the same. */
+static bool note(void *context, double wishes)
+{
+  qg_run *run = context;
+  qg_request request = qg_stop_decide(wishes);
+  if (request > run->request) run->request = request;
+  qg_watchdog_feed(run->watchdog, run->state.step);
+  return run->request < QG_REQUEST_SIGNAL;
+}
+
 static qg_status validate(qg_run *run, qg_metrics_line *line)
 {
   qg_validation_result result;
-  QG_TRY(qg_validate(run->t, &result));
+  qg_validation_observer observer = {{qg_stop_wish, &run->watch}, note, run};
+  QG_TRY(qg_validate(run->t, &observer, &result));
+  qg_progress_clear(&run->progress);
+  run->owes_validation = result.cut_short;
+  if (result.cut_short) {
+    qg_log_info(run->log, "%9lld validation cut short to stop; the next start makes up for it",
+                (long long)run->state.step);
+    return QG_OK;
+  }
   line->val_loss = run->summary->valid_loss = result.loss;
   line->val_bits_per_byte = result.bits_per_byte;
   qg_progress_validation(&run->progress, run->state.step, &result);
@@ -109,22 +97,6 @@ static bool validation_is_due(const qg_run *run)
          (c->train.validate_every > 0 && run->state.step % c->train.validate_every == 0);
 }
 
-/* This rank's wish for after the coming step. Rank 0 looks at clock and folder; signals may reach any rank.
- */
-static int wish(const qg_run *run)
-{
-  int request = qg_signals_take();
-  if (run->root && (qg_stop_file_exists(&run->watch) || qg_stop_walltime_due(&run->watch, qg_now())))
-    request = QG_REQUEST_STOP;
-  return request;
-}
-
-static qg_stop_reason why_stopped(const qg_run *run)
-{
-  if (qg_stop_file_exists(&run->watch)) return QG_STOP_FILE;
-  return qg_stop_walltime_due(&run->watch, qg_now()) ? QG_STOP_WALLTIME : QG_STOP_REQUESTED;
-}
-
 static void advance(qg_run *run, const qg_step_result *result, double seconds)
 {
   run->state.step++;
@@ -136,18 +108,6 @@ static void advance(qg_run *run, const qg_step_result *result, double seconds)
   run->watch.longest_step = fmax(run->watch.longest_step, seconds);
 }
 
-/* A run that only skips would burn its allocation; the last good checkpoint is older than the trouble. */
-static qg_status count_bad(qg_run *run, const qg_step_result *result)
-{
-  run->bad_steps = result->skipped ? run->bad_steps + 1 : 0;
-  QG_CHECK(run->bad_steps < run->t->config->run.max_bad_steps, QG_ERR_NUMERICAL,
-           "loss or gradient was not finite in %d steps in a row (last: step %lld); lower optimizer.lr or "
-           "check the data, "
-           "and restart from a checkpoint in %s",
-           run->bad_steps, (long long)run->state.step, run->folder.checkpoints);
-  return QG_OK;
-}
-
 static void warn_of_failures(const qg_run *run, const qg_step_result *result)
 {
   if (result->failed_refreshes == 0) return;
@@ -157,70 +117,103 @@ static void warn_of_failures(const qg_run *run, const qg_step_result *result)
               (long long)run->state.step, (long long)result->failed_refreshes);
 }
 
-static qg_status one_step(qg_run *run, int *request)
+static qg_status finish_step(qg_run *run, const qg_step_result *result, double seconds)
 {
-  qg_step_result result;
-  double begin = qg_now();
-  QG_TRY(qg_train_step(run->t, run->state.step, run->state.cursor, wish(run), &result));
-  double seconds = qg_now() - begin;
-  *request = (int)result.request;
-  advance(run, &result, seconds);
   qg_metrics_line line = {.step = run->state.step,
                           .tokens = run->state.tokens,
-                          .tokens_per_s = (double)result.tokens / seconds,
-                          .result = &result,
+                          .tokens_per_s = (double)result->tokens / seconds,
+                          .result = result,
                           .val_loss = NAN,
                           .val_bits_per_byte = NAN};
-  warn_of_failures(run, &result);
-  qg_progress_step(&run->progress, run->state.step, run->state.tokens, &result, seconds);
+  warn_of_failures(run, result);
+  qg_progress_step(&run->progress, run->state.step, run->state.tokens, result, seconds);
   if (validation_is_due(run)) QG_TRY(validate(run, &line));
-  if (run->metrics) write_metrics(run, &line);
-  return count_bad(run, &result);
+  if (run->metrics) qg_run_write_metrics(run, &line);
+  return qg_guard_count(run, result);
+}
+
+static qg_status one_step(qg_run *run)
+{
+  qg_step_result result;
+  bool back;
+  qg_wish wish = {qg_stop_wish, &run->watch};
+  double begin = qg_now();
+  run->request = QG_REQUEST_NONE;
+  QG_TRY(qg_train_step(run->t, run->state.step, run->state.cursor, &wish, &result));
+  double seconds = qg_now() - begin;
+  advance(run, &result, seconds);
+  (void)note(run, result.wishes);
+  QG_TRY(qg_guard_spike(run, &result, &back));
+  return back ? QG_OK : finish_step(run, &result, seconds);
+}
+
+/* A streak of skipped steps has nothing to save, and must not push out the checkpoints from before it. What
+ * was asked for during the save is heard after it, not a step later. */
+static qg_status save_between(qg_run *run)
+{
+  int64_t every = run->t->config->checkpoint.every;
+  bool due = every > 0 && run->state.step % every == 0 && run->bad_steps == 0;
+  if (!due && run->request != QG_REQUEST_SAVE) return QG_OK;
+  (void)save(run);
+  double wishes = qg_stop_wish(&run->watch);
+  QG_TRY(qg_par_sum(run->t->par, &wishes, 1));
+  (void)note(run, wishes);
+  return QG_OK;
+}
+
+/* A validation that the stop before this start has cut short: rank 0 sees it in the metrics. */
+static qg_status make_up_validation(qg_run *run)
+{
+  double owed = run->metrics && validation_is_due(run) && qg_metrics_lacks_validation(run->metrics);
+  qg_metrics_line line = {0};
+  QG_TRY(qg_par_max(run->t->par, &owed, 1));
+  if (owed == 0.0) return QG_OK;
+  QG_TRY(validate(run, &line));
+  if (run->root && !run->owes_validation)
+    qg_run_warn(run, qg_metrics_add_validation(run->metrics, line.val_loss, line.val_bits_per_byte));
+  return QG_OK;
+}
+
+static bool may_go_on(const qg_run *run)
+{
+  return run->state.step < run->t->config->train.steps && run->request < QG_REQUEST_SIGNAL;
 }
 
 static qg_status loop(qg_run *run)
 {
-  const qg_config *c = run->t->config;
+  static const qg_stop_reason reasons[] = {[QG_REQUEST_SIGNAL] = QG_STOP_REQUESTED,
+                                           [QG_REQUEST_STOP_FILE] = QG_STOP_FILE,
+                                           [QG_REQUEST_WALLTIME] = QG_STOP_WALLTIME};
   run->summary->reason = QG_STOP_FINISHED;
-  while (run->state.step < c->train.steps) {
-    int request = QG_REQUEST_NONE;
-    QG_TRY(one_step(run, &request));
+  run->summary->agreed = false;
+  QG_TRY(make_up_validation(run));
+  while (may_go_on(run)) {
+    QG_TRY(one_step(run));
     (void)settle(run, false);
-    bool stop = request >= QG_REQUEST_STOP;
-    bool due = c->checkpoint.every > 0 && run->state.step % c->checkpoint.every == 0;
-    if (stop && run->state.step < c->train.steps) run->summary->reason = why_stopped(run);
-    /* A streak of skipped steps has nothing to save, and must not push out the checkpoints from before it. */
-    if ((due && run->bad_steps == 0) || request % QG_REQUEST_STOP != 0) (void)save(run);
-    if (stop) break;
+    if (may_go_on(run)) QG_TRY(save_between(run));
   }
-  return save_the_end(run);
+  if (run->state.step < run->t->config->train.steps || run->owes_validation)
+    run->summary->reason = reasons[run->request];
+  qg_status status = save_the_end(run);
+  run->summary->agreed |= status != QG_OK;
+  return status;
 }
 
-static qg_status open_folder(qg_run *run)
-{
-  qg_status status = run->root ? qg_run_folder_prepare(&run->folder, run->t->config) : QG_OK;
-  return qg_par_agree(run->t->par, status);
-}
-
+/* Collective, with a result that all ranks share. */
 static qg_status begin(qg_run *run)
 {
-  QG_TRY(open_folder(run));
+  QG_TRY(qg_run_open_folder(run));
   QG_TRY(qg_restart(run->t, run->log, &run->folder, &run->state));
   QG_TRY(qg_trainer_begin(run->t, run->state.grad_norm));
   run->progress.first_step = run->summary->first_step = run->state.step;
-  qg_status status =
-      run->root ? qg_metrics_open(run->folder.root, &run->t->config->model, run->state.step, &run->metrics)
-                : QG_OK;
-  if (run->root && status == QG_OK) {
-    unlink(run->folder.stop_file); /* it belonged to an earlier attempt */
-    status =
-        qg_run_folder_write_status(&run->folder, "running", run->state.step, run->progress.steps, "started");
-  }
-  QG_TRY(qg_par_agree(run->t->par, status));
-  qg_signals_install();
+  QG_TRY(qg_par_agree(run->t->par, qg_run_open_metrics(run)));
+  QG_TRY(qg_par_agree(run->t->par, qg_run_write_first_status(run)));
+  QG_TRY(qg_guard_begin(run));
   qg_progress_header(&run->progress);
-  run->progress.started = qg_now();
-  return QG_OK;
+  run->progress.started = run->began = qg_now();
+  qg_status status = qg_watchdog_start(run->t->config->run.watchdog, &run->t->timers,
+                                       qg_par_grid(run->t->par), &run->watchdog);
+  return qg_par_agree(run->t->par, status);
 }
 
 static void summarize(qg_run *run)
@@ -229,18 +222,7 @@ static void summarize(qg_run *run)
   s->step = run->state.step;
   s->tokens = run->state.tokens;
   s->loss = run->state.loss;
-  s->seconds = qg_now() - run->progress.started;
-}
-
-static void write_final_status(const qg_run *run, qg_status status)
-{
-  static const char *const reasons[] = {"all steps done", "asked to stop", "walltime", "STOP file"};
-  bool finished = status == QG_OK && run->summary->reason == QG_STOP_FINISHED;
-  const char *state = finished ? "finished" : status == QG_OK ? "resume" : "failed";
-  const char *reason = status == QG_OK ? reasons[run->summary->reason] : "see the log";
-  qg_run_folder_write_status(&run->folder, state,
-                             run->saved_step < 0 ? run->progress.first_step : run->saved_step,
-                             run->progress.steps, reason);
+  s->seconds = qg_now() - run->began;
 }
 
 qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings *settings,
@@ -256,14 +238,18 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
                     .flops_per_token = qg_model_flops_per_token(&c->model, c->train.sequence_length),
                     .peak_flops = settings->gemm_flops};
   run.saver = (qg_saver){.t = t, .folder = &run.folder};
-  run.watch = (qg_stop_watch){settings->started, c->run.max_walltime, 0.0, 0.0, run.folder.stop_file};
-  *summary = (qg_train_summary){.valid_loss = NAN};
+  run.watch = (qg_stop_watch){.root = run.root,
+                              .started = settings->started,
+                              .walltime = c->run.max_walltime,
+                              .stop_file = run.folder.stop_file};
+  *summary = (qg_train_summary){.valid_loss = NAN, .agreed = true};
   qg_status status = begin(&run);
   if (status == QG_OK) {
     status = loop(&run);
     summarize(&run);
-    if (run.root) write_final_status(&run, status);
+    if (run.root) qg_run_write_final_status(&run, status);
   }
+  qg_watchdog_stop(run.watchdog);
   qg_saver_abandon(&run.saver);
   qg_metrics_close(run.metrics);
   free(run.state.history);

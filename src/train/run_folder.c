@@ -7,6 +7,8 @@
 
 #include "qgalore/base.h"
 
+enum { REASON_MAX = (int)sizeof((qg_run_status *)NULL)->reason - 1 };
+
 qg_run_folder qg_run_folder_of(const qg_config *config)
 {
   qg_run_folder folder;
@@ -34,8 +36,41 @@ qg_status qg_run_folder_write_status(const qg_run_folder *folder, const char *st
   time_t now = time(NULL);
   struct tm utc;
   strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-  int bytes = snprintf(text, sizeof text, "state=%s\nstep=%lld\nsteps=%lld\nreason=%s\nupdated=%s\n", state,
-                       (long long)step, (long long)steps, reason, when);
+  int length = (int)qg_min_i64((int64_t)strcspn(reason, "\n"), REASON_MAX);
+  int bytes = snprintf(text, sizeof text, "state=%s\nstep=%lld\nsteps=%lld\nreason=%.*s\nupdated=%s\n", state,
+                       (long long)step, (long long)steps, length, reason, when);
   snprintf(path, sizeof path, "%s/status", folder->root);
   return qg_write_file_atomic(path, text, (size_t)bytes);
+}
+
+static void take_line(const char *line, qg_run_status *out)
+{
+  const char *equals = strchr(line, '=');
+  if (!equals) return;
+  size_t name = (size_t)(equals - line), length = strcspn(equals + 1, "\n");
+  const struct {
+    const char *name;
+    char *text;
+    size_t size;
+  } texts[] = {{"state", out->state, sizeof out->state},
+               {"reason", out->reason, sizeof out->reason},
+               {"updated", out->updated, sizeof out->updated}};
+  for (int i = 0; i < QG_COUNT_OF(texts); i++)
+    if (strlen(texts[i].name) == name && strncmp(line, texts[i].name, name) == 0)
+      snprintf(texts[i].text, texts[i].size, "%.*s", (int)length, equals + 1);
+  if (strncmp(line, "step=", 5) == 0) out->step = strtoll(line + 5, NULL, 10);
+  if (strncmp(line, "steps=", 6) == 0) out->steps = strtoll(line + 6, NULL, 10);
+}
+
+qg_status qg_run_folder_read_status(const char *folder, qg_run_status *out)
+{
+  char path[4096], line[512];
+  *out = (qg_run_status){0};
+  snprintf(path, sizeof path, "%s/status", folder);
+  FILE *file = fopen(path, "r");
+  QG_CHECK(file, QG_ERR_INPUT, "%s has no status file: not a run's folder, or the run never started", folder);
+  while (fgets(line, sizeof line, file)) take_line(line, out);
+  fclose(file);
+  QG_CHECK(out->state[0], QG_ERR_INPUT, "%s does not say a state: not the status file of a run", path);
+  return QG_OK;
 }

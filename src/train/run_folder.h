@@ -14,8 +14,20 @@ typedef struct {
 qg_run_folder qg_run_folder_of(const qg_config *config);
 /* Makes the folders and writes resolved.in. Rank 0. */
 qg_status qg_run_folder_prepare(const qg_run_folder *folder, const qg_config *config);
-/* Replaces the status file: lines key=value. state: running | finished | resume | failed. Rank 0. */
+/* What the status file says, as text; "" where it says nothing. */
+typedef struct {
+  char state[16];   /* running | finished | resume | failed */
+  int64_t step;     /* of the newest checkpoint */
+  int64_t steps;    /* of the whole run */
+  char reason[256]; /* one line */
+  char updated[32]; /* ISO 8601, UTC */
+} qg_run_status;
+
+/* Replaces the status file: lines key=value; `updated` is the present time. A reason of several lines is cut
+ * after the first. Rank 0. */
 qg_status qg_run_folder_write_status(const qg_run_folder *folder, const char *state, int64_t step,
                                      int64_t steps, const char *reason);
+/* QG_ERR_INPUT if the folder has no such file, or what it holds is none. Local. */
+qg_status qg_run_folder_read_status(const char *folder, qg_run_status *out);
 
 #endif

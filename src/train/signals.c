@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t save_requested, stop_requested;
+static volatile sig_atomic_t save_requested, stop_requested, ends;
 
 static void on_save(int number)
 {
@@ -14,8 +14,16 @@ static void on_save(int number)
 
 static void on_stop(int number)
 {
-  if (stop_requested && number != SIGUSR2) _exit(1);
+  (void)number;
   stop_requested = 1;
+}
+
+/* A batch system may follow USR2 by TERM while the run saves as it was asked to: only a second TERM or INT
+ * means now. */
+static void on_end(int number)
+{
+  if (ends++ > 0) _exit(1);
+  on_stop(number);
 }
 
 static void install(int number, void (*handler)(int))
@@ -29,14 +37,24 @@ void qg_signals_install(void)
 {
   install(SIGUSR1, on_save);
   install(SIGUSR2, on_stop);
-  install(SIGTERM, on_stop);
-  install(SIGINT, on_stop);
+  install(SIGTERM, on_end);
+  install(SIGINT, on_end);
 }
 
-int qg_signals_take(void)
+void qg_signals_let_end(void)
 {
-  if (stop_requested) return QG_REQUEST_STOP;
-  if (!save_requested) return QG_REQUEST_NONE;
+  install(SIGTERM, SIG_DFL);
+  install(SIGINT, SIG_DFL);
+}
+
+bool qg_signals_take_save(void)
+{
+  bool wanted = save_requested;
   save_requested = 0;
-  return QG_REQUEST_SAVE;
+  return wanted;
+}
+
+bool qg_signals_stop(void)
+{
+  return stop_requested;
 }

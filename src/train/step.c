@@ -45,7 +45,7 @@ static qg_status read_loss(qg_trainer *t, double *loss)
 
 /* Every rank contributes its parameters' sums of squares and zeros elsewhere; the total is added up in
  * parameter order, so that the norm has the same bits on every partition. */
-static qg_status reduce(qg_trainer *t, double request, int64_t targets, qg_step_result *result)
+static qg_status reduce(qg_trainer *t, const qg_wish *wish, int64_t targets, qg_step_result *result)
 {
   int parameters = qg_param_count(&t->config->model);
   double *extra = t->reduce + parameters;
@@ -53,7 +53,7 @@ static qg_status reduce(qg_trainer *t, double request, int64_t targets, qg_step_
   QG_TRY(qg_optim_norms(t->optim, t->reduce));
   QG_TRY(read_loss(t, &extra[QG_REDUCE_LOSS]));
   extra[QG_REDUCE_TARGETS] = (double)targets;
-  extra[QG_REDUCE_REQUEST] = request;
+  extra[QG_REDUCE_WISHES] = wish ? wish->ask(wish->context) : 0.0;
   qg_optim_stats stats = qg_optim_get_stats(t->optim);
   extra[QG_REDUCE_REFRESHES] = (double)stats.refreshes;
   extra[QG_REDUCE_FAILED] = (double)stats.failed;
@@ -67,7 +67,7 @@ static qg_status reduce(qg_trainer *t, double request, int64_t targets, qg_step_
   result->tokens = (int64_t)extra[QG_REDUCE_TARGETS];
   result->refreshes = (int64_t)extra[QG_REDUCE_REFRESHES];
   result->failed_refreshes = (int64_t)extra[QG_REDUCE_FAILED];
-  result->request = extra[QG_REDUCE_REQUEST];
+  result->wishes = extra[QG_REDUCE_WISHES];
   return QG_OK;
 }
 
@@ -137,7 +137,8 @@ static qg_status apply(qg_trainer *t, qg_step_result *result)
   return QG_OK;
 }
 
-qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, double request, qg_step_result *result)
+qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_wish *wish,
+                        qg_step_result *result)
 {
   const qg_config *c = t->config;
   *result = (qg_step_result){.lr = qg_schedule_lr(c->optimizer.lr, step, c->optimizer.warmup_steps,
@@ -149,7 +150,7 @@ qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, double requ
   int64_t targets = count_targets(t);
   QG_TRY(qg_pipeline_run(t, targets > 0 ? 1.0f / (float)targets : 0.0f));
   QG_TRY(finish_gradients(t));
-  QG_TRY(reduce(t, request, targets, result));
+  QG_TRY(reduce(t, wish, targets, result));
   QG_TRY(share_refreshes(t, result));
   return apply(t, result);
 }
@@ -190,27 +191,49 @@ static double text_bytes_per_token(const qg_trainer *t)
   return (double)info->text_bytes / (double)info->tokens;
 }
 
+/* The pieces are whole, so nobody is inside the pipeline when all leave. */
+static qg_status evaluate(qg_trainer *t, int64_t sequences, const qg_validation_observer *observer,
+                          double sums[2], bool *cut_short)
+{
+  int64_t piece = t->config->train.global_batch;
+  for (int64_t first = 0; first < sequences && !*cut_short; first += piece) {
+    QG_TRY(evaluate_piece(t, first, qg_min_i64(piece, sequences - first), sums));
+    double wishes = observer->wish.ask(observer->wish.context);
+    QG_TRY(qg_par_sum(t->par, &wishes, 1));
+    bool go_on = observer->go_on(observer->context, wishes);
+    *cut_short = !go_on && first + piece < sequences;
+  }
+  return QG_OK;
+}
+
 /* A last piece that is not full must not count tokens twice: qg_batch_read_plain marks what lies past `last`
  * by -1 only at the end of the file, so a limit is rounded up to whole micro-batches. */
-qg_status qg_validate(qg_trainer *t, qg_validation_result *result)
+static qg_status sum_losses(qg_trainer *t, const qg_validation_observer *observer,
+                            qg_validation_result *result)
 {
-  const qg_config *c = t->config;
   double sums[3] = {0.0, 0.0, text_bytes_per_token(t)};
-  int64_t sequences;
-  qg_timers before = t->timers;
-  qg_timer_start(&t->timers, QG_PHASE_VALIDATE);
+  int64_t sequences = 0;
   QG_TRY(validation_sequences(t, &sequences));
   QG_TRY(clear_loss(t));
-  for (int64_t first = 0; first < sequences; first += c->train.global_batch)
-    QG_TRY(evaluate_piece(t, first, qg_min_i64(c->train.global_batch, sequences - first), sums));
+  QG_TRY(evaluate(t, sequences, observer, sums, &result->cut_short));
   QG_TRY(read_loss(t, &sums[0]));
   QG_TRY(qg_par_sum(t->par, sums, 3));
-  qg_timer_stop(&t->timers, QG_PHASE_VALIDATE);
-  /* Forward, loss and wait inside validation are validation. */
-  before.seconds[QG_PHASE_VALIDATE] = t->timers.seconds[QG_PHASE_VALIDATE];
-  t->timers = before;
   result->loss = sums[0] / sums[1];
   result->tokens = (int64_t)sums[1];
   result->bits_per_byte = sums[2] > 0.0 ? result->loss / log(2.0) / sums[2] : 0.0;
+  return QG_OK;
+}
+
+qg_status qg_validate(qg_trainer *t, const qg_validation_observer *observer, qg_validation_result *result)
+{
+  double before[QG_PHASE_COUNT];
+  *result = (qg_validation_result){0};
+  memcpy(before, t->timers.seconds, sizeof before);
+  qg_timer_start(&t->timers, QG_PHASE_VALIDATE);
+  QG_TRY(sum_losses(t, observer, result));
+  qg_timer_stop(&t->timers, QG_PHASE_VALIDATE);
+  /* Forward, loss and wait inside validation are validation. */
+  before[QG_PHASE_VALIDATE] = t->timers.seconds[QG_PHASE_VALIDATE];
+  memcpy(t->timers.seconds, before, sizeof before);
   return QG_OK;
 }

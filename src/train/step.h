@@ -8,11 +8,18 @@
 enum {
   QG_REDUCE_LOSS,
   QG_REDUCE_TARGETS,
-  QG_REDUCE_REQUEST,
+  QG_REDUCE_WISHES,
   QG_REDUCE_REFRESHES,
   QG_REDUCE_FAILED,
   QG_REDUCE_EXTRA
 };
+
+/* What this rank wishes to happen, asked as late as possible and added up over ranks by the reduction
+ * (stop.h). */
+typedef struct {
+  double (*ask)(const void *context);
+  const void *context;
+} qg_wish;
 
 typedef struct {
   double loss;      /* nats per token of the step's batch, before the update */
@@ -22,20 +29,30 @@ typedef struct {
   int64_t refreshes, failed_refreshes; /* over all ranks */
   const qg_refresh_record *records;    /* [refreshes], in parameter order; the trainer's */
   bool skipped;                        /* loss or gradient was not finite: nothing was changed */
-  double request;                      /* sum over ranks of what each wished: see stop.h */
+  double wishes;                       /* sum over ranks */
 } qg_step_result;
 
-/* Trains on the sequences [cursor, cursor + global_batch). `request` is this rank's wish for after the step,
- * carried by the reduction that the step needs anyway. Collective. */
-qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, double request, qg_step_result *result);
+/* Trains on the sequences [cursor, cursor + global_batch). The wish (NULL: none) is for after the step. Collective. */
+qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_wish *wish,
+                        qg_step_result *result);
 
 typedef struct {
   double loss;          /* nats per token */
   double bits_per_byte; /* 0 if the file does not know its text bytes */
   int64_t tokens;
+  bool cut_short; /* the observer wanted it: the other numbers are meaningless */
 } qg_validation_result;
 
-/* Mean loss over data.valid (the first train.validate_sequences, or all). Collective. */
-qg_status qg_validate(qg_trainer *t, qg_validation_result *result);
+/* Sees the sum over ranks of the wishes after each piece of a validation; false ends it there, and must do so
+ * on all ranks. */
+typedef struct {
+  qg_wish wish;
+  bool (*go_on)(void *context, double wishes);
+  void *context;
+} qg_validation_observer;
+
+/* Mean loss over data.valid (the first train.validate_sequences, or all), in pieces of a training batch.
+ * Collective. */
+qg_status qg_validate(qg_trainer *t, const qg_validation_observer *observer, qg_validation_result *result);
 
 #endif

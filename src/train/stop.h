@@ -1,10 +1,22 @@
-/* When to stop: the walltime rule, the STOP file, requests. */
+/* When to save and when to stop: signals, the STOP file, the walltime rule. Every rank has a wish of its own;
+ * what all do is decided from the sum of the wishes, which rides on a reduction that the loop makes anyway.
+ */
 #ifndef QG_TRAIN_STOP_H
 #define QG_TRAIN_STOP_H
 
 #include <stdbool.h>
 
+/* A later one overrules an earlier one; from QG_REQUEST_SIGNAL on the run saves and stops. */
+typedef enum {
+  QG_REQUEST_NONE,
+  QG_REQUEST_SAVE,
+  QG_REQUEST_SIGNAL,
+  QG_REQUEST_STOP_FILE,
+  QG_REQUEST_WALLTIME
+} qg_request;
+
 typedef struct {
+  bool root;       /* looks at clock and folder; signals may reach any rank */
   double started;  /* qg_now() of the job's start, before MPI was up */
   double walltime; /* seconds, 0: none */
   double longest_step, longest_save;
@@ -12,8 +24,14 @@ typedef struct {
 } qg_stop_watch;
 
 /* True when what remains of the walltime is under 1.5 x the longest save + 2 x the longest step + 30 s:
- * stopping too late loses work, stopping a step early loses a step. Pure apart from the clock. */
+ * stopping too late loses work, stopping a step early loses a step. Pure. */
 bool qg_stop_walltime_due(const qg_stop_watch *watch, double now);
-bool qg_stop_file_exists(const qg_stop_watch *watch);
+
+/* This rank's wish as a term of the sum: 65536^(request - 1), so that up to 65535 ranks may add the same one.
+ * `watch` is a qg_stop_watch. Takes a pending wish to save. Local. */
+double qg_stop_wish(const void *watch);
+
+/* The strongest request in a sum of wishes, the same on all ranks. Pure. */
+qg_request qg_stop_decide(double sum);
 
 #endif

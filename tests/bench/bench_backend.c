@@ -1,10 +1,13 @@
-/* Operations of the CPU backend at the shapes of a LLaMA-60M step (2048 tokens): GEMMs as a share of the best
- * rate seen in the same run, memory-bound ones as a share of the copy bandwidth measured in the same run. A
- * line of JSON per operation follows the table. Usage: bench_backend [bf16|fp32] [threads]. */
+/* Operations of the CPU backend at the shapes of a Q-GaLore step of LLaMA-60M (2048 tokens, rank 128): GEMMs as a share
+ * of the best rate seen in the same run and beside oneDNN at the same shape, in turns; memory-bound ones as a share of
+ * the copy bandwidth measured in the same run. With one thread times are the processor's, else the wall's. A line of
+ * JSON per operation follows the table. Usage: bench_backend [bf16|fp32] [threads]. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../support/bench_clock.h"
+#include "../support/onednn_gemm.h"
 #include "qgalore/backend.h"
 #include "qgalore/base.h"
 
@@ -24,12 +27,14 @@ typedef struct {
   char name[48];
   bool gemm; /* work counts FLOPs, else bytes */
   double work, median, fastest, slowest;
+  double onednn; /* median seconds, 0 if it was not asked */
 } row;
 
 typedef struct {
   qg_backend *be;
   char *pool; /* operands, all at fixed places */
   size_t used, pool_bytes;
+  onednn_state onednn;
   row rows[MOST_ROWS];
   int count;
 } bench;
@@ -49,25 +54,42 @@ static int ascending(const void *a, const void *b)
   return (x > y) - (x < y);
 }
 
+static double seconds_of(bench *b, operation *run, const void *args)
+{
+  double start = bench_seconds(b->be->threads);
+  give_up(run(b, args));
+  give_up(b->be->ops->sync(b->be));
+  return bench_seconds(b->be->threads) - start;
+}
+
+static double median_of(double *seconds)
+{
+  qsort(seconds, REPEATS, sizeof seconds[0], ascending);
+  return seconds[REPEATS / 2];
+}
+
+/* `rival` does the same otherwise, in turns, or is NULL. */
+static void measure_beside(bench *b, const char *name, bool gemm, double work, operation *run, operation *rival,
+                           const void *args)
+{
+  double seconds[REPEATS], others[REPEATS] = {0};
+  if (b->count == MOST_ROWS) give_up(QG_FAIL(QG_ERR_RUNTIME, "the bench's table is too small"));
+  give_up(run(b, args));
+  if (rival) give_up(rival(b, args));
+  for (int i = 0; i < REPEATS; i++) {
+    seconds[i] = seconds_of(b, run, args);
+    if (rival) others[i] = seconds_of(b, rival, args);
+  }
+  row *r = &b->rows[b->count++];
+  *r = (row){.gemm = gemm, .work = work, .median = median_of(seconds), .onednn = median_of(others)};
+  r->fastest = seconds[0];
+  r->slowest = seconds[REPEATS - 1];
+  snprintf(r->name, sizeof r->name, "%s", name);
+}
+
 static void measure(bench *b, const char *name, bool gemm, double work, operation *run, const void *args)
 {
-  double seconds[REPEATS];
-  give_up(run(b, args));
-  for (int i = 0; i < REPEATS; i++) {
-    double start = qg_now();
-    give_up(run(b, args));
-    give_up(b->be->ops->sync(b->be));
-    seconds[i] = qg_now() - start;
-  }
-  qsort(seconds, REPEATS, sizeof seconds[0], ascending);
-  if (b->count == MOST_ROWS) return;
-  row *r = &b->rows[b->count++];
-  *r = (row){.gemm = gemm,
-             .work = work,
-             .median = seconds[REPEATS / 2],
-             .fastest = seconds[0],
-             .slowest = seconds[REPEATS - 1]};
-  snprintf(r->name, sizeof r->name, "%s", name);
+  measure_beside(b, name, gemm, work, run, NULL, args);
 }
 
 /* A dense matrix in the pool; the pool starts over with every group of measurements. */
@@ -105,6 +127,10 @@ static qg_view filled(bench *b, qg_dtype type, int64_t rows, int64_t cols)
 static qg_status run_gemm(bench *b, const void *args)
 {
   return b->be->ops->gemm(b->be, args);
+}
+static qg_status run_onednn(bench *b, const void *args)
+{
+  return onednn_gemm(&b->onednn, args);
 }
 static qg_status run_rmsnorm(bench *b, const void *args)
 {
@@ -195,7 +221,8 @@ static void bench_gemm(bench *b, const char *layout, int64_t m, int64_t n, int64
                        .beta = beta};
   snprintf(name, sizeof name, "gemm %s %lldx%lldx%lld %s%s", layout, (long long)m, (long long)n, (long long)k,
            qg_dtype_name(out), beta == 0.0f ? "" : " +=");
-  measure(b, name, true, 2.0 * (double)m * (double)n * (double)k, run_gemm, &args);
+  operation *rival = onednn_takes(&args) ? run_onednn : NULL;
+  measure_beside(b, name, true, 2.0 * (double)m * (double)n * (double)k, run_gemm, rival, &args);
 }
 
 /* One linear layer of `outputs` x `inputs` over `tokens`. */
@@ -205,6 +232,17 @@ static void bench_linear(bench *b, int64_t tokens, int64_t outputs, int64_t inpu
   bench_gemm(b, "NN", tokens, inputs, outputs, b->be->compute, 0.0f);
   bench_gemm(b, "NN", tokens, inputs, outputs, b->be->compute, 1.0f);
   bench_gemm(b, "TN", outputs, inputs, tokens, QG_F32, 1.0f);
+  bench_gemm(b, "TN", outputs, inputs, tokens, QG_F32, 0.0f);
+}
+
+/* A projected matrix with HIDDEN as its shorter side: shrink, accumulate, project back (algorithm.md section 3). */
+static void bench_low_rank(bench *b, int64_t longer, bool right)
+{
+  qg_dtype type = b->be->compute;
+  bench_gemm(b, right ? "NT" : "NN", TOKENS, RANK, HIDDEN, type, 0.0f);
+  bench_gemm(b, "TN", right ? longer : RANK, right ? RANK : longer, TOKENS, QG_F32, 1.0f);
+  bench_gemm(b, "TN", right ? longer : RANK, right ? RANK : longer, TOKENS, type, 1.0f);
+  bench_gemm(b, "NN", right ? longer : HIDDEN, right ? HIDDEN : longer, RANK, QG_F32, 0.0f);
 }
 
 static void bench_gemms(bench *b)
@@ -213,9 +251,9 @@ static void bench_gemms(bench *b)
   bench_linear(b, TOKENS, INNER, HIDDEN, b->be->compute);
   bench_linear(b, TOKENS, HIDDEN, INNER, b->be->compute);
   bench_linear(b, LOSS_ROWS, VOCAB, HIDDEN, QG_F32);
-  bench_gemm(b, "NT", TOKENS, RANK, HIDDEN, b->be->compute, 0.0f);
-  bench_gemm(b, "TN", HIDDEN, RANK, TOKENS, QG_F32, 1.0f);
-  bench_gemm(b, "NN", HIDDEN, HIDDEN, RANK, QG_F32, 0.0f);
+  bench_low_rank(b, HIDDEN, true);
+  bench_low_rank(b, INNER, true);
+  bench_low_rank(b, INNER, false);
 }
 
 static void bench_copies(bench *b)
@@ -337,6 +375,32 @@ static void bench_loss(bench *b)
           &args);
 }
 
+typedef struct {
+  qg_int8_store store;
+  int64_t count;
+  void *dst;
+} dequantisation;
+
+static qg_status run_dequantize(bench *b, const void *args)
+{
+  const dequantisation *d = args;
+  return b->be->ops->dequantize_int8(b->be, d->store, d->count, d->dst, b->be->compute);
+}
+
+/* Every weight is read this way in forward and in backward; the rest of the formats is bench_quant's. */
+static void bench_formats(bench *b)
+{
+  b->used = 0;
+  int64_t count = 16 * HIDDEN * INNER;
+  qg_view codes = take(b, QG_U8, 1, count), zero = take(b, QG_U8, 1, qg_group_count(count));
+  dequantisation d = {.store = {codes.data, filled(b, QG_F32, 1, qg_group_count(count)).data, zero.data},
+                      .count = count,
+                      .dst = take(b, b->be->compute, 1, count).data};
+  measure(b, "dequantize_int8", false,
+          (double)(count + qg_group_count(count) * 5) + (double)qg_dtype_bytes(b->be->compute, count), run_dequantize,
+          &d);
+}
+
 static double best_rate(const bench *b, bool gemm)
 {
   double best = 0.0;
@@ -345,24 +409,32 @@ static double best_rate(const bench *b, bool gemm)
   return best;
 }
 
+static void print_row(const row *r, double limit)
+{
+  char beside[16] = "-";
+  if (r->onednn > 0.0) snprintf(beside, sizeof beside, "%.2f", r->onednn / r->median);
+  printf("%-34s %10.1f %7.0f%% %10s %10.3f [%.3f, %.3f]\n", r->name, r->work / r->median * 1e-9,
+         100.0 * r->work / r->median / limit, beside, r->median * 1e3, r->fastest * 1e3, r->slowest * 1e3);
+}
+
+static void print_json(const bench *b, const row *r, double limit)
+{
+  printf("{\"bench\": \"backend\", \"op\": \"%s\", \"precision\": \"%s\", \"threads\": %d, \"unit\": \"%s\", "
+         "\"rate\": %.4g, \"fraction\": %.4f, \"seconds\": %.6g",
+         r->name, qg_dtype_name(b->be->compute), b->be->threads, r->gemm ? "flop/s" : "byte/s", r->work / r->median,
+         r->work / r->median / limit, r->median);
+  if (r->onednn > 0.0) printf(", \"onednn_seconds\": %.6g", r->onednn);
+  printf("}\n");
+}
+
 static void print_table(const bench *b)
 {
   double limit[2] = {best_rate(b, false), best_rate(b, true)};
   printf("%s\nlimits: best GEMM %.0f GFLOP/s, copy %.1f GB/s; median of %d, spread in brackets\n\n",
          b->be->description, limit[1] * 1e-9, limit[0] * 1e-9, REPEATS);
-  printf("%-34s %10s %8s %20s %9s\n", "operation", "G/s", "of limit", "ms", "");
-  for (int i = 0; i < b->count; i++) {
-    const row *r = &b->rows[i];
-    printf("%-34s %10.1f %7.0f%% %10.3f [%.3f, %.3f]\n", r->name, r->work / r->median * 1e-9,
-           100.0 * r->work / r->median / limit[r->gemm], r->median * 1e3, r->fastest * 1e3, r->slowest * 1e3);
-  }
-  for (int i = 0; i < b->count; i++)
-    printf(
-        "{\"bench\": \"backend\", \"op\": \"%s\", \"precision\": \"%s\", \"threads\": %d, \"unit\": \"%s\", "
-        "\"rate\": %.4g, \"fraction\": %.4f, \"seconds\": %.6g}\n",
-        b->rows[i].name, qg_dtype_name(b->be->compute), b->be->threads, b->rows[i].gemm ? "flop/s" : "byte/s",
-        b->rows[i].work / b->rows[i].median, b->rows[i].work / b->rows[i].median / limit[b->rows[i].gemm],
-        b->rows[i].median);
+  printf("%-34s %10s %8s %10s %10s\n", "operation", "G/s", "of limit", "of oneDNN", "ms");
+  for (int i = 0; i < b->count; i++) print_row(&b->rows[i], limit[b->rows[i].gemm]);
+  for (int i = 0; i < b->count; i++) print_json(b, &b->rows[i], limit[b->rows[i].gemm]);
 }
 
 static void prepare(bench *b)
@@ -398,7 +470,9 @@ int main(int argc, char **argv)
   bench_rope(&b);
   bench_swiglu(&b);
   bench_loss(&b);
+  bench_formats(&b);
   print_table(&b);
+  onednn_close(&b.onednn);
   qg_backend_close(b.be);
   return 0;
 }

@@ -1,229 +1,240 @@
-/* Subspaces of the 56 matrices of a LLaMA-60M, or of matrices from a file, by every method.
+/* Subspaces of the 56 matrices of a LLaMA-60M by every method, beside torch.linalg.svd.
  *
- *   bench_subspace [THREADS [ROUNDS [FILE PREVIOUS_FILE]]]
+ *   bench_subspace [THREADS [ROUNDS [FILE PREVIOUS_FILE [PEERS [JSON_FILE]]]]]
  *
- * A file is a row of records: int64 m, int64 n, then m * n fp32 values in row-major order, native byte order.
- * The warm start begins at the exact basis of the same matrix in PREVIOUS_FILE; without files, of the
- * synthetic gradient mixed with another one, so that it holds about 0.975 of the optimal energy. One JSON
- * line a method: seconds (median, smallest, largest of the rounds; the methods take turns), the energy
- * relative to the exact one, and how many matrices fell back to the exact route. */
+ * A file is a row of records: int64 m, int64 n, then m * n fp32 values in row-major order, native byte order
+ * (make_gradients writes them). The warm start begins at the exact basis of the same matrix in PREVIOUS_FILE;
+ * "warm, INT4 start" at that basis as a projector stores it. Without files: synthetic gradients, and starts
+ * that hold about 0.975 of the optimal energy. PEERS: the virtual environment of `make bench-peers`.
+ *
+ * All take turns. Seconds are medians over the rounds; energy is the captured share of a gradient's energy
+ * relative to the exact optimum; a speed-up is the median over rounds of torch's better setting over the
+ * method, in wall and in CPU time. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "../support/contender.h"
+#include "../support/samples.h"
+#include "../support/subspace_suite.h"
 #include "qgalore/base.h"
 #include "qgalore/linalg.h"
-#include "qgalore/philox.h"
 
-enum { MAX_MATRICES = 4096, MAX_ROUNDS = 99, RANK = 128, LAYERS = 8 };
+enum { MAX_ROUNDS = 99 };
+
+typedef enum { WALL, CPU, CLOCKS } clock_kind;
 
 typedef struct {
   const char *name;
   qg_subspace_method method;
-  double seconds[MAX_ROUNDS];
-} contender;
+  bool int4_start;
+  double seconds[MAX_ROUNDS][CLOCKS];
+  double energy_mean, energy_min; /* relative to exact */
+  int fallbacks;                  /* matrices that went the exact way after all */
+} route;
+
+/* What PyTorch offers: two threads a matrix, or two matrices at a time. */
+static const char *const torch_commands[] = {"threads", "matrices"};
+enum { TORCH_WAYS = QG_COUNT_OF(torch_commands) };
 
 typedef struct {
-  int count;
-  qg_subspace_job jobs[MAX_MATRICES];
-  double exact_energy[MAX_MATRICES];
-} suite;
+  contender process;
+  bool present;
+  double answers[TORCH_WAYS][MAX_ROUNDS][4]; /* wall and CPU seconds, mean and smallest share of energy */
+} torch_peer;
 
-static void *take(size_t bytes)
-{
-  void *memory = malloc(bytes);
-  if (!memory) {
-    fprintf(stderr, "bench_subspace: no memory for %zu bytes\n", bytes);
-    exit(QG_ERR_RESOURCE);
-  }
-  return memory;
-}
-
-static float uniform(qg_rng rng, int64_t i)
-{
-  return qg_rng_unit_at(rng, (uint64_t)i) - 0.5f;
-}
-
-/* Gradients of a layer are sums of outer products over tokens with a few strong directions: G = A diag(s) B
- * with random A [m, d], B [d, n], d = min(m, n), and s_i = (1 + i)^-0.5. */
-static void add_synthetic(int64_t m, int64_t n, uint32_t id, float share, float *gradient)
-{
-  int64_t d = qg_min_i64(m, n);
-  qg_rng left = {.seed = 1, .tensor = id, .purpose = QG_RNG_SYNTHETIC};
-  qg_rng right = {.seed = 2, .tensor = id, .purpose = QG_RNG_SYNTHETIC};
-  float *row = take((size_t)d * sizeof *row), *b = take((size_t)(d * n) * sizeof *b);
-  for (int64_t i = 0; i < d * n; i++) b[i] = uniform(right, i);
-  for (int64_t i = 0; i < m; i++) {
-    for (int64_t k = 0; k < d; k++) row[k] = share * uniform(left, i * d + k) * powf(1 + (float)k, -0.5f);
-    for (int64_t k = 0; k < d; k++)
-      for (int64_t j = 0; j < n; j++) gradient[i * n + j] += row[k] * b[k * n + j];
-  }
-  free(row);
-  free(b);
-}
-
-static void append(suite *s, int64_t m, int64_t n, float *gradient)
-{
-  int64_t d = qg_min_i64(m, n), rank = qg_min_i64(RANK, d);
-  s->jobs[s->count] = (qg_subspace_job){.m = m,
-                                        .n = n,
-                                        .rank = rank,
-                                        .gradient = gradient,
-                                        .basis = take((size_t)(rank * d) * sizeof(float)),
-                                        .singular_values = take((size_t)rank * sizeof(float)),
-                                        .seed = (uint64_t)s->count};
-  s->count++;
-}
-
-static void make_llama_60m(suite *s, bool drifted)
-{
-  static const int64_t shapes[][2] = {{512, 512},  {512, 512},  {512, 512}, {512, 512},
-                                      {1376, 512}, {1376, 512}, {512, 1376}};
-  for (int i = 0; i < LAYERS * QG_COUNT_OF(shapes); i++) {
-    int64_t m = shapes[i % QG_COUNT_OF(shapes)][0], n = shapes[i % QG_COUNT_OF(shapes)][1];
-    float *gradient = take((size_t)(m * n) * sizeof *gradient);
-    memset(gradient, 0, (size_t)(m * n) * sizeof *gradient);
-    add_synthetic(m, n, (uint32_t)i, 1e-3f, gradient);
-    if (drifted) add_synthetic(m, n, (uint32_t)i + MAX_MATRICES, 0.35e-3f, gradient);
-    append(s, m, n, gradient);
-  }
-}
-
-static void read_matrices(const char *path, suite *s)
-{
-  FILE *file = fopen(path, "rb");
-  int64_t shape[2];
-  while (file && s->count < MAX_MATRICES && fread(shape, sizeof shape, 1, file) == 1) {
-    size_t count = (size_t)shape[0] * (size_t)shape[1];
-    float *gradient = take(count * sizeof *gradient);
-    if (fread(gradient, sizeof *gradient, count, file) != count) break;
-    append(s, shape[0], shape[1], gradient);
-  }
-  if (!file || !feof(file) || s->count == 0) {
-    fprintf(stderr, "bench_subspace: %s cannot be read as records of (m, n, m * n floats)\n", path);
-    exit(QG_ERR_INPUT);
-  }
-  fclose(file);
-}
-
-static double solve(suite *s, qg_subspace_method method, int threads)
+static void solve(subspace_suite *s, qg_subspace_method method, int threads, double seconds[CLOCKS])
 {
   qg_subspace_options options = {.method = method, .min_energy_ratio = 0.97, .threads = threads};
   size_t bytes = qg_subspace_workspace(&options, s->jobs, s->count);
-  void *workspace = take(bytes);
+  void *workspace = suite_take(bytes);
   memset(workspace, 0, bytes);
-  double start = qg_now();
+  double wall = qg_now(), cpu = samples_cpu_now();
   if (qg_subspace_solve(&options, s->jobs, s->count, workspace, bytes) != QG_OK) {
     fprintf(stderr, "bench_subspace: %s\n", qg_error_message());
     exit(QG_ERR_RUNTIME);
   }
-  double seconds = qg_now() - start;
+  seconds[WALL] = qg_now() - wall;
+  seconds[CPU] = samples_cpu_now() - cpu;
   free(workspace);
-  return seconds;
 }
 
-static void keep_energies(suite *s)
+static void keep_energies(subspace_suite *s)
 {
   for (int i = 0; i < s->count; i++) s->exact_energy[i] = s->jobs[i].energy;
 }
 
 /* The exact bases of `before` become the old bases of `s`. */
-static void start_from(suite *s, suite *before, int threads)
+static void start_from(subspace_suite *s, subspace_suite *before, int threads)
 {
-  if (before->count != s->count) {
-    fprintf(stderr, "bench_subspace: %d matrices, but %d previous ones\n", s->count, before->count);
+  qg_backend_request request = {.name = "cpu", .precision = "fp32", .threads = threads};
+  qg_backend *be;
+  double seconds[CLOCKS];
+  if (before->count != s->count || qg_backend_open(&request, &be) != QG_OK) {
+    fprintf(stderr, "bench_subspace: %d matrices, %d previous ones\n", s->count, before->count);
     exit(QG_ERR_INPUT);
   }
-  solve(before, QG_SUBSPACE_EXACT, threads);
-  for (int i = 0; i < s->count; i++) s->jobs[i].previous = before->jobs[i].basis;
+  solve(before, QG_SUBSPACE_EXACT, threads, seconds);
+  for (int i = 0; i < s->count; i++) {
+    const qg_subspace_job *job = &before->jobs[i];
+    s->start[i] = job->basis;
+    s->int4_start[i] = suite_through_int4(be, job->basis, job->rank * qg_min_i64(job->m, job->n));
+  }
+  qg_backend_close(be);
 }
 
-/* The share of a gradient's energy that a basis holds. */
-static double energy_of(const qg_subspace_job *job, const float *basis)
+static void run_route(subspace_suite *s, route *r, int threads, double seconds[CLOCKS])
 {
-  bool right = qg_side_of(job->m, job->n) == QG_SIDE_RIGHT;
-  int64_t length = right ? job->m : job->n, d = right ? job->n : job->m;
-  double inside = 0, all = 0;
-  for (int64_t i = 0; i < job->m * job->n; i++) all += (double)job->gradient[i] * (double)job->gradient[i];
-  for (int64_t i = 0; i < length; i++)
-    for (int64_t k = 0; k < job->rank; k++) {
-      double sum = 0;
-      for (int64_t j = 0; j < d; j++)
-        sum += right ? (double)job->gradient[i * d + j] * (double)basis[k * d + j]
-                     : (double)job->gradient[j * length + i] * (double)basis[j * job->rank + k];
-      inside += sum * sum;
-    }
-  return inside / all;
+  for (int i = 0; i < s->count; i++) s->jobs[i].previous = r->int4_start ? s->int4_start[i] : s->start[i];
+  solve(s, r->method, threads, seconds);
 }
 
-static int ascending(const void *a, const void *b)
+/* After a run of this route. */
+static void judge(const subspace_suite *s, route *r)
 {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static void report(const suite *s, contender *c, int threads, int rounds)
-{
-  double mean = 0, smallest = 1e9;
-  int fallbacks = 0;
+  r->energy_mean = 0;
+  r->energy_min = 1e9;
+  r->fallbacks = 0;
   for (int i = 0; i < s->count; i++) {
     double share = s->jobs[i].energy / s->exact_energy[i];
+    r->energy_mean += share / s->count;
+    r->energy_min = fmin(r->energy_min, share);
+    r->fallbacks += r->method != QG_SUBSPACE_EXACT && s->jobs[i].used == QG_SUBSPACE_EXACT;
+  }
+}
+
+/* Energy that the old bases hold, relative to exact: mean and smallest. */
+static void print_start(const subspace_suite *s, const char *name, const float *const *start)
+{
+  double mean = 0, smallest = 1e9;
+  for (int i = 0; i < s->count; i++) {
+    double share = suite_energy_of(&s->jobs[i], start[i]) / s->exact_energy[i];
     mean += share / s->count;
     smallest = fmin(smallest, share);
-    fallbacks += c->method != QG_SUBSPACE_EXACT && s->jobs[i].used == QG_SUBSPACE_EXACT;
   }
-  qsort(c->seconds, (size_t)rounds, sizeof *c->seconds, ascending);
-  printf(
-      "{\"bench\": \"subspace\", \"method\": \"%s\", \"matrices\": %d, \"threads\": %d, \"rounds\": %d, "
-      "\"seconds\": %.4f, \"seconds_min\": %.4f, \"seconds_max\": %.4f, \"energy_mean\": %.5f, "
-      "\"energy_min\": %.5f, \"exact_fallbacks\": %d}\n",
-      c->name, s->count, threads, rounds, c->seconds[rounds / 2], c->seconds[0], c->seconds[rounds - 1], mean,
-      smallest, fallbacks);
+  printf("%-18s holds %.4f of the optimal energy, at least %.4f\n", name, mean, smallest);
 }
 
-/* Shares of the optimal energy that the old bases hold, averaged. */
-static double start_energy(const suite *s)
+static void start_torch(const char *venv, const char *file, torch_peer *torch)
 {
-  double mean = 0;
-  for (int i = 0; i < s->count; i++)
-    mean += energy_of(&s->jobs[i], s->jobs[i].previous) / s->exact_energy[i] / s->count;
-  return mean;
+  char python[4200], rank[16];
+  snprintf(python, sizeof python, "%s/bin/python", venv);
+  snprintf(rank, sizeof rank, "%d", SUITE_RANK);
+  const char *argv[] = {python, "tests/bench/peers/peer_subspace.py", file, rank, NULL};
+  torch->present = access(python, X_OK) == 0 &&
+                   contender_start(argv, contender_tuned_torch, NULL, 0, &torch->process) == QG_OK;
+  if (!torch->present) printf("no PyTorch in %s: its rows are left out (make bench-peers)\n", venv);
 }
 
-static void run(suite *s, int threads, int rounds)
+static void ask_torch(torch_peer *torch, int round)
 {
-  contender contenders[] = {{.name = "exact", .method = QG_SUBSPACE_EXACT},
-                            {.name = "warm", .method = QG_SUBSPACE_WARM},
-                            {.name = "randomized", .method = QG_SUBSPACE_RANDOMIZED}};
-  solve(s, QG_SUBSPACE_EXACT, threads);
+  for (int way = 0; way < TORCH_WAYS && torch->present; way++)
+    if (contender_ask(&torch->process, torch_commands[way], torch->answers[way][round], 4) != QG_OK) {
+      fprintf(stderr, "bench_subspace: %s\n", qg_error_message());
+      torch->present = false;
+    }
+}
+
+/* Over the rounds: the better of torch's ways over the route. */
+static double speedup(const torch_peer *torch, const route *r, clock_kind kind, int rounds)
+{
+  double values[MAX_ROUNDS];
+  for (int i = 0; i < rounds; i++)
+    values[i] = fmin(torch->answers[0][i][kind], torch->answers[1][i][kind]) / r->seconds[i][kind];
+  return samples_median(values, rounds);
+}
+
+static double median_seconds(const route *r, clock_kind kind, int rounds)
+{
+  double values[MAX_ROUNDS];
+  for (int i = 0; i < rounds; i++) values[i] = r->seconds[i][kind];
+  return samples_median(values, rounds);
+}
+
+static void print_torch(const torch_peer *torch, int rounds)
+{
+  for (int way = 0; way < TORCH_WAYS; way++) {
+    double wall[MAX_ROUNDS], cpu[MAX_ROUNDS];
+    for (int i = 0; i < rounds; i++) {
+      wall[i] = torch->answers[way][i][WALL];
+      cpu[i] = torch->answers[way][i][CPU];
+    }
+    printf("torch, %-12s %9.4f %9.4f\n", torch_commands[way], samples_median(wall, rounds),
+           samples_median(cpu, rounds));
+  }
+}
+
+static void report(const route *routes, int count, const torch_peer *torch, int rounds, FILE *json)
+{
+  printf("%-19s %9s %9s %10s %10s %9s %9s %9s\n", "method", "wall s", "CPU s", "/ torch", "/ torch CPU",
+         "energy", "least", "fallbacks");
+  if (json) fprintf(json, "{\"bench\": \"subspace\", \"rounds\": %d, \"methods\": [", rounds);
+  for (int i = 0; i < count; i++) {
+    const route *r = &routes[i];
+    double wall = median_seconds(r, WALL, rounds), cpu = median_seconds(r, CPU, rounds);
+    double faster[CLOCKS] = {torch->present ? speedup(torch, r, WALL, rounds) : NAN,
+                             torch->present ? speedup(torch, r, CPU, rounds) : NAN};
+    printf("%-19s %9.4f %9.4f %10.2f %10.2f  %9.6f %9.6f %9d\n", r->name, wall, cpu, faster[WALL],
+           faster[CPU], r->energy_mean, r->energy_min, r->fallbacks);
+    if (json)
+      fprintf(json,
+              "%s\n  {\"method\": \"%s\", \"wall\": %.4f, \"cpu\": %.4f, \"energy_mean\": %.6f, "
+              "\"energy_min\": %.6f, "
+              "\"fallbacks\": %d, \"times_torch_wall\": %.3f, \"times_torch_cpu\": %.3f}",
+              i ? "," : "", r->name, wall, cpu, r->energy_mean, r->energy_min, r->fallbacks,
+              torch->present ? faster[WALL] : 0, torch->present ? faster[CPU] : 0);
+  }
+  if (json) fprintf(json, "]}\n");
+}
+
+static void run(subspace_suite *s, torch_peer *torch, int threads, int rounds, FILE *json)
+{
+  static route routes[] = {{.name = "exact", .method = QG_SUBSPACE_EXACT},
+                           {.name = "warm", .method = QG_SUBSPACE_WARM},
+                           {.name = "warm, INT4 start", .method = QG_SUBSPACE_WARM, .int4_start = true},
+                           {.name = "randomized", .method = QG_SUBSPACE_RANDOMIZED}};
+  enum { ROUTES = QG_COUNT_OF(routes) };
+  double warm_up[CLOCKS];
+  run_route(s, &routes[0], threads, warm_up);
   keep_energies(s);
-  printf("{\"bench\": \"subspace\", \"warm_start_energy_mean\": %.5f}\n", start_energy(s));
-  for (int round = 0; round < rounds; round++)
-    for (int i = 0; i < QG_COUNT_OF(contenders); i++)
-      contenders[i].seconds[round] = solve(s, contenders[i].method, threads);
-  for (int i = 0; i < QG_COUNT_OF(contenders); i++) {
-    solve(s, contenders[i].method, threads);
-    report(s, &contenders[i], threads, rounds);
+  print_start(s, "exact old basis", s->start);
+  print_start(s, "INT4 old basis", s->int4_start);
+  for (int round = 0; round < rounds; round++) {
+    for (int i = 0; i < ROUTES; i++) {
+      run_route(s, &routes[i], threads, routes[i].seconds[round]);
+      judge(s, &routes[i]);
+    }
+    ask_torch(torch, round);
   }
+  report(routes, ROUTES, torch, rounds, json);
+  if (torch->present) print_torch(torch, rounds);
 }
 
 int main(int argc, char **argv)
 {
-  static suite current, before;
+  static subspace_suite current, before;
+  static torch_peer torch;
   int threads = argc > 1 ? atoi(argv[1]) : 2, rounds = argc > 2 ? atoi(argv[2]) : 5;
-  if (threads < 1 || rounds < 1 || rounds > MAX_ROUNDS || argc == 4 || argc > 5) {
-    fprintf(stderr, "usage: bench_subspace [THREADS [ROUNDS (up to %d) [FILE PREVIOUS_FILE]]]\n", MAX_ROUNDS);
+  if (threads < 1 || rounds < 1 || rounds > MAX_ROUNDS || argc == 4 || argc > 7) {
+    fprintf(stderr,
+            "usage: bench_subspace [THREADS [ROUNDS (up to %d) [FILE PREVIOUS_FILE [PEERS [JSON_FILE]]]]]\n",
+            MAX_ROUNDS);
     return QG_ERR_INPUT;
   }
-  if (argc == 5) {
-    read_matrices(argv[3], &current);
-    read_matrices(argv[4], &before);
+  if (argc >= 5) {
+    suite_read(argv[3], &current);
+    suite_read(argv[4], &before);
   } else {
-    make_llama_60m(&current, false);
-    make_llama_60m(&before, true);
+    suite_make_llama_60m(&current, false);
+    suite_make_llama_60m(&before, true);
   }
+  FILE *json = argc > 6 ? fopen(argv[6], "w") : NULL;
+  if (argc > 5) start_torch(argv[5], argv[3], &torch);
   start_from(&current, &before, threads);
-  run(&current, threads, rounds);
+  run(&current, &torch, threads, rounds, json);
+  contender_quit(&torch.process, NULL);
+  if (json && fclose(json) != 0) fprintf(stderr, "bench_subspace: cannot finish %s\n", argv[6]);
   return 0;
 }

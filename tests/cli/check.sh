@@ -104,7 +104,7 @@ expect "--version tells the program, the compiler and oneDNN" 0 "compiler: "
 run "$program" --list-backends
 expect "--list-backends tells why a backend is missing" 0 "cuda  "
 run "$program" --status "$tmp/demo.in-2"
-expect "--status tells how a run stands" 0 "state=finished"
+expect "--status tells how a run stands" 0 "state       finished"
 run "$program" --verify "$(newest demo.in-2)"
 expect "--verify finds a fresh checkpoint whole" 0 "is complete and undamaged"
 

@@ -56,6 +56,7 @@ case "$1 ${2:-}" in
     echo $! >"$STUB_TMP/flux.pid"
     wait $!
     ;;
+  "batch "*) echo "f$(wc -l <"$STUB_LOG") sweep=${QGALORE_SWEEP_INDEX:-}" | tee -a "$STUB_LOG" ;;
   "job timeleft") echo 3600 ;;
   "job last") echo f1 ;;
   "job kill") kill -s "${3#--signal=SIG}" "$(cat "$STUB_TMP/flux.pid")" ;;
@@ -65,7 +66,9 @@ STUB
 for name in sbatch qsub bsub; do
   stub "$name" <<'STUB'
 #!/bin/bash
-echo "${0##*/} $*" >>"$STUB_LOG"
+echo "${0##*/} $* chain=${QGALORE_CHAIN:-} sweep=${QGALORE_SWEEP_INDEX:-}" >>"$STUB_LOG"
+number=$(wc -l <"$STUB_LOG")
+if [ "${0##*/}" = bsub ]; then echo "Job <$number> is submitted to queue <normal>."; else echo "$number"; fi
 STUB
 done
 stub scontrol <<'STUB'
@@ -187,6 +190,66 @@ fresh; signalled slurm TERM
 expect "a cancelled job saves" "program got USR2"
 expect_not "and is not submitted again" "scontrol"
 expect_code "and waits for the program" 0
+
+# A chain submitted in advance: each job waits for the one before it and goes on where there is something to do.
+submitted() {
+  : >"$log"
+  bash "$root/jobs/$1" "${@:2}" >"$tmp/out" 2>&1
+  code=$?
+}
+submitted chain.sh slurm 3 --partition=long
+expect "slurm: the first link waits for nobody" "sbatch --parsable --partition=long $root/jobs/slurm.sh chain=link"
+expect "slurm: the third waits for the second" "sbatch --parsable --dependency=afterany:2 --partition=long"
+submitted chain.sh pbs 2
+expect "pbs: a link waits for the one before" "qsub -W depend=afterany:1"
+submitted chain.sh lsf 2
+expect "lsf: a link waits for the one before" "bsub -w ended(1)"
+submitted chain.sh flux 2
+expect "flux: a link waits for the one before" "flux batch --dependency=afterany:f1"
+submitted chain.sh slurm none
+expect_code "a chain without a length is refused" 2
+export QGALORE_CHAIN=link STUB_STATE=resume STUB_STEP=10
+fresh; job slurm
+expect "a link that stopped early leaves the run to the next" "leaves it to the next job"
+expect_not "and submits nothing" "scontrol"
+STUB_STATE=finished STUB_STEP=20 job slurm
+expect "which finishes it" "finished at step 20"
+job slurm
+expect "a link after the end does nothing" "finished (walltime): nothing to go on with"
+expect_not "not even start" "mpirun"
+expect_code "without being an error" 0
+fresh; STUB_REASON="STOP file" job slurm
+job slurm
+expect_not "nor does a link after a STOP file" "mpirun"
+fresh; job slurm; job slurm; job slurm; job slurm
+expect "nor one after two attempts without progress" "two attempts without progress: nothing to go on with"
+unset QGALORE_CHAIN
+
+# A sweep: task N of an array runs line N in a folder of its own, and is resubmitted as that task.
+printf 'optimizer.lr=0.1 train.seed=1\noptimizer.lr=0.2\n' >"$tmp/sweep"
+submitted sweep.sh slurm "$tmp/sweep" --partition=short
+expect "slurm: an array of the lines" "sbatch --array=1-2 --partition=short $root/jobs/slurm.sh"
+submitted sweep.sh pbs "$tmp/sweep"
+expect "pbs: an array of the lines" "qsub -J 1-2"
+submitted sweep.sh lsf "$tmp/sweep"
+expect "lsf: an array of the lines" "bsub -J qgalore[1-2]"
+submitted sweep.sh flux "$tmp/sweep"
+expect "flux: a job for each line" "sweep=2"
+submitted sweep.sh slurm "$tmp/nothing"
+expect_code "a sweep without a file is refused" 2
+export QGALORE_SWEEP=$tmp/sweep STUB_STATE=resume
+fresh; PBS_ARRAY_INDEX=2 job pbs
+expect "a task runs its line in its folder" "run.output_dir=$tmp/runs/demo run.name=2 run.max_walltime=7200s optimizer.lr=0.2"
+expect "and is submitted again as this task" "qsub $root/jobs/pbs.sh chain= sweep=2"
+fresh; SLURM_ARRAY_TASK_ID=1 job slurm
+expect "a line may hold several keys" "optimizer.lr=0.1 train.seed=1"
+fresh; SLURM_ARRAY_TASK_ID=3 job slurm
+expect_code "a task without a line is an error" 2
+expect_not "and starts nothing" "mpirun"
+unset QGALORE_SWEEP
+
+fresh; QGALORE_PROGRAM="env qgalore_hpc" job slurm
+expect "the program may be several words, as for a container" "qgalore_hpc inputs/demo.in"
 
 if command -v shellcheck >/dev/null; then
   if shellcheck -x jobs/*.sh >"$tmp/out"; then ok "shellcheck"; else not_ok "shellcheck"; fi

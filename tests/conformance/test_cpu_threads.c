@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../support/conformance_arrays.h"
+#include "backend/cpu/panel.h"
 
 enum { TOKENS = 330, LENGTH = 110, HEADS = 4, KV_HEADS = 2, HEAD_DIM = 16, COLS = HEADS * HEAD_DIM };
 
@@ -133,6 +134,23 @@ static void run_attention(conformance *c, results *r)
   for (int i = 0; i < 5; i++) keep(c, r, outputs[i]);
 }
 
+/* Deeper than a block of the depth, and not a multiple of anything. */
+static void run_products(conformance *c, results *r)
+{
+  enum { ROWS = 67, DEPTH = 2100, WIDTH = 133 };
+  array a = random_array(c, QG_BF16, ROWS, DEPTH, 0, 1, 1.0),
+        b = random_array(c, QG_BF16, DEPTH, WIDTH, 0, 2, 1.0);
+  array narrow = constant_array(c, QG_BF16, ROWS, WIDTH, 0, 0.0),
+        wide = constant_array(c, QG_F32, ROWS, WIDTH, 0, 0.5);
+  qg_gemm_args args = {.a = a.view, .b = b.view, .c = narrow.view, .alpha = 1.0f};
+  expect_ok(c->be->ops->gemm(c->be, &args));
+  args.c = wide.view;
+  args.beta = 1.0f;
+  expect_ok(c->be->ops->gemm(c->be, &args));
+  keep(c, r, narrow.view);
+  keep(c, r, wide.view);
+}
+
 static void compare_threads(void (*run)(conformance *, results *), const char *precision)
 {
   conformance c;
@@ -167,10 +185,19 @@ static void attention_does_not_depend_on_threads(void **state)
   compare_threads(run_attention, "bf16");
 }
 
+/* qgalore/backend.h promises less of GEMM; panels keep more. */
+static void products_of_panels_do_not_depend_on_threads(void **state)
+{
+  (void)state;
+  if (!qg_panels()) skip();
+  compare_threads(run_products, "bf16");
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(sums_over_rows_do_not_depend_on_threads),
                                      cmocka_unit_test(loss_does_not_depend_on_threads),
-                                     cmocka_unit_test(attention_does_not_depend_on_threads)};
+                                     cmocka_unit_test(attention_does_not_depend_on_threads),
+                                     cmocka_unit_test(products_of_panels_do_not_depend_on_threads)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,7 +143,7 @@ static void close_rig(rig *r)
 static void step(rig *r, int64_t number)
 {
   qg_step_result result;
-  must(qg_train_step(r->trainer, number, number * SEQUENCES, 0.0, &result));
+  must(qg_train_step(r->trainer, number, number * SEQUENCES, NULL, &result));
 }
 
 /* FLOPs of a step that refreshes nothing. */

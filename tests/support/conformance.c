@@ -45,6 +45,7 @@ int qg_conformance_run(qg_backend *be)
       TEST(sum_squares_does_not_overflow_in_fp32),
       TEST(embed_gathers_rows),
       TEST(embed_backward_adds_in_token_order),
+      TEST(embed_backward_adds_to_bf16_gradients),
       TEST(gemm_multiplies_every_layout_and_type),
       TEST(gemm_accumulates_and_scales),
       TEST(gemm_accumulates_deep_sums_in_fp32),

@@ -146,19 +146,30 @@ void embed_gathers_rows(void **state)
   }
 }
 
-/* To the bit: sums in fp32, tokens ascending. */
-void embed_backward_adds_in_token_order(void **state)
+/* To the bit: each token's row is added in fp32 and rounded to the gradient's type, tokens ascending. */
+static void check_embed_backward(conformance *c, qg_dtype type)
 {
-  conformance *c = *state;
   enum { COLS = 131 };
   int32_t ids[TOKENS], *device_ids = token_ids(c, ids);
   array d_out = random_array(c, c->be->compute, TOKENS, COLS, 2, 1, 1.0);
-  array grad = random_array(c, QG_F32, TABLE_ROWS, COLS, 0, 2, 1.0);
+  array grad = random_array(c, type, TABLE_ROWS, COLS, 0, 2, 1.0);
   for (int i = 0; i < TOKENS; i++)
     for (int j = 0; j < COLS; j++) {
       double *g = &grad.value[ids[i] * COLS + j];
-      *g = (double)((float)*g + (float)d_out.value[i * COLS + j]);
+      *g = rounded(type, (double)((float)*g + (float)d_out.value[i * COLS + j]));
     }
   expect_ok(c->be->ops->embed_backward(c->be, device_ids, d_out.view, grad.view));
   expect_close(c, "embedding gradient", grad.view, grad.value, 0.0);
+}
+
+void embed_backward_adds_in_token_order(void **state)
+{
+  check_embed_backward(*state, QG_F32);
+}
+
+void embed_backward_adds_to_bf16_gradients(void **state)
+{
+  conformance *c = *state;
+  if (c->be->compute != QG_BF16) skip();
+  check_embed_backward(c, QG_BF16);
 }

@@ -13,6 +13,7 @@ void sum_squares_shows_non_finite_input(void **state);
 void sum_squares_does_not_overflow_in_fp32(void **state);
 void embed_gathers_rows(void **state);
 void embed_backward_adds_in_token_order(void **state);
+void embed_backward_adds_to_bf16_gradients(void **state);
 void gemm_multiplies_every_layout_and_type(void **state);
 void gemm_accumulates_and_scales(void **state);
 void gemm_accumulates_deep_sums_in_fp32(void **state);

@@ -185,6 +185,9 @@ static void keys_that_contradict_each_other(void **state)
   assert_problem(MINIMAL "[parallel]\npipeline = 3\nlayers_per_stage = 1, 1\n", 12,
                  "parallel.layers_per_stage: has 2 stages; parallel.pipeline is 3");
   assert_problem(MINIMAL "[parallel]\npipeline = 5\n", 11, "parallel.pipeline: 5 stages for 2 layers");
+  assert_problem(
+      MINIMAL "[run]\nspike_factor = 1\n", 11,
+      "run.spike_factor: 1 would take ordinary losses for spikes; use more than 1, or 0 for never");
   assert_problem(MINIMAL "[run]\nname = a/b\n", 11, "run.name: 'a/b' cannot be the name of a folder");
 }
 

@@ -1,5 +1,6 @@
 /* Causal attention in blocks of query rows (Dao et al., arXiv 2205.14135, with whole rows of keys): a thread
- * holds QUERY_ROWS x sequence_length scores at a time, in fp32. For fp32, and for processors without products of bf16. */
+ * holds QUERY_ROWS x sequence_length scores at a time, in fp32. For fp32, and for processors without products
+ * of bf16. */
 #include <cblas.h>
 #include <math.h>
 #include <omp.h>
@@ -26,15 +27,10 @@ static size_t tile_floats(int64_t length, int64_t dim)
   return (size_t)(BACKWARD_TILES * length * dim + 2 * QUERY_ROWS * length + 16);
 }
 
-static bool has_panels(qg_dtype type)
-{
-  return type == QG_BF16 && qg_panels();
-}
-
-size_t qg_cpu_attention_workspace(const qg_backend *be, const qg_workload *w)
+size_t qg_cpu_attention_workspace(qg_backend *be, const qg_workload *w)
 {
   int64_t dim = w->hidden_size / w->num_heads;
-  if (has_panels(be->compute)) return qg_attention_bf16_workspace(be->threads, w->sequence_length, dim);
+  if (qg_cpu_of(be)->panels) return qg_attention_bf16_workspace(be->threads, w->sequence_length, dim);
   return (size_t)be->threads * tile_floats(w->sequence_length, dim) * sizeof(float);
 }
 
@@ -121,7 +117,7 @@ static void forward_head(const tile *t, int64_t sequence, int64_t head)
 
 qg_status qg_cpu_attention(qg_backend *be, const qg_attention_args *a)
 {
-  if (has_panels(a->q.type)) return qg_attention_bf16(be, a);
+  if (qg_cpu_of(be)->panels) return qg_attention_bf16(be, a);
   size_t floats = tile_floats(a->sequence_length, a->head_dim);
   void *scratch;
   QG_TRY(qg_cpu_scratch(be, (size_t)be->threads * floats * sizeof(float), "attention", &scratch));
@@ -188,7 +184,7 @@ static void backward_kv_head(const tile *t, int64_t sequence, int64_t kv_head)
 
 qg_status qg_cpu_attention_backward(qg_backend *be, const qg_attention_args *a)
 {
-  if (has_panels(a->q.type)) return qg_attention_backward_bf16(be, a);
+  if (qg_cpu_of(be)->panels) return qg_attention_backward_bf16(be, a);
   size_t floats = tile_floats(a->sequence_length, a->head_dim);
   void *scratch;
   QG_TRY(qg_cpu_scratch(be, (size_t)be->threads * floats * sizeof(float), "attention backward", &scratch));

@@ -83,7 +83,8 @@ static qg_status cpu_sync(qg_backend *be)
 static size_t cpu_workspace_bytes(qg_backend *be, const qg_workload *workload)
 {
   size_t gemm = qg_cpu_gemm_workspace(be, workload);
-  size_t attention = qg_cpu_attention_workspace(be, workload), rows = qg_cpu_rows_workspace(workload);
+  size_t attention = qg_cpu_attention_workspace(be, workload),
+         rows = qg_cpu_rows_workspace(be->threads, workload);
   size_t most = gemm > attention ? gemm : attention;
   return most > rows ? most : rows;
 }
@@ -146,6 +147,19 @@ static void processor_name(char *text, size_t size)
   if (file) fclose(file);
 }
 
+/* Own panels where the processor multiplies bf16, else oneDNN, else fp32 (gemm.c). */
+static void choose_bf16(qg_cpu *cpu)
+{
+  cpu->panels = qg_panels();
+  cpu->bf16_gemm = !cpu->panels && qg_cpu_gemm_has_bf16();
+  if (cpu->bf16_gemm) cpu->matmul = qg_matmul_create();
+}
+
+static const char *gemm_source(const qg_cpu *cpu)
+{
+  return cpu->panels ? "panels" : cpu->bf16_gemm ? "oneDNN" : "OpenBLAS";
+}
+
 qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)
 {
   qg_backend *be;
@@ -155,12 +169,12 @@ qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)
   be->impl = be + 1;
   be->compute = strcmp(request->precision, "fp32") == 0 ? QG_F32 : QG_BF16;
   be->threads = request->threads;
-  qg_cpu_of(be)->bf16_gemm = be->compute == QG_BF16 && qg_cpu_gemm_has_bf16();
   omp_set_num_threads(request->threads);
-  if (qg_cpu_of(be)->bf16_gemm) qg_cpu_of(be)->matmul = qg_matmul_create();
+  if (be->compute == QG_BF16) choose_bf16(qg_cpu_of(be));
+  be->own_gemm = qg_cpu_of(be)->panels != NULL;
   processor_name(name, sizeof name);
   snprintf(be->description, sizeof be->description, "cpu (%s, %s, %s GEMM in %s)", name,
-           qg_cpu_isa_name(qg_cpu_isa()), qg_dtype_name(be->compute), qg_cpu_of(be)->bf16_gemm ? "oneDNN" : "OpenBLAS");
+           qg_cpu_isa_name(qg_cpu_isa()), qg_dtype_name(be->compute), gemm_source(qg_cpu_of(be)));
   *out = be;
   return QG_OK;
 }

@@ -3,6 +3,7 @@
 #define QG_BACKEND_CPU_H
 
 #include "backend/cpu/matmul.h"
+#include "backend/cpu/panel.h"
 #include "backend/cpu/row_kernels.h"
 #include "qgalore/backend.h"
 
@@ -11,8 +12,9 @@
 typedef struct {
   char *workspace;
   size_t workspace_bytes;
-  bool bf16_gemm;    /* oneDNN multiplies bf16 on this processor */
-  qg_matmul *matmul; /* bf16 results without fp32 scratch, or NULL */
+  const qg_panel_kernels *panels; /* multiply bf16 on this processor; NULL with fp32 */
+  bool bf16_gemm;                 /* else oneDNN does */
+  qg_matmul *matmul;              /* bf16 results without fp32 scratch, or NULL */
 } qg_cpu;
 
 static inline qg_cpu *qg_cpu_of(qg_backend *be)
@@ -35,8 +37,8 @@ static inline void *qg_row(qg_view view, int64_t i)
 
 bool qg_cpu_gemm_has_bf16(void);
 size_t qg_cpu_gemm_workspace(qg_backend *be, const qg_workload *workload);
-size_t qg_cpu_attention_workspace(const qg_backend *be, const qg_workload *workload);
-size_t qg_cpu_rows_workspace(const qg_workload *workload);
+size_t qg_cpu_attention_workspace(qg_backend *be, const qg_workload *workload);
+size_t qg_cpu_rows_workspace(int threads, const qg_workload *workload);
 
 qg_status qg_cpu_gemm(qg_backend *be, const qg_gemm_args *args);
 qg_status qg_cpu_attention(qg_backend *be, const qg_attention_args *args);

@@ -4,9 +4,9 @@
 #include <dnnl.h>
 #endif
 
+#include "backend/cpu/bf16/panel_gemm.h"
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/panel.h"
-#include "backend/cpu/bf16/panel_gemm.h"
 #include "qgalore/base.h"
 
 enum { OUTPUT_ROWS = 256 }; /* rows of fp32 results that wait in cache for their rounding to bf16 */
@@ -17,8 +17,20 @@ dnnl_status_t dnnl_gemm_bf16bf16f32(char trans_a, char trans_b, dnnl_dim_t m, dn
                                     float alpha, const uint16_t *a, dnnl_dim_t lda, const uint16_t *b,
                                     dnnl_dim_t ldb, float beta, float *c, dnnl_dim_t ldc);
 
+/* A processor that was forced lower is lower for oneDNN as well. Has an effect before oneDNN's first
+ * primitive. */
+static void limit_onednn(qg_cpu_level level)
+{
+  static const dnnl_cpu_isa_t limits[] = {[QG_CPU_V2] = dnnl_cpu_isa_sse41,
+                                          [QG_CPU_V3] = dnnl_cpu_isa_avx2,
+                                          [QG_CPU_V4] = dnnl_cpu_isa_avx512_core,
+                                          [QG_CPU_BF16] = dnnl_cpu_isa_avx512_core_bf16};
+  if (level < QG_CPU_AMX) dnnl_set_max_cpu_isa(limits[level]);
+}
+
 bool qg_cpu_gemm_has_bf16(void)
 {
+  limit_onednn(qg_cpu_isa());
   const uint16_t one = 0x3f80;
   float product = 0.0f;
   return dnnl_gemm_bf16bf16f32('N', 'N', 1, 1, 1, 1.0f, &one, 1, &one, 1, 0.0f, &product, 1) ==
@@ -132,7 +144,7 @@ static qg_status gemm_to_bf16(qg_backend *be, const qg_gemm_args *args)
 qg_status qg_cpu_gemm(qg_backend *be, const qg_gemm_args *args)
 {
   if (args->c.rows == 0 || args->c.cols == 0) return QG_OK;
-  if (args->a.type == QG_BF16 && qg_panels()) return qg_panel_gemm(be, args);
+  if (args->a.type == QG_BF16 && qg_cpu_of(be)->panels) return qg_panel_gemm(be, args);
   if (args->c.type == QG_BF16) return gemm_to_bf16(be, args);
   return multiply(be, args, args->c.data, args->c.stride, args->beta);
 }
@@ -145,6 +157,6 @@ size_t qg_cpu_gemm_workspace(qg_backend *be, const qg_workload *w)
   int64_t output = OUTPUT_ROWS * widest;
   int64_t operands = (qg_max_i64(w->tokens, w->hidden_size) + w->hidden_size) * widest;
   if (be->compute == QG_F32) return 0;
-  if (qg_panels()) return qg_panel_gemm_workspace(be->threads);
+  if (qg_cpu_of(be)->panels) return qg_panel_gemm_workspace(be->threads);
   return (size_t)(qg_cpu_of(be)->bf16_gemm ? output : output + operands) * sizeof(float);
 }

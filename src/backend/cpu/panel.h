@@ -1,10 +1,9 @@
-/* Products of packed bf16 panels with fp32 sums: what GEMM and attention are made of on processors that multiply
- * bf16 (AVX512-BF16, AMX).
+/* Products of packed bf16 panels with fp32 sums: what GEMM and attention are made of on processors that
+ * multiply bf16 (AVX512-BF16, AMX).
  *
- * C [32, 32] (+)= A [32, depth] B [depth, 32]. Depth goes in steps of 32, the last one padded with zeros. Per step
- * each operand holds two AMX tiles of 16 rows of 64 bytes:
- *   A: tile h row i = A[16 h + i, 32 s .. 32 s + 31]
- *   B: tile h row r = the pairs (B[32 s + 2 r, j], B[32 s + 2 r + 1, j]) of columns j = 16 h .. 16 h + 15
+ * C [32, 32] (+)= A [32, depth] B [depth, 32]. Depth goes in steps of 32, the last one padded with zeros. Per
+ * step each operand holds two AMX tiles of 16 rows of 64 bytes: A: tile h row i = A[16 h + i, 32 s .. 32 s +
+ * 31] B: tile h row r = the pairs (B[32 s + 2 r, j], B[32 s + 2 r + 1, j]) of columns j = 16 h .. 16 h + 15
  * so a panel is contiguous, [steps][2][16][32] elements. C is contiguous, [32][32] floats. */
 #ifndef QG_BACKEND_CPU_PANEL_H
 #define QG_BACKEND_CPU_PANEL_H
@@ -16,10 +15,10 @@
 #include "qgalore/view.h"
 
 enum {
-  QG_PANEL = 32,                                 /* rows of A, columns of B */
-  QG_PANEL_STEP = 32,                            /* depth that is multiplied at once */
+  QG_PANEL = 32,      /* rows of A, columns of B */
+  QG_PANEL_STEP = 32, /* depth that is multiplied at once */
   QG_PANEL_STEP_ELEMENTS = QG_PANEL * QG_PANEL_STEP,
-  QG_PANEL_SUMS = QG_PANEL * QG_PANEL            /* floats of C */
+  QG_PANEL_SUMS = QG_PANEL * QG_PANEL /* floats of C */
 };
 
 typedef enum { QG_PANEL_A, QG_PANEL_B } qg_panel_side;
@@ -32,7 +31,8 @@ typedef struct {
 } qg_panel_source;
 
 typedef struct {
-  /* A thread brackets its products with these (AMX has to be configured, and released for the system's sake). */
+  /* A thread brackets its products with these (AMX has to be configured, and released for the system's sake).
+   */
   void (*begin)(void);
   void (*end)(void);
   void (*multiply)(const uint16_t *a, const uint16_t *b, int64_t steps, bool accumulate, float *c);

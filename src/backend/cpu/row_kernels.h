@@ -8,6 +8,14 @@
 
 #include "backend/cpu/isa.h"
 
+enum { QG_LOSS_CHUNK = 2048 }; /* logits between which a maximum is kept: 8 KiB */
+
+/* Exponentials of a row, and a maximum per chunk. */
+static inline int64_t qg_loss_scratch_floats(int64_t vocab)
+{
+  return vocab + (vocab + QG_LOSS_CHUNK - 1) / QG_LOSS_CHUNK;
+}
+
 /* Pointers are to rows of the table's element type unless they are float *. The formulas are in
  * qgalore/backend.h. */
 typedef struct {
@@ -26,8 +34,9 @@ typedef struct {
   void (*add)(float alpha, const void *src, void *dst, int64_t count);
   double (*sum_squares)(const void *src, int64_t count);
   /* logits f32 -> gradient; returns the row's loss. target < 0: zero gradient, zero loss. d_logits may be
-   * NULL. */
-  double (*cross_entropy)(const float *logits, void *d_logits, int64_t vocab, int32_t target, float scale);
+   * NULL. scratch: qg_loss_scratch_floats. */
+  double (*cross_entropy)(const float *logits, void *d_logits, int64_t vocab, int32_t target, float scale,
+                          float *scratch);
 } qg_row_kernels;
 
 /* Attention helpers on f32 tiles. */

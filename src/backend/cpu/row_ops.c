@@ -1,4 +1,5 @@
 /* The operations that work row by row: rows are spread over threads, sums over rows run in fixed blocks. */
+#include <omp.h>
 #include <string.h>
 
 #include "backend/cpu/cpu.h"
@@ -6,11 +7,22 @@
 
 enum { SUM_BLOCKS = 256, NORM_BLOCK_ROWS = 64 };
 
-size_t qg_cpu_rows_workspace(const qg_workload *w)
+/* A loss per row; a row of exponentials per thread, each from the beginning of a cache line. */
+static size_t loss_row_floats(int64_t vocab)
+{
+  return (size_t)qg_ceil_div(qg_loss_scratch_floats(vocab), 16) * 16;
+}
+
+static size_t loss_bytes(int threads, int64_t rows, int64_t vocab)
+{
+  return (size_t)threads * loss_row_floats(vocab) * sizeof(float) + (size_t)rows * sizeof(double);
+}
+
+size_t qg_cpu_rows_workspace(int threads, const qg_workload *w)
 {
   int64_t norm_blocks = qg_ceil_div(w->tokens, NORM_BLOCK_ROWS);
   size_t norm = (size_t)(norm_blocks * w->hidden_size) * sizeof(float);
-  size_t loss = (size_t)qg_max_i64(w->loss_rows, w->tokens) * sizeof(double);
+  size_t loss = loss_bytes(threads, qg_max_i64(w->loss_rows, w->tokens), w->vocab_size);
   return norm > loss ? norm : loss;
 }
 
@@ -169,13 +181,17 @@ qg_status qg_cpu_cross_entropy(qg_backend *be, const qg_cross_entropy_args *a)
 {
   bool wants_gradient = a->d_logits.data != NULL;
   const qg_row_kernels *kernels = qg_cpu_rows(wants_gradient ? a->d_logits.type : QG_F32);
+  size_t floats = loss_row_floats(a->logits.cols);
   void *scratch;
-  QG_TRY(qg_cpu_scratch(be, (size_t)a->logits.rows * sizeof(double), "cross-entropy", &scratch));
-  double *loss = scratch;
+  QG_TRY(
+      qg_cpu_scratch(be, loss_bytes(be->threads, a->logits.rows, a->logits.cols), "cross-entropy", &scratch));
+  float *exponentials = scratch;
+  double *loss = (double *)(exponentials + (size_t)be->threads * floats);
 #pragma omp parallel for schedule(static) num_threads(be->threads)
   for (int64_t i = 0; i < a->logits.rows; i++)
     loss[i] = kernels->cross_entropy(qg_row(a->logits, i), wants_gradient ? qg_row(a->d_logits, i) : NULL,
-                                     a->logits.cols, a->targets[i], a->grad_scale);
+                                     a->logits.cols, a->targets[i], a->grad_scale,
+                                     exponentials + (size_t)omp_get_thread_num() * floats);
   for (int64_t i = 0; i < a->logits.rows; i++) *a->loss += loss[i];
   return QG_OK;
 }

@@ -1,6 +1,6 @@
-/* Causal attention from products of bf16 panels (Dao et al., arXiv 2205.14135). Queries and keys go in blocks of
- * QG_PANEL, scores in chunks of CHUNK x CHUNK blocks that stay in cache; blocks above the diagonal are never made. A
- * thread works on one head of one sequence. */
+/* Causal attention from products of bf16 panels (Dao et al., arXiv 2205.14135). Queries and keys go in blocks
+ * of QG_PANEL, scores in chunks of CHUNK x CHUNK blocks that stay in cache; blocks above the diagonal are
+ * never made. A thread works on one head of one sequence. */
 #include "backend/cpu/bf16/attention_bf16.h"
 
 #include <math.h>
@@ -14,8 +14,8 @@
 
 enum { CHUNK = 4, CHUNK_STEPS = CHUNK * CHUNK * QG_PANEL_STEP_ELEMENTS };
 
-/* Panels of one head of one sequence. "by rows": a panel per block of tokens, its depth the head's size; "by columns":
- * a panel per block of the head's columns, its depth the tokens. */
+/* Panels of one head of one sequence. "by rows": a panel per block of tokens, its depth the head's size; "by
+ * columns": a panel per block of the head's columns, its depth the tokens. */
 typedef struct {
   const qg_attention_args *args;
   const qg_panel_kernels *kernels;
@@ -23,12 +23,12 @@ typedef struct {
   int64_t blocks, wide;       /* of tokens, and of the head's columns */
   int64_t row_panel, col_panel;
   float scale;
-  uint16_t *k, *v, *kt;              /* K and V; K by columns (backward) */
+  uint16_t *k, *v, *kt;                 /* K and V; K by columns (backward) */
   uint16_t *q, *d_o, *q_cols, *do_cols; /* Q and dO by rows and by columns; forward: one panel of Q */
-  uint16_t *p, *ds, *ds_b;           /* a chunk of probabilities and gradients of scores */
-  float *d_k, *d_v, *d_qt;           /* sums: [blocks][wide] twice, and [wide][blocks] of dQ transposed */
-  float *scores, *out;               /* forward: a chunk of scores of one block of queries, its output */
-  float *lse, *delta;                /* [blocks * QG_PANEL] */
+  uint16_t *p, *ds, *ds_b;              /* a chunk of probabilities and gradients of scores */
+  float *d_k, *d_v, *d_qt;              /* sums: [blocks][wide] twice, and [wide][blocks] of dQ transposed */
+  float *scores, *out;                  /* forward: a chunk of scores of one block of queries, its output */
+  float *lse, *delta;                   /* [blocks * QG_PANEL] */
 } head_work;
 
 static size_t thread_bytes(int64_t length, int64_t dim)
@@ -107,11 +107,13 @@ static void pack_cols(const head_work *w, qg_panel_side side, qg_view head, uint
 /* --- forward: softmax over chunks of keys, with running maximum and sum --- */
 
 /* A block of queries against `count` blocks of keys, of which the last may be on the diagonal. */
-static void forward_chunk(const head_work *w, int64_t query, int64_t key, int64_t count, qg_softmax_state *state)
+static void forward_chunk(const head_work *w, int64_t query, int64_t key, int64_t count,
+                          qg_softmax_state *state)
 {
   float rescale[QG_PANEL];
   for (int64_t b = 0; b < count; b++)
-    w->kernels->multiply(w->q, w->k + (key + b) * w->row_panel, w->wide, false, w->scores + b * QG_PANEL_SUMS);
+    w->kernels->multiply(w->q, w->k + (key + b) * w->row_panel, w->wide, false,
+                         w->scores + b * QG_PANEL_SUMS);
   qg_softmax_block(state, w->scores, count, (query - key) * QG_PANEL + 1, w->scale, w->p, rescale);
   if (key > 0) qg_scale_rows(w->out, w->wide, rescale);
   for (int64_t j = 0; j < w->wide; j++)
@@ -193,8 +195,9 @@ static void add_query_gradients(const head_work *w, const chunk *c, int64_t j)
 {
   int64_t query = c->query + j, steps = qg_min_i64(c->keys, query + 1 - c->key);
   for (int64_t d = 0; d < w->wide; d++)
-    w->kernels->multiply(w->kt + d * w->col_panel + c->key * QG_PANEL_STEP_ELEMENTS, chunk_step(w->ds_b, j, 0),
-                         steps, true, w->d_qt + (d * w->blocks + query) * QG_PANEL_SUMS);
+    w->kernels->multiply(w->kt + d * w->col_panel + c->key * QG_PANEL_STEP_ELEMENTS,
+                         chunk_step(w->ds_b, j, 0), steps, true,
+                         w->d_qt + (d * w->blocks + query) * QG_PANEL_SUMS);
 }
 
 static void backward_chunk(const head_work *w, const chunk *c)

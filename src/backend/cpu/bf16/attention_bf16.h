@@ -1,4 +1,5 @@
-/* Attention in bf16 on processors with products of bf16 (panel.h); the contracts are those of qgalore/backend.h. */
+/* Attention in bf16 on processors with products of bf16 (panel.h); the contracts are those of
+ * qgalore/backend.h. */
 #ifndef QG_BACKEND_CPU_BF16_ATTENTION_H
 #define QG_BACKEND_CPU_BF16_ATTENTION_H
 

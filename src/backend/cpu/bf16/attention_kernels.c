@@ -94,7 +94,8 @@ static inline half_row gradient_of(const qg_score_gradient_args *a, int64_t key,
   const __m512 scale = _mm512_set1_ps(a->scale);
   __mmask16 seen = (__mmask16)~qg_lanes(a->first_query + key - 16 * half);
   int64_t at = key * QG_PANEL + 16 * half;
-  __m512 exponent = _mm512_fmsub_ps(_mm512_load_ps(a->scores + at), scale, _mm512_load_ps(a->lse + 16 * half));
+  __m512 exponent =
+      _mm512_fmsub_ps(_mm512_load_ps(a->scores + at), scale, _mm512_load_ps(a->lse + 16 * half));
   half_row row = {.p = _mm512_maskz_mov_ps(seen, exp_16(exponent))};
   __m512 dp = _mm512_sub_ps(_mm512_load_ps(a->dp + at), _mm512_load_ps(a->delta + 16 * half));
   row.ds = _mm512_maskz_mul_ps(seen, _mm512_mul_ps(row.p, dp), scale);

@@ -1,5 +1,6 @@
 /* Attention on panels of bf16: what happens to blocks of scores between their products (panel.h). Scores come
- * transposed in backward, so that probabilities and gradients are operands without a transposition of theirs. */
+ * transposed in backward, so that probabilities and gradients are operands without a transposition of theirs.
+ */
 #ifndef QG_BACKEND_CPU_ATTENTION_KERNELS_H
 #define QG_BACKEND_CPU_ATTENTION_KERNELS_H
 
@@ -12,8 +13,9 @@ typedef struct {
 
 void qg_softmax_begin(qg_softmax_state *state);
 
-/* scores [blocks][32 queries][32 keys] times scale -> A panel p = exp(score - max) of depth 32 blocks. Query i sees
- * the first visible + i keys. `rescale` receives what earlier sums, and outputs, have to be multiplied by. */
+/* scores [blocks][32 queries][32 keys] times scale -> A panel p = exp(score - max) of depth 32 blocks. Query
+ * i sees the first visible + i keys. `rescale` receives what earlier sums, and outputs, have to be multiplied
+ * by. */
 void qg_softmax_block(qg_softmax_state *state, const float *scores, int64_t blocks, int64_t visible,
                       float scale, uint16_t *p, float rescale[QG_PANEL]);
 
@@ -25,8 +27,8 @@ void qg_softmax_end(const qg_softmax_state *state, float lse[QG_PANEL], float fa
 
 /* One block of backward, transposed: rows are 32 keys, columns 32 queries.
  *   P = exp(S scale - lse),  dS = P (dP - delta) scale
- * Key j is seen by the queries from first_query + j on; the rest is 0. p and ds are steps of A panels, ds_b the same
- * ds as a step of a B panel. lse and delta are those of the queries. */
+ * Key j is seen by the queries from first_query + j on; the rest is 0. p and ds are steps of A panels, ds_b
+ * the same ds as a step of a B panel. lse and delta are those of the queries. */
 typedef struct {
   const float *scores, *dp, *lse, *delta;
   float scale;

@@ -1,4 +1,5 @@
-/* Panel products on AMX tiles: 2 x 2 tiles of sums stay in registers, so that four loads feed four products. */
+/* Panel products on AMX tiles: 2 x 2 tiles of sums stay in registers, so that four loads feed four products.
+ */
 #include <immintrin.h>
 
 #include "backend/cpu/bf16/panel_tables.h"

@@ -1,4 +1,4 @@
-/* Packing of panels, a tile of 16 x 64 bytes in registers at a time, and writing of products. */
+/* Packing of panels, a tile of 16 x 64 bytes in registers at a time. */
 #include <immintrin.h>
 
 #include "backend/cpu/bf16/tile16.h"
@@ -28,61 +28,88 @@ static inline void load_pairs(const uint16_t *from, int64_t stride, int64_t rows
 }
 
 /* Rows along the depth are A's layout, pairs over the depth are B's; the other one is its transpose. */
-static inline __attribute__((always_inline)) void pack(bool rows, bool turned, qg_panel_source from,
-                                                       int64_t extent, int64_t depth, uint16_t *to)
+static inline __attribute__((always_inline)) void pack_step(bool rows, bool turned, qg_panel_source from,
+                                                            int64_t extent, int64_t depth, uint16_t *to)
 {
-  for (int64_t d = 0; d < depth; d += QG_PANEL_STEP)
-    for (int64_t e = 0; e < QG_PANEL; e += TILE, to += TILE_ELEMENTS) {
-      __m512i t[TILE];
-      if (rows) load_rows(from.data + e * from.stride + d, from.stride, extent - e, depth - d, t);
-      else
-        load_pairs(from.data + d * from.stride + e, from.stride, depth - d, extent - e, t);
-      if (turned) qg_transpose_16(t);
-      for (int i = 0; i < TILE; i++) _mm512_store_si512(to + i * QG_PANEL_STEP, t[i]);
-    }
+  for (int64_t e = 0; e < QG_PANEL; e += TILE, to += TILE_ELEMENTS) {
+    __m512i t[TILE];
+    if (rows) load_rows(from.data + e * from.stride, from.stride, extent - e, depth, t);
+    else
+      load_pairs(from.data + e, from.stride, depth, extent - e, t);
+    if (turned) qg_transpose_16(t);
+    for (int i = 0; i < TILE; i++) _mm512_store_si512(to + i * QG_PANEL_STEP, t[i]);
+  }
+}
+
+static void pack_any(qg_panel_side side, qg_panel_source from, int64_t extent, int64_t depth, uint16_t *to)
+{
+  if (from.depth_contiguous && side == QG_PANEL_A) pack_step(true, false, from, extent, depth, to);
+  else if (from.depth_contiguous)
+    pack_step(true, true, from, extent, depth, to);
+  else if (side == QG_PANEL_A)
+    pack_step(false, true, from, extent, depth, to);
+  else
+    pack_step(false, false, from, extent, depth, to);
+}
+
+/* Pairs of two whole rows come in 128-bit lanes: columns 0-3, 8-11, 16-19, 24-27 low and the others high. */
+static inline __m512i pairs(qg_panel_source from, int r, bool high)
+{
+  __m512i even = _mm512_loadu_si512(from.data + 2 * r * from.stride);
+  __m512i odd = _mm512_loadu_si512(from.data + (2 * r + 1) * from.stride);
+  return high ? _mm512_unpackhi_epi16(even, odd) : _mm512_unpacklo_epi16(even, odd);
+}
+
+static void pair_rows(qg_panel_source from, uint16_t *to)
+{
+  const __m512i first = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
+  const __m512i second = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
+  for (int r = 0; r < TILE; r++) {
+    __m512i low = pairs(from, r, false), high = pairs(from, r, true);
+    _mm512_store_si512(to + r * 32, _mm512_permutex2var_epi64(low, first, high));
+    _mm512_store_si512(to + TILE_ELEMENTS + r * 32, _mm512_permutex2var_epi64(low, second, high));
+  }
+}
+
+/* After the transposition each of those columns is a row of A. */
+static inline __attribute__((always_inline)) void turn_half(qg_panel_source from, bool high, uint16_t *to)
+{
+  __m512i t[TILE];
+  for (int r = 0; r < TILE; r++) t[r] = pairs(from, r, high);
+  qg_transpose_16(t);
+  for (int i = 0; i < TILE; i++)
+    _mm512_store_si512(to + (i / 4 * 8 + i % 4 + 4 * high) * QG_PANEL_STEP, t[i]);
+}
+
+static void turn_rows(qg_panel_source from, uint16_t *to)
+{
+  turn_half(from, false, to);
+  turn_half(from, true, to);
+}
+
+static qg_panel_source advanced(qg_panel_source from, int64_t depth)
+{
+  from.data += from.depth_contiguous ? depth : depth * from.stride;
+  return from;
+}
+
+static void pack_whole(qg_panel_side side, qg_panel_source from, int64_t steps, uint16_t *to)
+{
+  for (int64_t s = 0; s < steps; s++, to += QG_PANEL_STEP_ELEMENTS) {
+    qg_panel_source at = advanced(from, s * QG_PANEL_STEP);
+    if (from.depth_contiguous) pack_step(true, side == QG_PANEL_B, at, QG_PANEL, QG_PANEL_STEP, to);
+    else if (side == QG_PANEL_A)
+      turn_rows(at, to);
+    else
+      pair_rows(at, to);
+  }
 }
 
 void qg_panel_pack(qg_panel_side side, qg_panel_source source, int64_t extent, int64_t depth, uint16_t *panel)
 {
-  if (source.depth_contiguous && side == QG_PANEL_A) pack(true, false, source, extent, depth, panel);
-  else if (source.depth_contiguous)
-    pack(true, true, source, extent, depth, panel);
-  else if (side == QG_PANEL_A)
-    pack(false, true, source, extent, depth, panel);
-  else
-    pack(false, false, source, extent, depth, panel);
-}
-
-static void write_f32(const float *sums, __m512 alpha, __m512 beta, bool reads, float *to, __mmask16 mask)
-{
-  __m512 value = _mm512_mul_ps(alpha, _mm512_load_ps(sums));
-  if (reads) value = _mm512_fmadd_ps(beta, _mm512_maskz_loadu_ps(mask, to), value);
-  _mm512_mask_storeu_ps(to, mask, value);
-}
-
-static void write_bf16(const float *sums, __m512 alpha, __m512 beta, bool reads, uint16_t *to, __mmask32 mask)
-{
-  __m512 low = _mm512_mul_ps(alpha, _mm512_load_ps(sums));
-  __m512 high = _mm512_mul_ps(alpha, _mm512_load_ps(sums + TILE));
-  if (reads) {
-    low = _mm512_fmadd_ps(beta, qg_load_bf16(to, (__mmask16)mask), low);
-    high = _mm512_fmadd_ps(beta, qg_load_bf16(to + TILE, (__mmask16)(mask >> TILE)), high);
-  }
-  _mm512_mask_storeu_epi16(to, mask, (__m512i)_mm512_cvtne2ps_pbh(high, low));
-}
-
-void qg_panel_write(const float *sums, float alpha, float beta, qg_view c, int64_t row, int64_t col)
-{
-  const __mmask32 mask = qg_lanes(c.cols - col);
-  const __m512 a = _mm512_set1_ps(alpha), b = _mm512_set1_ps(beta);
-  const bool reads = beta != 0.0f;
-  int64_t rows = qg_min_i64(QG_PANEL, c.rows - row), at = row * c.stride + col;
-  for (int64_t i = 0; i < rows; i++, at += c.stride, sums += QG_PANEL) {
-    if (c.type == QG_BF16) {
-      write_bf16(sums, a, b, reads, (uint16_t *)c.data + at, mask);
-      continue;
-    }
-    write_f32(sums, a, b, reads, (float *)c.data + at, (__mmask16)mask);
-    write_f32(sums + TILE, a, b, reads, (float *)c.data + at + TILE, (__mmask16)(mask >> TILE));
-  }
+  int64_t whole = extent >= QG_PANEL ? depth / QG_PANEL_STEP : 0;
+  pack_whole(side, source, whole, panel);
+  for (int64_t d = whole * QG_PANEL_STEP; d < depth; d += QG_PANEL_STEP)
+    pack_any(side, advanced(source, d), extent, depth - d,
+             panel + d / QG_PANEL_STEP * QG_PANEL_STEP_ELEMENTS);
 }

@@ -54,6 +54,7 @@ static void ROW(rope)(void *xv, const float *cos, const float *sin, int64_t head
   }
 }
 
+#if !ROW_NATIVE
 static void ROW(swiglu)(const void *gatev, const void *upv, void *outv, int64_t count)
 {
   const ELEMENT *gate = gatev, *up = upv;
@@ -85,6 +86,12 @@ static void ROW(swiglu_backward)(const void *gatev, const void *upv, const void 
     STORE(d_up[j], d * g * s);
   }
 }
+
+static void ROW(scale)(const float *src, float factor, ELEMENT *dst, int64_t count)
+{
+  for (int64_t j = 0; j < count; j++) STORE(dst[j], src[j] * factor);
+}
+#endif
 
 static void ROW(to_float)(const void *srcv, float *dst, int64_t count)
 {
@@ -130,8 +137,20 @@ static double ROW(sum_squares)(const void *srcv, int64_t count)
   return sum;
 }
 
+/* d[j] = p[j] * scale from the exponentials of each chunk, which were taken against the chunk's own maximum.
+ */
+static void ROW(softmax_gradient)(const float *exponentials, const float *chunk_max, float max, float factor,
+                                  ELEMENT *d, int64_t vocab)
+{
+  for (int64_t first = 0; first < vocab; first += LOSS_CHUNK) {
+    float rescale = vector_exp(chunk_max[first / LOSS_CHUNK] - max) * factor;
+    int64_t count = vocab - first < LOSS_CHUNK ? vocab - first : LOSS_CHUNK;
+    ROW(scale)(exponentials + first, rescale, d + first, count);
+  }
+}
+
 static double ROW(cross_entropy)(const float *logits, void *d_logitsv, int64_t vocab, int32_t target,
-                                 float scale)
+                                 float scale, float *scratch)
 {
   ELEMENT *d = d_logitsv;
   if (target < 0) {
@@ -139,12 +158,11 @@ static double ROW(cross_entropy)(const float *logits, void *d_logitsv, int64_t v
       for (int64_t j = 0; j < vocab; j++) STORE(d[j], 0.0f);
     return 0.0;
   }
-  float max = row_max(logits, vocab), at_target = logits[target];
-  float sum = exp_sum_of(logits, vocab, max);
+  float *chunk_max = scratch + vocab, at_target = logits[target], max;
+  float sum = softmax_sums(logits, vocab, scratch, chunk_max, &max);
   double loss = log((double)sum) + (double)max - (double)at_target;
   if (d) {
-    float factor = scale / sum;
-    for (int64_t j = 0; j < vocab; j++) STORE(d[j], vector_exp(logits[j] - max) * factor);
+    ROW(softmax_gradient)(scratch, chunk_max, max, scale / sum, d, vocab);
     STORE(d[target], (vector_exp(at_target - max) / sum - 1.0f) * scale);
   }
   return loss;

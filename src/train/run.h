@@ -1,0 +1,54 @@
+/* A run under way: what the loop and its guards share. */
+#ifndef QG_TRAIN_RUN_H
+#define QG_TRAIN_RUN_H
+
+#include "train/metrics.h"
+#include "train/progress.h"
+#include "train/restart.h"
+#include "train/saver.h"
+#include "train/spike.h"
+#include "train/stop.h"
+#include "train/watchdog.h"
+
+typedef struct {
+  qg_trainer *t;
+  const qg_log *log;
+  qg_run_folder folder;
+  double began; /* qg_now() before the first step of this attempt */
+  qg_progress progress;
+  qg_progress_state state;
+  qg_saver saver;
+  qg_stop_watch watch;
+  qg_request request; /* the strongest of this step, agreed */
+  qg_watchdog *watchdog;
+  qg_spike_window window;
+  qg_metrics *metrics; /* rank 0, NULL elsewhere */
+  qg_train_summary *summary;
+  bool root;
+  bool metrics_lost;    /* the last line could not be written */
+  int64_t saved_step;   /* step of the newest checkpoint, -1: none of this attempt */
+  int bad_steps;        /* skipped in a row */
+  int rollbacks;        /* since the newest checkpoint */
+  bool owes_validation; /* one was due and cut short */
+} qg_run;
+
+/* The files of a run beside its checkpoints (run_files.c). */
+
+/* Makes the folder. Collective. */
+qg_status qg_run_open_folder(qg_run *run);
+/* Opens metrics.jsonl at the step of the state, for the first time or again. Local; rank 0, no-op elsewhere.
+ */
+qg_status qg_run_open_metrics(qg_run *run);
+
+void qg_run_write_metrics(qg_run *run, const qg_metrics_line *line);
+/* The status file when a run begins and ends, with `status` as its result. Rank 0; the first is a no-op
+ * elsewhere. */
+qg_status qg_run_write_first_status(const qg_run *run);
+void qg_run_write_final_status(const qg_run *run, qg_status status);
+/* Says a failure that the run can live with. */
+void qg_run_warn(const qg_run *run, qg_status status);
+
+/* Ends a save under way; its failure is told as always. Collective. */
+void qg_run_finish_save(qg_run *run);
+
+#endif

@@ -1,0 +1,237 @@
+/* The update of one LLaMA-7B layer, seven matrices at rank 1024: 8-bit Adam, project back, add to INT8
+ * weights with stochastic rounding; beside fp32 Adam, project back and bf16 weights in PyTorch.
+ *
+ *   bench_update [ROUNDS [PEERS [JSON_FILE]]]
+ *
+ * The limit is what the same run measures: the products of project back alone at their shapes, plus the bytes
+ * of everything else at the rate of a copy. In each round all take one turn. */
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../support/contender.h"
+#include "../support/samples.h"
+#include "../support/training.h"
+#include "optim/internal.h"
+
+enum { MAX_ROUNDS = 50, COPY_BYTES = 256 << 20 };
+
+typedef enum { UPDATE, PRODUCTS, COPY, TORCH, MEASURES } measure;
+
+typedef struct {
+  training t;
+  int rounds;
+  char *from, *to; /* [COPY_BYTES] */
+  contender torch;
+  bool has_torch;
+  double seconds[MEASURES][MAX_ROUNDS];
+} bench;
+
+static bool is_projected(const qg_optim_param *p)
+{
+  return p->held && p->policy.projected;
+}
+
+static void fill(float *values, int64_t count, float scale, uint32_t tensor)
+{
+  qg_rng rng = {.seed = 1, .tensor = tensor, .purpose = QG_RNG_SYNTHETIC};
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < count; i++) values[i] = scale * (qg_rng_unit_at(rng, (uint64_t)i) - 0.5f);
+}
+
+/* Projectors as large as orthonormal ones, gradients as large as those of a mean loss. */
+static qg_status fill_layer(qg_optim *optim)
+{
+  for (int id = 0; id < optim->param_count; id++) {
+    qg_optim_param *p = &optim->params[id];
+    if (!is_projected(p)) continue;
+    float *basis;
+    int64_t elements = qg_optim_basis_elements(p);
+    QG_TRY(qg_calloc((size_t)elements, sizeof *basis, "a projector", (void **)&basis));
+    fill(basis, elements, 0.05f, (uint32_t)id);
+    qg_status status = qg_optim_projector_store(optim, p, basis);
+    free(basis);
+    QG_TRY(status);
+    fill(p->grad, qg_optim_grad_elements(p), 1e-3f, (uint32_t)(id + optim->param_count));
+    p->tracker.last_refresh = 0;
+  }
+  return QG_OK;
+}
+
+static qg_status run_update(bench *b)
+{
+  qg_optim *optim = b->t.trainer->optim;
+  optim->step++;
+  return qg_optim_apply(optim, 1e-3, 1.0);
+}
+
+/* R P or P R into the update's scratch, in the pieces of qg_optim_apply. */
+static qg_status products_of(qg_optim *optim, const qg_optim_param *p)
+{
+  int64_t step = qg_optim_chunk_rows(p->info.rows, p->info.cols, QG_GROUP);
+  bool right = p->policy.side == QG_SIDE_RIGHT;
+  qg_view delta =
+      qg_view_make(optim->scratch.delta, optim->be->compute, p->policy.grad_rows, p->policy.grad_cols);
+  qg_view basis = qg_view_make(optim->scratch.projector, optim->be->compute,
+                               right ? p->policy.rank : p->info.rows, right ? p->info.cols : p->policy.rank);
+  for (int64_t first = 0; first < p->info.rows; first += step) {
+    int64_t rows = qg_min_i64(step, p->info.rows - first);
+    qg_gemm_args gemm = {.a = qg_view_rows(right ? delta : basis, first, rows),
+                         .b = right ? basis : delta,
+                         .c = qg_view_make(optim->scratch.update, QG_F32, rows, p->info.cols),
+                         .alpha = 1};
+    QG_TRY(optim->be->ops->gemm(optim->be, &gemm));
+  }
+  return QG_OK;
+}
+
+static qg_status run_products(bench *b)
+{
+  qg_optim *optim = b->t.trainer->optim;
+  for (int id = 0; id < optim->param_count; id++)
+    if (is_projected(&optim->params[id])) QG_TRY(products_of(optim, &optim->params[id]));
+  return QG_OK;
+}
+
+static qg_status run_copy(bench *b)
+{
+#pragma omp parallel num_threads(b->t.real->threads)
+  {
+    size_t piece = COPY_BYTES / (size_t)omp_get_num_threads(), first = piece * (size_t)omp_get_thread_num();
+    memcpy(b->to + first, b->from + first, piece);
+  }
+  return QG_OK;
+}
+
+/* A gradient of 4 bytes, two moment codes read and written and a delta of 2 bytes for each element of R;
+ * codes read and written for each weight; half a byte read for each element of P. What stays in the caches
+ * between two operations is not counted. */
+static double bytes_of_update(const qg_optim *optim)
+{
+  double bytes = 0;
+  for (int id = 0; id < optim->param_count; id++) {
+    const qg_optim_param *p = &optim->params[id];
+    if (is_projected(p))
+      bytes += 10.0 * (double)qg_optim_grad_elements(p) + 2.0 * (double)qg_optim_elements(p) +
+               0.5 * (double)qg_optim_basis_elements(p);
+  }
+  return bytes;
+}
+
+static double flops_of_products(const qg_optim *optim)
+{
+  double flops = 0;
+  for (int id = 0; id < optim->param_count; id++) {
+    const qg_optim_param *p = &optim->params[id];
+    if (is_projected(p)) flops += 2.0 * (double)qg_optim_elements(p) * (double)p->policy.rank;
+  }
+  return flops;
+}
+
+/* Round -1 warms up. */
+static qg_status race(bench *b)
+{
+  static qg_status (*const runs[])(bench *) = {
+      [UPDATE] = run_update, [PRODUCTS] = run_products, [COPY] = run_copy};
+  for (int round = -1; round < b->rounds; round++) {
+    int at = round < 0 ? 0 : round;
+    for (int kind = UPDATE; kind <= COPY; kind++) {
+      double start = qg_now();
+      QG_TRY(runs[kind](b));
+      b->seconds[kind][at] = qg_now() - start;
+    }
+    if (b->has_torch) QG_TRY(contender_ask(&b->torch, "step", &b->seconds[TORCH][at], 1));
+  }
+  return QG_OK;
+}
+
+typedef struct {
+  double update, limit, products, memory; /* seconds, medians */
+  double of_limit, times_torch;           /* medians over rounds */
+} summary;
+
+static summary summarise(bench *b)
+{
+  double limits[MAX_ROUNDS], memory[MAX_ROUNDS], shares[MAX_ROUNDS], ratios[MAX_ROUNDS];
+  double bytes = bytes_of_update(b->t.trainer->optim);
+  for (int i = 0; i < b->rounds; i++) {
+    memory[i] = bytes / (2.0 * COPY_BYTES) * b->seconds[COPY][i];
+    limits[i] = memory[i] + b->seconds[PRODUCTS][i];
+    shares[i] = limits[i] / b->seconds[UPDATE][i];
+    ratios[i] = b->seconds[TORCH][i] / b->seconds[UPDATE][i];
+  }
+  return (summary){.of_limit = samples_median(shares, b->rounds),
+                   .times_torch = samples_median(ratios, b->rounds),
+                   .limit = samples_median(limits, b->rounds),
+                   .memory = samples_median(memory, b->rounds),
+                   .update = samples_median(b->seconds[UPDATE], b->rounds),
+                   .products = samples_median(b->seconds[PRODUCTS], b->rounds)};
+}
+
+static qg_status report(const bench *b, const summary *s, const char *json)
+{
+  const qg_optim *optim = b->t.trainer->optim;
+  double flops = flops_of_products(optim), bytes = bytes_of_update(optim);
+  printf("update of a LLaMA-7B layer, rank 1024: %.0f ms\n", 1e3 * s->update);
+  printf(
+      "limit %.0f ms = %.1f GFLOP of products %.0f ms + %.0f MB at the rate of a copy %.0f ms: %.0f %% of "
+      "it\n",
+      1e3 * s->limit, 1e-9 * flops, 1e3 * s->products, 1e-6 * bytes, 1e3 * s->memory, 100 * s->of_limit);
+  if (b->has_torch)
+    printf("PyTorch, fp32 Adam, projection and bf16 weights: %.2f times as long\n", s->times_torch);
+  else
+    printf("no PyTorch: its row is left out (make bench-peers)\n");
+  if (!json) return QG_OK;
+  char text[512];
+  int length = snprintf(
+      text, sizeof text,
+      "{\"bench\": \"update\", \"seconds\": %.5f, \"limit_seconds\": %.5f, \"share_of_limit\": %.4f, "
+      "\"flops\": %.0f, \"bytes\": %.0f, \"times_torch\": %.3f}\n",
+      s->update, s->limit, s->of_limit, flops, bytes, s->times_torch);
+  return qg_write_file_atomic(json, text, (size_t)length);
+}
+
+static qg_status start_torch(bench *b, const char *venv)
+{
+  char python[4200];
+  snprintf(python, sizeof python, "%s/bin/python", venv);
+  const char *argv[] = {python, "tests/bench/peers/peer_update.py", NULL};
+  b->has_torch = access(python, X_OK) == 0;
+  return b->has_torch ? contender_start(argv, contender_tuned_torch, NULL, 0, &b->torch) : QG_OK;
+}
+
+static qg_status run(bench *b, int argc, char **argv)
+{
+  static const char *const overrides[] = {"model.num_layers=1",      "model.vocab_size=256",
+                                          "data.train=random:2000",  "data.valid=",
+                                          "train.validate_every=0",  "train.global_batch=1",
+                                          "train.micro_batch=1",     "train.update=accumulated",
+                                          "train.accumulators=fp32", "optimizer.warmup_steps=1"};
+  QG_TRY(training_open("inputs/llama7b.in", QG_COUNT_OF(overrides), overrides, &b->t));
+  QG_TRY(fill_layer(b->t.trainer->optim));
+  QG_TRY(qg_calloc(COPY_BYTES, 1, "the copy", (void **)&b->from));
+  QG_TRY(qg_calloc(COPY_BYTES, 1, "the copy", (void **)&b->to));
+  QG_TRY(start_torch(b, argc > 2 ? argv[2] : "build/peers"));
+  QG_TRY(race(b));
+  summary s = summarise(b);
+  return report(b, &s, argc > 3 ? argv[3] : NULL);
+}
+
+int main(int argc, char **argv)
+{
+  static bench b;
+  b.rounds = argc > 1 ? atoi(argv[1]) : 5;
+  if (b.rounds < 1 || b.rounds > MAX_ROUNDS) {
+    fprintf(stderr, "usage: bench_update [ROUNDS (up to %d) [PEERS [JSON_FILE]]]\n", MAX_ROUNDS);
+    return QG_ERR_INPUT;
+  }
+  qg_status status = run(&b, argc, argv);
+  if (status != QG_OK) fprintf(stderr, "bench_update: %s\n%s", qg_error_message(), qg_error_trace());
+  contender_quit(&b.torch, NULL);
+  free(b.from);
+  free(b.to);
+  training_close(&b.t);
+  return (int)status;
+}

@@ -1,0 +1,137 @@
+/* Our side of bench_step: steps of a LLaMA-60M on the same 8 x 256 tokens, as a contender
+ * (support/contender.h).
+ *
+ *   serve_step METHOD PRECISION [STATE]
+ *
+ * "step" is one optimizer step between refreshes, "refresh" one in which every subspace is due; both answer
+ * wall seconds, CPU seconds, refreshes and loss. "ready" says loss and gradient norm of the initial weights,
+ * and FLOPs per token of a step. STATE receives tokens and initial weights for a peer. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../support/contender.h"
+#include "../support/samples.h"
+#include "../support/training.h"
+
+typedef struct {
+  training t;
+  int64_t step;
+} server;
+
+static qg_status step(server *s, qg_step_result *result, double seconds[2])
+{
+  double wall = qg_now(), cpu = samples_cpu_now();
+  QG_TRY(qg_train_step(s->t.trainer, s->step++, 0, NULL, result));
+  seconds[0] = qg_now() - wall;
+  seconds[1] = samples_cpu_now() - cpu;
+  return QG_OK;
+}
+
+static qg_status answer_step(void *state)
+{
+  qg_step_result result;
+  double seconds[2] = {0};
+  QG_TRY(step(state, &result, seconds));
+  printf(" %.6f %.6f %lld %.6f", seconds[0], seconds[1], (long long)result.refreshes, result.loss);
+  return QG_OK;
+}
+
+/* All matrices are due at multiples of update_gap. */
+static qg_status answer_refresh(void *state)
+{
+  server *s = state;
+  int64_t gap = s->t.config.qgalore.update_gap;
+  s->step = qg_ceil_div(s->step, gap) * gap;
+  return answer_step(state);
+}
+
+static qg_status write_rows(training *t, const qg_param *param, FILE *file)
+{
+  const qg_param_port *port = qg_optim_port(t->trainer->optim);
+  qg_backend *be = &t->timed.be;
+  qg_view weight, floats;
+  QG_TRY(port->read(port->impl, param->id, &weight));
+  QG_TRY(qg_mem_view(t->mem, QG_OWNER_DATA, "weights for a peer", QG_F32, param->rows, param->cols, &floats));
+  QG_TRY(be->ops->convert(be, floats, weight));
+  size_t count = (size_t)(param->rows * param->cols);
+  QG_CHECK(fwrite(floats.data, sizeof(float), count, file) == count, QG_ERR_RESOURCE,
+           "cannot write %s for a peer: is the disk full?", param->name);
+  return QG_OK;
+}
+
+/* int32 inputs and targets of the step, then every parameter as fp32, by id. */
+static qg_status write_state(training *t, const char *path)
+{
+  const qg_config *c = &t->config;
+  size_t tokens = (size_t)(c->train.global_batch * c->train.sequence_length);
+  FILE *file = fopen(path, "wb");
+  qg_status status = QG_OK;
+  QG_CHECK(file, QG_ERR_RESOURCE, "cannot write %s", path);
+  QG_TRY_OUT(qg_batch_read(t->trainer->train_tokens, (uint64_t)c->train.seed, 0, c->train.global_batch,
+                           c->train.sequence_length, t->trainer->inputs.host, t->trainer->targets.host));
+  fwrite(t->trainer->inputs.host, sizeof(int32_t), tokens, file);
+  fwrite(t->trainer->targets.host, sizeof(int32_t), tokens, file);
+  for (int id = 0; id < qg_param_count(&c->model); id++) {
+    qg_param param = qg_param_describe(&c->model, id);
+    QG_TRY_OUT(write_rows(t, &param, file));
+  }
+out:
+  if (fclose(file) != 0 && status == QG_OK) status = QG_FAIL(QG_ERR_RESOURCE, "cannot finish %s", path);
+  return status;
+}
+
+/* The learning rate of step 0 is 0, so that loss and norm are those of the initial weights; the two steps
+ * after it warm up, as those of the peers. */
+static qg_status warm_up(server *s)
+{
+  qg_step_result first, later;
+  double seconds[2];
+  QG_TRY(step(s, &first, seconds));
+  training_take_flops(&s->t);
+  for (int i = 0; i < 2; i++) QG_TRY(step(s, &later, seconds));
+  printf("ready %.6f %.6f %.0f\n", first.loss, first.grad_norm,
+         training_take_flops(&s->t) / 2 / (double)first.tokens);
+  fflush(stdout);
+  return QG_OK;
+}
+
+static qg_status open_job(const char *method, const char *precision, training *t)
+{
+  char method_key[64], precision_key[64];
+  snprintf(method_key, sizeof method_key, "optimizer.method=%s", method);
+  snprintf(precision_key, sizeof precision_key, "backend.precision=%s", precision);
+  const char *const overrides[] = {method_key,
+                                   precision_key,
+                                   "data.train=random:100000",
+                                   "data.valid=",
+                                   "train.validate_every=0",
+                                   "train.global_batch=8",
+                                   "train.micro_batch=8",
+                                   "optimizer.warmup_steps=1",
+                                   "optimizer.min_lr_ratio=1",
+                                   "optimizer.lr=0.001",
+                                   "qgalore.lazy=no"};
+  return training_open("inputs/llama60m.in", QG_COUNT_OF(overrides), overrides, t);
+}
+
+static qg_status run(int argc, char **argv, server *s)
+{
+  static const contender_command commands[] = {{"step", answer_step}, {"refresh", answer_refresh}};
+  QG_TRY(open_job(argv[1], argv[2], &s->t));
+  if (argc > 3) QG_TRY(write_state(&s->t, argv[3]));
+  QG_TRY(warm_up(s));
+  return contender_serve(commands, QG_COUNT_OF(commands), s);
+}
+
+int main(int argc, char **argv)
+{
+  static server s;
+  if (argc < 3 || argc > 4) {
+    fprintf(stderr, "usage: serve_step METHOD PRECISION [STATE]\n");
+    return QG_ERR_INPUT;
+  }
+  qg_status status = run(argc, argv, &s);
+  if (status != QG_OK) fprintf(stderr, "serve_step: %s\n%s", qg_error_message(), qg_error_trace());
+  training_close(&s.t);
+  return (int)status;
+}
