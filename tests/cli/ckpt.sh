@@ -73,6 +73,22 @@ check "a run of another shape" train 2 wide train.steps=3 model.vocab_size=256
 qckpt diff "$three" "$tmp/wide/checkpoints/step-0000000003.h5"
 expect "and so are other shapes" 1 "weights/lm_head/values: of another type or shape"
 
+check "a run that saves beside training" train 2 beside train.steps=6 checkpoint.snapshot_memory=1MiB
+check "says how long training stood still" log_says beside "^ *3 checkpoint saved in .* training stood still for"
+qckpt diff "$six" "$tmp/beside/checkpoints/step-0000000006.h5"
+expect "and saves the same state" 0 "0 of "
+check "a run with one file per rank" train 2 parts train.steps=6 checkpoint.layout=per_rank
+parts=$tmp/parts/checkpoints/step-0000000006.h5
+qckpt diff "$six" "$parts"
+expect "saves the same state" 0 "0 of "
+qckpt inspect "$parts"
+expect "and inspect tells the layout" 0 "layout          per_rank"
+rm "$parts".0.rank-1
+qckpt verify "$parts"
+expect "a part that is missing is named" 3 "its part step-0000000006.h5.0.rank-1, which holds dataset"
+check "a snapshot that does not fit is an error if it is asked for" eval '! train 2 refused checkpoint.asynchronous=yes'
+check "which says what it needs" log_says refused "needs a snapshot of .* checkpoint.snapshot_memory="
+
 qckpt verify "$tmp/none.h5"
 expect "a missing file is named" 3 "none.h5: cannot be opened"
 qckpt inspect "$tmp/tiny.in"
