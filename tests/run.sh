@@ -106,7 +106,7 @@ run_ranks() { # RANKS PROGRAM
 
 run_serial_programs() {
   local program name
-  for program in "$BUILD"/tests/{unit,conformance,parity,faults}/test_*; do
+  for program in "$BUILD"/tests/{unit,conformance,parity,faults,fuzz}/test_*; do
     name=${program#"$BUILD"/tests/}
     [ -f "$program" ] && [ -x "$program" ] && wanted "$name" && run_one "$name" run_serial "$program"
   done
