@@ -310,8 +310,8 @@ bench-cuda:
 # Proportions of LLaMA-7B at this hidden size.
 HIDDEN ?= 4096
 
-# Each reader of files gets an equal share. Found inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; a crash
-# leaves its input in the working directory: add it to tests/fuzz/corpus.
+# Each reader of files gets an equal share. Inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; one that crashes a
+# reader is left in $(BUILD)-fuzz/found: add it to tests/fuzz/corpus.
 FUZZ_SECONDS ?= 300
 FUZZ_MODULES := base quant par data config model optim linalg ckpt train app
 fuzz: PACKAGES += clang libclang-rt-14-dev
