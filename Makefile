@@ -82,13 +82,17 @@ endif
 # MODULES limits the library to some folders (for work on one module): make MODULES="base quant" check-unit
 MODULES ?= base quant backend tensor par linalg model optim data ckpt config train app
 # One source, one object per instruction set; src/backend/cpu chooses at run time.
-ISAS    := $(if $(filter x86_64,$(shell uname -m)),v2 v3 v4,generic)
-march    = $(if $(filter generic,$(1)),,-march=x86-64-$(1))$(if $(filter v4,$(1)), -mprefer-vector-width=512)
+ISAS    := $(if $(filter x86_64,$(shell uname -m)),v2 v3 v4 bf16,generic)
+march_generic :=
+march_v2      := -march=x86-64-v2
+march_v3      := -march=x86-64-v3
+march_v4      := -march=x86-64-v4 -mprefer-vector-width=512
+march_bf16    := $(march_v4) -mavx512bf16
 
 ISA_SRCS := $(wildcard src/backend/cpu/isa/*.c)
 # Products of bf16, for processors that have AVX512-BF16 or AMX: src/backend/cpu/panel.c asks first.
 BF16_SRCS   := $(wildcard src/backend/cpu/bf16/*.c)
-BF16_CFLAGS := $(call march,v4) -mavx512bf16 -mamx-tile -mamx-bf16
+BF16_CFLAGS := $(march_bf16) -mamx-tile -mamx-bf16
 $(BUILD)/obj/src/backend/cpu/bf16/%.o: CFLAGS += $(BF16_CFLAGS)
 LIB_SRCS := $(filter-out $(ISA_SRCS) $(if $(filter generic,$(ISAS)),$(BF16_SRCS)),$(sort $(foreach m,$(MODULES),$(shell find src/$(m) -name '*.c' 2>/dev/null))))
 LIB_OBJS := $(LIB_SRCS:%.c=$(BUILD)/obj/%.o)
@@ -105,9 +109,9 @@ FUZZERS   := $(FUZZ_SRCS:%.c=$(BUILD)/%)
 TESTS     := $(TEST_SRCS:%.c=$(BUILD)/%) $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/tests/fuzz/test_%)
 SUPPORT      := $(BUILD)/libsupport.a
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
-BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/bench_*.c))
+BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all programs tests fuzzers benches demo check check-unit check-faults check-sanitize check-cuda fuzz bench bench-cuda cuda deps install installcheck info format lint clean help
+.PHONY: all programs tests fuzzers benches demo check check-unit check-faults check-sanitize check-cuda fuzz bench bench-peers bench-7b bench-cuda cuda deps install installcheck info format lint clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -140,7 +144,7 @@ define isa_rule
 $(BUILD)/obj/src/backend/cpu/isa/%.$(1).o: src/backend/cpu/isa/%.c
 	$$(call say,CC $(1),$$<)
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(call march,$(1)) -DQG_ISA=$(1) -MMD -MP -c $$< -o $$@
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(march_$(1)) -DQG_ISA=$(1) -MMD -MP -c $$< -o $$@
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 
@@ -244,7 +248,7 @@ $(BUILD)/tests/fuzz/test_fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/t
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/fuzzer.o $(BUILD)/obj/tests/fuzz/file.o $(LIB)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS) -lgomp
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(LIB)
 	$(call say,LD,$@)
@@ -281,7 +285,7 @@ check-faults: PACKAGES += slurm-wlm munge
 check-faults: deps
 	@$(MAKE) --no-print-directory all tests
 	@QGALORE_FAULT_RUNS=500 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) faults/test_damage
-	@QG_SLOW=1 QGALORE_FAULT_RUNS=100 QGALORE_FULL=1 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) 'faults/[^t]'
+	@QGALORE_FAULT_RUNS=100 QGALORE_FULL=1 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) 'faults/[^t]'
 
 # The suite once more under AddressSanitizer and UndefinedBehaviorSanitizer.
 check-sanitize: deps
@@ -316,9 +320,24 @@ fuzz: deps
 	  SANITIZE=address,fuzzer-no-link MODULES="$(FUZZ_MODULES)" fuzzers
 	@tests/fuzz/run.sh $(BUILD)-fuzz $(FUZZ_SECONDS)
 
+# BENCH: some of them by name (tests/bench/run.sh).
+BENCH ?=
 bench: deps
 	@$(MAKE) --no-print-directory all benches
-	@for bench in $(BENCHES); do echo "== $$bench" && $$bench || exit 1; done
+	@tests/bench/run.sh $(BUILD) $(BENCH)
+
+# PyTorch and the published optimizers, which the benches run beside ours; they do without as well.
+PEER_DEBS := python3 python3-venv python3-dev
+PEER_PIPS := torch numpy transformers bitsandbytes galore-torch q-galore-torch
+bench-peers:
+	@$(MAKE) --no-print-directory deps PACKAGES="$(PEER_DEBS)"
+	@[ -x $(BUILD)/peers/bin/python ] || python3 -m venv $(BUILD)/peers
+	@$(BUILD)/peers/bin/pip install --quiet $(PEER_PIPS)
+
+# LLaMA-7B on 1 rank and on 2: wants about 20 GB.
+bench-7b: deps
+	@$(MAKE) --no-print-directory all benches
+	@BUILD=$(BUILD) tests/bench/bench_7b.sh
 
 # --- packages ------------------------------------------------------------------------------------
 PACKAGES := pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libscalapack-openmpi-dev libopenblas-openmp-dev \
@@ -393,7 +412,7 @@ help:
 	@echo "make check      run the tests (FILTER=name for some); check-sanitize: under ASan and UBSan"
 	@echo "make check-faults  the tests of kills, stops, damage and batch systems at full length"
 	@echo "make fuzz       every reader of files against random files for FUZZ_SECONDS=$(FUZZ_SECONDS) in all"
-	@echo "make bench      measure"
+	@echo "make bench      measure (BENCH=step for some); bench-peers installs PyTorch to compare; bench-7b: LLaMA-7B"
 	@echo "make cuda       build the CUDA backend (CUDA_ARCH=\"80 90\"; part of make where nvcc is found, CUDA=0: not)"
 	@echo "make check-cuda, bench-cuda: tests and measurements on a GPU; skipped where there is none"
 	@echo "make deps       install the Debian packages that are needed"

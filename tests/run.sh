@@ -6,7 +6,6 @@
 #
 # Programs and shell tests print TAP, which is counted here. The source of an MPI program names the numbers of ranks in a
 # line "ranks: 1 2 4"; each line "also with: NAME=VALUE ..." there is one more run, with the last of these numbers.
-# Tests in tests/faults/slow take minutes each and run only with QG_SLOW=1.
 # A crash, a timeout (QG_TEST_TIMEOUT seconds each, default 300), a non-zero exit and a missing plan are failures.
 set -u
 
@@ -147,9 +146,8 @@ run_mpi_programs() {
 }
 
 run_shell_tests() {
-  local script name scripts=(tests/{cli,parity,faults,cuda}/*.sh)
-  [ "${QG_SLOW:-0}" = 1 ] && scripts+=(tests/faults/slow/*.sh)
-  for script in "${scripts[@]}"; do
+  local script name
+  for script in tests/{cli,parity,faults,cuda}/*.sh; do
     name=${script#tests/}
     name=${name%.sh}
     [ -f "$script" ] && wanted "$name" && run_one "$name" run_serial bash "$script"

@@ -270,6 +270,7 @@ struct qg_backend {
   void *impl;             /* the backend's own */
   qg_dtype compute;       /* QG_BF16 or QG_F32 */
   int threads;            /* CPU threads this rank may use */
+  bool own_gemm;          /* products pack their operands in the workspace, not in memory of a library */
   char device[32];        /* what at most one rank of a node should use: PCI id; "" for the CPU */
   char description[160];  /* for the log: device, instruction set, libraries */
   char choice[160];       /* for the log: why not another backend, where the choice was the program's; or "" */

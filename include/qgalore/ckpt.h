@@ -82,7 +82,7 @@ size_t qg_ckpt_snapshot_bytes(const qg_state_entry *entries, int count);
 int64_t qg_ckpt_bytes(const qg_state_entry *entries, int count);
 
 /* Host memory that saving and loading touch at most on a rank with these entries. Local. */
-size_t qg_ckpt_buffer_bytes(const qg_state_entry *entries, int count);
+size_t qg_ckpt_buffer_bytes(const qg_backend *be, const qg_state_entry *entries, int count);
 
 /* What `run.restart` means for a folder. Writes the path of the newest checkpoint that is complete and undamaged into `path` ("" if
  * there is none), and logs each one that was refused and why. Every CRC is read. Collective. */

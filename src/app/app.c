@@ -12,6 +12,7 @@
 #include "app/status.h"
 #include "qgalore/base.h"
 #include "qgalore/ckpt.h"
+#include "train/signals.h"
 
 static qg_status fail(qg_status status)
 {
@@ -77,6 +78,7 @@ static bool is_an_echo(void)
 static void abort_job(qg_par *par, qg_status status)
 {
   enum { SECONDS_FOR_RANK_0 = 2, SECONDS_FOR_THE_CAUSE = 4 };
+  qg_signals_let_end();
   if (is_an_echo()) sleep(SECONDS_FOR_THE_CAUSE);
   else if (!qg_par_is_root(qg_par_grid(par)))
     sleep(SECONDS_FOR_RANK_0);

@@ -73,12 +73,12 @@ qg_status qg_footprint_warm_up(qg_backend *be)
   return solve_on_each_thread(be->threads);
 }
 
-/* Zero where the products are not computed in host memory. */
+/* Zero where the products are not computed in host memory, or in memory of the ledger. */
 static size_t packed_panels(const qg_config *c, const qg_backend *be, const qg_partition *part)
 {
   int64_t widest = part->num_layers > 0 ? qg_max_i64(c->model.intermediate_size, c->model.hidden_size) : 0;
   if (part->has_head) widest = qg_max_i64(widest, c->model.vocab_size);
-  if (!be->ops->unified_memory) return 0;
+  if (!be->ops->unified_memory || be->own_gemm) return 0;
   int64_t rows = qg_min_i64(qg_ceil_div(widest, be->threads), PANEL_ROWS);
   return qg_dtype_bytes(be->compute, be->threads * rows * PANEL_DEPTH);
 }
@@ -89,17 +89,17 @@ static size_t token_buffers(const qg_config *c, const qg_partition *part)
   return (c->data.valid[0] ? 2 : 1) * qg_tokens_buffer_bytes();
 }
 
-static size_t checkpoint_buffers(qg_trainer *trainer)
+static size_t checkpoint_buffers(const qg_backend *be, qg_trainer *trainer)
 {
   const qg_state_entry *entries;
   int count;
   if (qg_optim_state(qg_trainer_optim(trainer), &entries, &count) != QG_OK) return 0;
-  return qg_ckpt_buffer_bytes(entries, count);
+  return qg_ckpt_buffer_bytes(be, entries, count);
 }
 
 size_t qg_footprint_of_libraries(const qg_config *config, const qg_backend *be, qg_trainer *trainer)
 {
   const qg_partition *part = qg_trainer_partition(trainer);
   return HDF5_BYTES + packed_panels(config, be, part) + token_buffers(config, part) +
-         checkpoint_buffers(trainer);
+         checkpoint_buffers(be, trainer);
 }

@@ -118,10 +118,11 @@ size_t qg_ckpt_snapshot_bytes(const qg_state_entry *entries, int count)
   return bytes;
 }
 
-/* One item is staged at a time, to write it from a device, to verify or to load it. */
-size_t qg_ckpt_buffer_bytes(const qg_state_entry *entries, int count)
+/* One slab is staged at a time on its way from or to a device; host memory needs no more than a stride. */
+size_t qg_ckpt_buffer_bytes(const qg_backend *be, const qg_state_entry *entries, int count)
 {
-  size_t most = 0;
+  size_t most = QG_CKPT_STRIDE;
+  if (be->ops->unified_memory) return most;
   for (int i = 0; i < count; i++) {
     size_t bytes = qg_dtype_bytes(entries[i].type, entries[i].elements);
     if (bytes > most) most = bytes;

@@ -15,6 +15,9 @@
 
 enum { QG_CKPT_NAME = 96 + sizeof QG_CKPT_CRC_SUFFIX };
 enum { QG_CKPT_SLAB_BYTES = 64 << 20 }; /* unless the environment says otherwise */
+/* What slabs are written and checked in: bytes that are summed up are still in the cache when they are copied
+ * to or from the kernel. */
+enum { QG_CKPT_STRIDE = 1 << 20 };
 
 /* One dataset. Elements are as stored: of QG_U4 the packed bytes. */
 typedef struct {

@@ -98,15 +98,38 @@ out:
   return status;
 }
 
-qg_status qg_ckpt_reader_slab(const qg_ckpt_reader *r, int64_t item, int64_t index, void *buffer,
-                              qg_ckpt_slab *slab)
+static qg_status compare_sum(const qg_ckpt_reader *r, int64_t item, int64_t index, uint32_t crc)
 {
   uint32_t expected = 0;
-  *slab = qg_ckpt_slab_at(r->elements, r->element_bytes, r->file->header.slab_bytes, index);
-  QG_TRY(read_row(r, r->data, item, slab->first, slab->elements, qg_ckpt_h5_type(r->type), buffer));
   QG_TRY(read_row(r, r->sums, item, index, 1, H5T_STD_U32LE, &expected));
-  QG_CHECK(qg_crc32c(0, buffer, slab->bytes) == expected, QG_ERR_CHECKPOINT,
+  QG_CHECK(crc == expected, QG_ERR_CHECKPOINT,
            "%s: dataset \"%s\", item %lld is damaged (checksum of its slab %lld)", r->file->path, r->name,
            (long long)item, (long long)index);
   return QG_OK;
+}
+
+static qg_ckpt_slab slab_at(const qg_ckpt_reader *r, int64_t index)
+{
+  return qg_ckpt_slab_at(r->elements, r->element_bytes, r->file->header.slab_bytes, index);
+}
+
+qg_status qg_ckpt_reader_slab(const qg_ckpt_reader *r, int64_t item, int64_t index, void *buffer,
+                              qg_ckpt_slab *slab)
+{
+  *slab = slab_at(r, index);
+  QG_TRY(read_row(r, r->data, item, slab->first, slab->elements, qg_ckpt_h5_type(r->type), buffer));
+  return compare_sum(r, item, index, qg_crc32c(0, buffer, slab->bytes));
+}
+
+qg_status qg_ckpt_reader_check(const qg_ckpt_reader *r, int64_t item, int64_t index, void *buffer)
+{
+  qg_ckpt_slab slab = slab_at(r, index);
+  int64_t most = QG_CKPT_STRIDE / (int64_t)r->element_bytes, end = slab.first + slab.elements;
+  uint32_t crc = 0;
+  for (int64_t first = slab.first, part; first < end; first += part) {
+    part = qg_min_i64(most, end - first);
+    QG_TRY(read_row(r, r->data, item, first, part, qg_ckpt_h5_type(r->type), buffer));
+    crc = qg_crc32c(crc, buffer, (size_t)part * r->element_bytes);
+  }
+  return compare_sum(r, item, index, crc);
 }

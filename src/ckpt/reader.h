@@ -39,6 +39,9 @@ void qg_ckpt_reader_close(qg_ckpt_reader *reader);
 qg_status qg_ckpt_reader_slab(const qg_ckpt_reader *reader, int64_t item, int64_t index, void *buffer,
                               qg_ckpt_slab *slab);
 
+/* Compares the checksum of a slab; `buffer` has room for QG_CKPT_STRIDE. */
+qg_status qg_ckpt_reader_check(const qg_ckpt_reader *reader, int64_t item, int64_t index, void *buffer);
+
 /* Calls `visitor` for each dataset in the order of names; the first failure ends the walk and is its result.
  * The reader is open during the call only. A file without datasets is QG_ERR_CHECKPOINT. */
 typedef qg_status (*qg_ckpt_visitor)(void *context, const qg_ckpt_reader *reader);

@@ -6,23 +6,22 @@
 
 typedef struct {
   int64_t part, parts, next; /* next: running number of the next slab */
-  void *buffer;              /* one slab */
+  void *buffer;              /* one stride */
 } share;
 
 static qg_status verify_dataset(void *context, const qg_ckpt_reader *reader)
 {
   share *s = context;
-  qg_ckpt_slab slab;
   for (int64_t item = 0; item < reader->items; item++)
     for (int64_t index = 0; index < reader->slabs; index++)
-      if (s->next++ % s->parts == s->part) QG_TRY(qg_ckpt_reader_slab(reader, item, index, s->buffer, &slab));
+      if (s->next++ % s->parts == s->part) QG_TRY(qg_ckpt_reader_check(reader, item, index, s->buffer));
   return QG_OK;
 }
 
 qg_status qg_ckpt_file_verify(const qg_ckpt_file *file, int part, int parts)
 {
   share s = {.part = part, .parts = parts};
-  QG_TRY(qg_calloc(1, file->header.slab_bytes, "the verification of a checkpoint", &s.buffer));
+  QG_TRY(qg_calloc(1, QG_CKPT_STRIDE, "the verification of a checkpoint", &s.buffer));
   qg_status status = qg_ckpt_file_walk(file, verify_dataset, &s);
   free(s.buffer);
   return status;

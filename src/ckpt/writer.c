@@ -16,22 +16,18 @@ typedef struct {
   void *buffer;
 } channel;
 
-/* What a slab is written and read back in: bytes that are summed up are still in the cache when they are
- * copied to or from the kernel. */
-enum { STRIDE = 1 << 20 };
-
 static size_t stride(size_t rest)
 {
-  return rest < STRIDE ? rest : STRIDE;
+  return rest < QG_CKPT_STRIDE ? rest : QG_CKPT_STRIDE;
 }
 
 /* Memory is faster than one thread, and training waits. */
 static void copy_in_parallel(const qg_ckpt_piece *piece, size_t bytes, char *to, int threads)
 {
-  int64_t parts = qg_ceil_div((int64_t)bytes, STRIDE);
+  int64_t parts = qg_ceil_div((int64_t)bytes, QG_CKPT_STRIDE);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t i = 0; i < parts; i++) {
-    size_t first = (size_t)i * STRIDE;
+    size_t first = (size_t)i * QG_CKPT_STRIDE;
     memcpy(to + first, (const char *)piece->data + first, stride(bytes - first));
   }
 }
@@ -168,19 +164,30 @@ static qg_status reread_pieces(const channel *c)
   return QG_OK;
 }
 
-/* Nobody reads the file soon, and deleting it later is quick if no memory holds it. */
+/* Nobody reads the data soon, and deleting them later is quick if no memory holds them. What HDF5 has written
+ * between them stays: it is needed in a moment. */
+static void forget_pieces(const channel *c)
+{
+  const qg_ckpt_plan *plan = c->writer->plan;
+  for (int64_t i = 0; i < c->writer->count; i++) {
+    const qg_ckpt_piece *piece = &c->writer->pieces[i];
+    off_t bytes = (off_t)qg_ckpt_item_bytes(&plan->layout.datasets[piece->dataset]);
+    posix_fadvise(c->file, offset_of(plan, piece), bytes, POSIX_FADV_DONTNEED);
+  }
+}
+
 static qg_status sync_pieces(const channel *c)
 {
   QG_CHECK(fsync(c->file) == 0, QG_ERR_RESOURCE, "cannot write %s to disk: %s", c->writer->path,
            strerror(errno));
-  posix_fadvise(c->file, 0, 0, POSIX_FADV_DONTNEED);
+  forget_pieces(c);
   qg_fault("checkpoint.synced");
   return QG_OK;
 }
 
 static size_t buffer_bytes(const qg_ckpt_writer *w)
 {
-  size_t bytes = STRIDE;
+  size_t bytes = QG_CKPT_STRIDE;
   for (int64_t i = 0; i < w->count; i++) {
     size_t slab = slab_of(w->plan, &w->pieces[i], 0).bytes;
     if (w->pieces[i].on_device && slab > bytes) bytes = slab;

@@ -175,14 +175,24 @@ static bool is_open_above(const file_frame *frame)
   return false;
 }
 
+/* Opening a pipe or a terminal may wait for ever; as the input itself, a pipe is what the user asked for. */
+static bool can_be_included(const char *path)
+{
+  struct stat identity;
+  return stat(path, &identity) != 0 || S_ISREG(identity.st_mode) || S_ISDIR(identity.st_mode);
+}
+
 /* Opens `path` and reads it; says at `origin` why it cannot. */
 static void read_path(qg_loader *loader, file_frame *parent, const char *path, const char *origin)
 {
   file_frame frame = {
       .parent = parent, .loader = loader, .path = path, .depth = parent ? parent->depth + 1 : 0};
-  frame.stream = fopen(path, "re");
   int before = loader->problems.count;
-  if (!frame.stream)
+  bool opens = !parent || can_be_included(path);
+  frame.stream = opens ? fopen(path, "re") : NULL;
+  if (!opens)
+    qg_problems_add(&loader->problems, origin, "'%.256s' is a pipe or a device; include a file", path);
+  else if (!frame.stream)
     qg_problems_add(&loader->problems, origin, "cannot open '%.256s': %s", path, strerror(errno));
   else if (fstat(fileno(frame.stream), &frame.identity) != 0 || S_ISDIR(frame.identity.st_mode))
     qg_problems_add(&loader->problems, origin, "'%.256s' is a folder; give an input file", path);

@@ -3,7 +3,6 @@
 #include <hdf5.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "data/hdf5_attributes.h"
 #include "data/tokens.h"
@@ -149,16 +148,15 @@ static qg_status read_from_hdf5(const char *path, int64_t file_bytes, qg_token_l
   return status;
 }
 
-qg_status qg_token_layout_read(const char *path, int fd, qg_token_layout *layout, qg_tokens_info *info)
+/* The structure as HDF5 reads it. */
+qg_status qg_token_layout_parse(const char *path, int64_t file_bytes, qg_token_layout *layout,
+                                qg_tokens_info *info)
 {
-  struct stat stat_buffer;
-  QG_CHECK(fstat(fd, &stat_buffer) == 0 && S_ISREG(stat_buffer.st_mode), QG_ERR_INPUT,
-           "%s: not a regular file: name a file written by qgalore_tok", path);
   qg_status status;
   /* Failed probes are answers here; HDF5 would print each of them. */
   H5E_BEGIN_TRY
   {
-    status = read_from_hdf5(path, stat_buffer.st_size, layout, info);
+    status = read_from_hdf5(path, file_bytes, layout, info);
   }
   H5E_END_TRY
   return status;

@@ -50,7 +50,7 @@ qg_status qg_guard_spike(qg_run *run, const qg_step_result *result, bool *back)
   int64_t newest;
   *back = false;
   if (!qg_spike_seen(&run->window, run->t->config->run.spike_factor, result->loss)) return QG_OK;
-  (void)qg_run_settle(run, true);
+  qg_run_finish_save(run);
   QG_TRY(qg_ckpt_newest(run->t->par, run->folder.checkpoints, &newest));
   say_spike(run, newest);
   if (newest < 0) return QG_OK;

@@ -1,19 +1,64 @@
 /* The loop: one step after the other, and between steps the decisions to validate, save and stop. */
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "qgalore/base.h"
 #include "train/guard.h"
 #include "train/run.h"
 #include "train/step.h"
 
-/* On a full disk one warning says it, not one a step. */
-static void write_metrics(qg_run *run, const qg_metrics_line *line)
+static void report_saved(qg_run *run)
 {
-  qg_status status = qg_metrics_write(run->metrics, line);
-  if (!run->metrics_lost) qg_run_warn_if_failed(run, status);
-  run->metrics_lost = status != QG_OK;
+  const qg_saver *s = &run->saver;
+  run->saved_step = s->step;
+  run->rollbacks = 0;
+  run->watch.longest_save = fmax(run->watch.longest_save, s->seconds);
+  if (s->beside)
+    qg_log_info(run->log, "%9lld checkpoint saved in %.2f s, training stood still for %.3f s of them",
+                (long long)s->step, s->seconds, s->stall);
+  else
+    qg_log_info(run->log, "%9lld checkpoint saved in %.2f s", (long long)s->step, s->seconds);
+  if (run->root)
+    qg_run_warn(run, qg_run_folder_write_status(&run->folder, "running", s->step, run->progress.steps,
+                                                "checkpoint saved"));
+}
+
+static qg_status report_save(qg_run *run, qg_status status)
+{
+  qg_progress_clear(&run->progress);
+  if (status == QG_OK) report_saved(run);
+  else
+    qg_log_warn(run->log, "checkpoint at step %lld failed, the older ones are intact, training goes on: %s",
+                (long long)run->saver.step, qg_error_message());
+  return status;
+}
+
+/* Ends the save under way, if there is one and it is written, or after waiting for it. */
+static qg_status settle(qg_run *run, bool wait)
+{
+  bool ended;
+  qg_status status = qg_saver_settle(&run->saver, wait, &ended);
+  return ended ? report_save(run, status) : status;
+}
+
+void qg_run_finish_save(qg_run *run)
+{
+  (void)settle(run, true);
+}
+
+/* One save at a time: an earlier one is waited for. A save that is not beside training ends here. */
+static qg_status save(qg_run *run)
+{
+  (void)settle(run, true);
+  if (run->saved_step == run->state.step) return QG_OK;
+  qg_status status = qg_saver_begin(&run->saver, &run->state);
+  return status == QG_OK ? settle(run, false) : report_save(run, status);
+}
+
+static qg_status save_the_end(qg_run *run)
+{
+  QG_TRY(save(run));
+  return settle(run, true);
 }
 
 /* All ranks see the same sums, so they decide the same. */
@@ -83,7 +128,7 @@ static qg_status finish_step(qg_run *run, const qg_step_result *result, double s
   warn_of_failures(run, result);
   qg_progress_step(&run->progress, run->state.step, run->state.tokens, result, seconds);
   if (validation_is_due(run)) QG_TRY(validate(run, &line));
-  if (run->metrics) write_metrics(run, &line);
+  if (run->metrics) qg_run_write_metrics(run, &line);
   return qg_guard_count(run, result);
 }
 
@@ -109,7 +154,7 @@ static qg_status save_between(qg_run *run)
   int64_t every = run->t->config->checkpoint.every;
   bool due = every > 0 && run->state.step % every == 0 && run->bad_steps == 0;
   if (!due && run->request != QG_REQUEST_SAVE) return QG_OK;
-  (void)qg_run_save(run);
+  (void)save(run);
   double wishes = qg_stop_wish(&run->watch);
   QG_TRY(qg_par_sum(run->t->par, &wishes, 1));
   (void)note(run, wishes);
@@ -125,20 +170,13 @@ static qg_status make_up_validation(qg_run *run)
   if (owed == 0.0) return QG_OK;
   QG_TRY(validate(run, &line));
   if (run->root && !run->owes_validation)
-    qg_run_warn_if_failed(run,
-                          qg_metrics_add_validation(run->metrics, line.val_loss, line.val_bits_per_byte));
+    qg_run_warn(run, qg_metrics_add_validation(run->metrics, line.val_loss, line.val_bits_per_byte));
   return QG_OK;
 }
 
 static bool may_go_on(const qg_run *run)
 {
   return run->state.step < run->t->config->train.steps && run->request < QG_REQUEST_SIGNAL;
-}
-
-static qg_status save_the_end(qg_run *run)
-{
-  QG_TRY(qg_run_save(run));
-  return qg_run_settle(run, true);
 }
 
 static qg_status loop(qg_run *run)
@@ -151,7 +189,7 @@ static qg_status loop(qg_run *run)
   QG_TRY(make_up_validation(run));
   while (may_go_on(run)) {
     QG_TRY(one_step(run));
-    (void)qg_run_settle(run, false);
+    (void)settle(run, false);
     if (may_go_on(run)) QG_TRY(save_between(run));
   }
   if (run->state.step < run->t->config->train.steps || run->owes_validation)
@@ -161,36 +199,15 @@ static qg_status loop(qg_run *run)
   return status;
 }
 
-static qg_status open_folder(qg_run *run)
-{
-  qg_status status = run->root ? qg_run_folder_prepare(&run->folder, run->t->config) : QG_OK;
-  return qg_par_agree(run->t->par, status);
-}
-
-qg_status qg_run_open_metrics(qg_run *run)
-{
-  qg_metrics_close(run->metrics);
-  run->metrics = NULL;
-  if (!run->root) return QG_OK;
-  return qg_metrics_open(run->folder.root, &run->t->config->model, run->state.step, &run->metrics);
-}
-
-static qg_status write_first_status(const qg_run *run)
-{
-  if (!run->root) return QG_OK;
-  unlink(run->folder.stop_file); /* it belonged to an earlier attempt */
-  return qg_run_folder_write_status(&run->folder, "running", run->state.step, run->progress.steps, "started");
-}
-
 /* Collective, with a result that all ranks share. */
 static qg_status begin(qg_run *run)
 {
-  QG_TRY(open_folder(run));
+  QG_TRY(qg_run_open_folder(run));
   QG_TRY(qg_restart(run->t, run->log, &run->folder, &run->state));
   QG_TRY(qg_trainer_begin(run->t, run->state.grad_norm));
   run->progress.first_step = run->summary->first_step = run->state.step;
   QG_TRY(qg_par_agree(run->t->par, qg_run_open_metrics(run)));
-  QG_TRY(qg_par_agree(run->t->par, write_first_status(run)));
+  QG_TRY(qg_par_agree(run->t->par, qg_run_write_first_status(run)));
   QG_TRY(qg_guard_begin(run));
   qg_progress_header(&run->progress);
   run->progress.started = run->began = qg_now();
@@ -206,17 +223,6 @@ static void summarize(qg_run *run)
   s->tokens = run->state.tokens;
   s->loss = run->state.loss;
   s->seconds = qg_now() - run->began;
-}
-
-static void write_final_status(const qg_run *run, qg_status status)
-{
-  static const char *const reasons[] = {"all steps done", "asked to stop", "walltime", "STOP file"};
-  bool finished = status == QG_OK && run->summary->reason == QG_STOP_FINISHED;
-  const char *state = finished ? "finished" : status == QG_OK ? "resume" : "failed";
-  const char *reason = status == QG_OK ? reasons[run->summary->reason] : qg_error_message();
-  qg_run_folder_write_status(&run->folder, state,
-                             run->saved_step < 0 ? run->progress.first_step : run->saved_step,
-                             run->progress.steps, reason);
 }
 
 qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings *settings,
@@ -241,10 +247,10 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
   if (status == QG_OK) {
     status = loop(&run);
     summarize(&run);
-    if (run.root) write_final_status(&run, status);
+    if (run.root) qg_run_write_final_status(&run, status);
   }
-  qg_saver_abandon(&run.saver);
   qg_watchdog_stop(run.watchdog);
+  qg_saver_abandon(&run.saver);
   qg_metrics_close(run.metrics);
   free(run.state.history);
   return status;

@@ -32,17 +32,23 @@ typedef struct {
   bool owes_validation; /* one was due and cut short */
 } qg_run;
 
+/* The files of a run beside its checkpoints (run_files.c). */
+
+/* Makes the folder. Collective. */
+qg_status qg_run_open_folder(qg_run *run);
 /* Opens metrics.jsonl at the step of the state, for the first time or again. Local; rank 0, no-op elsewhere.
  */
 qg_status qg_run_open_metrics(qg_run *run);
 
-/* Saves at the step of the state; an earlier save is waited for. Where the save goes on beside training, a
- * later qg_run_settle ends it. A failure is warned of. Collective. */
-qg_status qg_run_save(qg_run *run);
-/* Ends the save under way, if there is one and it is written, or after waiting for it. Collective. */
-qg_status qg_run_settle(qg_run *run, bool wait);
-/* Writing a small file on rank 0 may fail; nobody may go on alone, and training is worth more than a metrics
- * line. */
-void qg_run_warn_if_failed(const qg_run *run, qg_status status);
+void qg_run_write_metrics(qg_run *run, const qg_metrics_line *line);
+/* The status file when a run begins and ends, with `status` as its result. Rank 0; the first is a no-op
+ * elsewhere. */
+qg_status qg_run_write_first_status(const qg_run *run);
+void qg_run_write_final_status(const qg_run *run, qg_status status);
+/* Says a failure that the run can live with. */
+void qg_run_warn(const qg_run *run, qg_status status);
+
+/* Ends a save under way; its failure is told as always. Collective. */
+void qg_run_finish_save(qg_run *run);
 
 #endif

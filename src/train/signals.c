@@ -41,6 +41,12 @@ void qg_signals_install(void)
   install(SIGINT, on_end);
 }
 
+void qg_signals_let_end(void)
+{
+  install(SIGTERM, SIG_DFL);
+  install(SIGINT, SIG_DFL);
+}
+
 bool qg_signals_take_save(void)
 {
   bool wanted = save_requested;

@@ -8,6 +8,9 @@
 
 /* Signals that arrive before the first step wait for it. */
 void qg_signals_install(void);
+/* TERM and INT end this process again: for a rank that has failed, and should leave when the launcher says
+ * so. */
+void qg_signals_let_end(void);
 /* Takes a pending wish to save. */
 bool qg_signals_take_save(void);
 /* A wish to stop stays. */

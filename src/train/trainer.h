@@ -28,7 +28,7 @@ struct qg_trainer {
   qg_optim *optim;
   qg_op *schedule; /* [2 * micro_batches] */
   qg_channel forward_in, forward_out, backward_in, backward_out;
-  qg_view d_out;                  /* gradient of this stage's output as it arrives; empty on the last stage */
+  qg_view d_out; /* gradient of this stage's output as it arrives; empty on the last stage */
   qg_transfer *tied_sending, *tied_receiving;
   void *tied_buffer;              /* host, QG_TIED_CHUNK bytes, when this stage exchanges a tied gradient */
   qg_token_batch inputs, targets; /* first stage, last stage; NULL elsewhere */
@@ -55,14 +55,15 @@ static inline bool qg_trainer_is_last(const qg_trainer *t)
   return t->part.has_head;
 }
 
+/* Everything to save, as qg_optim_state, and the probe. The array belongs to the trainer. Local. */
+qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *count);
+
 /* After weights were initialised or loaded: what follows from them and from the gradient norm of the last
  * step (0 or NaN: none). Collective. */
 qg_status qg_trainer_begin(qg_trainer *t, double last_grad_norm);
 
 /* What one rank tells the others about a refresh of its own. */
 enum { QG_SHARED_SIMILARITY, QG_SHARED_ENERGY, QG_SHARED_INTERVAL, QG_SHARED_METHOD, QG_SHARED_FIELDS };
-/* Everything to save, as qg_optim_state, and the probe. The array belongs to the trainer. Local. */
-qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *count);
 
 /* Runs the schedule of one step over the batch in t->inputs and t->targets. grad_scale = 1 / targets of the
  * batch. Collective over the pipeline. */

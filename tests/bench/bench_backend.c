@@ -1,12 +1,12 @@
-/* Operations of the CPU backend at the shapes of a LLaMA-60M step (2048 tokens): GEMMs as a share of the best
- * rate seen in the same run, memory-bound ones as a share of the copy bandwidth measured in the same run. A
- * line of JSON per operation follows the table. Usage: bench_backend [bf16|fp32] [threads]. */
-#include <math.h>
+/* Operations of the CPU backend at the shapes of a Q-GaLore step of LLaMA-60M (2048 tokens, rank 128): GEMMs
+ * as a share of the best rate seen in the same run and beside oneDNN at the same shape, in turns;
+ * memory-bound ones as a share of the copy bandwidth measured in the same run. With one thread times are the
+ * processor's, else the wall's. A line of JSON per operation follows the table. Usage: bench_backend
+ * [bf16|fp32] [threads]. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "qgalore/backend.h"
-#include "qgalore/base.h"
+#include "../support/operation_bench.h"
 
 enum {
   TOKENS = 2048,
@@ -16,95 +16,16 @@ enum {
   VOCAB = 32000,
   LOSS_ROWS = 512,
   HEADS = 8,
-  HEAD_DIM = 64
+  HEAD_DIM = 64,
+  RANK = 128
 };
-enum { REPEATS = 5, MOST_ROWS = 64, RANK = 128 };
-
-typedef struct {
-  char name[48];
-  bool gemm; /* work counts FLOPs, else bytes */
-  double work, median, fastest, slowest;
-} row;
-
-typedef struct {
-  qg_backend *be;
-  char *pool; /* operands, all at fixed places */
-  size_t used, pool_bytes;
-  row rows[MOST_ROWS];
-  int count;
-} bench;
-
-typedef qg_status operation(bench *b, const void *args);
-
-static void give_up(qg_status status)
-{
-  if (status == QG_OK) return;
-  fprintf(stderr, "%s\n", qg_error_message());
-  exit((int)status);
-}
-
-static int ascending(const void *a, const void *b)
-{
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static void measure(bench *b, const char *name, bool gemm, double work, operation *run, const void *args)
-{
-  double seconds[REPEATS];
-  give_up(run(b, args));
-  for (int i = 0; i < REPEATS; i++) {
-    double start = qg_now();
-    give_up(run(b, args));
-    give_up(b->be->ops->sync(b->be));
-    seconds[i] = qg_now() - start;
-  }
-  qsort(seconds, REPEATS, sizeof seconds[0], ascending);
-  if (b->count == MOST_ROWS) return;
-  row *r = &b->rows[b->count++];
-  *r = (row){.gemm = gemm,
-             .work = work,
-             .median = seconds[REPEATS / 2],
-             .fastest = seconds[0],
-             .slowest = seconds[REPEATS - 1]};
-  snprintf(r->name, sizeof r->name, "%s", name);
-}
-
-/* A dense matrix in the pool; the pool starts over with every group of measurements. */
-static qg_view take(bench *b, qg_dtype type, int64_t rows, int64_t cols)
-{
-  size_t bytes = (qg_dtype_bytes(type, rows * cols) + 63) / 64 * 64;
-  if (b->used + bytes > b->pool_bytes) give_up(QG_FAIL(QG_ERR_RUNTIME, "the bench's pool is too small"));
-  qg_view view = qg_view_make(b->pool + b->used, type, rows, cols);
-  b->used += bytes;
-  return view;
-}
-
-/* Small values, so that repeated accumulation stays finite. */
-static void fill(bench *b, qg_view view)
-{
-  float *host = malloc((size_t)(view.rows * view.cols) * sizeof *host);
-  if (!host) give_up(QG_FAIL(QG_ERR_RESOURCE, "no memory for the bench's data"));
-  for (int64_t i = 0; i < view.rows * view.cols; i++) host[i] = (float)(i * 7919 % 1021 - 510) * 1e-3f;
-  if (view.type == QG_F32)
-    give_up(b->be->ops->copy_in(b->be, view.data, host, qg_dtype_bytes(QG_F32, view.rows * view.cols)));
-  else {
-    for (int64_t i = 0; i < view.rows * view.cols; i++) ((uint16_t *)host)[i] = qg_bf16_from_float(host[i]);
-    give_up(b->be->ops->copy_in(b->be, view.data, host, qg_dtype_bytes(QG_BF16, view.rows * view.cols)));
-  }
-  free(host);
-}
-
-static qg_view filled(bench *b, qg_dtype type, int64_t rows, int64_t cols)
-{
-  qg_view view = take(b, type, rows, cols);
-  fill(b, view);
-  return view;
-}
-
 static qg_status run_gemm(bench *b, const void *args)
 {
   return b->be->ops->gemm(b->be, args);
+}
+static qg_status run_onednn(bench *b, const void *args)
+{
+  return onednn_gemm(&b->onednn, args);
 }
 static qg_status run_rmsnorm(bench *b, const void *args)
 {
@@ -195,7 +116,8 @@ static void bench_gemm(bench *b, const char *layout, int64_t m, int64_t n, int64
                        .beta = beta};
   snprintf(name, sizeof name, "gemm %s %lldx%lldx%lld %s%s", layout, (long long)m, (long long)n, (long long)k,
            qg_dtype_name(out), beta == 0.0f ? "" : " +=");
-  measure(b, name, true, 2.0 * (double)m * (double)n * (double)k, run_gemm, &args);
+  operation *rival = onednn_takes(&args) ? run_onednn : NULL;
+  measure_beside(b, name, true, 2.0 * (double)m * (double)n * (double)k, run_gemm, rival, &args);
 }
 
 /* One linear layer of `outputs` x `inputs` over `tokens`. */
@@ -205,6 +127,18 @@ static void bench_linear(bench *b, int64_t tokens, int64_t outputs, int64_t inpu
   bench_gemm(b, "NN", tokens, inputs, outputs, b->be->compute, 0.0f);
   bench_gemm(b, "NN", tokens, inputs, outputs, b->be->compute, 1.0f);
   bench_gemm(b, "TN", outputs, inputs, tokens, QG_F32, 1.0f);
+  bench_gemm(b, "TN", outputs, inputs, tokens, QG_F32, 0.0f);
+}
+
+/* A projected matrix with HIDDEN as its shorter side: shrink, accumulate, project back (algorithm.md section
+ * 3). */
+static void bench_low_rank(bench *b, int64_t longer, bool right)
+{
+  qg_dtype type = b->be->compute;
+  bench_gemm(b, right ? "NT" : "NN", TOKENS, RANK, HIDDEN, type, 0.0f);
+  bench_gemm(b, "TN", right ? longer : RANK, right ? RANK : longer, TOKENS, QG_F32, 1.0f);
+  bench_gemm(b, "TN", right ? longer : RANK, right ? RANK : longer, TOKENS, type, 1.0f);
+  bench_gemm(b, "NN", right ? longer : HIDDEN, right ? HIDDEN : longer, RANK, QG_F32, 0.0f);
 }
 
 static void bench_gemms(bench *b)
@@ -213,9 +147,9 @@ static void bench_gemms(bench *b)
   bench_linear(b, TOKENS, INNER, HIDDEN, b->be->compute);
   bench_linear(b, TOKENS, HIDDEN, INNER, b->be->compute);
   bench_linear(b, LOSS_ROWS, VOCAB, HIDDEN, QG_F32);
-  bench_gemm(b, "NT", TOKENS, RANK, HIDDEN, b->be->compute, 0.0f);
-  bench_gemm(b, "TN", HIDDEN, RANK, TOKENS, QG_F32, 1.0f);
-  bench_gemm(b, "NN", HIDDEN, HIDDEN, RANK, QG_F32, 0.0f);
+  bench_low_rank(b, HIDDEN, true);
+  bench_low_rank(b, INNER, true);
+  bench_low_rank(b, INNER, false);
 }
 
 static void bench_copies(bench *b)
@@ -337,32 +271,30 @@ static void bench_loss(bench *b)
           &args);
 }
 
-static double best_rate(const bench *b, bool gemm)
+typedef struct {
+  qg_int8_store store;
+  int64_t count;
+  void *dst;
+} dequantisation;
+
+static qg_status run_dequantize(bench *b, const void *args)
 {
-  double best = 0.0;
-  for (int i = 0; i < b->count; i++)
-    if (b->rows[i].gemm == gemm && (gemm || i == 0)) best = fmax(best, b->rows[i].work / b->rows[i].median);
-  return best;
+  const dequantisation *d = args;
+  return b->be->ops->dequantize_int8(b->be, d->store, d->count, d->dst, b->be->compute);
 }
 
-static void print_table(const bench *b)
+/* Every weight is read this way in forward and in backward; the rest of the formats is bench_quant's. */
+static void bench_formats(bench *b)
 {
-  double limit[2] = {best_rate(b, false), best_rate(b, true)};
-  printf("%s\nlimits: best GEMM %.0f GFLOP/s, copy %.1f GB/s; median of %d, spread in brackets\n\n",
-         b->be->description, limit[1] * 1e-9, limit[0] * 1e-9, REPEATS);
-  printf("%-34s %10s %8s %20s %9s\n", "operation", "G/s", "of limit", "ms", "");
-  for (int i = 0; i < b->count; i++) {
-    const row *r = &b->rows[i];
-    printf("%-34s %10.1f %7.0f%% %10.3f [%.3f, %.3f]\n", r->name, r->work / r->median * 1e-9,
-           100.0 * r->work / r->median / limit[r->gemm], r->median * 1e3, r->fastest * 1e3, r->slowest * 1e3);
-  }
-  for (int i = 0; i < b->count; i++)
-    printf(
-        "{\"bench\": \"backend\", \"op\": \"%s\", \"precision\": \"%s\", \"threads\": %d, \"unit\": \"%s\", "
-        "\"rate\": %.4g, \"fraction\": %.4f, \"seconds\": %.6g}\n",
-        b->rows[i].name, qg_dtype_name(b->be->compute), b->be->threads, b->rows[i].gemm ? "flop/s" : "byte/s",
-        b->rows[i].work / b->rows[i].median, b->rows[i].work / b->rows[i].median / limit[b->rows[i].gemm],
-        b->rows[i].median);
+  b->used = 0;
+  int64_t count = 16 * HIDDEN * INNER;
+  qg_view codes = take(b, QG_U8, 1, count), zero = take(b, QG_U8, 1, qg_group_count(count));
+  dequantisation d = {.store = {codes.data, filled(b, QG_F32, 1, qg_group_count(count)).data, zero.data},
+                      .count = count,
+                      .dst = take(b, b->be->compute, 1, count).data};
+  measure(b, "dequantize_int8", false,
+          (double)(count + qg_group_count(count) * 5) + (double)qg_dtype_bytes(b->be->compute, count),
+          run_dequantize, &d);
 }
 
 static void prepare(bench *b)
@@ -398,7 +330,9 @@ int main(int argc, char **argv)
   bench_rope(&b);
   bench_swiglu(&b);
   bench_loss(&b);
+  bench_formats(&b);
   print_table(&b);
+  onednn_close(&b.onednn);
   qg_backend_close(b.be);
   return 0;
 }

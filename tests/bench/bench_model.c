@@ -1,6 +1,7 @@
 /* Tokens per second of forward and backward of a LLaMA-60M, 8 x 256 tokens, with dense bf16 weights and dense
  * fp32 gradients, and where the time goes. The limit is one large GEMM of the same backend in the same run.
- * Usage: bench_model [THREADS [PRECISION [LOSS_ROWS [CHECKPOINTING [JSON_FILE]]]]]
+ * With one thread times are the processor's, else the wall's. Usage: bench_model [THREADS [PRECISION
+ * [LOSS_ROWS [CHECKPOINTING [JSON_FILE]]]]]
  */
 #include <math.h>
 #include <stdio.h>
@@ -170,12 +171,12 @@ static qg_status measure(bench *b)
   QG_TRY(limit(b));
   forget_warm_up(&b->timed);
   for (int r = 0; r < ROUNDS; r++) {
-    double start = qg_now();
+    double start = bench_seconds(b->set->threads);
     QG_TRY(step(b));
-    b->seconds[r] = qg_now() - start;
-    start = qg_now();
+    b->seconds[r] = bench_seconds(b->set->threads) - start;
+    start = bench_seconds(b->set->threads);
     QG_TRY(limit(b));
-    b->gemm_seconds[r] = qg_now() - start;
+    b->gemm_seconds[r] = bench_seconds(b->set->threads) - start;
   }
   return QG_OK;
 }

@@ -14,15 +14,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../support/contender.h"
+#include "../support/samples.h"
+#include "../support/subspace_suite.h"
 #include "qgalore/base.h"
 #include "qgalore/linalg.h"
-#include "qgalore/philox.h"
 
-enum { MAX_MATRICES = 4096, MAX_ROUNDS = 99, RANK = 128, LAYERS = 8 };
+enum { MAX_ROUNDS = 99 };
 
 typedef enum { WALL, CPU, CLOCKS } clock_kind;
 
@@ -35,13 +35,6 @@ typedef struct {
   int fallbacks;                  /* matrices that went the exact way after all */
 } route;
 
-typedef struct {
-  int count;
-  qg_subspace_job jobs[MAX_MATRICES];
-  const float *start[MAX_MATRICES], *int4_start[MAX_MATRICES];
-  double exact_energy[MAX_MATRICES];
-} suite;
-
 /* What PyTorch offers: two threads a matrix, or two matrices at a time. */
 static const char *const torch_commands[] = {"threads", "matrices"};
 enum { TORCH_WAYS = QG_COUNT_OF(torch_commands) };
@@ -52,131 +45,29 @@ typedef struct {
   double answers[TORCH_WAYS][MAX_ROUNDS][4]; /* wall and CPU seconds, mean and smallest share of energy */
 } torch_peer;
 
-static void *take(size_t bytes)
-{
-  void *memory = malloc(bytes);
-  if (!memory) {
-    fprintf(stderr, "bench_subspace: no memory for %zu bytes\n", bytes);
-    exit(QG_ERR_RESOURCE);
-  }
-  return memory;
-}
-
-static float uniform(qg_rng rng, int64_t i)
-{
-  return qg_rng_unit_at(rng, (uint64_t)i) - 0.5f;
-}
-
-/* Gradients of a layer are sums of outer products over tokens with a few strong directions: G = A diag(s) B
- * with random A [m, d], B [d, n], d = min(m, n), and s_i = (1 + i)^-0.5. */
-static void add_synthetic(int64_t m, int64_t n, uint32_t id, float share, float *gradient)
-{
-  int64_t d = qg_min_i64(m, n);
-  qg_rng left = {.seed = 1, .tensor = id, .purpose = QG_RNG_SYNTHETIC};
-  qg_rng right = {.seed = 2, .tensor = id, .purpose = QG_RNG_SYNTHETIC};
-  float *row = take((size_t)d * sizeof *row), *b = take((size_t)(d * n) * sizeof *b);
-  for (int64_t i = 0; i < d * n; i++) b[i] = uniform(right, i);
-  for (int64_t i = 0; i < m; i++) {
-    for (int64_t k = 0; k < d; k++) row[k] = share * uniform(left, i * d + k) * powf(1 + (float)k, -0.5f);
-    for (int64_t k = 0; k < d; k++)
-      for (int64_t j = 0; j < n; j++) gradient[i * n + j] += row[k] * b[k * n + j];
-  }
-  free(row);
-  free(b);
-}
-
-static void append(suite *s, int64_t m, int64_t n, float *gradient)
-{
-  int64_t d = qg_min_i64(m, n), rank = qg_min_i64(RANK, d);
-  s->jobs[s->count] = (qg_subspace_job){.m = m,
-                                        .n = n,
-                                        .rank = rank,
-                                        .gradient = gradient,
-                                        .basis = take((size_t)(rank * d) * sizeof(float)),
-                                        .singular_values = take((size_t)rank * sizeof(float)),
-                                        .seed = (uint64_t)s->count};
-  s->count++;
-}
-
-static void make_llama_60m(suite *s, bool drifted)
-{
-  static const int64_t shapes[][2] = {{512, 512},  {512, 512},  {512, 512}, {512, 512},
-                                      {1376, 512}, {1376, 512}, {512, 1376}};
-  for (int i = 0; i < LAYERS * QG_COUNT_OF(shapes); i++) {
-    int64_t m = shapes[i % QG_COUNT_OF(shapes)][0], n = shapes[i % QG_COUNT_OF(shapes)][1];
-    float *gradient = take((size_t)(m * n) * sizeof *gradient);
-    memset(gradient, 0, (size_t)(m * n) * sizeof *gradient);
-    add_synthetic(m, n, (uint32_t)i, 1e-3f, gradient);
-    if (drifted) add_synthetic(m, n, (uint32_t)i + MAX_MATRICES, 0.35e-3f, gradient);
-    append(s, m, n, gradient);
-  }
-}
-
-static void read_matrices(const char *path, suite *s)
-{
-  FILE *file = fopen(path, "rb");
-  int64_t shape[2];
-  while (file && s->count < MAX_MATRICES && fread(shape, sizeof shape, 1, file) == 1) {
-    size_t count = (size_t)shape[0] * (size_t)shape[1];
-    float *gradient = take(count * sizeof *gradient);
-    if (fread(gradient, sizeof *gradient, count, file) != count) break;
-    append(s, shape[0], shape[1], gradient);
-  }
-  if (!file || !feof(file) || s->count == 0) {
-    fprintf(stderr, "bench_subspace: %s cannot be read as records of (m, n, m * n floats)\n", path);
-    exit(QG_ERR_INPUT);
-  }
-  fclose(file);
-}
-
-static double cpu_now(void)
-{
-  struct timespec now;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-static void solve(suite *s, qg_subspace_method method, int threads, double seconds[CLOCKS])
+static void solve(subspace_suite *s, qg_subspace_method method, int threads, double seconds[CLOCKS])
 {
   qg_subspace_options options = {.method = method, .min_energy_ratio = 0.97, .threads = threads};
   size_t bytes = qg_subspace_workspace(&options, s->jobs, s->count);
-  void *workspace = take(bytes);
+  void *workspace = suite_take(bytes);
   memset(workspace, 0, bytes);
-  double wall = qg_now(), cpu = cpu_now();
+  double wall = qg_now(), cpu = samples_cpu_now();
   if (qg_subspace_solve(&options, s->jobs, s->count, workspace, bytes) != QG_OK) {
     fprintf(stderr, "bench_subspace: %s\n", qg_error_message());
     exit(QG_ERR_RUNTIME);
   }
   seconds[WALL] = qg_now() - wall;
-  seconds[CPU] = cpu_now() - cpu;
+  seconds[CPU] = samples_cpu_now() - cpu;
   free(workspace);
 }
 
-static void keep_energies(suite *s)
+static void keep_energies(subspace_suite *s)
 {
   for (int i = 0; i < s->count; i++) s->exact_energy[i] = s->jobs[i].energy;
 }
 
-/* A basis as an INT4 projector gives it back. */
-static float *through_int4(qg_backend *be, const float *basis, int64_t count)
-{
-  int64_t groups = qg_group_count(count);
-  qg_int4_store store = {take((size_t)(count + 1) / 2), take((size_t)groups * sizeof(float)),
-                         take((size_t)groups)};
-  float *out = take((size_t)count * sizeof *out);
-  if (be->ops->quantize_int4(be, basis, count, true, store) != QG_OK ||
-      be->ops->dequantize_int4(be, store, count, out, QG_F32) != QG_OK) {
-    fprintf(stderr, "bench_subspace: %s\n", qg_error_message());
-    exit(QG_ERR_RUNTIME);
-  }
-  free(store.codes);
-  free(store.scale);
-  free(store.zero);
-  return out;
-}
-
 /* The exact bases of `before` become the old bases of `s`. */
-static void start_from(suite *s, suite *before, int threads)
+static void start_from(subspace_suite *s, subspace_suite *before, int threads)
 {
   qg_backend_request request = {.name = "cpu", .precision = "fp32", .threads = threads};
   qg_backend *be;
@@ -189,49 +80,19 @@ static void start_from(suite *s, suite *before, int threads)
   for (int i = 0; i < s->count; i++) {
     const qg_subspace_job *job = &before->jobs[i];
     s->start[i] = job->basis;
-    s->int4_start[i] = through_int4(be, job->basis, job->rank * qg_min_i64(job->m, job->n));
+    s->int4_start[i] = suite_through_int4(be, job->basis, job->rank * qg_min_i64(job->m, job->n));
   }
   qg_backend_close(be);
 }
 
-/* The share of a gradient's energy that a basis holds. */
-static double energy_of(const qg_subspace_job *job, const float *basis)
-{
-  bool right = qg_side_of(job->m, job->n) == QG_SIDE_RIGHT;
-  int64_t length = right ? job->m : job->n, d = right ? job->n : job->m;
-  double inside = 0, all = 0;
-  for (int64_t i = 0; i < job->m * job->n; i++) all += (double)job->gradient[i] * (double)job->gradient[i];
-  for (int64_t i = 0; i < length; i++)
-    for (int64_t k = 0; k < job->rank; k++) {
-      double sum = 0;
-      for (int64_t j = 0; j < d; j++)
-        sum += right ? (double)job->gradient[i * d + j] * (double)basis[k * d + j]
-                     : (double)job->gradient[j * length + i] * (double)basis[j * job->rank + k];
-      inside += sum * sum;
-    }
-  return inside / all;
-}
-
-static int ascending(const void *a, const void *b)
-{
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-  qsort(values, (size_t)count, sizeof *values, ascending);
-  return values[count / 2];
-}
-
-static void run_route(suite *s, route *r, int threads, double seconds[CLOCKS])
+static void run_route(subspace_suite *s, route *r, int threads, double seconds[CLOCKS])
 {
   for (int i = 0; i < s->count; i++) s->jobs[i].previous = r->int4_start ? s->int4_start[i] : s->start[i];
   solve(s, r->method, threads, seconds);
 }
 
 /* After a run of this route. */
-static void judge(const suite *s, route *r)
+static void judge(const subspace_suite *s, route *r)
 {
   r->energy_mean = 0;
   r->energy_min = 1e9;
@@ -245,11 +106,11 @@ static void judge(const suite *s, route *r)
 }
 
 /* Energy that the old bases hold, relative to exact: mean and smallest. */
-static void print_start(const suite *s, const char *name, const float *const *start)
+static void print_start(const subspace_suite *s, const char *name, const float *const *start)
 {
   double mean = 0, smallest = 1e9;
   for (int i = 0; i < s->count; i++) {
-    double share = energy_of(&s->jobs[i], start[i]) / s->exact_energy[i];
+    double share = suite_energy_of(&s->jobs[i], start[i]) / s->exact_energy[i];
     mean += share / s->count;
     smallest = fmin(smallest, share);
   }
@@ -260,7 +121,7 @@ static void start_torch(const char *venv, const char *file, torch_peer *torch)
 {
   char python[4200], rank[16];
   snprintf(python, sizeof python, "%s/bin/python", venv);
-  snprintf(rank, sizeof rank, "%d", RANK);
+  snprintf(rank, sizeof rank, "%d", SUITE_RANK);
   const char *argv[] = {python, "tests/bench/peers/peer_subspace.py", file, rank, NULL};
   torch->present = access(python, X_OK) == 0 &&
                    contender_start(argv, contender_tuned_torch, NULL, 0, &torch->process) == QG_OK;
@@ -282,14 +143,14 @@ static double speedup(const torch_peer *torch, const route *r, clock_kind kind, 
   double values[MAX_ROUNDS];
   for (int i = 0; i < rounds; i++)
     values[i] = fmin(torch->answers[0][i][kind], torch->answers[1][i][kind]) / r->seconds[i][kind];
-  return median(values, rounds);
+  return samples_median(values, rounds);
 }
 
 static double median_seconds(const route *r, clock_kind kind, int rounds)
 {
   double values[MAX_ROUNDS];
   for (int i = 0; i < rounds; i++) values[i] = r->seconds[i][kind];
-  return median(values, rounds);
+  return samples_median(values, rounds);
 }
 
 static void print_torch(const torch_peer *torch, int rounds)
@@ -300,7 +161,8 @@ static void print_torch(const torch_peer *torch, int rounds)
       wall[i] = torch->answers[way][i][WALL];
       cpu[i] = torch->answers[way][i][CPU];
     }
-    printf("torch, %-12s %9.4f %9.4f\n", torch_commands[way], median(wall, rounds), median(cpu, rounds));
+    printf("torch, %-12s %9.4f %9.4f\n", torch_commands[way], samples_median(wall, rounds),
+           samples_median(cpu, rounds));
   }
 }
 
@@ -327,7 +189,7 @@ static void report(const route *routes, int count, const torch_peer *torch, int 
   if (json) fprintf(json, "]}\n");
 }
 
-static void run(suite *s, torch_peer *torch, int threads, int rounds, FILE *json)
+static void run(subspace_suite *s, torch_peer *torch, int threads, int rounds, FILE *json)
 {
   static route routes[] = {{.name = "exact", .method = QG_SUBSPACE_EXACT},
                            {.name = "warm", .method = QG_SUBSPACE_WARM},
@@ -352,7 +214,7 @@ static void run(suite *s, torch_peer *torch, int threads, int rounds, FILE *json
 
 int main(int argc, char **argv)
 {
-  static suite current, before;
+  static subspace_suite current, before;
   static torch_peer torch;
   int threads = argc > 1 ? atoi(argv[1]) : 2, rounds = argc > 2 ? atoi(argv[2]) : 5;
   if (threads < 1 || rounds < 1 || rounds > MAX_ROUNDS || argc == 4 || argc > 7) {
@@ -362,11 +224,11 @@ int main(int argc, char **argv)
     return QG_ERR_INPUT;
   }
   if (argc >= 5) {
-    read_matrices(argv[3], &current);
-    read_matrices(argv[4], &before);
+    suite_read(argv[3], &current);
+    suite_read(argv[4], &before);
   } else {
-    make_llama_60m(&current, false);
-    make_llama_60m(&before, true);
+    suite_make_llama_60m(&current, false);
+    suite_make_llama_60m(&before, true);
   }
   FILE *json = argc > 6 ? fopen(argv[6], "w") : NULL;
   if (argc > 5) start_torch(argv[5], argv[3], &torch);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "../support/contender.h"
+#include "../support/samples.h"
 #include "../support/training.h"
 #include "optim/internal.h"
 
@@ -146,18 +147,6 @@ static qg_status race(bench *b)
   return QG_OK;
 }
 
-static int ascending(const void *a, const void *b)
-{
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-  qsort(values, (size_t)count, sizeof *values, ascending);
-  return values[count / 2];
-}
-
 typedef struct {
   double update, limit, products, memory; /* seconds, medians */
   double of_limit, times_torch;           /* medians over rounds */
@@ -173,12 +162,12 @@ static summary summarise(bench *b)
     shares[i] = limits[i] / b->seconds[UPDATE][i];
     ratios[i] = b->seconds[TORCH][i] / b->seconds[UPDATE][i];
   }
-  return (summary){.of_limit = median(shares, b->rounds),
-                   .times_torch = median(ratios, b->rounds),
-                   .limit = median(limits, b->rounds),
-                   .memory = median(memory, b->rounds),
-                   .update = median(b->seconds[UPDATE], b->rounds),
-                   .products = median(b->seconds[PRODUCTS], b->rounds)};
+  return (summary){.of_limit = samples_median(shares, b->rounds),
+                   .times_torch = samples_median(ratios, b->rounds),
+                   .limit = samples_median(limits, b->rounds),
+                   .memory = samples_median(memory, b->rounds),
+                   .update = samples_median(b->seconds[UPDATE], b->rounds),
+                   .products = samples_median(b->seconds[PRODUCTS], b->rounds)};
 }
 
 static qg_status report(const bench *b, const summary *s, const char *json)

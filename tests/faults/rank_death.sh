@@ -35,6 +35,19 @@ step=$((10#${step#step-}))
 check "the same command goes on from the newest" train 3 death train.steps=$((step + 50)) checkpoint.every=0
 check "at its step" log_says death "resumed .* at step $step\$"
 
+# --- a rank fails ---
+
+# The ranks that read tokens find their file cut off, and the one in between waits for them.
+cp tests/fuzz/corpus/tokens/good-u16.h5 "$tmp/tokens.h5"
+start 3 cut "${endless[@]}" data.train="$tmp/tokens.h5" model.vocab_size=300 checkpoint.every=50
+check "a run on a file of tokens is under way" wait_for 30 has_saved cut
+truncate -s 100 "$tmp/tokens.h5"
+finish_job
+check "when the file is cut off, the job ends with the exit code of wrong input" code_is cut 2
+check "and says so" log_says cut "^error: .*tokens.h5: the file ends at byte"
+check "once" [ "$(grep -c '^error:' "$tmp/cut.log")" -eq 1 ]
+check "no process is left" wait_for 5 nobody_left
+
 # --- asked to stop ---
 
 start 2 stop "${endless[@]}" checkpoint.every=0
@@ -43,8 +56,10 @@ kill -USR1 "$job"
 check "SIGUSR1 to mpirun makes it save" wait_for 10 has_saved stop
 check "and go on" kill -0 "$job"
 saved=$(newest stop)
+began=$EPOCHREALTIME
 kill -USR2 "$job"
 finish_job
+awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { printf "# from SIGUSR2 to the end of mpirun: %.2f s\n", b - a }'
 check "SIGUSR2 to mpirun ends it with exit code 0" code_is stop 0
 check "after another checkpoint" [ "$(newest stop)" != "$saved" ]
 check "all of them are intact" all_verify stop

@@ -3,7 +3,7 @@
 # requeued and goes on, to the bits of a run that was left alone. Run from the repository root; BUILD names the build
 # folder; prints TAP.
 #
-# With QGALORE_SLURM_LIMITS=yes the signals come from Slurm itself, ahead of time limits of two minutes; otherwise the
+# With QGALORE_FULL=1 the signals come from Slurm itself, ahead of time limits of two minutes; otherwise the
 # test sends the same signals by scancel, which takes seconds.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
@@ -12,7 +12,7 @@ set -u
 . tests/support/slurm_cluster.sh
 trap 'cluster_stop; rm -rf "$tmp"' EXIT
 
-limits=${QGALORE_SLURM_LIMITS:-no}
+limits=${QGALORE_FULL:+yes}
 log=$tmp/job.log
 run_folder=$tmp/chain
 : >"$log"

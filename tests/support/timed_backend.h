@@ -2,6 +2,7 @@
 #ifndef QG_TESTS_TIMED_BACKEND_H
 #define QG_TESTS_TIMED_BACKEND_H
 
+#include "bench_clock.h"
 #include "qgalore/backend.h"
 #include "qgalore/base.h"
 
@@ -38,15 +39,15 @@ static inline qg_status timed_add(timed_backend *timed, timed_kind kind, double 
                                   qg_status status)
 {
   timed->real->ops->sync(timed->real);
-  timed->seconds[kind] += qg_now() - start;
+  timed->seconds[kind] += bench_seconds(timed->real->threads) - start;
   timed->flops[kind] += flops;
   timed->calls[kind]++;
   return status;
 }
 
-#define TIMED(kind, flops, call)              \
-  timed_backend *timed = (timed_backend *)be; \
-  double start = qg_now();                    \
+#define TIMED(kind, flops, call)                      \
+  timed_backend *timed = (timed_backend *)be;         \
+  double start = bench_seconds(timed->real->threads); \
   return timed_add(timed, (kind), start, (flops), timed->real->ops->call)
 
 static inline qg_status timed_gemm(qg_backend *be, const qg_gemm_args *a)

@@ -1,12 +1,21 @@
 #include "training.h"
 
+#include "app/footprint.h"
 #include "app/machine.h"
 
+/* The ledger of a run knows what the program and its libraries take too. */
 static qg_status create(training *t)
 {
-  qg_trainer_request request = {
-      .config = &t->config, .be = &t->timed.be, .par = t->par, .mem = t->mem, .stages = 1};
+  const qg_grid *grid = qg_par_grid(t->par);
+  qg_mem_note(t->mem, QG_OWNER_RUNTIME, qg_memory_resident());
+  qg_trainer_request request = {.config = &t->config,
+                                .be = &t->timed.be,
+                                .par = t->par,
+                                .mem = t->mem,
+                                .stage = grid->stage,
+                                .stages = grid->stages};
   QG_TRY(qg_trainer_create(&request, &t->trainer));
+  qg_mem_note(t->mem, QG_OWNER_RUNTIME, qg_footprint_of_libraries(&t->config, t->real, t->trainer));
   QG_TRY(qg_trainer_open_data(t->trainer));
   return qg_optim_init_weights(qg_trainer_optim(t->trainer));
 }
@@ -17,9 +26,10 @@ qg_status training_open(const char *input, int overrides, const char *const *ove
   QG_TRY(qg_config_load(input, overrides, (char *const *) override, &t->config));
   QG_TRY(qg_par_init(NULL, NULL, &t->par));
   QG_TRY(qg_machine_open_backend(&t->config, qg_par_grid(t->par), &t->real));
+  QG_TRY(qg_footprint_warm_up(t->real));
   timed_backend_make(t->real, &t->timed);
   QG_TRY(qg_mem_create(t->real, &t->mem));
-  return create(t);
+  return qg_par_agree(t->par, create(t));
 }
 
 void training_close(training *t)

@@ -1,5 +1,4 @@
-/* A training job on one rank of this process, without the application around it: for benches that time single
- * steps. */
+/* A training job on the ranks of this program, without the application around it: for benches that time single steps. */
 #ifndef QG_TESTS_TRAINING_H
 #define QG_TESTS_TRAINING_H
 

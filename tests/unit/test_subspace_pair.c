@@ -26,6 +26,7 @@ typedef struct {
   float *g;     /* [m, n] of the rounded factors */
   qg_gradient_pair pair;
   qg_subspace_job job;
+  void *workspace; /* of the backend */
 } fixture;
 
 static float noise(uint64_t seed, int64_t i)
@@ -69,11 +70,28 @@ static void form(fixture *f)
     }
 }
 
+static void lend_workspace(fixture *f)
+{
+  int64_t widest = qg_max_i64(f->m, f->n);
+  qg_workload workload = {.tokens = TOKENS,
+                          .sequence_length = 1,
+                          .hidden_size = widest,
+                          .intermediate_size = widest,
+                          .num_heads = 1,
+                          .num_kv_heads = 1,
+                          .vocab_size = widest,
+                          .loss_rows = 1};
+  size_t bytes = f->be->ops->workspace_bytes(f->be, &workload);
+  assert_int_equal(f->be->ops->alloc(f->be, bytes, &f->workspace), QG_OK);
+  f->be->ops->set_workspace(f->be, f->workspace, bytes);
+}
+
 static void open_fixture(fixture *f, const char *precision, int64_t m, int64_t n)
 {
   qg_backend_request request = {.name = "cpu", .precision = precision, .threads = 1};
   *f = (fixture){.m = m, .n = n};
   assert_int_equal(qg_backend_open(&request, &f->be), QG_OK);
+  lend_workspace(f);
   int64_t count = qg_subspace_block(RANK, qg_min_i64(m, n));
   f->dy = make_factor(f->be, 1, m);
   f->x = make_factor(f->be, 2, n);
@@ -102,6 +120,7 @@ static void close_fixture(fixture *f)
   free(f->g);
   free(f->dy);
   free(f->x);
+  f->be->ops->release(f->be, f->workspace, 0);
   qg_backend_close(f->be);
 }
 

@@ -172,6 +172,7 @@ qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)
   be->threads = request->threads;
   omp_set_num_threads(request->threads);
   if (be->compute == QG_BF16) choose_bf16(qg_cpu_of(be));
+  be->own_gemm = qg_cpu_of(be)->panels != NULL;
   processor_name(name, sizeof name);
   snprintf(be->description, sizeof be->description, "cpu (%s, %s, %s GEMM in %s)", name,
            qg_cpu_isa_name(qg_cpu_isa()), qg_dtype_name(be->compute), gemm_source(qg_cpu_of(be)));

@@ -1,7 +1,7 @@
 /* One source, several instruction sets: every file in isa/ is compiled once per level of the
- * x86-64 psABI (v2 SSE4, v3 AVX2, v4 AVX-512) and exports one table of kernels per level.
- * Products of bf16 (panel.h) need two levels more, whose row kernels are those of v4. The level is chosen
- * once at run time; QGALORE_CPU_ISA=v2|v3|v4|bf16|amx lowers it (for tests). */
+ * x86-64 psABI (v2 SSE4, v3 AVX2, v4 AVX-512), and once for v4 with AVX512-BF16, and exports one table of
+ * kernels per level. Products of bf16 (panel.h) need two levels more, whose row kernels are those of v4. The
+ * level is chosen once at run time; QGALORE_CPU_ISA=v2|v3|v4|bf16|amx lowers it (for tests). */
 #ifndef QG_BACKEND_CPU_ISA_H
 #define QG_BACKEND_CPU_ISA_H
 
@@ -29,9 +29,12 @@ const char *qg_cpu_isa_name(qg_cpu_level level);
 
 /* The table of the level in use: QG_ISA_SELECT(qg_rows) with `extern const T qg_rows_v2, ...` declared. */
 #if defined(__x86_64__)
-#define QG_ISA_DECLARE(type, name) extern const type name##_v2, name##_v3, name##_v4
-#define QG_ISA_SELECT(name) \
-  (qg_cpu_isa() >= QG_CPU_V4 ? &name##_v4 : qg_cpu_isa() == QG_CPU_V3 ? &name##_v3 : &name##_v2)
+#define QG_ISA_DECLARE(type, name) extern const type name##_v2, name##_v3, name##_v4, name##_bf16
+#define QG_ISA_SELECT(name)                   \
+  (qg_cpu_isa() >= QG_CPU_BF16 ? &name##_bf16 \
+   : qg_cpu_isa() == QG_CPU_V4 ? &name##_v4   \
+   : qg_cpu_isa() == QG_CPU_V3 ? &name##_v3   \
+                               : &name##_v2)
 #else
 #define QG_ISA_DECLARE(type, name) extern const type name##_generic
 #define QG_ISA_SELECT(name) (&name##_generic)

@@ -10,13 +10,13 @@
 #include "qgalore/base.h"
 
 enum {
-  BLOCK_ELEMENTS = 3 * (1 << 18), /* of B: 1.5 MiB, what a core's second-level cache can hold */
-  DEPTH_ONCE = 2048,              /* bf16 results of no greater depth come from one block */
-  DEPTH_PART = 1024,              /* others, and fp32 results, add up blocks of this depth */
-  PART_ROWS = 1024,               /* bounds the sums that bf16 results wait in meanwhile */
-  STRIP_DEPTH = 256,              /* of A: a strip of 16 KiB stays in the first-level cache */
-  ITEM_PANELS = 32,               /* columns that one strip is multiplied by: their sums take 128 KiB */
-  ITEMS_PER_THREAD = 4            /* so that threads finish together */
+  BLOCK_ELEMENTS = 1 << 19, /* of B: 1 MiB, half of a core's second-level cache */
+  DEPTH_ONCE = 2048,        /* bf16 results of no greater depth come from one block */
+  DEPTH_PART = 1024,        /* others, and fp32 results, add up blocks of this depth */
+  PART_ROWS = 1024,         /* bounds the sums that bf16 results wait in meanwhile */
+  STRIP_DEPTH = 256,        /* of A: a strip of 16 KiB stays in the first-level cache */
+  ITEM_PANELS = 32,         /* columns that one strip is multiplied by: their sums take 128 KiB */
+  ITEMS_PER_THREAD = 4      /* so that threads finish together */
 };
 
 /* One product in progress. */

@@ -54,6 +54,7 @@ static void ROW(rope)(void *xv, const float *cos, const float *sin, int64_t head
   }
 }
 
+#if !ROW_NATIVE
 static void ROW(swiglu)(const void *gatev, const void *upv, void *outv, int64_t count)
 {
   const ELEMENT *gate = gatev, *up = upv;
@@ -85,6 +86,12 @@ static void ROW(swiglu_backward)(const void *gatev, const void *upv, const void 
     STORE(d_up[j], d * g * s);
   }
 }
+
+static void ROW(scale)(const float *src, float factor, ELEMENT *dst, int64_t count)
+{
+  for (int64_t j = 0; j < count; j++) STORE(dst[j], src[j] * factor);
+}
+#endif
 
 static void ROW(to_float)(const void *srcv, float *dst, int64_t count)
 {
@@ -138,7 +145,7 @@ static void ROW(softmax_gradient)(const float *exponentials, const float *chunk_
   for (int64_t first = 0; first < vocab; first += LOSS_CHUNK) {
     float rescale = vector_exp(chunk_max[first / LOSS_CHUNK] - max) * factor;
     int64_t count = vocab - first < LOSS_CHUNK ? vocab - first : LOSS_CHUNK;
-    for (int64_t j = first; j < first + count; j++) STORE(d[j], exponentials[j] * rescale);
+    ROW(scale)(exponentials + first, rescale, d + first, count);
   }
 }
 

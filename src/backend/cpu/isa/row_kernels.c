@@ -5,6 +5,12 @@
 
 #include "backend/cpu/isa/vector_math.h"
 #include "qgalore/quant.h"
+#if defined(__AVX512BF16__)
+#define QG_ROWS_NATIVE 1
+#include "backend/cpu/isa/row_native.h"
+#else
+#define QG_ROWS_NATIVE 0
+#endif
 
 enum { LANES = 16, LOSS_CHUNK = QG_LOSS_CHUNK };
 
@@ -23,6 +29,7 @@ static float row_max(const float *x, int64_t count)
   return max;
 }
 
+#if !QG_ROWS_NATIVE
 /* exponentials = exp(x - shift); returns their sum. */
 static float exponentials_of(const float *x, int64_t count, float shift, float *exponentials)
 {
@@ -33,6 +40,7 @@ static float exponentials_of(const float *x, int64_t count, float shift, float *
   for (int64_t j = whole; j < count; j++) lanes[j - whole] += exponentials[j] = vector_exp(x[j] - shift);
   return sum_lanes(lanes);
 }
+#endif
 
 /* One pass over the logits, in chunks that stay in the first-level cache: each against its own maximum
  * (Milakov and Gimelshein, arXiv 1805.02867). Returns the sum of exp(x - *max). */
@@ -100,17 +108,20 @@ const qg_tile_kernels QG_ISA_NAME(qg_tiles) = {
 #define LOAD(element) (element)
 #define STORE(element, value) ((element) = (value))
 #define ROW(name) f32_##name
+#define ROW_NATIVE 0
 #define ROW_TABLE QG_ISA_NAME(qg_rows_f32)
 #include "backend/cpu/isa/row_body.h"
 #undef ELEMENT
 #undef LOAD
 #undef STORE
 #undef ROW
+#undef ROW_NATIVE
 #undef ROW_TABLE
 
 #define ELEMENT uint16_t
 #define LOAD(element) qg_bf16_to_float(element)
 #define STORE(element, value) ((element) = qg_bf16_from_float(value))
 #define ROW(name) bf16_##name
+#define ROW_NATIVE QG_ROWS_NATIVE
 #define ROW_TABLE QG_ISA_NAME(qg_rows_bf16)
 #include "backend/cpu/isa/row_body.h"
