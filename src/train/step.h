@@ -32,8 +32,7 @@ typedef struct {
   double wishes;                       /* sum over ranks */
 } qg_step_result;
 
-/* Trains on the sequences [cursor, cursor + global_batch). The wish (NULL: none) is for after the step.
- * Collective. */
+/* Trains on the sequences [cursor, cursor + global_batch). The wish (NULL: none) is for after the step. Collective. */
 qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_wish *wish,
                         qg_step_result *result);
 
