@@ -57,12 +57,12 @@ LDFLAGS  += -fsanitize=$(SANITIZE)
 endif
 
 # --- CUDA ----------------------------------------------------------------------------------------
-# The CUDA backend is a shared object that the program opens at run time; it is built where nvcc is found
-# (CUDA=0: not at all). PTX of the newest architecture serves newer devices.
+# The CUDA backend is a shared object that the program opens at run time; it is built where nvcc, cuBLAS
+# and cuSOLVER are found (CUDA=0: not at all). PTX of the newest architecture serves newer devices.
 NVCC      ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
-CUDA      ?= $(if $(NVCC),1,0)
 CUDA_ARCH ?= 80 90
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+CUDA      ?= $(if $(and $(NVCC),$(wildcard $(CUDA_HOME)/include/cublasLt.h),$(wildcard $(CUDA_HOME)/include/cusolverDn.h)),1,0)
 CUDA_NEWEST := $(lastword $(CUDA_ARCH))
 CUDA_GENCODE := $(foreach a,$(filter-out $(CUDA_NEWEST),$(CUDA_ARCH)),-gencode arch=compute_$(a)$(comma)code=sm_$(a)) \
                 -gencode arch=compute_$(CUDA_NEWEST)$(comma)code=[sm_$(CUDA_NEWEST)$(comma)compute_$(CUDA_NEWEST)]
@@ -310,8 +310,8 @@ bench-cuda:
 # Proportions of LLaMA-7B at this hidden size.
 HIDDEN ?= 4096
 
-# Each reader of files gets an equal share. Found inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; a crash
-# leaves its input in the working directory: add it to tests/fuzz/corpus.
+# Each reader of files gets an equal share. Inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; one that crashes a
+# reader is left in $(BUILD)-fuzz/found: add it to tests/fuzz/corpus.
 FUZZ_SECONDS ?= 300
 FUZZ_MODULES := base quant par data config model optim linalg ckpt train app
 fuzz: PACKAGES += clang libclang-rt-14-dev
@@ -391,7 +391,7 @@ info:
 	@echo "HDF5      $(HDF5_PC) $(shell $(PKG_CONFIG) --modversion $(HDF5_PC) 2>/dev/null)"
 	@echo "BLAS      $(BLAS_LIBS)"
 	@echo "oneDNN    $(if $(filter 1,$(ONEDNN)),yes,no: OpenBLAS does every GEMM)"
-	@echo "CUDA      $(if $(filter 1,$(CUDA)),$(CUDA_HOME) for $(CUDA_ARCH),no nvcc: CPU only)"
+	@echo "CUDA      $(if $(filter 1,$(CUDA)),$(CUDA_HOME) for $(CUDA_ARCH),no nvcc with cuBLAS and cuSOLVER: CPU only)"
 	@echo "levels    $(ISAS)"
 	@echo "programs  $(PROGRAMS)"
 

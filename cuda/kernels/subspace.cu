@@ -19,19 +19,23 @@ cudaError_t qg_k_load_basis(cudaStream_t stream, const float *basis, bool left, 
   return launch(stream, chunks_of(k, d), THREADS, k_load_basis, basis, left, k, d, rows);
 }
 
-/* Uniform in (-w, w) with the variance 1 / d: rows of norm 1 on average. */
-__global__ void k_random_rows(uint64_t seed, int64_t rows, int64_t d, float *out)
+/* Uniform in (-w, w) with the variance 1 / d: rows of norm 1 on average. A thread fills the four elements
+ * that share a block of random words. */
+__global__ void k_random_rows(uint64_t seed, int64_t count, int64_t d, float *out)
 {
+  int64_t quad = blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
   qg_rng rng = {seed, 0, 0, QG_RNG_SUBSPACE};
+  qg_rng_block words = qg_rng_draw(rng, static_cast<uint64_t>(quad));
   float width = sqrtf(3.0f / static_cast<float>(d));
-  for_each_element(rows * d, [&](int64_t, int64_t j) {
-    out[j] = width * (2.0f * qg_rng_unit_at(rng, static_cast<uint64_t>(j)) - 1.0f);
-  });
+#pragma unroll
+  for (int k = 0; k < 4; k++)
+    if (4 * quad + k < count) out[4 * quad + k] = width * (2.0f * qg_rng_unit(words.v[k]) - 1.0f);
 }
 
 cudaError_t qg_k_random_rows(cudaStream_t stream, uint64_t seed, int64_t rows, int64_t d, float *out)
 {
-  return launch(stream, chunks_of(1, rows * d), THREADS, k_random_rows, seed, rows, d, out);
+  int64_t quads = (rows * d + 3) / 4;
+  return launch(stream, (quads + THREADS - 1) / THREADS, THREADS, k_random_rows, seed, rows * d, d, out);
 }
 
 /* Vector i of the basis = row k - 1 - i (they ascend), with the sign that makes its largest component

@@ -1,0 +1,131 @@
+/* Refreshes on a device that solves subspaces itself: it is asked for every one, and what it refuses the host
+ * solves. The device here is the CPU backend with the host's solver behind the operation. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "../support/optim_fixture.h"
+
+enum { TOKENS = 40, STEPS = 3, WORKSPACE = 1000 };
+
+/* What the device was asked, and whether it refuses. */
+static struct {
+  int calls, exact, with_previous;
+  bool refuses;
+} device;
+
+static size_t device_bytes_wanted(qg_backend *be, int64_t m, int64_t n, int64_t rank, bool exact)
+{
+  (void)be, (void)m, (void)n, (void)rank;
+  return exact ? WORKSPACE : WORKSPACE / 2;
+}
+
+static qg_status device_subspace(qg_backend *be, qg_subspace_args *a)
+{
+  (void)be;
+  device.calls++;
+  device.exact += a->exact;
+  device.with_previous += a->previous != NULL;
+  assert_non_null(a->workspace);
+  a->accepted = !device.refuses;
+  if (device.refuses) return QG_OK;
+  qg_subspace_options options = {.method = QG_SUBSPACE_EXACT, .threads = 1};
+  qg_subspace_job job = {.m = a->gradient.rows,
+                         .n = a->gradient.cols,
+                         .rank = a->rank,
+                         .gradient = a->gradient.data,
+                         .basis = a->basis,
+                         .singular_values = a->singular_values};
+  size_t bytes = qg_subspace_workspace(&options, &job, 1);
+  void *workspace = malloc(bytes);
+  assert_non_null(workspace);
+  assert_ok(qg_subspace_solve(&options, &job, 1, workspace, bytes));
+  free(workspace);
+  a->energy = job.energy;
+  return job.status;
+}
+
+/* A small model whose first subspaces are due at step 0 and the next ones two steps later. */
+static void open_small(fixture *f, qg_subspace_method method, bool with_device)
+{
+  *f = (fixture){.shape = small_shape(), .options = options_of(QG_METHOD_QGALORE), .tokens = TOKENS};
+  f->options.subspace.method = method;
+  f->options.update_gap = 2;
+  qg_partition part = whole(&f->shape);
+  counting_open(&f->counter, "fp32");
+  if (with_device) f->counter.ops.subspace = device_subspace;
+  if (with_device) f->counter.ops.subspace_bytes = device_bytes_wanted;
+  assert_ok(qg_mem_create(&f->counter.be, &f->mem));
+  assert_ok(qg_optim_create(f->mem, &f->counter.be, &f->shape, &part, &f->options, TOKENS, 1, &f->optim));
+  f->dy = device_floats(f, TOKENS * f->shape.intermediate_size);
+  f->x = device_floats(f, TOKENS * f->shape.intermediate_size);
+  assert_ok(qg_optim_init_weights(f->optim));
+}
+
+/* One number for the state after some steps. */
+static uint32_t digest_of_run(qg_subspace_method method, bool with_device, bool refuses)
+{
+  fixture f;
+  memset(&device, 0, sizeof device);
+  device.refuses = refuses;
+  open_small(&f, method, with_device);
+  for (int64_t step = 0; step < STEPS; step++) noise_step(&f, step, 0.01);
+  uint32_t digest = state_digest(&f);
+  fixture_close(&f);
+  return digest;
+}
+
+/* Seven matrices in each of two layers, at steps 0 and 2. */
+enum { REFRESHES = 2 * 7 * 2 };
+
+static void the_device_is_asked_for_every_subspace(void **state)
+{
+  (void)state;
+  uint32_t host = digest_of_run(QG_SUBSPACE_EXACT, false, false);
+  assert_int_equal(device.calls, 0);
+  assert_int_equal(digest_of_run(QG_SUBSPACE_EXACT, true, false), host);
+  assert_int_equal(device.calls, REFRESHES);
+  assert_int_equal(device.exact, REFRESHES);
+}
+
+static void the_host_solves_what_the_device_refuses(void **state)
+{
+  (void)state;
+  uint32_t host = digest_of_run(QG_SUBSPACE_EXACT, false, false);
+  assert_int_equal(digest_of_run(QG_SUBSPACE_EXACT, true, true), host);
+  assert_int_equal(device.calls, REFRESHES);
+}
+
+static void the_first_is_exact_and_the_next_ones_are_warm(void **state)
+{
+  (void)state;
+  digest_of_run(QG_SUBSPACE_AUTO, true, false);
+  assert_int_equal(device.exact, REFRESHES / 2);
+  assert_int_equal(device.with_previous, REFRESHES / 2);
+}
+
+static void its_workspace_is_in_the_ledger(void **state)
+{
+  (void)state;
+  fixture with, without;
+  open_small(&with, QG_SUBSPACE_EXACT, true);
+  open_small(&without, QG_SUBSPACE_EXACT, false);
+  size_t more = qg_mem_bytes(with.mem, QG_OWNER_WORKSPACE) - qg_mem_bytes(without.mem, QG_OWNER_WORKSPACE);
+  assert_int_equal(more, WORKSPACE);
+  fixture_close(&with);
+  fixture_close(&without);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_device_is_asked_for_every_subspace),
+      cmocka_unit_test(the_host_solves_what_the_device_refuses),
+      cmocka_unit_test(the_first_is_exact_and_the_next_ones_are_warm),
+      cmocka_unit_test(its_workspace_is_in_the_ledger),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
