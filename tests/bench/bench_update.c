@@ -1,7 +1,7 @@
 /* The update of one LLaMA-7B layer, seven matrices at rank 1024: 8-bit Adam, project back, add to INT8
  * weights with stochastic rounding; beside fp32 Adam, project back and bf16 weights in PyTorch.
  *
- *   bench_update [ROUNDS [PEERS [JSON_FILE]]]
+ *   bench_update [THREADS [ROUNDS [PEERS [JSON_FILE]]]]
  *
  * The limit is what the same run measures: the products of project back alone at their shapes, plus the bytes
  * of everything else at the rate of a copy. In each round all take one turn. */
@@ -22,7 +22,7 @@ typedef enum { UPDATE, PRODUCTS, COPY, TORCH, MEASURES } measure;
 
 typedef struct {
   training t;
-  int rounds;
+  int threads, rounds;
   char *from, *to; /* [COPY_BYTES] */
   contender torch;
   bool has_torch;
@@ -195,36 +195,46 @@ static qg_status report(const bench *b, const summary *s, const char *json)
 
 static qg_status start_torch(bench *b, const char *venv)
 {
-  char python[4200];
+  char python[4200], threads[16];
   snprintf(python, sizeof python, "%s/bin/python", venv);
-  const char *argv[] = {python, "tests/bench/peers/peer_update.py", NULL};
+  snprintf(threads, sizeof threads, "%d", b->threads);
+  const char *argv[] = {python, "tests/bench/peers/peer_update.py", threads, NULL};
   b->has_torch = access(python, X_OK) == 0;
   return b->has_torch ? contender_start(argv, contender_tuned_torch, NULL, 0, &b->torch) : QG_OK;
 }
 
 static qg_status run(bench *b, int argc, char **argv)
 {
-  static const char *const overrides[] = {"model.num_layers=1",      "model.vocab_size=256",
-                                          "data.train=random:2000",  "data.valid=",
-                                          "train.validate_every=0",  "train.global_batch=1",
-                                          "train.micro_batch=1",     "train.update=accumulated",
-                                          "train.accumulators=fp32", "optimizer.warmup_steps=1"};
+  char threads[64];
+  snprintf(threads, sizeof threads, "backend.threads=%d", b->threads);
+  const char *const overrides[] = {threads,
+                                   "model.num_layers=1",
+                                   "model.vocab_size=256",
+                                   "data.train=random:2000",
+                                   "data.valid=",
+                                   "train.validate_every=0",
+                                   "train.global_batch=1",
+                                   "train.micro_batch=1",
+                                   "train.update=accumulated",
+                                   "train.accumulators=fp32",
+                                   "optimizer.warmup_steps=1"};
   QG_TRY(training_open("inputs/llama7b.in", QG_COUNT_OF(overrides), overrides, &b->t));
   QG_TRY(fill_layer(b->t.trainer->optim));
   QG_TRY(qg_calloc(COPY_BYTES, 1, "the copy", (void **)&b->from));
   QG_TRY(qg_calloc(COPY_BYTES, 1, "the copy", (void **)&b->to));
-  QG_TRY(start_torch(b, argc > 2 ? argv[2] : "build/peers"));
+  QG_TRY(start_torch(b, argc > 3 ? argv[3] : "build/peers"));
   QG_TRY(race(b));
   summary s = summarise(b);
-  return report(b, &s, argc > 3 ? argv[3] : NULL);
+  return report(b, &s, argc > 4 ? argv[4] : NULL);
 }
 
 int main(int argc, char **argv)
 {
   static bench b;
-  b.rounds = argc > 1 ? atoi(argv[1]) : 5;
-  if (b.rounds < 1 || b.rounds > MAX_ROUNDS) {
-    fprintf(stderr, "usage: bench_update [ROUNDS (up to %d) [PEERS [JSON_FILE]]]\n", MAX_ROUNDS);
+  b.threads = argc > 1 ? atoi(argv[1]) : 2;
+  b.rounds = argc > 2 ? atoi(argv[2]) : 5;
+  if (b.threads < 1 || b.rounds < 1 || b.rounds > MAX_ROUNDS) {
+    fprintf(stderr, "usage: bench_update [THREADS [ROUNDS (up to %d) [PEERS [JSON_FILE]]]]\n", MAX_ROUNDS);
     return QG_ERR_INPUT;
   }
   qg_status status = run(&b, argc, argv);

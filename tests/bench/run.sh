@@ -22,7 +22,7 @@ for name in "$@"; do
     model) "$bench/bench_model" 2 bf16 512 0 "$out/model.json" ;;
     quant) "$bench/bench_quant" 2 16 "$out/quant.json" ;;
     ckpt) "$bench/bench_ckpt" "$out" "$out/ckpt.json" ;;
-    update) "$bench/bench_update" "$rounds" "$peers" "$out/update.json" ;;
+    update) "$bench/bench_update" 2 "$rounds" "$peers" "$out/update.json" ;;
     step) "$bench/bench_step" 2 "$rounds" "$peers" "$out/step.json" ;;
     subspace) BUILD=$build PEERS=$peers tests/bench/subspaces.sh 2 "$rounds" ;;
     *) printf 'run.sh: %s: no such bench\n' "$name" >&2 && exit 2 ;;

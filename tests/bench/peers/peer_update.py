@@ -1,5 +1,10 @@
 """The update of one LLaMA-7B layer at rank 1024 as GaLore does it: fp32 Adam on the projected gradient, project back in bf16,
-add to bf16 weights. Command: `step`, which answers wall seconds."""
+add to bf16 weights.
+
+    peer_update.py THREADS
+
+Command: `step`, which answers wall seconds."""
+import sys
 import time
 
 import torch
@@ -41,6 +46,6 @@ def step():
     return (time.perf_counter() - start,)
 
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(sys.argv[1]))
 step()
 serve({"step": step})
