@@ -44,7 +44,8 @@ CPPFLAGS += -Iinclude -Isrc -Itests -D_GNU_SOURCE -DQG_VERSION='"$(VERSION)"' -D
             -isystem /usr/include/lapacke $(patsubst -I%,-isystem %,$(MPI_CFLAGS) $(call pc_cflags,$(HDF5_PC)) $(BLAS_CFLAGS))
 CFLAGS   += -std=gnu17 $(OPT) $(OPENMP) -ffp-contract=off -fno-math-errno -fPIC $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror)
 CXXFLAGS += -std=c++17 -O2 -g -fPIC -Wall -Wextra
-LDFLAGS  += $(OPENMP)
+# Plugins report their failures through the program's own functions.
+LDFLAGS  += $(OPENMP) -Wl,--export-dynamic-symbol='qg_error_*'
 LIBS     := $(call pc_libs,$(HDF5_PC)) $(call pc_libs,scalapack-openmpi) $(BLAS_LIBS) $(call pc_libs,lapacke) \
             $(ONEDNN_LIBS) -linih -ljansson $(MPI_LIBS) -ldl -lm
 # The OpenMP build of OpenBLAS has to come first, or the generic -lblas resolves to another one.
@@ -54,6 +55,21 @@ CFLAGS   += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
 CXXFLAGS += -fsanitize=$(SANITIZE)
 LDFLAGS  += -fsanitize=$(SANITIZE)
 endif
+
+# --- CUDA ----------------------------------------------------------------------------------------
+# The CUDA backend is a shared object that the program opens at run time; it is built where nvcc is found
+# (CUDA=0: not at all). PTX of the newest architecture serves newer devices.
+NVCC      ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+CUDA      ?= $(if $(NVCC),1,0)
+CUDA_ARCH ?= 80 90
+CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+CUDA_NEWEST := $(lastword $(CUDA_ARCH))
+CUDA_GENCODE := $(foreach a,$(filter-out $(CUDA_NEWEST),$(CUDA_ARCH)),-gencode arch=compute_$(a)$(comma)code=sm_$(a)) \
+                -gencode arch=compute_$(CUDA_NEWEST)$(comma)code=[sm_$(CUDA_NEWEST)$(comma)compute_$(CUDA_NEWEST)]
+# -fmad=false for the same reason as -ffp-contract=off above.
+NVCCFLAGS += -std=c++17 -O3 -fmad=false -Xcompiler -fPIC$(comma)-Wall$(comma)-Wextra \
+             $(if $(filter 1,$(WERROR)),-Werror all-warnings) $(CUDA_GENCODE)
+CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA_HOME)/lib64 -lcusolver -lcublas -lcublasLt -lcudart_static -lrt -lpthread -ldl -lm
 
 ifeq ($(V),0)
 Q := @
@@ -95,14 +111,27 @@ SUPPORT      := $(BUILD)/libsupport.a
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all programs tests fuzzers benches demo check check-unit check-faults check-sanitize fuzz bench bench-peers bench-7b deps install installcheck info format lint clean help
+.PHONY: all programs tests fuzzers benches demo check check-unit check-faults check-sanitize check-cuda fuzz bench bench-peers bench-7b bench-cuda cuda deps install installcheck info format lint clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: programs
+# The objects of the CUDA backend, once for devices and once emulated on the host (tests/support/cudaemu). Both
+# hold copies of the modules that they use and export one symbol.
+PLUGIN_MODULES := $(wildcard src/quant/*.c) src/base/integers.c src/base/text.c
+PLUGIN_LINK    := -shared -Wl,--version-script=cuda/exports.map
+CUDA_PLUGIN    := $(BUILD)/libqgalore_cuda.so
+CUDA_OBJS      := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cuda/*.c) $(PLUGIN_MODULES)) \
+                  $(patsubst %.cu,$(BUILD)/obj/%.cu.o,$(wildcard cuda/kernels/*.cu))
+CUDAEMU_PLUGIN := $(BUILD)/tests/libqgalore_cudaemu.so
+CUDAEMU_OBJS   := $(patsubst %.c,$(BUILD)/emu/%.o,$(wildcard cuda/*.c)) $(patsubst %.c,$(BUILD)/obj/%.o,$(PLUGIN_MODULES)) \
+                  $(patsubst %.cu,$(BUILD)/emu/%.cu.o,$(wildcard cuda/kernels/*.cu)) \
+                  $(patsubst %.cc,$(BUILD)/emu/%.o,$(wildcard tests/support/cudaemu/*.cc))
+
+all: programs $(if $(filter 1,$(CUDA)),$(if $(SANITIZE),,$(CUDA_PLUGIN)))
 
 programs: $(PROGRAMS)
-tests: $(TESTS)
+# The fibers of the emulation are written for x86-64.
+tests: $(TESTS) $(if $(filter x86_64,$(shell uname -m)),$(CUDAEMU_PLUGIN) $(BUILD)/tests/cuda/test_emulation)
 fuzzers: $(FUZZERS)
 benches: $(BENCHES)
 
@@ -123,6 +152,66 @@ $(BUILD)/obj/%.o: %.cc
 	$(call say,CXX,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/cuda/%.o: cuda/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I. $(CPPFLAGS) -isystem $(CUDA_HOME)/include $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/cuda/%.cu.o: cuda/%.cu
+	$(call say,NVCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(NVCC) -I. -Iinclude -Isrc $(NVCCFLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+
+$(CUDA_PLUGIN): $(CUDA_OBJS) cuda/exports.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(PLUGIN_LINK) -o $@ $(CUDA_OBJS) $(CUDA_LIBS) -lstdc++
+
+$(BUILD)/emu/%.o: %.c
+	$(call say,CC emu,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -Itests/support/cudaemu -I. $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+EMU_CXX = $(CXX) -Itests/support/cudaemu -I. -Iinclude -Isrc $(CXXFLAGS) -ffp-contract=off -Wno-unknown-pragmas $(if $(filter 1,$(WERROR)),-Werror)
+
+$(BUILD)/emu/%.o: %.cc
+	$(call say,CXX emu,$<)
+	@mkdir -p $(@D)
+	$(Q)$(EMU_CXX) -MMD -MP -c $< -o $@
+
+$(BUILD)/emu/%.cu.o: %.cu
+	$(call say,CXX emu,$<)
+	@mkdir -p $(@D)
+	$(Q)$(EMU_CXX) -MMD -MP -MF $(@:.o=.d) -x c++ -c $< -o $@
+
+$(CUDAEMU_PLUGIN): $(CUDAEMU_OBJS) cuda/exports.map
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(PLUGIN_LINK) -o $@ $(CUDAEMU_OBJS) -lpthread -lm
+
+$(BUILD)/tests/cuda/test_emulation: $(BUILD)/emu/tests/cuda/test_emulation.o $(filter %/fibers.o %/runtime.o,$(CUDAEMU_OBJS))
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $^ -lcmocka
+
+# Programs for a machine with a GPU and compilers, but perhaps no MPI, HDF5, BLAS or cmocka.
+ALONE_SRCS := $(wildcard src/base/*.c src/quant/*.c tests/support/conformance*.c) src/backend/plugin.c tests/cuda/cmocka/cmocka.c \
+              $(patsubst %,tests/support/%.c,adam_conformance quant_conformance quant_reference device_test)
+ALONE      := $(patsubst %,$(BUILD)/tests/cuda/alone/%,devices test_cuda bench_cuda)
+
+$(BUILD)/alone/%.o: %.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -Itests/cuda/cmocka $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(ALONE): $(ALONE_SRCS:%.c=$(BUILD)/alone/%.o)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -ldl -lpthread -lm
+
+$(BUILD)/tests/cuda/alone/devices: $(BUILD)/alone/tests/cuda/device/devices.o
+$(BUILD)/tests/cuda/alone/test_cuda: $(BUILD)/alone/tests/conformance/test_cuda.o
+$(BUILD)/tests/cuda/alone/bench_cuda: $(BUILD)/alone/tests/cuda/device/bench_cuda.o
 
 $(LIB): $(LIB_OBJS)
 	$(call say,AR,$@)
@@ -166,7 +255,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/emu $(BUILD)/alone -name '*.d' 2>/dev/null)
 
 # --- running -------------------------------------------------------------------------------------
 # More ranks than cores, and ranks that wait without spinning: what a small machine needs.
@@ -196,12 +285,30 @@ check-faults: PACKAGES += slurm-wlm munge
 check-faults: deps
 	@$(MAKE) --no-print-directory all tests
 	@QGALORE_FAULT_RUNS=500 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) faults/test_damage
-	@QG_SLOW=1 QGALORE_FAULT_RUNS=100 QGALORE_FULL=1 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) 'faults/[^t]'
+	@QGALORE_FAULT_RUNS=100 QGALORE_FULL=1 QG_TEST_TIMEOUT=3600 tests/run.sh $(BUILD) 'faults/[^t]'
 
 # The suite once more under AddressSanitizer and UndefinedBehaviorSanitizer.
 check-sanitize: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-sanitize SANITIZE=address,undefined OPT="-O1 -g" all tests
 	@ASAN_OPTIONS=detect_leaks=0 tests/run.sh $(BUILD)-sanitize $(FILTER)
+
+# Build the plugin for CUDA_ARCH alone. Needs nvcc and CUDA's libraries, nothing else.
+cuda: $(CUDA_PLUGIN)
+
+# On a machine with a GPU: conformance, training beside the CPU backend, checkpoints between the two. Without one it
+# says why it was skipped.
+check-cuda:
+	@$(MAKE) --no-print-directory $(if $(filter 1,$(CUDA)),$(CUDA_PLUGIN)) $(ALONE) $(if $(MPI_LIBS),$(if $(HDF5_PC),programs))
+	@tests/cuda/device/check.sh $(BUILD)
+
+bench-cuda:
+	@$(MAKE) --no-print-directory $(if $(filter 1,$(CUDA)),$(CUDA_PLUGIN)) $(ALONE)
+	@export QGALORE_CUDA_PLUGIN=$${QGALORE_CUDA_PLUGIN:-$(abspath $(CUDA_PLUGIN))}; \
+	if ! reason=$$($(BUILD)/tests/cuda/alone/devices); then echo "skipped: $$reason"; exit 0; fi; \
+	$(BUILD)/tests/cuda/alone/bench_cuda $(HIDDEN) $(BUILD)/bench-cuda.json
+
+# Proportions of LLaMA-7B at this hidden size.
+HIDDEN ?= 4096
 
 # Each reader of files gets an equal share. Inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; one that crashes a
 # reader is left in $(BUILD)-fuzz/found: add it to tests/fuzz/corpus.
@@ -257,6 +364,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs \
 	  $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	$(if $(filter 1,$(CUDA)),install -d $(DESTDIR)$(PREFIX)/lib && install -m 755 $(CUDA_PLUGIN) $(DESTDIR)$(PREFIX)/lib)
 	install -m 644 $(wildcard inputs/*.in) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
 	install -m 755 $(wildcard inputs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
 	install -m 755 $(wildcard jobs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
@@ -271,7 +379,7 @@ installcheck:
 	$(DESTDIR)$(PREFIX)/bin/qgalore_hpc --check --ranks 8 $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs/llama7b.in
 
 # --- upkeep --------------------------------------------------------------------------------------
-SOURCES_C := $(shell find src include tests -name '*.[ch]' 2>/dev/null)
+SOURCES_C := $(shell find src include tests -name '*.[ch]' 2>/dev/null) $(shell find cuda tests/support/cudaemu tests/cuda -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cc' 2>/dev/null)
 
 doc/inputs.md: $(BUILD)/qgalore_hpc src/config/schema.c
 	$< --help-input=markdown > $@
@@ -283,6 +391,7 @@ info:
 	@echo "HDF5      $(HDF5_PC) $(shell $(PKG_CONFIG) --modversion $(HDF5_PC) 2>/dev/null)"
 	@echo "BLAS      $(BLAS_LIBS)"
 	@echo "oneDNN    $(if $(filter 1,$(ONEDNN)),yes,no: OpenBLAS does every GEMM)"
+	@echo "CUDA      $(if $(filter 1,$(CUDA)),$(CUDA_HOME) for $(CUDA_ARCH),no nvcc: CPU only)"
 	@echo "levels    $(ISAS)"
 	@echo "programs  $(PROGRAMS)"
 
@@ -304,6 +413,8 @@ help:
 	@echo "make check-faults  the tests of kills, stops, damage and batch systems at full length"
 	@echo "make fuzz       every reader of files against random files for FUZZ_SECONDS=$(FUZZ_SECONDS) in all"
 	@echo "make bench      measure (BENCH=step for some); bench-peers installs PyTorch to compare; bench-7b: LLaMA-7B"
+	@echo "make cuda       build the CUDA backend (CUDA_ARCH=\"80 90\"; part of make where nvcc is found, CUDA=0: not)"
+	@echo "make check-cuda, bench-cuda: tests and measurements on a GPU; skipped where there is none"
 	@echo "make deps       install the Debian packages that are needed"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR=; then installcheck"
 	@echo "make info       what was found; format, lint, clean"

@@ -106,7 +106,7 @@ run_ranks() { # RANKS PROGRAM
 
 run_serial_programs() {
   local program name
-  for program in "$BUILD"/tests/{unit,conformance,parity,faults,fuzz}/test_*; do
+  for program in "$BUILD"/tests/{unit,conformance,parity,faults,fuzz,cuda}/test_*; do
     name=${program#"$BUILD"/tests/}
     [ -f "$program" ] && [ -x "$program" ] && wanted "$name" && run_one "$name" run_serial "$program"
   done
@@ -147,7 +147,7 @@ run_mpi_programs() {
 
 run_shell_tests() {
   local script name
-  for script in tests/{cli,parity,faults}/*.sh; do
+  for script in tests/{cli,parity,faults,cuda}/*.sh; do
     name=${script#tests/}
     name=${name%.sh}
     [ -f "$script" ] && wanted "$name" && run_one "$name" run_serial bash "$script"

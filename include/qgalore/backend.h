@@ -192,6 +192,25 @@ typedef struct {
   int64_t block;
 } qg_moments_args;
 
+/* The subspace of a gradient that lies on the device; layouts and methods are those of qgalore/linalg.h. Either the
+ * exact solution (eigenvectors of the Gram matrix of the short side, in fp32), or block power steps from a previous basis
+ * (one, or two from a random start) and up to more_steps more, until they capture min_energy_ratio of the estimated optimum. */
+typedef struct {
+  qg_view gradient;        /* f32 [m, n], dense */
+  int64_t rank;
+  bool exact;
+  const float *previous;   /* host; NULL: a random start */
+  int more_steps;
+  double min_energy_ratio;
+  uint64_t seed;           /* of random vectors */
+  void *workspace;         /* device, of subspace_bytes */
+  size_t workspace_bytes;
+  float *basis;            /* host, out */
+  float *singular_values;  /* host, out [rank], descending */
+  double energy;           /* out */
+  bool accepted;           /* out; false: not finite, beyond fp32 or not enough energy. The results are then undefined */
+} qg_subspace_args;
+
 /* The table. Entries marked optional may be NULL; the wrapper named there then does the work. */
 typedef struct {
   const char *name;
@@ -239,15 +258,22 @@ typedef struct {
   qg_status (*adam)(qg_backend *be, const qg_adam_args *args);
   qg_status (*read_moments)(qg_backend *be, const qg_moments_args *args);
   qg_status (*write_moments)(qg_backend *be, const qg_moments_args *args);
+
+  /* Optional, both or neither: qg_subspace_solve does it on the host. Waits. */
+  size_t (*subspace_bytes)(qg_backend *be, int64_t m, int64_t n, int64_t rank, bool exact);
+  qg_status (*subspace)(qg_backend *be, qg_subspace_args *args);
 } qg_backend_ops;
 
 struct qg_backend {
   const qg_backend_ops *ops;
+  void (*close)(qg_backend *be);
   void *impl;             /* the backend's own */
   qg_dtype compute;       /* QG_BF16 or QG_F32 */
   int threads;            /* CPU threads this rank may use */
   bool own_gemm;          /* products pack their operands in the workspace, not in memory of a library */
-  char description[160];  /* for the log: device, instruction set, libraries, and why it was chosen */
+  char device[32];        /* what at most one rank of a node should use: PCI id; "" for the CPU */
+  char description[160];  /* for the log: device, instruction set, libraries */
+  char choice[160];       /* for the log: why not another backend, where the choice was the program's; or "" */
 };
 
 typedef struct {

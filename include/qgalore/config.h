@@ -79,6 +79,7 @@ typedef struct {
     int64_t pipeline;                          /* stages, 0: all ranks */
     int64_t layers_per_stage[QG_MAX_STAGES];   /* from a list; */
     int64_t layers_per_stage_count;            /* 0: by cost */
+    bool share_gpu;                            /* two ranks of a node may use one device */
   } parallel;
   struct {
     char name[32];      /* auto | cpu | cuda */

@@ -69,6 +69,15 @@ typedef struct {
   int threads;
 } qg_subspace_options;
 
+/* What qg_subspace_solve would try first, for devices that solve subspaces themselves (qg_subspace_args in
+ * qgalore/backend.h): the exact solution, or block power steps with up to more_steps beyond the usual ones. Pure. */
+typedef struct {
+  bool exact;
+  int more_steps;
+} qg_subspace_try;
+
+qg_subspace_try qg_subspace_first_try(qg_subspace_method method, int64_t m, int64_t n, bool has_previous);
+
 /* Scratch bytes that qg_subspace_solve wants for these shapes: [count] jobs of which at most `threads` run at once; those
  * with a `pair` need its views' shapes. About 24 d^2 bytes for each that runs, d = min(m, n), most of it for the
  * eigenproblem in double; far less where block power steps do alone. Local. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/check.h"
+#include "app/devices.h"
 #include "app/footprint.h"
 #include "app/machine.h"
 #include "app/report.h"
@@ -42,6 +43,7 @@ static qg_status prepare(job *j)
   const qg_app_options *o = j->options;
   QG_TRY(qg_par_agree(j->par, qg_config_load(o->file, o->overrides, o->override, &j->config)));
   QG_TRY(qg_par_agree(j->par, qg_machine_open_backend(&j->config, j->grid, &j->be)));
+  QG_TRY(qg_devices_check(&j->config, j->par, j->be));
   QG_TRY(qg_par_agree(j->par, qg_footprint_warm_up(j->be)));
   QG_TRY(qg_par_barrier(j->par)); /* the ranks of a node share its speed: measure together */
   return qg_par_agree(j->par, qg_machine_gemm_rate(j->be, &j->gemm_flops));

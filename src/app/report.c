@@ -17,7 +17,7 @@ void qg_report_version(FILE *out)
 }
 
 typedef struct {
-  char host[64], backend[160];
+  char host[64], backend[160], choice[160];
   int threads, first_layer, num_layers, has_embedding, has_head;
 } rank_line;
 
@@ -26,8 +26,9 @@ static void print_rank(const qg_log *log, int rank, const rank_line *line)
   char layers[32] = "-";
   if (line->num_layers > 0)
     snprintf(layers, sizeof layers, "%d-%d", line->first_layer, line->first_layer + line->num_layers - 1);
-  qg_log_raw(log, "%5d %-16s %7d %-9s %-5s %-5s %s\n", rank, line->host, line->threads, layers,
-             line->has_embedding ? "yes" : "", line->has_head ? "yes" : "", line->backend);
+  qg_log_raw(log, "%5d %-16s %7d %-9s %-5s %-5s %s%s%s\n", rank, line->host, line->threads, layers,
+             line->has_embedding ? "yes" : "", line->has_head ? "yes" : "", line->backend,
+             line->choice[0] ? "; " : "", line->choice);
 }
 
 qg_status qg_report_ranks(qg_par *par, const qg_log *log, const qg_backend *be, const qg_partition *part)
@@ -41,6 +42,7 @@ qg_status qg_report_ranks(qg_par *par, const qg_log *log, const qg_backend *be, 
   rank_line *all = NULL;
   snprintf(mine.host, sizeof mine.host, "%s", grid->host);
   snprintf(mine.backend, sizeof mine.backend, "%s", be->description);
+  snprintf(mine.choice, sizeof mine.choice, "%s", be->choice);
   qg_status status;
   QG_TRY_OUT(qg_calloc((size_t)grid->size, sizeof *all, "rank table", (void **)&all));
   QG_TRY_OUT(qg_par_gather(par, &mine, sizeof mine, all, 0));

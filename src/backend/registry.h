@@ -7,7 +7,4 @@
 qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out);
 void qg_cpu_close(qg_backend *be);
 
-/* Why the CUDA backend cannot be used here, or NULL if it can. */
-const char *qg_cuda_missing(void);
-
 #endif

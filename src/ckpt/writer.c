@@ -164,12 +164,23 @@ static qg_status reread_pieces(const channel *c)
   return QG_OK;
 }
 
-/* Nobody reads the file soon, and deleting it later is quick if no memory holds it. */
+/* Nobody reads the data soon, and deleting them later is quick if no memory holds them. What HDF5 has written
+ * between them stays: it is needed in a moment. */
+static void forget_pieces(const channel *c)
+{
+  const qg_ckpt_plan *plan = c->writer->plan;
+  for (int64_t i = 0; i < c->writer->count; i++) {
+    const qg_ckpt_piece *piece = &c->writer->pieces[i];
+    off_t bytes = (off_t)qg_ckpt_item_bytes(&plan->layout.datasets[piece->dataset]);
+    posix_fadvise(c->file, offset_of(plan, piece), bytes, POSIX_FADV_DONTNEED);
+  }
+}
+
 static qg_status sync_pieces(const channel *c)
 {
   QG_CHECK(fsync(c->file) == 0, QG_ERR_RESOURCE, "cannot write %s to disk: %s", c->writer->path,
            strerror(errno));
-  posix_fadvise(c->file, 0, 0, POSIX_FADV_DONTNEED);
+  forget_pieces(c);
   qg_fault("checkpoint.synced");
   return QG_OK;
 }

@@ -283,6 +283,8 @@ const qg_key qg_schema[] = {
      .count_offset = offsetof(qg_config, parallel.layers_per_stage_count), .unit = "layers", .fallback = "",
      .range = "[0, 4096]", .may_change = true,
      .doc = "Layers of each stage, as 7, 9, 9, 7; they add up to model.num_layers. Empty: balanced by cost."},
+    {KEY(parallel, share_gpu), QG_KEY_BOOL, MEMBER(parallel, share_gpu), .fallback = "no", .may_change = true,
+     .doc = "Ranks of one node may use the same GPU. It then holds the memory of all of them."},
 
     /* backend */
     {KEY(backend, name), QG_KEY_STRING, MEMBER(backend, name), .fallback = "auto", .choices = backend_choices,

@@ -104,6 +104,18 @@ static bool basis_is_usable(const qg_problem *problem, const float *basis)
   return qg_scan_f32((int64_t)problem->rank * problem->d, basis, &norm2, &largest) && largest <= 2;
 }
 
+/* Power steps beyond the usual ones, before another route or where there is none. */
+enum { MORE_STEPS = 1, MORE_STEPS_ALONE = 3 };
+
+qg_subspace_try qg_subspace_first_try(qg_subspace_method method, int64_t m, int64_t n, bool has_previous)
+{
+  qg_subspace_job shape = {.m = m, .n = n};
+  bool warm = method != QG_SUBSPACE_RANDOMIZED && has_previous;
+  bool cold = method == QG_SUBSPACE_RANDOMIZED || is_wide(&shape);
+  return (qg_subspace_try){.exact = method == QG_SUBSPACE_EXACT || !(warm || cold),
+                           .more_steps = power_alone(method, &shape) ? MORE_STEPS_ALONE : MORE_STEPS};
+}
+
 /* The routes of one job, tried in this order until one gives a result. */
 typedef struct {
   bool power, exact;
@@ -113,7 +125,6 @@ typedef struct {
 static job_route choose_route(const qg_subspace_options *options, const qg_problem *problem,
                               const qg_subspace_job *job)
 {
-  enum { MORE_STEPS = 1, MORE_STEPS_ALONE = 3 };
   bool alone = power_alone(options->method, job), exact = options->method == QG_SUBSPACE_EXACT;
   bool warm = options->method != QG_SUBSPACE_RANDOMIZED && !exact && job->previous &&
               basis_is_usable(problem, job->previous);

@@ -85,6 +85,8 @@ typedef struct {
   float *rotation; /* [2, rank_stride^2] host twin of scratch.rotation; the same in unified memory */
   void *workspace;
   size_t workspace_bytes;
+  void *device_workspace; /* of a device that solves subspaces; NULL: there is none */
+  size_t device_workspace_bytes;
   void *distributed; /* [distributed_bytes]: this rank's part of a solution by all ranks */
   size_t distributed_bytes;
   qg_subspace_job *jobs;    /* [slots] */
@@ -210,6 +212,10 @@ qg_status qg_optim_apply_param(qg_optim *optim, const qg_optim_param *p, const q
  * the pair. */
 qg_status qg_optim_refresh(qg_optim *optim, int count, const qg_gradient_pair *pair);
 /* Fills slot `slot` of the refresher for its pending parameter. */
+/* Device scratch for solving subspaces there, 0 where the backend does not. */
+size_t qg_optim_device_solver_bytes(const qg_optim *optim);
+/* The job of a slot, whose gradient is on the device; *solved false: the host has to. */
+qg_status qg_optim_solve_on_device(qg_optim *optim, int slot, bool *solved);
 qg_status qg_optim_prepare_job(qg_optim *optim, int slot, const qg_gradient_pair *pair);
 /* Takes over what the slot's job found, or keeps the old basis. */
 qg_status qg_optim_accept_job(qg_optim *optim, int slot);

@@ -23,19 +23,17 @@ static qg_status fetch_gradient(qg_optim *optim, int slot, const float **gradien
   return optim->be->ops->copy_out(optim->be, host, p->full, qg_dtype_bytes(QG_F32, qg_optim_elements(p)));
 }
 
-qg_status qg_optim_prepare_job(qg_optim *optim, int slot, const qg_gradient_pair *pair)
+/* All but the gradient. */
+static qg_status describe_job(qg_optim *optim, int slot, const qg_gradient_pair *pair)
 {
   qg_optim_refresher *r = &optim->refresher;
   const qg_optim_param *p = r->pending[slot];
   float *previous = r->previous + slot * r->basis_stride;
-  const float *gradient = NULL;
-  if (!pair) QG_TRY(fetch_gradient(optim, slot, &gradient));
   if (qg_optim_has_projector(p)) QG_TRY(qg_optim_projector_fetch(optim, p, previous));
   r->jobs[slot] = (qg_subspace_job){
       .m = p->info.rows,
       .n = p->info.cols,
       .rank = p->policy.rank,
-      .gradient = gradient,
       .pair = pair,
       .previous = qg_optim_has_projector(p) ? previous : NULL,
       .basis = r->basis + slot * r->basis_stride,
@@ -43,6 +41,12 @@ qg_status qg_optim_prepare_job(qg_optim *optim, int slot, const qg_gradient_pair
       .seed = job_seed(optim, p),
   };
   return QG_OK;
+}
+
+qg_status qg_optim_prepare_job(qg_optim *optim, int slot, const qg_gradient_pair *pair)
+{
+  QG_TRY(describe_job(optim, slot, pair));
+  return pair ? QG_OK : fetch_gradient(optim, slot, &optim->refresher.jobs[slot].gradient);
 }
 
 /* The old subspace is what was stored, rounded to INT4; the new one is as it was solved. Leaves the change of
@@ -87,12 +91,33 @@ qg_status qg_optim_accept_job(qg_optim *optim, int slot)
   return QG_OK;
 }
 
-qg_status qg_optim_refresh(qg_optim *optim, int count, const qg_gradient_pair *pair)
+/* One after the other: each has the device to itself. What it does not settle goes to the host. */
+static qg_status solve_on_device(qg_optim *optim, int count)
+{
+  qg_optim_refresher *r = &optim->refresher;
+  for (int slot = 0; slot < count; slot++) {
+    bool solved;
+    QG_TRY(describe_job(optim, slot, NULL));
+    QG_TRY(qg_optim_solve_on_device(optim, slot, &solved));
+    if (solved) continue;
+    QG_TRY(fetch_gradient(optim, slot, &r->jobs[slot].gradient));
+    QG_TRY(qg_subspace_solve(&optim->options.subspace, &r->jobs[slot], 1, r->workspace, r->workspace_bytes));
+  }
+  return QG_OK;
+}
+
+static qg_status solve_on_host(qg_optim *optim, int count, const qg_gradient_pair *pair)
 {
   qg_optim_refresher *r = &optim->refresher;
   for (int slot = 0; slot < count; slot++) QG_TRY(qg_optim_prepare_job(optim, slot, pair));
   QG_TRY(optim->be->ops->sync(optim->be));
-  QG_TRY(qg_subspace_solve(&optim->options.subspace, r->jobs, count, r->workspace, r->workspace_bytes));
+  return qg_subspace_solve(&optim->options.subspace, r->jobs, count, r->workspace, r->workspace_bytes);
+}
+
+qg_status qg_optim_refresh(qg_optim *optim, int count, const qg_gradient_pair *pair)
+{
+  bool device = optim->be->ops->subspace && !pair;
+  QG_TRY(device ? solve_on_device(optim, count) : solve_on_host(optim, count, pair));
   for (int slot = 0; slot < count; slot++) QG_TRY(qg_optim_accept_job(optim, slot));
   return QG_OK;
 }

@@ -180,6 +180,9 @@ static qg_status take_jobs(qg_optim *optim)
   QG_TRY(measure_solver(optim, &r->workspace_bytes));
   QG_TRY(qg_mem_alloc_host(optim->mem, QG_OWNER_WORKSPACE, "the subspace solver", r->workspace_bytes,
                            &r->workspace));
+  r->device_workspace_bytes = qg_optim_device_solver_bytes(optim);
+  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "the device's subspace solver",
+                      r->device_workspace_bytes, &r->device_workspace));
   QG_TRY(qg_calloc((size_t)r->slots, sizeof *r->jobs, "subspace jobs", &memory));
   r->jobs = memory;
   QG_TRY(qg_calloc((size_t)r->slots, sizeof(qg_optim_param *), "pending refreshes", &memory));

@@ -1,4 +1,4 @@
-/* A fast exact search of the dynamic maps for the host: one table look-up and one comparison.
+/* A fast exact search of the dynamic maps: one table look-up and one comparison.
  *
  * The upper bits of |x| (exponent and QG_SEARCH_MANTISSA_BITS of the mantissa) and its sign name a bin of the
  * number line. The bins are so narrow that the code changes at most once inside: it is the code of the bin's
@@ -33,7 +33,7 @@ typedef struct {
 const qg_dynamic_searches *qg_dynamic_searches_get(void);
 
 /* The bin of a number that is not NaN. */
-static inline uint32_t qg_dynamic_bin(float x)
+QG_HD uint32_t qg_dynamic_bin(float x)
 {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
@@ -44,7 +44,7 @@ static inline uint32_t qg_dynamic_bin(float x)
 }
 
 /* Equals the plain definition for every x (tests/unit/test_quant_search.c). */
-static inline uint8_t qg_dynamic_find(const qg_dynamic_search *search, float x)
+QG_HD uint8_t qg_dynamic_find(const qg_dynamic_search *search, float x)
 {
   if (x != x) x = 0.0f;
   uint8_t code = search->start[qg_dynamic_bin(x)];

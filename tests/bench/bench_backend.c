@@ -1,15 +1,12 @@
-/* Operations of the CPU backend at the shapes of a Q-GaLore step of LLaMA-60M (2048 tokens, rank 128): GEMMs as a share
- * of the best rate seen in the same run and beside oneDNN at the same shape, in turns; memory-bound ones as a share of
- * the copy bandwidth measured in the same run. With one thread times are the processor's, else the wall's. A line of
- * JSON per operation follows the table. Usage: bench_backend [bf16|fp32] [threads]. */
-#include <math.h>
+/* Operations of the CPU backend at the shapes of a Q-GaLore step of LLaMA-60M (2048 tokens, rank 128): GEMMs
+ * as a share of the best rate seen in the same run and beside oneDNN at the same shape, in turns;
+ * memory-bound ones as a share of the copy bandwidth measured in the same run. With one thread times are the
+ * processor's, else the wall's. A line of JSON per operation follows the table. Usage: bench_backend
+ * [bf16|fp32] [threads]. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../support/bench_clock.h"
-#include "../support/onednn_gemm.h"
-#include "qgalore/backend.h"
-#include "qgalore/base.h"
+#include "../support/operation_bench.h"
 
 enum {
   TOKENS = 2048,
@@ -19,111 +16,9 @@ enum {
   VOCAB = 32000,
   LOSS_ROWS = 512,
   HEADS = 8,
-  HEAD_DIM = 64
+  HEAD_DIM = 64,
+  RANK = 128
 };
-enum { REPEATS = 5, MOST_ROWS = 64, RANK = 128 };
-
-typedef struct {
-  char name[48];
-  bool gemm; /* work counts FLOPs, else bytes */
-  double work, median, fastest, slowest;
-  double onednn; /* median seconds, 0 if it was not asked */
-} row;
-
-typedef struct {
-  qg_backend *be;
-  char *pool; /* operands, all at fixed places */
-  size_t used, pool_bytes;
-  onednn_state onednn;
-  row rows[MOST_ROWS];
-  int count;
-} bench;
-
-typedef qg_status operation(bench *b, const void *args);
-
-static void give_up(qg_status status)
-{
-  if (status == QG_OK) return;
-  fprintf(stderr, "%s\n", qg_error_message());
-  exit((int)status);
-}
-
-static int ascending(const void *a, const void *b)
-{
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double seconds_of(bench *b, operation *run, const void *args)
-{
-  double start = bench_seconds(b->be->threads);
-  give_up(run(b, args));
-  give_up(b->be->ops->sync(b->be));
-  return bench_seconds(b->be->threads) - start;
-}
-
-static double median_of(double *seconds)
-{
-  qsort(seconds, REPEATS, sizeof seconds[0], ascending);
-  return seconds[REPEATS / 2];
-}
-
-/* `rival` does the same otherwise, in turns, or is NULL. */
-static void measure_beside(bench *b, const char *name, bool gemm, double work, operation *run, operation *rival,
-                           const void *args)
-{
-  double seconds[REPEATS], others[REPEATS] = {0};
-  if (b->count == MOST_ROWS) give_up(QG_FAIL(QG_ERR_RUNTIME, "the bench's table is too small"));
-  give_up(run(b, args));
-  if (rival) give_up(rival(b, args));
-  for (int i = 0; i < REPEATS; i++) {
-    seconds[i] = seconds_of(b, run, args);
-    if (rival) others[i] = seconds_of(b, rival, args);
-  }
-  row *r = &b->rows[b->count++];
-  *r = (row){.gemm = gemm, .work = work, .median = median_of(seconds), .onednn = median_of(others)};
-  r->fastest = seconds[0];
-  r->slowest = seconds[REPEATS - 1];
-  snprintf(r->name, sizeof r->name, "%s", name);
-}
-
-static void measure(bench *b, const char *name, bool gemm, double work, operation *run, const void *args)
-{
-  measure_beside(b, name, gemm, work, run, NULL, args);
-}
-
-/* A dense matrix in the pool; the pool starts over with every group of measurements. */
-static qg_view take(bench *b, qg_dtype type, int64_t rows, int64_t cols)
-{
-  size_t bytes = (qg_dtype_bytes(type, rows * cols) + 63) / 64 * 64;
-  if (b->used + bytes > b->pool_bytes) give_up(QG_FAIL(QG_ERR_RUNTIME, "the bench's pool is too small"));
-  qg_view view = qg_view_make(b->pool + b->used, type, rows, cols);
-  b->used += bytes;
-  return view;
-}
-
-/* Small values, so that repeated accumulation stays finite. */
-static void fill(bench *b, qg_view view)
-{
-  float *host = malloc((size_t)(view.rows * view.cols) * sizeof *host);
-  if (!host) give_up(QG_FAIL(QG_ERR_RESOURCE, "no memory for the bench's data"));
-  for (int64_t i = 0; i < view.rows * view.cols; i++) host[i] = (float)(i * 7919 % 1021 - 510) * 1e-3f;
-  if (view.type == QG_F32)
-    give_up(b->be->ops->copy_in(b->be, view.data, host, qg_dtype_bytes(QG_F32, view.rows * view.cols)));
-  else {
-    for (int64_t i = 0; i < view.rows * view.cols; i++) ((uint16_t *)host)[i] = qg_bf16_from_float(host[i]);
-    give_up(b->be->ops->copy_in(b->be, view.data, host, qg_dtype_bytes(QG_BF16, view.rows * view.cols)));
-  }
-  free(host);
-}
-
-static qg_view filled(bench *b, qg_dtype type, int64_t rows, int64_t cols)
-{
-  qg_view view = take(b, type, rows, cols);
-  fill(b, view);
-  return view;
-}
-
 static qg_status run_gemm(bench *b, const void *args)
 {
   return b->be->ops->gemm(b->be, args);
@@ -235,7 +130,8 @@ static void bench_linear(bench *b, int64_t tokens, int64_t outputs, int64_t inpu
   bench_gemm(b, "TN", outputs, inputs, tokens, QG_F32, 0.0f);
 }
 
-/* A projected matrix with HIDDEN as its shorter side: shrink, accumulate, project back (algorithm.md section 3). */
+/* A projected matrix with HIDDEN as its shorter side: shrink, accumulate, project back (algorithm.md section
+ * 3). */
 static void bench_low_rank(bench *b, int64_t longer, bool right)
 {
   qg_dtype type = b->be->compute;
@@ -397,44 +293,8 @@ static void bench_formats(bench *b)
                       .count = count,
                       .dst = take(b, b->be->compute, 1, count).data};
   measure(b, "dequantize_int8", false,
-          (double)(count + qg_group_count(count) * 5) + (double)qg_dtype_bytes(b->be->compute, count), run_dequantize,
-          &d);
-}
-
-static double best_rate(const bench *b, bool gemm)
-{
-  double best = 0.0;
-  for (int i = 0; i < b->count; i++)
-    if (b->rows[i].gemm == gemm && (gemm || i == 0)) best = fmax(best, b->rows[i].work / b->rows[i].median);
-  return best;
-}
-
-static void print_row(const row *r, double limit)
-{
-  char beside[16] = "-";
-  if (r->onednn > 0.0) snprintf(beside, sizeof beside, "%.2f", r->onednn / r->median);
-  printf("%-34s %10.1f %7.0f%% %10s %10.3f [%.3f, %.3f]\n", r->name, r->work / r->median * 1e-9,
-         100.0 * r->work / r->median / limit, beside, r->median * 1e3, r->fastest * 1e3, r->slowest * 1e3);
-}
-
-static void print_json(const bench *b, const row *r, double limit)
-{
-  printf("{\"bench\": \"backend\", \"op\": \"%s\", \"precision\": \"%s\", \"threads\": %d, \"unit\": \"%s\", "
-         "\"rate\": %.4g, \"fraction\": %.4f, \"seconds\": %.6g",
-         r->name, qg_dtype_name(b->be->compute), b->be->threads, r->gemm ? "flop/s" : "byte/s", r->work / r->median,
-         r->work / r->median / limit, r->median);
-  if (r->onednn > 0.0) printf(", \"onednn_seconds\": %.6g", r->onednn);
-  printf("}\n");
-}
-
-static void print_table(const bench *b)
-{
-  double limit[2] = {best_rate(b, false), best_rate(b, true)};
-  printf("%s\nlimits: best GEMM %.0f GFLOP/s, copy %.1f GB/s; median of %d, spread in brackets\n\n",
-         b->be->description, limit[1] * 1e-9, limit[0] * 1e-9, REPEATS);
-  printf("%-34s %10s %8s %10s %10s\n", "operation", "G/s", "of limit", "of oneDNN", "ms");
-  for (int i = 0; i < b->count; i++) print_row(&b->rows[i], limit[b->rows[i].gemm]);
-  for (int i = 0; i < b->count; i++) print_json(b, &b->rows[i], limit[b->rows[i].gemm]);
+          (double)(count + qg_group_count(count) * 5) + (double)qg_dtype_bytes(b->be->compute, count),
+          run_dequantize, &d);
 }
 
 static void prepare(bench *b)

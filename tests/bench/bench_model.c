@@ -1,7 +1,7 @@
 /* Tokens per second of forward and backward of a LLaMA-60M, 8 x 256 tokens, with dense bf16 weights and dense
- * fp32 gradients, and where the time goes. The limit is one large GEMM of the same backend in the same run. With one
- * thread times are the processor's, else the wall's.
- * Usage: bench_model [THREADS [PRECISION [LOSS_ROWS [CHECKPOINTING [JSON_FILE]]]]]
+ * fp32 gradients, and where the time goes. The limit is one large GEMM of the same backend in the same run.
+ * With one thread times are the processor's, else the wall's. Usage: bench_model [THREADS [PRECISION
+ * [LOSS_ROWS [CHECKPOINTING [JSON_FILE]]]]]
  */
 #include <math.h>
 #include <stdio.h>

@@ -1,12 +1,13 @@
-/* A training step of LLaMA-60M (8 x 256 tokens, 2 threads) beside PyTorch.
+/* A training step of LLaMA-60M (8 x 256 tokens) beside PyTorch.
  *
- *   bench_step [ROUNDS [PEERS [JSON_FILE [all]]]]
+ *   bench_step [THREADS [ROUNDS [PEERS [JSON_FILE [NAME]]]]]
  *
  * PEERS: the virtual environment of `make bench-peers`; without it only our rows. Every contender is a
  * process (serve_step, peers/peer_step.py); in each round ours and the peer take one step each in turn. A
  * step with projections is charged its share of a refresh: plain + (refresh - plain) / update_gap. Ratios are
  * tokens/s of ours over the peer's, the median of those of the rounds, in wall and in CPU time: the second
- * hardly notices other users of the machine. "all" adds the slower settings of PyTorch. */
+ * hardly notices other users of the machine. NAME: only peers with this in their name; all: the slower
+ * settings of PyTorch too. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ typedef enum { FIRST_LOSS, FIRST_NORM, FLOPS_PER_TOKEN, OPENINGS } opening;
 typedef struct {
   const char *name, *precision, *optimizer, *compiled;
   bool refreshes; /* has subspaces */
-  bool extra;     /* only with "all" */
+  bool extra;     /* only when asked for */
 } setting;
 
 static const setting ours[] = {{"ours, qgalore", "bf16", "qgalore", NULL, true, false},
@@ -55,29 +56,31 @@ typedef struct {
 } racer;
 
 typedef struct {
-  int rounds;
-  const char *venv, *json;
-  bool all;
+  int threads, rounds;
+  const char *venv, *json, *name;
   char folder[4096], state[4200]; /* of the programs; weights and tokens for peers */
   racer ours[OURS], peers[QG_COUNT_OF(peers)];
 } bench;
 
 static qg_status start_ours(bench *b, const setting *set, const char *state, racer *r)
 {
-  char program[4200];
+  char program[4200], threads[16];
   snprintf(program, sizeof program, "%s/serve_step", b->folder);
-  const char *argv[] = {program, set->optimizer, set->precision, state, NULL};
+  snprintf(threads, sizeof threads, "%d", b->threads);
+  const char *argv[] = {program, threads, set->optimizer, set->precision, state, NULL};
   r->set = set;
   return contender_start(argv, NULL, r->first, OPENINGS, &r->process);
 }
 
 static qg_status start_peer(bench *b, const setting *set, racer *r)
 {
-  char python[4200];
+  char python[4200], threads[16];
   snprintf(python, sizeof python, "%s/bin/python", b->venv);
-  const char *argv[] = {
-      python, "tests/bench/peers/peer_step.py", set->precision, set->optimizer, set->compiled, b->state,
-      NULL};
+  snprintf(threads, sizeof threads, "%d", b->threads);
+  const char *argv[] = {python,         "tests/bench/peers/peer_step.py",
+                        threads,        set->precision,
+                        set->optimizer, set->compiled,
+                        b->state,       NULL};
   r->set = set;
   return contender_start(argv, contender_tuned_torch, r->first, OPENINGS, &r->process);
 }
@@ -155,8 +158,8 @@ static qg_status write_json(const bench *b)
 {
   FILE *file = fopen(b->json, "w");
   QG_CHECK(file, QG_ERR_RESOURCE, "cannot write %s", b->json);
-  fprintf(file, "{\"bench\": \"step\", \"rounds\": %d, \"update_gap\": %d, \"rows\": [", b->rounds,
-          UPDATE_GAP);
+  fprintf(file, "{\"bench\": \"step\", \"threads\": %d, \"rounds\": %d, \"update_gap\": %d, \"rows\": [",
+          b->threads, b->rounds, UPDATE_GAP);
   for (int i = 0; i < OURS; i++) write_row(b, &b->ours[i], file, i ? "," : "");
   for (int i = 0; i < QG_COUNT_OF(peers); i++)
     if (b->peers[i].set) write_row(b, &b->peers[i], file, ",");
@@ -188,6 +191,12 @@ static qg_status race_peer(bench *b, const setting *set, racer *r)
   return QG_OK;
 }
 
+static bool is_wanted(const bench *b, const setting *set)
+{
+  if (!b->name) return !set->extra;
+  return strcmp(b->name, "all") == 0 || strstr(set->name, b->name);
+}
+
 static qg_status race_peers(bench *b)
 {
   char python[4200];
@@ -198,7 +207,7 @@ static qg_status race_peers(bench *b)
   }
   QG_TRY(write_state(b));
   for (int i = 0; i < QG_COUNT_OF(peers); i++)
-    if (b->all || !peers[i].extra) QG_TRY(race_peer(b, &peers[i], &b->peers[i]));
+    if (is_wanted(b, &peers[i])) QG_TRY(race_peer(b, &peers[i], &b->peers[i]));
   return QG_OK;
 }
 
@@ -217,13 +226,14 @@ static qg_status run(bench *b)
 
 static bool parse(int argc, char **argv, bench *b)
 {
-  b->rounds = argc > 1 ? atoi(argv[1]) : 5;
-  b->venv = argc > 2 ? argv[2] : "build/peers";
-  b->json = argc > 3 ? argv[3] : NULL;
-  b->all = argc > 4 && strcmp(argv[4], "all") == 0;
+  b->threads = argc > 1 ? atoi(argv[1]) : 2;
+  b->rounds = argc > 2 ? atoi(argv[2]) : 5;
+  b->venv = argc > 3 ? argv[3] : "build/peers";
+  b->json = argc > 4 ? argv[4] : NULL;
+  b->name = argc > 5 ? argv[5] : NULL;
   snprintf(b->folder, sizeof b->folder, "%s", argv[0]);
   char *slash = strrchr(b->folder, '/');
-  if (!slash || b->rounds < 1 || b->rounds > MAX_ROUNDS) return false;
+  if (!slash || b->threads < 1 || b->rounds < 1 || b->rounds > MAX_ROUNDS) return false;
   *slash = '\0';
   snprintf(b->state, sizeof b->state, "%s/step_state.bin", b->folder);
   return true;
@@ -233,7 +243,8 @@ int main(int argc, char **argv)
 {
   static bench b;
   if (!parse(argc, argv, &b)) {
-    fprintf(stderr, "usage: FOLDER/bench_step [ROUNDS (up to %d) [PEERS [JSON_FILE [all]]]]\n", MAX_ROUNDS);
+    fprintf(stderr, "usage: FOLDER/bench_step [THREADS [ROUNDS (up to %d) [PEERS [JSON_FILE [NAME]]]]]\n",
+            MAX_ROUNDS);
     return QG_ERR_INPUT;
   }
   qg_status status = run(&b);

@@ -1,7 +1,7 @@
 /* Our side of bench_step: steps of a LLaMA-60M on the same 8 x 256 tokens, as a contender
  * (support/contender.h).
  *
- *   serve_step METHOD PRECISION [STATE]
+ *   serve_step THREADS METHOD PRECISION [STATE]
  *
  * "step" is one optimizer step between refreshes, "refresh" one in which every subspace is due; both answer
  * wall seconds, CPU seconds, refreshes and loss. "ready" says loss and gradient norm of the initial weights,
@@ -95,12 +95,14 @@ static qg_status warm_up(server *s)
   return QG_OK;
 }
 
-static qg_status open_job(const char *method, const char *precision, training *t)
+static qg_status open_job(const char *threads, const char *method, const char *precision, training *t)
 {
-  char method_key[64], precision_key[64];
+  char threads_key[64], method_key[64], precision_key[64];
+  snprintf(threads_key, sizeof threads_key, "backend.threads=%s", threads);
   snprintf(method_key, sizeof method_key, "optimizer.method=%s", method);
   snprintf(precision_key, sizeof precision_key, "backend.precision=%s", precision);
-  const char *const overrides[] = {method_key,
+  const char *const overrides[] = {threads_key,
+                                   method_key,
                                    precision_key,
                                    "data.train=random:100000",
                                    "data.valid=",
@@ -110,15 +112,16 @@ static qg_status open_job(const char *method, const char *precision, training *t
                                    "optimizer.warmup_steps=1",
                                    "optimizer.min_lr_ratio=1",
                                    "optimizer.lr=0.001",
-                                   "qgalore.lazy=no"};
+                                   "qgalore.lazy=no",
+                                   "subspace.stagger=no"};
   return training_open("inputs/llama60m.in", QG_COUNT_OF(overrides), overrides, t);
 }
 
 static qg_status run(int argc, char **argv, server *s)
 {
   static const contender_command commands[] = {{"step", answer_step}, {"refresh", answer_refresh}};
-  QG_TRY(open_job(argv[1], argv[2], &s->t));
-  if (argc > 3) QG_TRY(write_state(&s->t, argv[3]));
+  QG_TRY(open_job(argv[1], argv[2], argv[3], &s->t));
+  if (argc > 4) QG_TRY(write_state(&s->t, argv[4]));
   QG_TRY(warm_up(s));
   return contender_serve(commands, QG_COUNT_OF(commands), s);
 }
@@ -126,8 +129,8 @@ static qg_status run(int argc, char **argv, server *s)
 int main(int argc, char **argv)
 {
   static server s;
-  if (argc < 3 || argc > 4) {
-    fprintf(stderr, "usage: serve_step METHOD PRECISION [STATE]\n");
+  if (argc < 4 || argc > 5) {
+    fprintf(stderr, "usage: serve_step THREADS METHOD PRECISION [STATE]\n");
     return QG_ERR_INPUT;
   }
   qg_status status = run(argc, argv, &s);

@@ -37,7 +37,8 @@ failed_after() { [ "$(failed_at)" -gt "$1" ]; }
 # Every line is whole; the steps only rise, though lines may be missing.
 metrics_are_readable() {
   awk -F '[:,]' '
-    !/^[{]"step":[0-9]+,[^{}]*[}]$/ || $2 <= last { print "# line " NR ": " $0; bad = 1 }
+    { line = $0; open = gsub(/[{[]/, "", line); closed = gsub(/[]}]/, "", line) }
+    !/^[{]"step":[0-9]+,.*[}]$/ || open != closed || $2 <= last { print "# line " NR ": " $0; bad = 1 }
     { last = $2 }
     END { exit bad || NR == 0 }' "$tmp/$this/metrics.jsonl"
 }

@@ -31,7 +31,7 @@ resumes_alike() { # SAVED RANKS LAYOUT
     same_state "$(newest alone)" "$(newest resumed)" && same_losses alone resumed
   local result=$?
   rm -rf "$tmp/resumed" "$tmp/resumed.log"
-  return $result
+  return "$result"
 }
 
 check "a run that is left alone finishes" run_to_the_end 1 alone
@@ -62,7 +62,7 @@ swap() {
 # Layers 0 and 1 change places in one weight, checksums and all: no checksum tells.
 swap_layers() {
   local codes=/weights/mlp.down_proj/codes
-  go_back alone wrong && swap "$(where $codes)" 2048 && swap "$(where $codes.crc32c)" 4 &&
+  go_back alone wrong && swap "$(where "$codes")" 2048 && swap "$(where "$codes.crc32c")" 4 &&
     "$ckpt" verify "$checkpoint" >/dev/null
 }
 

@@ -2,7 +2,7 @@
 # Runs that are killed at any moment and started again, as often as it takes, end with the same bits as a run that was
 # left alone. Run from the repository root; BUILD names the build folder; prints TAP.
 #
-#   QGALORE_FAULT_RUNS   runs with random kills (default 6)
+#   QGALORE_FAULT_RUNS   runs with random kills (default 4: each way of writing once)
 #   QGALORE_FAULT_SEED   the same sequence of kills again; moments that were drawn in seconds depend on the machine
 # shellcheck disable=SC2086,SC2317 # a mode is several words; functions are called through check
 set -u
@@ -12,7 +12,7 @@ set -u
 # mpirun would wait a second for ranks that it ends; here they are dead already.
 export OMPI_MCA_odls_base_sigkill_timeout=0
 
-runs=${QGALORE_FAULT_RUNS:-6}
+runs=${QGALORE_FAULT_RUNS:-4}
 seed=${QGALORE_FAULT_SEED:-$((RANDOM + 1))}
 RANDOM=$seed
 echo "# seed $seed, $runs runs"

@@ -6,7 +6,8 @@
 
 #include "qgalore/base.h"
 
-/* Seconds on the wall; with one thread those of the processor, which other programs on the machine take no part of. */
+/* Seconds on the wall; with one thread those of the processor, which other programs on the machine take no
+ * part of. */
 static inline double bench_seconds(int threads)
 {
   struct timespec spent;

@@ -30,9 +30,10 @@ static inline qg_status onednn_gemm(onednn_state *state, const qg_gemm_args *g)
   if (!state->matmul) state->matmul = qg_matmul_create();
   QG_TRY(qg_matmul_try(state->matmul, g, &done));
   if (done) return QG_OK;
-  dnnl_status_t status = dnnl_gemm_bf16bf16f32(
-      g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', g->c.rows, g->c.cols, g->trans_a ? g->a.rows : g->a.cols,
-      g->alpha, g->a.data, g->a.stride, g->b.data, g->b.stride, g->beta, g->c.data, g->c.stride);
+  dnnl_status_t status =
+      dnnl_gemm_bf16bf16f32(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', g->c.rows, g->c.cols,
+                            g->trans_a ? g->a.rows : g->a.cols, g->alpha, g->a.data, g->a.stride, g->b.data,
+                            g->b.stride, g->beta, g->c.data, g->c.stride);
   if (status == dnnl_success) return QG_OK;
 #endif
   (void)state, (void)g;

@@ -45,9 +45,9 @@ static inline qg_status timed_add(timed_backend *timed, timed_kind kind, double 
   return status;
 }
 
-#define TIMED(kind, flops, call)              \
-  timed_backend *timed = (timed_backend *)be; \
-  double start = bench_seconds(timed->real->threads);                    \
+#define TIMED(kind, flops, call)                      \
+  timed_backend *timed = (timed_backend *)be;         \
+  double start = bench_seconds(timed->real->threads); \
   return timed_add(timed, (kind), start, (flops), timed->real->ops->call)
 
 static inline qg_status timed_gemm(qg_backend *be, const qg_gemm_args *a)

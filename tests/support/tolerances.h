@@ -29,5 +29,6 @@
 #define QG_TOL_ADAM_FIRST 2e-4     /* Adam's first steps against lr exactly: eps of 1e-8 beside a gradient of 1e-4, and fp32 */
 #define QG_TOL_MOMENTS_8BIT 0.03    /* sum of squares of 8-bit moments after a rotation: each is rounded by up to 4 % of itself, at random */
 #define QG_TOL_MAP_CELLS 1e-6f     /* values of the dynamic maps against cells computed in fp32: some roundings of 6e-8 */
+#define QG_TOL_POWER_ENERGY 1e-3   /* share of the best energy that one to three block power steps may miss where singular values fall by a fifth each */
 
 #endif

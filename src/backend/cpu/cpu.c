@@ -166,6 +166,7 @@ qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)
   char name[64];
   QG_TRY(qg_calloc(1, sizeof *be + sizeof(qg_cpu), "CPU backend", (void **)&be));
   be->ops = &cpu_ops;
+  be->close = qg_cpu_close;
   be->impl = be + 1;
   be->compute = strcmp(request->precision, "fp32") == 0 ? QG_F32 : QG_BF16;
   be->threads = request->threads;
@@ -181,6 +182,6 @@ qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)
 
 void qg_cpu_close(qg_backend *be)
 {
-  if (be) qg_matmul_destroy(qg_cpu_of(be)->matmul);
+  qg_matmul_destroy(qg_cpu_of(be)->matmul);
   free(be);
 }

@@ -1,6 +1,6 @@
 """A training step of LLaMA-60M in PyTorch.
 
-    peer_step.py PRECISION OPTIMIZER COMPILE [STATE]
+    peer_step.py THREADS PRECISION OPTIMIZER COMPILE [STATE]
 
 PRECISION: autocast (fp32 weights, bf16 products), bf16 (bf16 weights), fp32. OPTIMIZER: none (forward and backward alone),
 adamw, galore (galore-torch), qgalore (q-galore-torch). COMPILE: yes | no. STATE: weights and tokens that bench_step wrote.
@@ -122,9 +122,9 @@ class Contender:
 
 
 def main():
-    precision, kind, compiled = sys.argv[1:4]
-    torch.set_num_threads(2)
-    contender = Contender(precision, kind, compiled == "yes", sys.argv[4] if len(sys.argv) > 4 else None)
+    threads, precision, kind, compiled = sys.argv[1:5]
+    torch.set_num_threads(int(threads))
+    contender = Contender(precision, kind, compiled == "yes", sys.argv[5] if len(sys.argv) > 5 else None)
     ready = contender.describe()
     contender.step()
     contender.step()

@@ -1,0 +1,261 @@
+/* Causal attention in blocks of query rows: batched products of many heads through cuBLAS, with a fused
+ * softmax between them. Scores of QUERY_ROWS rows of as many heads as fit into the scratch are alive at a
+ * time (Dao et al., arXiv 2205.14135, with whole rows of keys). The formulas are those of
+ * backend/cpu/attention.c. */
+#include <math.h>
+
+#include "cuda/cuda_backend.h"
+#include "qgalore/base.h"
+
+/* SCRATCH_BYTES: enough heads at once to fill a GPU at a sequence length of 256. */
+enum { QUERY_ROWS = 256, PADDING = 8, SCRATCH_BYTES = 64 << 20 };
+
+/* Scratch of one pass: `items` items a time (see qg_attention_block). Arrays of the compute type unless f32.
+ */
+typedef struct {
+  int64_t items;
+  size_t head, row_block;      /* elements of an item: [length, padded_dim] and [QUERY_ROWS, padded_length] */
+  char *q, *k, *v, *d_o, *out; /* packed heads; out: o, or d_q */
+  float *d_k, *d_v;            /* packed */
+  float *scores, *d_scores;
+  char *p, *d_s;
+  float *delta; /* [items, length] */
+} attention_scratch;
+
+static int64_t padded(int64_t n)
+{
+  return qg_ceil_div(n, PADDING) * PADDING;
+}
+
+static int64_t rows_at_once(int64_t length)
+{
+  return qg_min_i64(length, QUERY_ROWS);
+}
+
+static size_t item_bytes(qg_dtype type, int64_t length, int64_t dim)
+{
+  int64_t head = length * padded(dim), block = rows_at_once(length) * padded(length);
+  return qg_dtype_bytes(type, 5 * head + 2 * block) +
+         qg_dtype_bytes(QG_F32, 2 * head + 2 * block + padded(length));
+}
+
+size_t qg_cuda_attention_bytes(const qg_backend *be, const qg_workload *w)
+{
+  int64_t items = w->tokens / w->sequence_length * w->num_kv_heads;
+  size_t one = item_bytes(be->compute, w->sequence_length, w->hidden_size / w->num_heads);
+  size_t all = (size_t)items * one, enough = one > SCRATCH_BYTES ? one : SCRATCH_BYTES;
+  return all < enough ? all : enough;
+}
+
+static void *carve(char **memory, size_t bytes)
+{
+  void *piece = *memory;
+  *memory += bytes;
+  return piece;
+}
+
+static qg_status lay_out(qg_backend *be, const qg_attention_args *a, int64_t items, attention_scratch *s)
+{
+  int64_t length = a->sequence_length, dim = padded(a->head_dim);
+  size_t one = item_bytes(be->compute, length, a->head_dim);
+  s->items = qg_max_i64(1, qg_min_i64(items, (int64_t)(qg_cuda_of(be)->scratch_bytes / one)));
+  s->head = (size_t)(length * dim);
+  s->row_block = (size_t)(rows_at_once(length) * padded(length));
+  void *memory;
+  QG_TRY(qg_cuda_scratch(be, (size_t)s->items * one, "attention", &memory));
+  char *next = memory;
+  size_t heads = (size_t)s->items * s->head, blocks = (size_t)s->items * s->row_block;
+  size_t size = qg_dtype_bytes(be->compute, 1);
+  s->q = carve(&next, heads * size);
+  s->k = carve(&next, heads * size);
+  s->v = carve(&next, heads * size);
+  s->d_o = carve(&next, heads * size);
+  s->out = carve(&next, heads * size);
+  s->d_k = carve(&next, heads * sizeof(float));
+  s->d_v = carve(&next, heads * sizeof(float));
+  s->scores = carve(&next, blocks * sizeof(float));
+  s->d_scores = carve(&next, blocks * sizeof(float));
+  s->p = carve(&next, blocks * size);
+  s->d_s = carve(&next, blocks * size);
+  s->delta = (float *)next;
+  return QG_OK;
+}
+
+/* One operand of a batched product: row-major, items `stride` elements apart. */
+typedef struct {
+  void *data;
+  qg_dtype type;
+  int64_t ld, stride;
+  bool transposed;
+} operand;
+
+/* c [m, n] = alpha op(a) op(b) + beta c for every item; row-major as in gemm.c. */
+static qg_status multiply(qg_backend *be, const qg_attention_block *block, int64_t m, int64_t n, int64_t k,
+                          float alpha, operand a, operand b, float beta, operand c)
+{
+  qg_cuda *cuda = qg_cuda_of(be);
+  QG_CUBLAS(be, cublasGemmStridedBatchedEx(cuda->blas, b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
+                                           a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N, (int)n, (int)m, (int)k,
+                                           &alpha, b.data, qg_cuda_type(b.type), (int)b.ld, b.stride, a.data,
+                                           qg_cuda_type(a.type), (int)a.ld, a.stride, &beta, c.data,
+                                           qg_cuda_type(c.type), (int)c.ld, c.stride, (int)block->items,
+                                           CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+  return QG_OK;
+}
+
+/* Packed heads from row `first` on. */
+static operand heads(const qg_attention_block *b, void *data, qg_dtype type, int64_t first)
+{
+  char *from = (char *)data + qg_dtype_bytes(type, first * b->padded_dim);
+  return (operand){from, type, b->padded_dim, b->length * b->padded_dim, false};
+}
+
+/* Scores or probabilities of the block's rows. */
+static operand row_block(const qg_attention_block *b, void *data, qg_dtype type)
+{
+  return (operand){data, type, b->padded_length, b->rows * b->padded_length, false};
+}
+
+static operand transpose(operand x)
+{
+  x.transposed = !x.transposed;
+  return x;
+}
+
+static qg_attention_block first_block(const qg_attention_args *a)
+{
+  return (qg_attention_block){.kv_heads = a->kv_heads,
+                              .group = a->heads / a->kv_heads,
+                              .length = a->sequence_length,
+                              .dim = a->head_dim,
+                              .padded_dim = padded(a->head_dim),
+                              .rows = a->sequence_length,
+                              .padded_length = padded(a->sequence_length),
+                              .tokens = a->q.rows,
+                              .scale = 1.0f / sqrtf((float)a->head_dim)};
+}
+
+/* S = Q K^T / sqrt(dim) of the block's rows and the keys that any of them may see. */
+static qg_status score(qg_backend *be, const qg_attention_block *b, const attention_scratch *s)
+{
+  return multiply(be, b, b->rows, b->first_row + b->rows, b->padded_dim, b->scale,
+                  heads(b, s->q, be->compute, b->first_row), transpose(heads(b, s->k, be->compute, 0)), 0.0f,
+                  row_block(b, s->scores, QG_F32));
+}
+
+static qg_status forward_block(qg_backend *be, const qg_attention_args *a, const attention_scratch *s,
+                               qg_attention_block *b)
+{
+  cudaStream_t stream = qg_cuda_of(be)->stream;
+  operand out = heads(b, s->out, be->compute, b->first_row);
+  QG_TRY(score(be, b, s));
+  QG_CUDA(be, qg_k_softmax(stream, b, s->scores, s->p, be->compute, a->lse));
+  QG_TRY(multiply(be, b, b->rows, b->padded_dim, b->first_row + b->rows, 1.0f,
+                  row_block(b, s->p, be->compute), heads(b, s->v, be->compute, 0), 0.0f, out));
+  QG_CUDA(be, qg_k_unpack(stream, b, QG_HEADS_QUERY, out.data, be->compute, a->o));
+  return QG_OK;
+}
+
+/* P = exp(S - lse), dP = dO V^T, dS = P (dP - dO . O) / sqrt(d); dV += P^T dO, dQ = dS K, dK += dS^T Q. */
+static qg_status backward_block(qg_backend *be, const qg_attention_args *a, const attention_scratch *s,
+                                qg_attention_block *b)
+{
+  cudaStream_t stream = qg_cuda_of(be)->stream;
+  qg_dtype type = be->compute;
+  int64_t keys = b->first_row + b->rows, dim = b->padded_dim;
+  operand q = heads(b, s->q, type, b->first_row), d_o = heads(b, s->d_o, type, b->first_row);
+  operand out = heads(b, s->out, type, b->first_row);
+  operand p = row_block(b, s->p, type), d_s = row_block(b, s->d_s, type);
+  QG_TRY(score(be, b, s));
+  QG_TRY(multiply(be, b, b->rows, keys, dim, 1.0f, d_o, transpose(heads(b, s->v, type, 0)), 0.0f,
+                  row_block(b, s->d_scores, QG_F32)));
+  QG_CUDA(be, qg_k_softmax_backward(stream, b, s->scores, s->d_scores, a->lse, s->delta, s->p, s->d_s, type));
+  QG_TRY(multiply(be, b, keys, dim, b->rows, 1.0f, transpose(p), d_o, 1.0f, heads(b, s->d_v, QG_F32, 0)));
+  QG_TRY(multiply(be, b, b->rows, dim, keys, 1.0f, d_s, heads(b, s->k, type, 0), 0.0f, out));
+  QG_TRY(multiply(be, b, keys, dim, b->rows, 1.0f, transpose(d_s), q, 1.0f, heads(b, s->d_k, QG_F32, 0)));
+  QG_CUDA(be, qg_k_unpack(stream, b, QG_HEADS_QUERY, out.data, type, a->d_q));
+  return QG_OK;
+}
+
+typedef qg_status (*block_pass)(qg_backend *, const qg_attention_args *, const attention_scratch *,
+                                qg_attention_block *);
+
+/* All query rows of the query heads `member` of the items. */
+static qg_status for_each_block(qg_backend *be, const qg_attention_args *a, const attention_scratch *s,
+                                qg_attention_block b, block_pass pass)
+{
+  for (b.first_row = 0; b.first_row < b.length; b.first_row += QUERY_ROWS) {
+    b.rows = qg_min_i64(QUERY_ROWS, b.length - b.first_row);
+    QG_TRY(pass(be, a, s, &b));
+  }
+  return QG_OK;
+}
+
+static qg_status pack_keys(qg_backend *be, const qg_attention_args *a, const attention_scratch *s,
+                           const qg_attention_block *b)
+{
+  QG_CUDA(be, qg_k_pack(qg_cuda_of(be)->stream, b, QG_HEADS_KV, a->k, s->k));
+  QG_CUDA(be, qg_k_pack(qg_cuda_of(be)->stream, b, QG_HEADS_KV, a->v, s->v));
+  return QG_OK;
+}
+
+static qg_status forward_items(qg_backend *be, const qg_attention_args *a, const attention_scratch *s,
+                               qg_attention_block b)
+{
+  QG_TRY(pack_keys(be, a, s, &b));
+  for (b.member = 0; b.member < b.group; b.member++) {
+    QG_CUDA(be, qg_k_pack(qg_cuda_of(be)->stream, &b, QG_HEADS_QUERY, a->q, s->q));
+    QG_TRY(for_each_block(be, a, s, b, forward_block));
+  }
+  return QG_OK;
+}
+
+/* The query heads of a group add to the same keys and values, one after the other, in fp32. */
+static qg_status backward_items(qg_backend *be, const qg_attention_args *a, const attention_scratch *s,
+                                qg_attention_block b)
+{
+  cudaStream_t stream = qg_cuda_of(be)->stream;
+  size_t sums = (size_t)b.items * s->head * sizeof(float);
+  QG_TRY(pack_keys(be, a, s, &b));
+  QG_CUDA(be, cudaMemsetAsync(s->d_k, 0, sums, stream));
+  QG_CUDA(be, cudaMemsetAsync(s->d_v, 0, sums, stream));
+  for (b.member = 0; b.member < b.group; b.member++) {
+    QG_CUDA(be, qg_k_pack(stream, &b, QG_HEADS_QUERY, a->q, s->q));
+    QG_CUDA(be, qg_k_pack(stream, &b, QG_HEADS_QUERY, a->d_o, s->d_o));
+    QG_CUDA(be, qg_k_delta(stream, &b, a->o, a->d_o, s->delta));
+    QG_TRY(for_each_block(be, a, s, b, backward_block));
+  }
+  QG_CUDA(be, qg_k_unpack(stream, &b, QG_HEADS_KV, s->d_k, QG_F32, a->d_k));
+  QG_CUDA(be, qg_k_unpack(stream, &b, QG_HEADS_KV, s->d_v, QG_F32, a->d_v));
+  return QG_OK;
+}
+
+typedef qg_status (*items_pass)(qg_backend *, const qg_attention_args *, const attention_scratch *,
+                                qg_attention_block);
+
+static qg_status for_all_items(qg_backend *be, const qg_attention_args *a, items_pass pass)
+{
+  int64_t items = a->q.rows / a->sequence_length * a->kv_heads;
+  attention_scratch scratch;
+  QG_CHECK(a->q.rows <= INT32_MAX / 2, QG_ERR_RUNTIME, "attention over %lld tokens at once",
+           (long long)a->q.rows);
+  QG_TRY(lay_out(be, a, items, &scratch));
+  qg_attention_block b = first_block(a);
+  for (b.first_item = 0; b.first_item < items; b.first_item += scratch.items) {
+    b.items = qg_min_i64(scratch.items, items - b.first_item);
+    QG_TRY(pass(be, a, &scratch, b));
+  }
+  return QG_OK;
+}
+
+qg_status qg_cuda_attention(qg_backend *be, const qg_attention_args *args)
+{
+  QG_CUDA_RANGE("attention");
+  return for_all_items(be, args, forward_items);
+}
+
+qg_status qg_cuda_attention_backward(qg_backend *be, const qg_attention_args *args)
+{
+  QG_CUDA_RANGE("attention_backward");
+  return for_all_items(be, args, backward_items);
+}

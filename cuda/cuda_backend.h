@@ -1,0 +1,141 @@
+/* What the host side of the CUDA backend shares. */
+#ifndef QG_CUDA_BACKEND_H
+#define QG_CUDA_BACKEND_H
+
+#include <cublas_v2.h>
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+#include <cusolverDn.h>
+#include <nvtx3/nvToolsExt.h>
+
+#include "cuda/gemm_plans.h"
+#include "cuda/kernels/kernels.h"
+#include "qgalore/backend.h"
+
+/* backend->impl. All work is queued on one stream. The workspace begins with the part that cuBLAS uses; the
+ * rest belongs to one operation at a time. Before qg_backend_reserve both are empty. */
+typedef struct {
+  int device;
+  char place[96]; /* "device 0 (NVIDIA H100)", for messages */
+  cudaStream_t stream;
+  cublasHandle_t blas;
+  cublasLtHandle_t lt;
+  cusolverDnHandle_t solver;
+  cusolverDnParams_t solver_params;
+  qg_gemm_plans *plans;
+  void *blas_workspace, *scratch;
+  size_t blas_bytes, scratch_bytes;
+  qg_cuda_tables *tables; /* device memory */
+  double *partial;        /* device memory, [QG_CUDA_SUM_BLOCKS] */
+} qg_cuda;
+
+static inline qg_cuda *qg_cuda_of(qg_backend *be)
+{
+  return be->impl;
+}
+
+/* The scratch, if it holds `bytes`; QG_ERR_RUNTIME if qg_backend_reserve sized it for less. */
+qg_status qg_cuda_scratch(qg_backend *be, size_t bytes, const char *operation, void **out);
+
+/* Messages that name the call, its place in the source and the device. */
+qg_status qg_cuda_fail(qg_backend *be, cudaError_t error, const char *call, const char *file, int line,
+                       const char *func);
+qg_status qg_cusolver_fail(qg_backend *be, cusolverStatus_t error, const char *call, const char *file,
+                           int line, const char *func);
+qg_status qg_cublas_fail(qg_backend *be, cublasStatus_t error, const char *call, const char *file, int line,
+                         const char *func);
+
+#define QG_CUDA(be, call)                                                             \
+  do {                                                                                \
+    cudaError_t qg_cuda_error_ = (call);                                              \
+    if (qg_cuda_error_ != cudaSuccess)                                                \
+      return qg_cuda_fail((be), qg_cuda_error_, #call, __FILE__, __LINE__, __func__); \
+  } while (0)
+
+#define QG_CUBLAS(be, call)                                                                \
+  do {                                                                                     \
+    cublasStatus_t qg_cublas_status_ = (call);                                             \
+    if (qg_cublas_status_ != CUBLAS_STATUS_SUCCESS)                                        \
+      return qg_cublas_fail((be), qg_cublas_status_, #call, __FILE__, __LINE__, __func__); \
+  } while (0)
+
+#define QG_CUSOLVER(be, call)                                                                  \
+  do {                                                                                         \
+    cusolverStatus_t qg_cusolver_status_ = (call);                                             \
+    if (qg_cusolver_status_ != CUSOLVER_STATUS_SUCCESS)                                        \
+      return qg_cusolver_fail((be), qg_cusolver_status_, #call, __FILE__, __LINE__, __func__); \
+  } while (0)
+
+/* Shows the operation in a profiler's time line from here to the end of the block. Without a profiler this
+ * costs a test of one pointer. */
+static inline void qg_cuda_end_range(const int *level)
+{
+  (void)level;
+  nvtxRangePop();
+}
+#define QG_CUDA_RANGE(name) \
+  __attribute__((cleanup(qg_cuda_end_range), unused)) const int qg_range_ = nvtxRangePushA(name)
+
+static inline cudaDataType qg_cuda_type(qg_dtype type)
+{
+  return type == QG_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
+/* device.c */
+qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *ops, qg_backend **out);
+void qg_cuda_close(qg_backend *be);
+/* As in qg_plugin. */
+void qg_cuda_list(char *buffer, size_t size);
+
+/* memory.c */
+qg_status qg_cuda_alloc(qg_backend *be, size_t bytes, void **out);
+void qg_cuda_release(qg_backend *be, void *memory, size_t bytes);
+qg_status qg_cuda_alloc_host(qg_backend *be, size_t bytes, void **out);
+void qg_cuda_release_host(qg_backend *be, void *memory, size_t bytes);
+qg_status qg_cuda_copy_in(qg_backend *be, void *device, const void *host, size_t bytes);
+qg_status qg_cuda_copy_out(qg_backend *be, void *host, const void *device, size_t bytes);
+qg_status qg_cuda_zero(qg_backend *be, void *memory, size_t bytes);
+qg_status qg_cuda_sync(qg_backend *be);
+size_t qg_cuda_workspace_bytes(qg_backend *be, const qg_workload *workload);
+void qg_cuda_set_workspace(qg_backend *be, void *memory, size_t bytes);
+
+/* gemm.c */
+qg_status qg_cuda_gemm(qg_backend *be, const qg_gemm_args *args);
+
+/* attention.c */
+size_t qg_cuda_attention_bytes(const qg_backend *be, const qg_workload *workload);
+qg_status qg_cuda_attention(qg_backend *be, const qg_attention_args *args);
+qg_status qg_cuda_attention_backward(qg_backend *be, const qg_attention_args *args);
+
+/* rows.c */
+size_t qg_cuda_rows_bytes(const qg_workload *workload);
+qg_status qg_cuda_convert(qg_backend *be, qg_view dst, qg_view src);
+qg_status qg_cuda_axpy(qg_backend *be, float alpha, qg_view src, qg_view dst);
+qg_status qg_cuda_sum_squares(qg_backend *be, qg_view src, double *out);
+qg_status qg_cuda_embed(qg_backend *be, qg_view table, const int32_t *ids, qg_view out);
+qg_status qg_cuda_embed_backward(qg_backend *be, const int32_t *ids, qg_view d_out, qg_view grad);
+qg_status qg_cuda_rmsnorm(qg_backend *be, const qg_rmsnorm_args *args);
+qg_status qg_cuda_rmsnorm_backward(qg_backend *be, const qg_rmsnorm_backward_args *args);
+qg_status qg_cuda_rope(qg_backend *be, const qg_rope_args *args);
+qg_status qg_cuda_swiglu(qg_backend *be, const qg_swiglu_args *args);
+qg_status qg_cuda_swiglu_backward(qg_backend *be, const qg_swiglu_args *args);
+qg_status qg_cuda_cross_entropy(qg_backend *be, const qg_cross_entropy_args *args);
+
+/* quantised.c */
+qg_status qg_cuda_quantize_int8(qg_backend *be, const float *src, int64_t count, qg_int8_rule rule,
+                                qg_int8_store dst);
+qg_status qg_cuda_dequantize_int8(qg_backend *be, qg_int8_store src, int64_t count, void *dst, qg_dtype type);
+qg_status qg_cuda_quantize_int4(qg_backend *be, const float *src, int64_t count, bool include_zero,
+                                qg_int4_store dst);
+qg_status qg_cuda_dequantize_int4(qg_backend *be, qg_int4_store src, int64_t count, void *dst, qg_dtype type);
+qg_status qg_cuda_update_int8(qg_backend *be, const qg_update_int8_args *args);
+qg_status qg_cuda_update_dense(qg_backend *be, const qg_update_dense_args *args);
+qg_status qg_cuda_adam(qg_backend *be, const qg_adam_args *args);
+qg_status qg_cuda_read_moments(qg_backend *be, const qg_moments_args *args);
+qg_status qg_cuda_write_moments(qg_backend *be, const qg_moments_args *args);
+
+/* subspace.c */
+size_t qg_cuda_subspace_bytes(qg_backend *be, int64_t m, int64_t n, int64_t rank, bool exact);
+qg_status qg_cuda_subspace(qg_backend *be, qg_subspace_args *args);
+
+#endif

@@ -1,0 +1,173 @@
+/* Opening a device, and the reasons why there is none. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda/cuda_backend.h"
+#include "qgalore/base.h"
+
+qg_status qg_cuda_fail(qg_backend *be, cudaError_t error, const char *call, const char *file, int line,
+                       const char *func)
+{
+  qg_status status = error == cudaErrorMemoryAllocation ? QG_ERR_RESOURCE : QG_ERR_RUNTIME;
+  return qg_error_raise(status, file, line, func, "%s at %s:%d failed on %s: %s (%s)", call, file, line,
+                        qg_cuda_of(be)->place, cudaGetErrorName(error), cudaGetErrorString(error));
+}
+
+qg_status qg_cublas_fail(qg_backend *be, cublasStatus_t error, const char *call, const char *file, int line,
+                         const char *func)
+{
+  return qg_error_raise(QG_ERR_RUNTIME, file, line, func, "%s at %s:%d failed on %s: %s", call, file, line,
+                        qg_cuda_of(be)->place, cublasGetStatusName(error));
+}
+
+qg_status qg_cusolver_fail(qg_backend *be, cusolverStatus_t error, const char *call, const char *file,
+                           int line, const char *func)
+{
+  return qg_error_raise(QG_ERR_RUNTIME, file, line, func, "%s at %s:%d failed on %s: cuSOLVER status %d",
+                        call, file, line, qg_cuda_of(be)->place, (int)error);
+}
+
+/* "13.0" of CUDA's 13000. */
+static void version_text(int version, char *text, size_t size)
+{
+  snprintf(text, size, "%d.%d", version / 1000, version % 1000 / 10);
+}
+
+static qg_status explain_driver(void)
+{
+  int driver = 0;
+  char has[16], wants[16];
+  QG_CHECK(cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0, QG_ERR_RESOURCE,
+           "no NVIDIA driver is installed here");
+  version_text(driver, has, sizeof has);
+  version_text(CUDART_VERSION, wants, sizeof wants);
+  return QG_FAIL(QG_ERR_RESOURCE, "the NVIDIA driver is too old: it is of CUDA %s, this build needs %s", has,
+                 wants);
+}
+
+static qg_status count_devices(int *count)
+{
+  *count = 0; /* left alone where there is no driver */
+  cudaError_t error = cudaGetDeviceCount(count);
+  const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+  if (error == cudaErrorInsufficientDriver) return explain_driver();
+  QG_CHECK((error == cudaSuccess || error == cudaErrorNoDevice), QG_ERR_RESOURCE,
+           "the NVIDIA devices cannot be counted: %s (%s)", cudaGetErrorName(error),
+           cudaGetErrorString(error));
+  QG_CHECK(*count > 0, QG_ERR_RESOURCE, "no NVIDIA device is visible%s%s",
+           visible ? ", CUDA_VISIBLE_DEVICES=" : "", visible ? visible : "");
+  return QG_OK;
+}
+
+/* Selects the device of this process; QG_ERR_RESOURCE if this build has no code for it. */
+static qg_status select_device(int device, struct cudaDeviceProp *properties)
+{
+  cudaError_t error = cudaSetDevice(device);
+  if (error == cudaSuccess) error = cudaGetDeviceProperties(properties, device);
+  QG_CHECK(error == cudaSuccess, QG_ERR_RESOURCE, "NVIDIA device %d cannot be used: %s (%s)", device,
+           cudaGetErrorName(error), cudaGetErrorString(error));
+  error = qg_k_probe();
+  QG_CHECK(error != cudaErrorNoKernelImageForDevice, QG_ERR_RESOURCE,
+           "this build has no code for device %d, %s of compute capability %d.%d (make cuda CUDA_ARCH=%d%d)",
+           device, properties->name, properties->major, properties->minor, properties->major,
+           properties->minor);
+  QG_CHECK(error == cudaSuccess, QG_ERR_RESOURCE, "NVIDIA device %d runs no kernels: %s (%s)", device,
+           cudaGetErrorName(error), cudaGetErrorString(error));
+  return QG_OK;
+}
+
+static void describe(qg_backend *be, const struct cudaDeviceProp *properties)
+{
+  qg_cuda *cuda = qg_cuda_of(be);
+  int driver = 0;
+  char text[16];
+  cudaDriverGetVersion(&driver);
+  version_text(driver, text, sizeof text);
+  if (cudaDeviceGetPCIBusId(be->device, (int)sizeof be->device, cuda->device) != cudaSuccess)
+    snprintf(be->device, sizeof be->device, "device %d", cuda->device);
+  snprintf(cuda->place, sizeof cuda->place, "device %d (%.64s)", cuda->device, properties->name);
+  snprintf(be->description, sizeof be->description, "cuda (%.64s, %s, driver %s, %s GEMM in cuBLASLt)",
+           properties->name, be->device, text, qg_dtype_name(be->compute));
+}
+
+/* The tables are built on the host, by the definitions that the CPU backend uses. */
+static qg_status upload_tables(qg_backend *be)
+{
+  qg_cuda *cuda = qg_cuda_of(be);
+  QG_CUDA(be, cudaMalloc((void **)&cuda->tables, sizeof *cuda->tables));
+  QG_CUDA(be, cudaMalloc((void **)&cuda->partial, QG_CUDA_SUM_BLOCKS * sizeof(double)));
+  QG_TRY(qg_cuda_copy_in(be, &cuda->tables->maps, qg_dynamic_maps_get(), sizeof cuda->tables->maps));
+  return qg_cuda_copy_in(be, &cuda->tables->searches, qg_dynamic_searches_get(),
+                         sizeof cuda->tables->searches);
+}
+
+static qg_status create(qg_backend *be)
+{
+  qg_cuda *cuda = qg_cuda_of(be);
+  QG_CUDA(be, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
+  QG_CUBLAS(be, cublasCreate(&cuda->blas));
+  QG_CUBLAS(be, cublasSetStream(cuda->blas, cuda->stream));
+  QG_CUBLAS(be, cublasLtCreate(&cuda->lt));
+  QG_CUSOLVER(be, cusolverDnCreate(&cuda->solver));
+  QG_CUSOLVER(be, cusolverDnCreateParams(&cuda->solver_params));
+  QG_CUSOLVER(be, cusolverDnSetStream(cuda->solver, cuda->stream));
+  return upload_tables(be);
+}
+
+qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *ops, qg_backend **out)
+{
+  qg_backend *be = NULL;
+  struct cudaDeviceProp properties;
+  int count;
+  qg_status status;
+  QG_TRY(count_devices(&count));
+  int device = request->local_rank % count;
+  QG_TRY(select_device(device, &properties));
+  QG_TRY(qg_calloc(1, sizeof *be + sizeof(qg_cuda) + sizeof(qg_gemm_plans), "CUDA backend", (void **)&be));
+  be->ops = ops;
+  be->close = qg_cuda_close;
+  be->impl = be + 1;
+  be->compute = strcmp(request->precision, "fp32") == 0 ? QG_F32 : QG_BF16;
+  be->threads = request->threads;
+  qg_cuda_of(be)->device = device;
+  qg_cuda_of(be)->plans = (qg_gemm_plans *)(qg_cuda_of(be) + 1);
+  describe(be, &properties);
+  QG_TRY_OUT(create(be));
+  *out = be;
+  return QG_OK;
+out:
+  qg_cuda_close(be);
+  return status;
+}
+
+void qg_cuda_close(qg_backend *be)
+{
+  qg_cuda *cuda = qg_cuda_of(be);
+  qg_gemm_plans_clear(cuda->plans);
+  if (cuda->solver_params) cusolverDnDestroyParams(cuda->solver_params);
+  if (cuda->solver) cusolverDnDestroy(cuda->solver);
+  if (cuda->lt) cublasLtDestroy(cuda->lt);
+  if (cuda->blas) cublasDestroy(cuda->blas);
+  cudaFree(cuda->partial);
+  cudaFree(cuda->tables);
+  if (cuda->stream) cudaStreamDestroy(cuda->stream);
+  free(be);
+}
+
+void qg_cuda_list(char *buffer, size_t size)
+{
+  int count;
+  size_t used = 0;
+  buffer[0] = '\0';
+  if (count_devices(&count) != QG_OK) return;
+  for (int device = 0; device < count && used < size; device++) {
+    struct cudaDeviceProp properties;
+    char bus[32] = "";
+    if (select_device(device, &properties) != QG_OK) continue;
+    cudaDeviceGetPCIBusId(bus, (int)sizeof bus, device);
+    used +=
+        (size_t)snprintf(buffer + used, size - used, "      device %d: %s, %s, compute capability %d.%d\n",
+                         device, properties.name, bus, properties.major, properties.minor);
+  }
+}

@@ -1,0 +1,203 @@
+/* Adam with f32 or block-wise 8-bit moments, and moments as statistics. */
+#include "cuda/kernels/common.cuh"
+
+__device__ static inline float gradient(const qg_adam_args &a, int64_t i)
+{
+  if (a.grad_type == QG_BF16) return value(static_cast<const bf16 *>(a.grad)[i]);
+  return static_cast<const float *>(a.grad)[i];
+}
+
+__device__ static inline void store_delta(const qg_adam_args &a, int64_t i, float step)
+{
+  if (a.delta_type == QG_BF16) put(static_cast<bf16 *>(a.delta) + i, step);
+  else
+    put(static_cast<float *>(a.delta) + i, step);
+}
+
+__global__ void k_adam_f32(qg_adam_args a, qg_adam_factors factors)
+{
+  int64_t i = blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
+  if (i >= a.count) return;
+  float m = a.m[i], v = a.v[i];
+  store_delta(a, i, qg_adam_step(factors, gradient(a, i), &m, &v));
+  a.m[i] = m;
+  a.v[i] = v;
+}
+
+static int64_t blocks_of_threads(int64_t count)
+{
+  return (count + THREADS - 1) / THREADS;
+}
+
+cudaError_t qg_k_adam_f32(cudaStream_t stream, const qg_adam_args *a, qg_adam_factors factors)
+{
+  return launch(stream, blocks_of_threads(a->count), THREADS, k_adam_f32, *a, factors);
+}
+
+/* One block of 8-bit moments: elements [first, first + count) and its two absmax. */
+struct moment_block {
+  uint8_t *m_codes, *v_codes;
+  float *m_absmax, *v_absmax;
+  int64_t first, count;
+};
+
+template <typename Args>
+__device__ static inline moment_block block_of(const Args &a)
+{
+  int64_t first = blockIdx.x * a.block, rest = a.count - first;
+  return moment_block{a.m_codes + first,
+                      a.v_codes + first,
+                      a.m_absmax + blockIdx.x,
+                      a.v_absmax + blockIdx.x,
+                      first,
+                      rest < a.block ? rest : a.block};
+}
+
+struct moment_pair {
+  float m, v;
+};
+
+__device__ static inline moment_pair decode(const qg_dynamic_maps &maps, const moment_block &b,
+                                            float m_absmax, float v_absmax, int64_t i)
+{
+  return moment_pair{maps.signed_map[b.m_codes[i]] * m_absmax, maps.unsigned_map[b.v_codes[i]] * v_absmax};
+}
+
+__device__ static inline void encode(const qg_dynamic_searches &searches, const moment_block &b,
+                                     float m_absmax, float v_absmax, int64_t i, moment_pair x)
+{
+  b.m_codes[i] = qg_dynamic_find(&searches.of_signed, x.m / m_absmax);
+  b.v_codes[i] = qg_dynamic_find(&searches.of_unsigned, x.v / v_absmax);
+}
+
+__device__ static inline void store_absmax(const moment_block &b, float m_absmax, float v_absmax)
+{
+  if (threadIdx.x != 0) return;
+  *b.m_absmax = m_absmax;
+  *b.v_absmax = v_absmax;
+}
+
+/* A thread keeps its elements of a block in registers between the two passes; blocks that are too long for
+ * this are computed twice, and nothing is stored before the second pass. */
+enum { KEPT = 4, KEPT_BLOCK = KEPT * THREADS };
+
+struct adam_result {
+  moment_pair moments;
+  float step;
+};
+
+__device__ static inline adam_result advance(const qg_adam_args &a, const qg_adam_factors &factors,
+                                             const qg_dynamic_maps &maps, const moment_block &b,
+                                             float m_absmax, float v_absmax, int64_t i)
+{
+  adam_result r;
+  r.moments = decode(maps, b, m_absmax, v_absmax, i);
+  r.step = qg_adam_step(factors, gradient(a, b.first + i), &r.moments.m, &r.moments.v);
+  return r;
+}
+
+/* The absmax of new moments: magnitudes compare as their keys do, and a NaN wins. */
+struct magnitudes {
+  int32_t m, v;
+};
+
+__device__ static inline void widen(magnitudes *most, moment_pair x)
+{
+  int32_t m = qg_float_key(fabsf(x.m)), v = qg_float_key(fabsf(x.v));
+  most->m = m > most->m ? m : most->m;
+  most->v = v > most->v ? v : most->v;
+}
+
+__global__ void k_adam_8bit(qg_adam_args a, qg_adam_factors factors, const qg_cuda_tables *tables)
+{
+  __shared__ int32_t parts[WARPS];
+  moment_block b = block_of(a);
+  adam_result kept[KEPT];
+  magnitudes most = {0, 0};
+  float m_old = *b.m_absmax, v_old = *b.v_absmax;
+#pragma unroll
+  for (int k = 0; k < KEPT; k++) {
+    int64_t i = k * THREADS + threadIdx.x;
+    if (i >= b.count) break;
+    kept[k] = advance(a, factors, tables->maps, b, m_old, v_old, i);
+    widen(&most, kept[k].moments);
+  }
+  for (int64_t i = KEPT_BLOCK + threadIdx.x; i < b.count; i += THREADS)
+    widen(&most, advance(a, factors, tables->maps, b, m_old, v_old, i).moments);
+  float m_absmax = qg_float_from_key(block_max(most.m, parts));
+  float v_absmax = qg_float_from_key(block_max(most.v, parts));
+#pragma unroll
+  for (int k = 0; k < KEPT; k++) {
+    int64_t i = k * THREADS + threadIdx.x;
+    if (i >= b.count) break;
+    encode(tables->searches, b, m_absmax, v_absmax, i, kept[k].moments);
+    store_delta(a, b.first + i, kept[k].step);
+  }
+  for (int64_t i = KEPT_BLOCK + threadIdx.x; i < b.count; i += THREADS) {
+    adam_result r = advance(a, factors, tables->maps, b, m_old, v_old, i);
+    encode(tables->searches, b, m_absmax, v_absmax, i, r.moments);
+    store_delta(a, b.first + i, r.step);
+  }
+  store_absmax(b, m_absmax, v_absmax);
+}
+
+cudaError_t qg_k_adam_8bit(cudaStream_t stream, const qg_adam_args *a, qg_adam_factors factors,
+                           const qg_cuda_tables *tables)
+{
+  return launch(stream, (a->count + a->block - 1) / a->block, THREADS, k_adam_8bit, *a, factors, tables);
+}
+
+__global__ void k_read_f32(qg_moments_args a)
+{
+  int64_t i = blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
+  if (i < a.count) qg_moments_read({a.c1, a.c2_squared}, a.m[i], a.v[i], &a.mean[i], &a.variance[i]);
+}
+
+__global__ void k_write_f32(qg_moments_args a)
+{
+  int64_t i = blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
+  if (i < a.count) qg_moments_write({a.c1, a.c2_squared}, a.mean[i], a.variance[i], &a.m[i], &a.v[i]);
+}
+
+__global__ void k_read_8bit(qg_moments_args a, const qg_cuda_tables *tables)
+{
+  moment_block b = block_of(a);
+  float m_absmax = *b.m_absmax, v_absmax = *b.v_absmax;
+  for (int64_t i = threadIdx.x; i < b.count; i += THREADS) {
+    moment_pair x = decode(tables->maps, b, m_absmax, v_absmax, i);
+    qg_moments_read({a.c1, a.c2_squared}, x.m, x.v, &a.mean[b.first + i], &a.variance[b.first + i]);
+  }
+}
+
+/* The moments take the place of the statistics in between. */
+__global__ void k_write_8bit(qg_moments_args a, const qg_cuda_tables *tables)
+{
+  __shared__ int32_t parts[WARPS];
+  moment_block b = block_of(a);
+  float *mean = a.mean + b.first, *variance = a.variance + b.first;
+  magnitudes most = {0, 0};
+  for (int64_t i = threadIdx.x; i < b.count; i += THREADS) {
+    moment_pair x;
+    qg_moments_write({a.c1, a.c2_squared}, mean[i], variance[i], &x.m, &x.v);
+    widen(&most, x);
+    mean[i] = x.m;
+    variance[i] = x.v;
+  }
+  float m_absmax = qg_float_from_key(block_max(most.m, parts));
+  float v_absmax = qg_float_from_key(block_max(most.v, parts));
+  for (int64_t i = threadIdx.x; i < b.count; i += THREADS)
+    encode(tables->searches, b, m_absmax, v_absmax, i, moment_pair{mean[i], variance[i]});
+  store_absmax(b, m_absmax, v_absmax);
+}
+
+cudaError_t qg_k_read_moments(cudaStream_t stream, const qg_moments_args *a, const qg_cuda_tables *tables)
+{
+  if (a->m) return launch(stream, blocks_of_threads(a->count), THREADS, k_read_f32, *a);
+  return launch(stream, (a->count + a->block - 1) / a->block, THREADS, k_read_8bit, *a, tables);
+}
+
+cudaError_t qg_k_write_moments(cudaStream_t stream, const qg_moments_args *a, const qg_cuda_tables *tables)
+{
+  if (a->m) return launch(stream, blocks_of_threads(a->count), THREADS, k_write_f32, *a);
+  return launch(stream, (a->count + a->block - 1) / a->block, THREADS, k_write_8bit, *a, tables);
+}

@@ -1,0 +1,165 @@
+/* What attention does between its matrix products: heads are packed so that products of many heads are one
+ * batched call with aligned operands, and scores become probabilities and their gradients row by row. One
+ * warp works on one row. */
+#include "cuda/kernels/common.cuh"
+
+/* The row of this warp among items * rows. */
+struct packed_row {
+  int64_t index, item, row; /* item from 0 */
+};
+
+__device__ static inline packed_row row_of_warp(int64_t rows)
+{
+  int64_t index = blockIdx.x * static_cast<int64_t>(WARPS) + threadIdx.x / WARP;
+  return packed_row{index, index / rows, index % rows};
+}
+
+static inline int64_t blocks_of_rows(int64_t rows)
+{
+  return (rows + WARPS - 1) / WARPS;
+}
+
+__device__ static inline int64_t token_of(const qg_attention_block &b, int64_t item, int64_t row)
+{
+  return (b.first_item + item) / b.kv_heads * b.length + row;
+}
+
+__device__ static inline int64_t head_of(const qg_attention_block &b, qg_packed_heads heads, int64_t item)
+{
+  int64_t kv = (b.first_item + item) % b.kv_heads;
+  return heads == QG_HEADS_KV ? kv : kv * b.group + b.member;
+}
+
+template <typename T>
+__device__ static inline T *head_row(const qg_attention_block &b, qg_packed_heads heads, const qg_view &view,
+                                     int64_t item, int64_t row)
+{
+  return row_of<T>(view, token_of(b, item, row)) + head_of(b, heads, item) * b.dim;
+}
+
+template <typename T>
+__global__ void k_pack(qg_attention_block b, qg_packed_heads heads, qg_view from, T *packed)
+{
+  packed_row r = row_of_warp(b.length);
+  if (r.item >= b.items) return;
+  const T *x = head_row<T>(b, heads, from, r.item, r.row);
+  T *to = packed + r.index * b.padded_dim;
+  for (int64_t j = threadIdx.x % WARP; j < b.padded_dim; j += WARP)
+    put(&to[j], j < b.dim ? value(x[j]) : 0.0f);
+}
+
+cudaError_t qg_k_pack(cudaStream_t stream, const qg_attention_block *b, qg_packed_heads heads, qg_view from,
+                      void *packed)
+{
+  int64_t blocks = blocks_of_rows(b->items * b->length);
+  if (from.type == QG_BF16)
+    return launch(stream, blocks, THREADS, k_pack<bf16>, *b, heads, from, static_cast<bf16 *>(packed));
+  return launch(stream, blocks, THREADS, k_pack<float>, *b, heads, from, static_cast<float *>(packed));
+}
+
+template <typename T, typename P>
+__global__ void k_unpack(qg_attention_block b, qg_packed_heads heads, const P *packed, qg_view to)
+{
+  packed_row r = row_of_warp(b.rows);
+  if (r.item >= b.items) return;
+  const P *x = packed + (r.item * b.length + r.row) * b.padded_dim;
+  T *y = head_row<T>(b, heads, to, r.item, b.first_row + r.row);
+  for (int64_t j = threadIdx.x % WARP; j < b.dim; j += WARP) put(&y[j], value(x[j]));
+}
+
+cudaError_t qg_k_unpack(cudaStream_t stream, const qg_attention_block *b, qg_packed_heads heads,
+                        const void *packed, qg_dtype packed_type, qg_view to)
+{
+  int64_t blocks = blocks_of_rows(b->items * b->rows);
+  const float *wide = static_cast<const float *>(packed);
+  if (to.type == QG_F32) return launch(stream, blocks, THREADS, k_unpack<float, float>, *b, heads, wide, to);
+  if (packed_type == QG_F32)
+    return launch(stream, blocks, THREADS, k_unpack<bf16, float>, *b, heads, wide, to);
+  return launch(stream, blocks, THREADS, k_unpack<bf16, bf16>, *b, heads, static_cast<const bf16 *>(packed),
+                to);
+}
+
+/* Where the statistics of a query row lie in lse [heads, tokens]. */
+__device__ static inline int64_t lse_index(const qg_attention_block &b, int64_t item, int64_t row)
+{
+  return head_of(b, QG_HEADS_QUERY, item) * b.tokens + token_of(b, item, row);
+}
+
+/* P = softmax(S); lse = max + log(sum of exp(S - max)). */
+template <typename T>
+__global__ void k_softmax(qg_attention_block b, const float *scores, T *p, float *lse)
+{
+  packed_row r = row_of_warp(b.rows);
+  if (r.item >= b.items) return;
+  int64_t visible = b.first_row + r.row + 1, keys = b.first_row + b.rows, lane = threadIdx.x % WARP;
+  const float *s = scores + r.index * b.padded_length;
+  T *out = p + r.index * b.padded_length;
+  int32_t key = INT32_MIN;
+  for (int64_t j = lane; j < visible; j += WARP) {
+    int32_t k = qg_float_key(s[j]);
+    key = k > key ? k : key;
+  }
+  float max = qg_float_from_key(warp_max(key)), sum = 0.0f;
+  for (int64_t j = lane; j < visible; j += WARP) sum += expf(s[j] - max);
+  sum = warp_sum(sum);
+  float factor = 1.0f / sum;
+  for (int64_t j = lane; j < keys; j += WARP) put(&out[j], j < visible ? expf(s[j] - max) * factor : 0.0f);
+  if (lane == 0) lse[lse_index(b, r.item, b.first_row + r.row)] = max + logf(sum);
+}
+
+cudaError_t qg_k_softmax(cudaStream_t stream, const qg_attention_block *b, const float *scores, void *p,
+                         qg_dtype type, float *lse)
+{
+  int64_t blocks = blocks_of_rows(b->items * b->rows);
+  if (type == QG_BF16)
+    return launch(stream, blocks, THREADS, k_softmax<bf16>, *b, scores, static_cast<bf16 *>(p), lse);
+  return launch(stream, blocks, THREADS, k_softmax<float>, *b, scores, static_cast<float *>(p), lse);
+}
+
+template <typename T>
+__global__ void k_delta(qg_attention_block b, qg_view o, qg_view d_o, float *delta)
+{
+  packed_row r = row_of_warp(b.length);
+  if (r.item >= b.items) return;
+  const T *x = head_row<T>(b, QG_HEADS_QUERY, o, r.item, r.row);
+  const T *y = head_row<T>(b, QG_HEADS_QUERY, d_o, r.item, r.row);
+  float sum = 0.0f;
+  for (int64_t j = threadIdx.x % WARP; j < b.dim; j += WARP) sum += value(x[j]) * value(y[j]);
+  sum = warp_sum(sum);
+  if (threadIdx.x % WARP == 0) delta[r.index] = sum;
+}
+
+cudaError_t qg_k_delta(cudaStream_t stream, const qg_attention_block *b, qg_view o, qg_view d_o, float *delta)
+{
+  auto kernel = o.type == QG_BF16 ? k_delta<bf16> : k_delta<float>;
+  return launch(stream, blocks_of_rows(b->items * b->length), THREADS, kernel, *b, o, d_o, delta);
+}
+
+/* P = exp(S - lse), dS = P (dP - dO . O) / sqrt(dim). */
+template <typename T>
+__global__ void k_softmax_backward(qg_attention_block b, const float *scores, const float *dp,
+                                   const float *lse, const float *delta, T *p, T *ds)
+{
+  packed_row r = row_of_warp(b.rows);
+  if (r.item >= b.items) return;
+  int64_t visible = b.first_row + r.row + 1, keys = b.first_row + b.rows, at = r.index * b.padded_length;
+  float shift = lse[lse_index(b, r.item, b.first_row + r.row)];
+  float inner = delta[r.item * b.length + b.first_row + r.row];
+  for (int64_t j = threadIdx.x % WARP; j < keys; j += WARP) {
+    float weight = j < visible ? expf(scores[at + j] - shift) : 0.0f;
+    put(&p[at + j], weight);
+    put(&ds[at + j], j < visible ? weight * (dp[at + j] - inner) * b.scale : 0.0f);
+  }
+}
+
+cudaError_t qg_k_softmax_backward(cudaStream_t stream, const qg_attention_block *b, const float *scores,
+                                  const float *dp, const float *lse, const float *delta, void *p, void *ds,
+                                  qg_dtype type)
+{
+  int64_t blocks = blocks_of_rows(b->items * b->rows);
+  if (type == QG_BF16)
+    return launch(stream, blocks, THREADS, k_softmax_backward<bf16>, *b, scores, dp, lse, delta,
+                  static_cast<bf16 *>(p), static_cast<bf16 *>(ds));
+  return launch(stream, blocks, THREADS, k_softmax_backward<float>, *b, scores, dp, lse, delta,
+                static_cast<float *>(p), static_cast<float *>(ds));
+}

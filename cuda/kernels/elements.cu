@@ -1,0 +1,181 @@
+/* Conversions, sums and the embedding. */
+#include "cuda/kernels/common.cuh"
+
+__device__ static inline void assign(float *to, float x)
+{
+  *to = x;
+}
+
+/* Bits are kept, those of a NaN too. */
+__device__ static inline void assign(bf16 *to, bf16 x)
+{
+  *to = x;
+}
+
+__device__ static inline void assign(float *to, bf16 x)
+{
+  *to = value(x);
+}
+
+__device__ static inline void assign(bf16 *to, float x)
+{
+  put(to, x);
+}
+
+template <typename D, typename S>
+__global__ void k_convert(qg_view dst, qg_view src)
+{
+  for_each_element(src.cols,
+                   [&](int64_t i, int64_t j) { assign(row_of<D>(dst, i) + j, row_of<S>(src, i)[j]); });
+}
+
+template <typename D, typename S>
+__global__ void k_scale_add(float alpha, qg_view src, float beta, qg_view dst)
+{
+  for_each_element(src.cols, [&](int64_t i, int64_t j) {
+    D *to = row_of<D>(dst, i) + j;
+    float x = alpha * value(row_of<S>(src, i)[j]);
+    put(to, beta == 0.0f ? x : beta * value(*to) + x);
+  });
+}
+
+cudaError_t qg_k_convert(cudaStream_t stream, qg_view dst, qg_view src)
+{
+  auto kernel = dst.type == QG_BF16
+                    ? (src.type == QG_BF16 ? k_convert<bf16, bf16> : k_convert<bf16, float>)
+                    : (src.type == QG_BF16 ? k_convert<float, bf16> : k_convert<float, float>);
+  return launch(stream, chunks_of(src.rows, src.cols), THREADS, kernel, dst, src);
+}
+
+cudaError_t qg_k_scale_add(cudaStream_t stream, float alpha, qg_view src, float beta, qg_view dst)
+{
+  auto kernel = dst.type == QG_BF16
+                    ? (src.type == QG_BF16 ? k_scale_add<bf16, bf16> : k_scale_add<bf16, float>)
+                    : (src.type == QG_BF16 ? k_scale_add<float, bf16> : k_scale_add<float, float>);
+  return launch(stream, chunks_of(src.rows, src.cols), THREADS, kernel, alpha, src, beta, dst);
+}
+
+/* Block b takes the rows b, b + blocks, ... of a view. */
+template <typename T>
+__global__ void k_sum_squares(qg_view src, double *partial)
+{
+  __shared__ double parts[WARPS];
+  double sum = 0.0;
+  for (int64_t i = blockIdx.x; i < src.rows; i += gridDim.x)
+    for (int64_t j = threadIdx.x; j < src.cols; j += THREADS) {
+      double x = value(row_of<T>(src, i)[j]);
+      sum += x * x;
+    }
+  sum = block_sum(sum, parts);
+  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+__global__ void k_sum_parts(const double *partial, int count, double *out)
+{
+  __shared__ double parts[WARPS];
+  double sum = block_sum(static_cast<int>(threadIdx.x) < count ? partial[threadIdx.x] : 0.0, parts);
+  if (threadIdx.x == 0) *out = sum;
+}
+
+static_assert(int(QG_CUDA_SUM_BLOCKS) <= int(THREADS), "one block adds the partial sums");
+
+/* A dense view is cut into rows of SUM_COLS and a rest, whatever its shape. */
+enum { SUM_COLS = 4096 };
+
+cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, double *out)
+{
+  auto kernel = src.type == QG_BF16 ? k_sum_squares<bf16> : k_sum_squares<float>;
+  int64_t count = src.rows * src.cols, rest = 0;
+  if (src.stride == src.cols) {
+    rest = count % SUM_COLS;
+    src = qg_view_make(src.data, src.type, count / SUM_COLS, SUM_COLS);
+  }
+  int64_t blocks = src.rows < QG_CUDA_SUM_BLOCKS - 1 ? src.rows : QG_CUDA_SUM_BLOCKS - 1;
+  cudaError_t error = launch(stream, blocks, THREADS, kernel, src, partial);
+  qg_view tail = qg_view_make(static_cast<char *>(src.data) + qg_dtype_bytes(src.type, count - rest),
+                              src.type, rest > 0, rest);
+  if (error == cudaSuccess) error = launch(stream, 1, THREADS, kernel, tail, partial + blocks);
+  if (error != cudaSuccess) return error;
+  return launch(stream, 1, THREADS, k_sum_parts, partial, static_cast<int>(blocks) + 1, out);
+}
+
+template <typename T, typename S>
+__global__ void k_embed(qg_view table, const int32_t *ids, qg_view out)
+{
+  for_each_element(out.cols,
+                   [&](int64_t i, int64_t j) { assign(row_of<T>(out, i) + j, row_of<S>(table, ids[i])[j]); });
+}
+
+cudaError_t qg_k_embed(cudaStream_t stream, qg_view table, const int32_t *ids, qg_view out)
+{
+  auto kernel = out.type == QG_BF16 ? (table.type == QG_BF16 ? k_embed<bf16, bf16> : k_embed<bf16, float>)
+                                    : (table.type == QG_BF16 ? k_embed<float, bf16> : k_embed<float, float>);
+  return launch(stream, chunks_of(out.rows, out.cols), THREADS, kernel, table, ids, out);
+}
+
+/* Whether this block's token is the first of its id. All threads get the answer. */
+__device__ static bool is_first_of_id(const int32_t *ids, int32_t *parts)
+{
+  int32_t earlier = 0;
+  for (int64_t t = threadIdx.x; t < blockIdx.x; t += THREADS) earlier |= ids[t] == ids[blockIdx.x];
+  return block_max(earlier, parts) == 0;
+}
+
+/* Lists in `found` [THREADS] which of the THREADS tokens from `first` on have the id, ascending; returns how
+ * many. */
+__device__ static int list_tokens(const int32_t *ids, int64_t first, int64_t tokens, int32_t id, int *found,
+                                  int *before)
+{
+  int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+  bool match = first + threadIdx.x < tokens && ids[first + threadIdx.x] == id;
+  unsigned mask = __ballot_sync(0xffffffffu, match);
+  if (lane == 0) before[warp] = __popc(mask);
+  __syncthreads();
+  int at = __popc(mask & ((1u << lane) - 1u)), count = 0;
+  for (int w = 0; w < WARPS; w++) {
+    if (w == warp) at += count;
+    count += before[w];
+  }
+  if (match) found[at] = static_cast<int>(threadIdx.x);
+  __syncthreads();
+  return count;
+}
+
+/* One block a token. The block of an id's first token adds up the rows of all its tokens, in their order and
+ * rounded to the gradient's type each time; so no two blocks write one row. */
+template <typename T, typename G>
+__global__ void k_embed_backward(const int32_t *ids, qg_view d_out, qg_view grad)
+{
+  __shared__ int32_t parts[WARPS];
+  __shared__ int found[THREADS], before[WARPS];
+  if (!is_first_of_id(ids, parts)) return;
+  int32_t id = ids[blockIdx.x];
+  G *row = row_of<G>(grad, id);
+  for (int64_t first = blockIdx.x; first < d_out.rows; first += THREADS) {
+    int count = list_tokens(ids, first, d_out.rows, id, found, before);
+    for (int64_t j = threadIdx.x; count > 0 && j < d_out.cols; j += THREADS) {
+      G sum = row[j];
+      for (int k = 0; k < count; k++) put(&sum, value(sum) + value(row_of<T>(d_out, first + found[k])[j]));
+      row[j] = sum;
+    }
+    __syncthreads();
+  }
+}
+
+cudaError_t qg_k_embed_backward(cudaStream_t stream, const int32_t *ids, qg_view d_out, qg_view grad)
+{
+  auto kernel = d_out.type == QG_BF16
+                    ? (grad.type == QG_BF16 ? k_embed_backward<bf16, bf16> : k_embed_backward<bf16, float>)
+                    : (grad.type == QG_BF16 ? k_embed_backward<float, bf16> : k_embed_backward<float, float>);
+  return launch(stream, d_out.rows, THREADS, kernel, ids, d_out, grad);
+}
+
+__global__ void k_nothing(void)
+{
+}
+
+cudaError_t qg_k_probe(void)
+{
+  cudaFuncAttributes attributes;
+  return cudaFuncGetAttributes(&attributes, k_nothing);
+}

@@ -1,0 +1,108 @@
+/* The kernels as the host side sees them: each function queues its work on a stream and returns what the
+ * launch returned. Arguments and formulas are those of qgalore/backend.h; pointers are to device memory. */
+#ifndef QG_CUDA_KERNELS_H
+#define QG_CUDA_KERNELS_H
+
+#include <cuda_runtime_api.h>
+
+#include "qgalore/adam.h"
+#include "qgalore/backend.h"
+#include "quant/dynamic_search.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What the dynamic 8-bit kernels look up, in device memory. */
+typedef struct {
+  qg_dynamic_maps maps;
+  qg_dynamic_searches searches;
+} qg_cuda_tables;
+
+/* cudaSuccess if this build has code for the current device. */
+cudaError_t qg_k_probe(void);
+
+/* Elements. `partial` f64 [QG_CUDA_SUM_BLOCKS]. */
+enum { QG_CUDA_SUM_BLOCKS = 256 };
+cudaError_t qg_k_convert(cudaStream_t stream, qg_view dst, qg_view src);
+/* dst = alpha * src + beta * dst; beta == 0 never reads dst. */
+cudaError_t qg_k_scale_add(cudaStream_t stream, float alpha, qg_view src, float beta, qg_view dst);
+cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, double *out);
+cudaError_t qg_k_embed(cudaStream_t stream, qg_view table, const int32_t *ids, qg_view out);
+cudaError_t qg_k_embed_backward(cudaStream_t stream, const int32_t *ids, qg_view d_out, qg_view grad);
+
+/* Rows. The weight's gradient is summed over blocks of QG_CUDA_NORM_ROWS rows:
+ * `partial` f32 [ceil(rows / QG_CUDA_NORM_ROWS), cols]. */
+enum { QG_CUDA_NORM_ROWS = 64 };
+cudaError_t qg_k_rmsnorm(cudaStream_t stream, const qg_rmsnorm_args *args);
+cudaError_t qg_k_rmsnorm_backward(cudaStream_t stream, const qg_rmsnorm_backward_args *args, float *partial);
+cudaError_t qg_k_rope(cudaStream_t stream, const qg_rope_args *args);
+cudaError_t qg_k_swiglu(cudaStream_t stream, const qg_swiglu_args *args);
+cudaError_t qg_k_swiglu_backward(cudaStream_t stream, const qg_swiglu_args *args);
+/* `row_loss` f64 [rows]. */
+cudaError_t qg_k_cross_entropy(cudaStream_t stream, const qg_cross_entropy_args *args, double *row_loss);
+
+/* Attention. An item is one sequence of one kv head, and one of the query heads that share it: item =
+ * sequence * kv_heads + kv_head. Packed arrays hold items one after the other, each [length, dim] with rows
+ * of `padded_dim` elements (zeros beyond dim); scores hold items of [rows, padded_length]. */
+typedef struct {
+  int64_t first_item, items;
+  int64_t kv_heads, group, member; /* query head = kv_head * group + member */
+  int64_t length, dim, padded_dim;
+  int64_t first_row, rows; /* block of query rows */
+  int64_t padded_length;
+  int64_t tokens;
+  float scale;
+} qg_attention_block;
+
+/* Which heads of a [tokens, heads * dim] view a packed array holds. */
+typedef enum { QG_HEADS_KV, QG_HEADS_QUERY } qg_packed_heads;
+
+/* packed (view.type) = all rows of the items. */
+cudaError_t qg_k_pack(cudaStream_t stream, const qg_attention_block *b, qg_packed_heads heads, qg_view from,
+                      void *packed);
+/* Rows [first_row, first_row + rows) of the items of `to` = packed (packed_type), which begins at first_row.
+ */
+cudaError_t qg_k_unpack(cudaStream_t stream, const qg_attention_block *b, qg_packed_heads heads,
+                        const void *packed, qg_dtype packed_type, qg_view to);
+/* p (type) = softmax over the visible keys of f32 scores (already scaled), 0 elsewhere; lse as in the table.
+ */
+cudaError_t qg_k_softmax(cudaStream_t stream, const qg_attention_block *b, const float *scores, void *p,
+                         qg_dtype type, float *lse);
+/* delta f32 [items, length] = sum over dim of o * d_o. */
+cudaError_t qg_k_delta(cudaStream_t stream, const qg_attention_block *b, qg_view o, qg_view d_o,
+                       float *delta);
+/* p = exp(scores - lse), ds = p * (dp - delta) * scale, both 0 where a key is not visible. */
+cudaError_t qg_k_softmax_backward(cudaStream_t stream, const qg_attention_block *b, const float *scores,
+                                  const float *dp, const float *lse, const float *delta, void *p, void *ds,
+                                  qg_dtype type);
+
+/* Bases: `left` as in the projector's layout; rows [k, d] ascend. */
+cudaError_t qg_k_load_basis(cudaStream_t stream, const float *basis, bool left, int64_t k, int64_t d, float *rows);
+cudaError_t qg_k_random_rows(cudaStream_t stream, uint64_t seed, int64_t rows, int64_t d, float *out);
+cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, bool left, int64_t k, int64_t d,
+                               float *basis);
+
+/* Quantised state. */
+cudaError_t qg_k_quantize_int8(cudaStream_t stream, const float *src, int64_t count, qg_int8_rule rule,
+                               qg_int8_store dst);
+cudaError_t qg_k_dequantize_int8(cudaStream_t stream, qg_int8_store src, int64_t count, void *dst,
+                                 qg_dtype type);
+cudaError_t qg_k_quantize_int4(cudaStream_t stream, const float *src, int64_t count, bool include_zero,
+                               qg_int4_store dst);
+cudaError_t qg_k_dequantize_int4(cudaStream_t stream, qg_int4_store src, int64_t count, void *dst,
+                                 qg_dtype type);
+cudaError_t qg_k_update_int8(cudaStream_t stream, const qg_update_int8_args *args);
+cudaError_t qg_k_update_dense(cudaStream_t stream, const qg_update_dense_args *args);
+cudaError_t qg_k_adam_f32(cudaStream_t stream, const qg_adam_args *args, qg_adam_factors factors);
+cudaError_t qg_k_adam_8bit(cudaStream_t stream, const qg_adam_args *args, qg_adam_factors factors,
+                           const qg_cuda_tables *tables);
+cudaError_t qg_k_read_moments(cudaStream_t stream, const qg_moments_args *args, const qg_cuda_tables *tables);
+cudaError_t qg_k_write_moments(cudaStream_t stream, const qg_moments_args *args,
+                               const qg_cuda_tables *tables);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

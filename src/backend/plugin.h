@@ -1,0 +1,13 @@
+/* Finding and opening the shared object of the CUDA backend. */
+#ifndef QG_BACKEND_PLUGIN_H
+#define QG_BACKEND_PLUGIN_H
+
+#include "qgalore/plugin.h"
+
+/* The table of libqgalore_cuda.so: of the file that QGALORE_CUDA_PLUGIN names, or else beside the executable
+ * or in ../lib. It stays loaded: NVIDIA's libraries cannot be unloaded safely. QG_ERR_RESOURCE says why there
+ * is none that could work: no driver, no file, a file that does not load, or one of another version. Local.
+ */
+qg_status qg_plugin_find(const qg_plugin **out);
+
+#endif

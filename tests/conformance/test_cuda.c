@@ -1,0 +1,26 @@
+/* The CUDA backend keeps every promise of qgalore/backend.h, in bf16 and in fp32, and stores the same bits as
+ * the CPU backend: both equal the plain definitions. Without QGALORE_CUDA_PLUGIN its kernels are emulated on
+ * the host, in turns and with random schedules of warps. */
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../support/adam_conformance.h"
+#include "../support/conformance.h"
+#include "../support/cuda_device.h"
+#include "../support/quant_conformance.h"
+
+static int run_precision(const char *precision)
+{
+  qg_backend *be = open_cuda(precision);
+  if (!be) return 1;
+  int failures = qg_conformance_run(be);
+  failures += quant_conformance_run(be, be->description) + adam_conformance_run(be, be->description);
+  be->close(be);
+  return failures;
+}
+
+int main(void)
+{
+  return run_precision("bf16") + run_precision("fp32") != 0;
+}

@@ -1,0 +1,236 @@
+/* Subspaces that the CUDA backend solves on its device, against matrices with known singular values. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../support/cuda_device.h"
+#include "../support/planted.h"
+#include "../support/tolerances.h"
+
+enum { RANK = 12, MOST = 96 * 80 };
+
+typedef struct {
+  int64_t m, n;
+} matrix_shape;
+
+/* Both sides, and a square. */
+static const matrix_shape shapes[] = {{96, 40}, {40, 80}, {48, 48}};
+
+typedef struct {
+  qg_backend *be;
+  qg_subspace_args args;
+  qg_subspace_job judge; /* what the judges of planted.h look at */
+  float host[MOST], basis[MOST], values[RANK];
+  double s[96];
+} subspace_case;
+
+/* Singular values that fall by a fifth each. */
+static void plant(subspace_case *c, matrix_shape shape, double first)
+{
+  int64_t d = shape.m < shape.n ? shape.m : shape.n;
+  for (int64_t i = 0; i < d; i++) c->s[i] = first * pow(0.8, (double)i);
+  planted_matrix(shape.m, shape.n, c->s, 7, c->host);
+}
+
+static void begin(subspace_case *c, matrix_shape shape, bool exact)
+{
+  size_t bytes = (size_t)(shape.m * shape.n) * sizeof(float);
+  c->args = (qg_subspace_args){.rank = RANK,
+                               .exact = exact,
+                               .more_steps = 1,
+                               .min_energy_ratio = 0.9,
+                               .seed = 3,
+                               .basis = c->basis,
+                               .singular_values = c->values};
+  c->judge = (qg_subspace_job){.m = shape.m, .n = shape.n, .rank = RANK, .gradient = c->host};
+  c->args.workspace_bytes = c->be->ops->subspace_bytes(c->be, shape.m, shape.n, RANK, exact);
+  void *gradient;
+  assert_int_equal(c->be->ops->alloc(c->be, bytes, &gradient), QG_OK);
+  assert_int_equal(c->be->ops->copy_in(c->be, gradient, c->host, bytes), QG_OK);
+  assert_int_equal(c->be->ops->alloc(c->be, c->args.workspace_bytes, &c->args.workspace), QG_OK);
+  c->args.gradient = qg_view_make(gradient, QG_F32, shape.m, shape.n);
+}
+
+static void solve(subspace_case *c)
+{
+  qg_status status = c->be->ops->subspace(c->be, &c->args);
+  if (status != QG_OK) fail_msg("%s", qg_error_message());
+}
+
+static void end(subspace_case *c)
+{
+  c->be->ops->release(c->be, c->args.gradient.data, 0);
+  c->be->ops->release(c->be, c->args.workspace, c->args.workspace_bytes);
+}
+
+static void check_basis(const subspace_case *c, double share)
+{
+  double energy = planted_energy(&c->judge, c->basis);
+  int64_t d = c->judge.m < c->judge.n ? c->judge.m : c->judge.n;
+  assert_true(c->args.accepted);
+  assert_true(planted_orthonormal_error(&c->judge, c->basis) < QG_TOL_ORTHONORMAL);
+  assert_true(energy >= share * planted_optimal_energy(d, RANK, c->s));
+  assert_true(QG_CLOSE(c->args.energy, energy, QG_TOL_F32_SUM));
+}
+
+static void check_values(const subspace_case *c)
+{
+  for (int k = 0; k < RANK; k++)
+    assert_true(fabs((double)c->values[k] - c->s[k]) <= QG_TOL_GRAM_F32 * c->s[0] * c->s[0] / c->s[k]);
+}
+
+/* Element j of vector k. */
+static float component(const subspace_case *c, int64_t k, int64_t j)
+{
+  int64_t d = c->judge.m < c->judge.n ? c->judge.m : c->judge.n;
+  return c->judge.m >= c->judge.n ? c->basis[k * d + j] : c->basis[j * RANK + k];
+}
+
+static void check_signs(const subspace_case *c)
+{
+  int64_t d = c->judge.m < c->judge.n ? c->judge.m : c->judge.n;
+  for (int64_t k = 0; k < RANK; k++) {
+    float largest = 0.0f;
+    for (int64_t j = 0; j < d; j++)
+      if (fabsf(component(c, k, j)) > fabsf(largest)) largest = component(c, k, j);
+    assert_true(largest > 0.0f);
+  }
+}
+
+static void the_exact_solution_is_the_best_there_is(void **state)
+{
+  subspace_case *c = *state;
+  for (int i = 0; i < 3; i++) {
+    plant(c, shapes[i], 5.0);
+    begin(c, shapes[i], true);
+    solve(c);
+    check_basis(c, 1.0 - QG_TOL_F32_SUM);
+    check_values(c);
+    check_signs(c);
+    end(c);
+  }
+}
+
+static void power_steps_from_a_random_start_come_close(void **state)
+{
+  subspace_case *c = *state;
+  for (int i = 0; i < 3; i++) {
+    plant(c, shapes[i], 5.0);
+    begin(c, shapes[i], false);
+    solve(c);
+    check_basis(c, 1.0 - QG_TOL_POWER_ENERGY);
+    check_signs(c);
+    end(c);
+  }
+}
+
+/* The gradient moves a little between two refreshes. */
+static void a_warm_start_follows_the_gradient(void **state)
+{
+  subspace_case *c = *state;
+  static float previous[MOST];
+  for (int i = 0; i < 3; i++) {
+    plant(c, shapes[i], 5.0);
+    begin(c, shapes[i], true);
+    solve(c);
+    end(c);
+    memcpy(previous, c->basis, sizeof previous);
+    for (int64_t e = 0; e < shapes[i].m * shapes[i].n; e++)
+      c->host[e] += 0.02f * (float)((e * 7919) % 101 - 50) / 50.0f;
+    planted_singular_values(shapes[i].m, shapes[i].n, c->host, c->s);
+    begin(c, shapes[i], false);
+    c->args.previous = previous;
+    c->args.more_steps = 0;
+    solve(c);
+    check_basis(c, 1.0 - QG_TOL_POWER_ENERGY);
+    end(c);
+  }
+}
+
+static void too_little_energy_is_not_accepted(void **state)
+{
+  subspace_case *c = *state;
+  plant(c, shapes[0], 5.0);
+  begin(c, shapes[0], false);
+  c->args.more_steps = 0;
+  c->args.min_energy_ratio = 1.01;
+  solve(c);
+  assert_false(c->args.accepted);
+  end(c);
+}
+
+static void what_fp32_cannot_hold_is_left_to_the_host(void **state)
+{
+  subspace_case *c = *state;
+  for (int exact = 0; exact < 2; exact++)
+    for (int kind = 0; kind < 3; kind++) {
+      plant(c, shapes[0], kind == 1 ? 1e-16 : 5.0);
+      if (kind == 0) memset(c->host, 0, sizeof c->host);
+      if (kind == 2) c->host[100] = NAN;
+      begin(c, shapes[0], exact);
+      solve(c);
+      assert_false(c->args.accepted);
+      end(c);
+    }
+  /* The twelfth value is 1e-4 of the first: its square drowns in an fp32 Gram matrix. */
+  plant(c, shapes[0], 5.0);
+  for (int i = 0; i < 40; i++) c->s[i] = 5.0 * pow(0.4, i);
+  planted_matrix(96, 40, c->s, 7, c->host);
+  begin(c, shapes[0], true);
+  solve(c);
+  assert_false(c->args.accepted);
+  end(c);
+}
+
+static void the_same_gradient_gives_the_same_bits(void **state)
+{
+  subspace_case *c = *state;
+  static float first[MOST];
+  for (int exact = 0; exact < 2; exact++) {
+    plant(c, shapes[1], 5.0);
+    begin(c, shapes[1], exact);
+    solve(c);
+    memcpy(first, c->basis, sizeof first);
+    solve(c);
+    assert_memory_equal(first, c->basis, sizeof first);
+    end(c);
+  }
+}
+
+static void a_small_workspace_is_an_error(void **state)
+{
+  subspace_case *c = *state;
+  plant(c, shapes[0], 5.0);
+  begin(c, shapes[0], true);
+  c->args.workspace_bytes /= 2;
+  assert_int_equal(c->be->ops->subspace(c->be, &c->args), QG_ERR_RUNTIME);
+  qg_error_clear();
+  end(c);
+}
+
+int main(void)
+{
+  static subspace_case c;
+  c.be = open_cuda("fp32");
+  if (!c.be) return 1;
+  struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_exact_solution_is_the_best_there_is),
+      cmocka_unit_test(power_steps_from_a_random_start_come_close),
+      cmocka_unit_test(a_warm_start_follows_the_gradient),
+      cmocka_unit_test(too_little_energy_is_not_accepted),
+      cmocka_unit_test(what_fp32_cannot_hold_is_left_to_the_host),
+      cmocka_unit_test(the_same_gradient_gives_the_same_bits),
+      cmocka_unit_test(a_small_workspace_is_an_error),
+  };
+  for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) tests[i].initial_state = &c;
+  int failures = cmocka_run_group_tests_name(c.be->description, tests, NULL, NULL);
+  c.be->close(c.be);
+  return failures;
+}

@@ -1,0 +1,43 @@
+#!/bin/bash
+# All that a GPU can prove, in one command: tests/cuda/device/check.sh BUILD (make check-cuda). The plugin is BUILD's, or the one
+# that QGALORE_CUDA_PLUGIN names. What cannot run here is skipped, and the last lines say why.
+set -u
+BUILD=$(realpath "${1:?usage: tests/cuda/device/check.sh BUILD}")
+cd "$(dirname "$0")/../../.." || exit 2
+export QGALORE_CUDA_PLUGIN=${QGALORE_CUDA_PLUGIN:-$BUILD/libqgalore_cuda.so}
+failed=0
+notes=()
+
+note_skipped() { notes+=("skipped: $1: $2"); }
+
+# part NAME COMMAND...: shows what failed; the whole log is in BUILD/check-cuda.NAME.log.
+part() {
+  local name=$1 log=$BUILD/check-cuda.$1.log code
+  shift
+  "$@" >"$log" 2>&1
+  code=$?
+  printf '%-12s %4d ok, %d failed, %d skipped\n' "$name" "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")" \
+    "$(grep -c '# SKIP' "$log")"
+  grep '^# largest difference' "$log"
+  [ "$code" -eq 0 ] && return
+  failed=1
+  grep -A 3 '^not ok ' "$log" || tail -n 20 "$log"
+}
+
+if [ ! -f "$QGALORE_CUDA_PLUGIN" ]; then
+  echo "skipped: the CUDA backend was not built: nvcc was not found"
+  exit 0
+fi
+if ! devices=$("$BUILD/tests/cuda/alone/devices"); then
+  echo "skipped: $devices"
+  exit 0
+fi
+echo "$devices"
+part conformance "$BUILD/tests/cuda/alone/test_cuda"
+if [ ! -x "$BUILD/qgalore_hpc" ] || ! command -v mpirun >/dev/null; then
+  note_skipped "training beside the CPU backend, checkpoints" "qgalore_hpc was not built here (it needs MPI and HDF5)"
+else
+  BUILD=$(realpath --relative-to=. "$BUILD") part training bash tests/cuda/train.sh
+fi
+for note in ${notes[@]+"${notes[@]}"}; do echo "$note"; done
+exit "$failed"

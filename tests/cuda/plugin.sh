@@ -1,0 +1,87 @@
+#!/bin/bash
+# Whatever keeps the CUDA backend from working is told in words, and with backend.name = auto the CPU takes over. Run
+# from the repository root; BUILD names the build folder; prints TAP. The plugin is the emulated one.
+# shellcheck disable=SC2154 # tmp comes from tiny_run.sh
+# shellcheck disable=SC2317 # functions are called through check
+set -u
+. tests/support/tap.sh
+. tests/support/tiny_run.sh
+
+plugin=$PWD/${BUILD:-build}/tests/libqgalore_cudaemu.so
+[ -f "$plugin" ] || skip_all "$plugin was not built"
+unset CUDA_VISIBLE_DEVICES
+
+# list [NAME=VALUE...]: --list-backends in that environment.
+list() { run env "$@" "$program" --list-backends; }
+
+# alone FILE...: a copy of the program in a folder of its own, with these files beside it.
+alone() {
+  rm -rf "$tmp/alone"
+  mkdir -p "$tmp/alone/bin" "$tmp/alone/lib"
+  cp "$program" "$tmp/alone/bin/"
+}
+
+list QGALORE_CUDA_PLUGIN="$plugin"
+expect "a device is listed with its address" 0 "device 0: Emulated device, 0000:00:00.0, compute capability 9.0"
+list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="no driver"
+expect "no driver" 0 "cuda  not available: no NVIDIA driver is installed here"
+list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="old driver"
+expect "an old driver" 0 "the NVIDIA driver is too old: it is of CUDA 11.4, this build needs"
+list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="no device" CUDA_VISIBLE_DEVICES=none
+expect "no device" 0 "no NVIDIA device is visible, CUDA_VISIBLE_DEVICES=none"
+list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="old device"
+expect "a device without code" 0 "this build has no code for device 0, Emulated device of compute capability 7.0"
+list QGALORE_CUDA_PLUGIN="$tmp/none.so"
+expect "a plugin that is not there" 0 "QGALORE_CUDA_PLUGIN=$tmp/none.so cannot be read"
+echo text >"$tmp/text.so"
+list QGALORE_CUDA_PLUGIN="$tmp/text.so"
+expect "a file that is no library" 0 "$tmp/text.so does not load"
+echo 'int nothing;' >"$tmp/other.c"
+cc -shared -fPIC -o "$tmp/other.so" "$tmp/other.c"
+list QGALORE_CUDA_PLUGIN="$tmp/other.so"
+expect "a library that is no backend" 0 "$tmp/other.so is no backend of this program"
+cat >"$tmp/old.c" <<'SOURCE'
+const struct { const char *version; unsigned long sizes[2]; void *calls[2]; } qg_plugin_of_backend = {"0.0.1"};
+SOURCE
+cc -shared -fPIC -o "$tmp/old.so" "$tmp/old.c"
+list QGALORE_CUDA_PLUGIN="$tmp/old.so"
+expect "a plugin of another version" 0 "old.so was built with another version (0.0.1) than this program"
+
+alone
+run "$tmp/alone/bin/qgalore_hpc" --list-backends
+expect "a program without a plugin" 0 "libqgalore_cuda.so was not built or installed"
+# A plugin beside the program or in ../lib is found: what keeps it from opening is said of that file, or of the driver.
+for place in bin lib; do
+  alone
+  cp "$tmp/text.so" "$tmp/alone/$place/libqgalore_cuda.so"
+  run "$tmp/alone/bin/qgalore_hpc" --list-backends
+  if [[ $output == *"no NVIDIA driver is installed here (libcuda.so.1)"* ]]; then
+    ok "a plugin in $place waits for a driver"
+  else
+    expect "a plugin in $place is found" 0 "libqgalore_cuda.so does not load"
+  fi
+done
+
+export QGALORE_CUDA_PLUGIN=$plugin
+short=(train.steps=2 checkpoint.every=0)
+
+# start_of NAME RANKS [KEY=VALUE...]: a short run; its log in $output.
+start_of() {
+  train "$2" "$1" "${short[@]}" "${@:3}"
+  code=$?
+  output=$(<"$tmp/$1.log")
+}
+
+CUDAEMU_FAULT="old device" start_of fallback 1 backend.name=auto
+expect "auto takes the CPU and says why" 0 "; not cuda: this build has no code for device 0"
+CUDAEMU_FAULT="no device" start_of refused 1 backend.name=cuda
+expect "cuda without a device is refused" 4 "backend.name = cuda, but no NVIDIA device is visible"
+start_of chosen 1 backend.name=auto
+expect "auto takes the device" 0 "cuda (Emulated device, 0000:00:00.0, driver 13.0, bf16 GEMM in cuBLASLt)"
+start_of crowd 2 backend.name=cuda
+expect "two ranks on one device are refused" 4 "would share the GPU at 0000:00:00.0"
+start_of shared 2 backend.name=cuda parallel.share_gpu=yes
+expect "unless the user wants it" 0 "finished"
+CUDAEMU_DEVICES=2 start_of apart 2 backend.name=cuda
+expect "two ranks take two devices" 0 "cuda (Emulated device, 0000:01:00.0"
+finish

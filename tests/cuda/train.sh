@@ -1,0 +1,55 @@
+#!/bin/bash
+# Training on the CUDA backend is training on the CPU backend: the same losses up to rounding, checkpoints that go from
+# one to the other and back, and the same bits again. Run from the repository root; BUILD names the build folder; prints
+# TAP. Without QGALORE_CUDA_PLUGIN the device is emulated, where the host cannot touch its memory.
+# shellcheck disable=SC2154 # tmp and code come from tiny_run.sh
+# shellcheck disable=SC2317 # functions are called through check
+set -u
+. tests/support/tap.sh
+. tests/support/tiny_run.sh
+
+export QGALORE_CUDA_PLUGIN=${QGALORE_CUDA_PLUGIN:-$PWD/${BUILD:-build}/tests/libqgalore_cudaemu.so}
+[ -f "$QGALORE_CUDA_PLUGIN" ] || skip_all "$QGALORE_CUDA_PLUGIN was not built"
+
+# Steps enough for refreshes of the projectors. Rounding to nearest: with stochastic rounding one different last bit
+# changes a whole code, and losses part. A constant rate: that of a schedule would depend on train.steps.
+keys=(train.steps=8 checkpoint.every=0 qgalore.update_gap=3 backend.precision=fp32 qgalore.stochastic_rounding=no
+  optimizer.lr=0.001 optimizer.warmup_steps=0 optimizer.min_lr_ratio=1)
+
+# complete NAME KEY...: the run ends well.
+complete() {
+  train 1 "$@" || {
+    show_log "$1"
+    return 1
+  }
+}
+
+# Losses of the first run from metrics.jsonl beside those of the second; fails if a pair differs by more than $3.
+losses_within() {
+  paste <(loss_column "$1") <(loss_column "$2") | awk -v tolerance="$3" '
+    NF != 2 { wrong = 1 }
+    { d = $1 > $2 ? $1 - $2 : $2 - $1; if (d > most) most = d; if (!(d <= tolerance)) wrong = 1 }
+    END { print "# largest difference " most " over " NR " steps"; exit wrong || NR == 0 }'
+}
+loss_column() { sed -n 's/.*"loss": *\([0-9.eE+-]*\).*/\1/p' "$tmp/$1/metrics.jsonl"; }
+
+check "the CPU backend trains" complete cpu "${keys[@]}" backend.name=cpu
+check "the CUDA backend trains" complete cuda "${keys[@]}" backend.name=cuda
+# fp32 losses of about 4.9: sums in another order differ by 1e-6, and eight steps carry it on.
+check "with the same losses in fp32" losses_within cpu cuda 2e-4
+check "once more" complete again "${keys[@]}" backend.name=cuda
+check "the same metrics to the last digit" same_losses cuda again
+check "the same checkpoint to the last bit" same_state "$(newest cuda)" "$(newest again)"
+
+check "a run begins on the CPU" complete moving "${keys[@]}" backend.name=cpu train.steps=3
+check "goes on on the device" complete moving "${keys[@]}" backend.name=cuda train.steps=6
+check "and ends on the CPU" complete moving "${keys[@]}" backend.name=cpu
+check "with the losses of the others" losses_within cpu moving 2e-4
+check "its checkpoints are whole" all_verify moving
+
+half=("${keys[@]}" backend.precision=bf16)
+check "bf16 on the CPU" complete cpu16 "${half[@]}" backend.name=cpu
+check "bf16 on the device" complete cuda16 "${half[@]}" backend.name=cuda
+# bf16 rounds every activation by 2^-9; the losses of random tokens stay within 1 % of each other.
+check "with about the same losses" losses_within cpu16 cuda16 0.05
+finish

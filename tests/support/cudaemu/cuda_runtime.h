@@ -1,0 +1,89 @@
+/* Stand-in for CUDA C++ as the kernels use it: one fiber a thread, blocks one after the other (fibers.h).
+ * One-dimensional grids and blocks, static shared memory, full-warp shuffles and ballots. Warps of fewer than
+ * 32 threads, races between blocks and tensor cores are not covered. */
+#ifndef CUDAEMU_CUDA_RUNTIME_H
+#define CUDAEMU_CUDA_RUNTIME_H
+
+#include <math.h>
+#include <cstdint>
+#include <cstring>
+
+#include "cuda_runtime_api.h"
+#include "fibers.h"
+
+#define __global__ static
+#define __device__
+#define __host__
+#define __shared__ static
+
+struct dim3 {
+  unsigned x, y, z;
+  dim3(unsigned x = 1) : x(x), y(1), z(1) {}
+};
+
+/* What the running fiber sees. */
+inline cudaemu::index &threadIdx = cudaemu::position.thread;
+inline cudaemu::index &blockIdx = cudaemu::position.block;
+inline cudaemu::index &gridDim = cudaemu::position.grid;
+
+static inline void __syncthreads()
+{
+  cudaemu::wait_for_block();
+}
+
+static inline void __syncwarp(unsigned = 0xffffffffu)
+{
+  cudaemu::wait_for_warp();
+}
+
+template <typename T>
+static inline T __shfl_xor_sync(unsigned, T x, int mask)
+{
+  uint64_t bits = 0;
+  memcpy(&bits, &x, sizeof x);
+  bits = cudaemu::exchange(bits).of_lane[(threadIdx.x % 32) ^ static_cast<unsigned>(mask)];
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+static inline unsigned __ballot_sync(unsigned, bool vote)
+{
+  const cudaemu::lanes &votes = cudaemu::exchange(vote);
+  unsigned mask = 0;
+  for (unsigned lane = 0; lane < 32; lane++) mask |= static_cast<unsigned>(votes.of_lane[lane]) << lane;
+  return mask;
+}
+
+static inline int __popc(unsigned x)
+{
+  return __builtin_popcount(x);
+}
+
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes;
+  cudaStream_t stream;
+};
+
+template <typename... Params, typename... Args>
+static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(Params...),
+                                             Args &&...args)
+{
+  if (config->blockDim.x % 32 != 0 || config->dynamicSmemBytes != 0) return cudaErrorInvalidConfiguration;
+  cudaemu::run(config->gridDim.x, config->blockDim.x, [&] { kernel(static_cast<Params>(args)...); });
+  return cudaSuccess;
+}
+
+struct cudaFuncAttributes {
+  int binaryVersion;
+};
+
+extern "C" cudaError_t cudaemu_function_attributes(cudaFuncAttributes *attributes);
+
+template <typename... Params>
+static inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, void (*)(Params...))
+{
+  return cudaemu_function_attributes(attributes);
+}
+
+#endif

@@ -1,0 +1,171 @@
+/* QR and eigenvectors in plain loops and double precision, for small matrices. The work arrays that were
+ * asked for are written from end to end, so that one that is too small is found. */
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include "arena.h"
+#include "cusolverDn.h"
+
+namespace {
+
+enum { WORK_FLOATS = 1024, SWEEPS = 30 };
+
+/* One rotation of Jacobi's method that makes a[p][q] zero; v collects the rotations as rows. */
+void rotate(std::vector<double> &a, std::vector<double> &v, size_t n, size_t p, size_t q)
+{
+  double apq = a[p * n + q];
+  if (apq == 0.0) return;
+  double theta = (a[q * n + q] - a[p * n + p]) / (2.0 * apq);
+  double t = (theta >= 0.0 ? 1.0 : -1.0) / (std::fabs(theta) + std::sqrt(theta * theta + 1.0));
+  double c = 1.0 / std::sqrt(t * t + 1.0), s = t * c;
+  for (size_t k = 0; k < n; k++) {
+    double x = a[k * n + p], y = a[k * n + q];
+    a[k * n + p] = c * x - s * y;
+    a[k * n + q] = s * x + c * y;
+  }
+  for (size_t k = 0; k < n; k++) {
+    double x = a[p * n + k], y = a[q * n + k];
+    a[p * n + k] = c * x - s * y;
+    a[q * n + k] = s * x + c * y;
+    x = v[p * n + k];
+    y = v[q * n + k];
+    v[p * n + k] = c * x - s * y;
+    v[q * n + k] = s * x + c * y;
+  }
+}
+
+std::vector<double> diagonalise(std::vector<double> &a, size_t n)
+{
+  std::vector<double> v(n * n, 0.0);
+  for (size_t i = 0; i < n; i++) v[i * n + i] = 1.0;
+  for (int sweep = 0; sweep < SWEEPS; sweep++)
+    for (size_t p = 0; p < n; p++)
+      for (size_t q = p + 1; q < n; q++) rotate(a, v, n, p, q);
+  return v;
+}
+
+double dot(const float *x, const float *y, int n)
+{
+  double sum = 0.0;
+  for (int i = 0; i < n; i++) sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
+  return sum;
+}
+
+/* Gram and Schmidt, twice over. */
+void orthonormalise(float *a, int m, int n, int lda)
+{
+  for (int j = 0; j < n; j++) {
+    float *column = a + static_cast<int64_t>(j) * lda;
+    for (int pass = 0; pass < 2; pass++)
+      for (int k = 0; k < j; k++) {
+        const float *other = a + static_cast<int64_t>(k) * lda;
+        double part = dot(column, other, m);
+        for (int i = 0; i < m; i++) column[i] = static_cast<float>(column[i] - part * other[i]);
+      }
+    double norm = std::sqrt(dot(column, column, m));
+    for (int i = 0; i < m; i++) column[i] = static_cast<float>(column[i] / norm);
+  }
+}
+
+}  // namespace
+
+cusolverStatus_t cusolverDnCreate(cusolverDnHandle_t *handle)
+{
+  *handle = nullptr;
+  return CUSOLVER_STATUS_SUCCESS;
+}
+
+cusolverStatus_t cusolverDnDestroy(cusolverDnHandle_t)
+{
+  return CUSOLVER_STATUS_SUCCESS;
+}
+
+cusolverStatus_t cusolverDnCreateParams(cusolverDnParams_t *params)
+{
+  *params = nullptr;
+  return CUSOLVER_STATUS_SUCCESS;
+}
+
+cusolverStatus_t cusolverDnDestroyParams(cusolverDnParams_t)
+{
+  return CUSOLVER_STATUS_SUCCESS;
+}
+
+cusolverStatus_t cusolverDnSetStream(cusolverDnHandle_t, cudaStream_t)
+{
+  return CUSOLVER_STATUS_SUCCESS;
+}
+
+cusolverStatus_t cusolverDnXsyevd_bufferSize(cusolverDnHandle_t, cusolverDnParams_t, cusolverEigMode_t,
+                                             cublasFillMode_t, int64_t, cudaDataType, const void *, int64_t,
+                                             cudaDataType, const void *, cudaDataType, size_t *device_bytes,
+                                             size_t *host_bytes)
+{
+  *device_bytes = WORK_FLOATS * sizeof(float);
+  *host_bytes = WORK_FLOATS;
+  return CUSOLVER_STATUS_SUCCESS;
+}
+
+cusolverStatus_t cusolverDnXsyevd(cusolverDnHandle_t, cusolverDnParams_t, cusolverEigMode_t, cublasFillMode_t,
+                                  int64_t n, cudaDataType, void *a, int64_t lda, cudaDataType, void *w,
+                                  cudaDataType, void *device_work, size_t device_bytes, void *host_work,
+                                  size_t host_bytes, int *info)
+{
+  cudaemu::device_access access;
+  size_t order = static_cast<size_t>(n);
+  float *matrix = static_cast<float *>(a), *values = static_cast<float *>(w);
+  if (lda != n) return CUSOLVER_STATUS_INVALID_VALUE;
+  memset(device_work, 0xff, device_bytes);
+  memset(host_work, 0xff, host_bytes);
+  std::vector<double> dense(matrix, matrix + order * order);
+  std::vector<double> vectors = diagonalise(dense, order);
+  std::vector<size_t> ascending(order);
+  std::iota(ascending.begin(), ascending.end(), size_t(0));
+  std::sort(ascending.begin(), ascending.end(),
+            [&](size_t i, size_t j) { return dense[i * order + i] < dense[j * order + j]; });
+  for (size_t i = 0; i < order; i++) {
+    values[i] = static_cast<float>(dense[ascending[i] * order + ascending[i]]);
+    for (size_t k = 0; k < order; k++)
+      matrix[i * order + k] = static_cast<float>(vectors[ascending[i] * order + k]);
+  }
+  *info = 0;
+  return CUSOLVER_STATUS_SUCCESS;
+}
+
+cusolverStatus_t cusolverDnSgeqrf_bufferSize(cusolverDnHandle_t, int, int, float *, int, int *floats)
+{
+  *floats = WORK_FLOATS;
+  return CUSOLVER_STATUS_SUCCESS;
+}
+
+/* Leaves the work to cusolverDnSorgqr: nobody reads R. */
+cusolverStatus_t cusolverDnSgeqrf(cusolverDnHandle_t, int, int n, float *, int, float *tau, float *work,
+                                  int floats, int *info)
+{
+  cudaemu::device_access access;
+  memset(tau, 0xff, static_cast<size_t>(n) * sizeof *tau);
+  memset(work, 0xff, static_cast<size_t>(floats) * sizeof *work);
+  *info = 0;
+  return CUSOLVER_STATUS_SUCCESS;
+}
+
+cusolverStatus_t cusolverDnSorgqr_bufferSize(cusolverDnHandle_t, int, int, int, const float *, int,
+                                             const float *, int *floats)
+{
+  *floats = 2 * WORK_FLOATS;
+  return CUSOLVER_STATUS_SUCCESS;
+}
+
+cusolverStatus_t cusolverDnSorgqr(cusolverDnHandle_t, int m, int n, int k, float *a, int lda, const float *,
+                                  float *work, int floats, int *info)
+{
+  cudaemu::device_access access;
+  if (k != n) return CUSOLVER_STATUS_INVALID_VALUE;
+  memset(work, 0xff, static_cast<size_t>(floats) * sizeof *work);
+  orthonormalise(a, m, n, lda);
+  *info = 0;
+  return CUSOLVER_STATUS_SUCCESS;
+}
