@@ -8,7 +8,7 @@ set -u
 
 has_saved() { log_says "$1" "checkpoint saved"; }
 nobody_left() { ! pgrep --session "$job" >/dev/null; }
-speaks() { log_says hang "^watchdog: rank $1 on .* is in [a-z]*.*; nothing was finished for [2-9]"; }
+speaks() { log_says hang "^watchdog: rank $1 on .* is [a-z].*; nothing was finished for [2-9]"; }
 # The rank that stands still comes last, if at all: when the launcher wakes it up to end it.
 first_two() { grep -o "^watchdog: rank [0-9]" "$tmp/hang.log" | head -n 2 | sort | tr '\n' ' '; }
 
