@@ -10,6 +10,10 @@
 #include "linalg/orthonormal.h"
 #include "qgalore/base.h"
 
+/* A second step that still gains this share of everything: the spectrum falls too slowly for a complete
+ * block. */
+static const double HOPELESS_GAIN = 1e-3;
+
 enum {
   OVERSAMPLING = 16, /* random vectors beyond the rank */
   WARM_STEPS = 1,    /* power steps before the first look at the result */
@@ -110,12 +114,40 @@ static double estimate_optimum(const qg_problem *problem, double captured, doubl
   return fmin(problem->norm2, captured + fmax(gain, 0) / 2);
 }
 
+/* Nothing worth looking for is left: either next to nothing lies outside the block, which bounds what any
+ * other subspace could capture more (the eigenvalues of a positive semidefinite H are dominated by those of
+ * its two diagonal blocks; Bourin and Lee, Bull. London Math. Soc. 44, 2012), or the last step, whose gain
+ * the next ones' fall short of, found next to nothing. */
+static bool is_complete(const qg_problem *problem, double energy, double gain)
+{
+  const double negligible = 2e-7;
+  return problem->norm2 - energy <= negligible * problem->norm2 || gain <= negligible * problem->norm2;
+}
+
+/* After a step whose block holds `energy`, `gain` more than before. */
+static qg_status judge(const qg_problem *problem, const qg_power_plan *plan, bool last, double energy,
+                       double gain, power_scratch *s, bool *accepted)
+{
+  double captured = 0;
+  if (plan->complete && !is_complete(problem, energy, gain)) return QG_OK;
+  QG_TRY(rayleigh_ritz(problem, s, &captured));
+  *accepted = plan->complete || (plan->last_resort && last) ||
+              captured >= plan->min_energy_ratio * estimate_optimum(problem, captured, gain);
+  return QG_OK;
+}
+
+static qg_subspace_method method_of(const qg_power_plan *plan)
+{
+  if (plan->complete) return QG_SUBSPACE_EXACT;
+  return plan->previous ? QG_SUBSPACE_WARM : QG_SUBSPACE_RANDOMIZED;
+}
+
 qg_status qg_power_solve(const qg_problem *problem, const qg_power_plan *plan, qg_scratch scratch,
                          qg_subspace_job *job, bool *accepted)
 {
   int steps = plan->previous ? WARM_STEPS : COLD_STEPS, last = steps + plan->more_steps;
   power_scratch s;
-  double energy, before, captured = 0;
+  double energy, before;
   *accepted = false;
   lay_out(&scratch, problem->d, problem->length, problem->rank, steps, problem->pair != NULL, &s);
   qg_block_product_open(problem, &s.product);
@@ -125,12 +157,9 @@ qg_status qg_power_solve(const qg_problem *problem, const qg_power_plan *plan, q
   for (int step = 1; step <= last && !*accepted; step++) {
     before = energy;
     QG_TRY(power_step(problem, &s, &energy));
-    if (step < steps) continue;
-    QG_TRY(rayleigh_ritz(problem, &s, &captured));
-    *accepted = (plan->last_resort && step == last) ||
-                captured >= plan->min_energy_ratio * estimate_optimum(problem, captured, energy - before);
+    if (plan->complete && step == steps && energy - before > HOPELESS_GAIN * problem->norm2) break;
+    if (step >= steps) QG_TRY(judge(problem, plan, step == last, energy, energy - before, &s, accepted));
   }
   if (!*accepted) return QG_OK;
-  return qg_problem_publish(problem, s.rows, s.eigenvalues,
-                            plan->previous ? QG_SUBSPACE_WARM : QG_SUBSPACE_RANDOMIZED, job);
+  return qg_problem_publish(problem, s.rows, s.eigenvalues, method_of(plan), job);
 }

@@ -17,6 +17,7 @@ typedef struct {
   double min_energy_ratio; /* share of the estimated optimum from which a result is good */
   int more_steps;          /* that may be added while it is not */
   bool last_resort;        /* the result of the last step is taken as it is */
+  bool complete;           /* only a block that misses next to nothing counts, and its result as exact */
 } qg_power_plan;
 
 /* Publishes the result, or leaves the job's arrays unchanged with *accepted false: another route is due.

@@ -105,7 +105,7 @@ static bool basis_is_usable(const qg_problem *problem, const float *basis)
 }
 
 /* Power steps beyond the usual ones, before another route or where there is none. */
-enum { MORE_STEPS = 1, MORE_STEPS_ALONE = 3 };
+enum { MORE_STEPS = 1, MORE_STEPS_ALONE = 3, MORE_STEPS_STEEP = 4 };
 
 qg_subspace_try qg_subspace_first_try(qg_subspace_method method, int64_t m, int64_t n, bool has_previous)
 {
@@ -150,6 +150,25 @@ static qg_status last_resort(const qg_problem *problem, qg_scratch scratch, qg_s
   return qg_power_solve(problem, &plan, scratch, job, &accepted);
 }
 
+/* Spectra that fall steeply need no eigenproblem of the whole side, which would have to be in double
+ * precision: a block of a third of it or less soon holds all there is. */
+static qg_status solve_steep(const qg_problem *problem, qg_scratch scratch, qg_subspace_job *job,
+                             bool *solved)
+{
+  const qg_power_plan plan = {.more_steps = MORE_STEPS_STEEP, .complete = true};
+  *solved = false;
+  if (!qg_problem_fits_f32(problem) || 3 * qg_subspace_block(problem->rank, problem->d) > problem->d)
+    return QG_OK;
+  return qg_power_solve(problem, &plan, scratch, job, solved);
+}
+
+static qg_status solve_exact(const qg_problem *problem, qg_scratch scratch, qg_subspace_job *job)
+{
+  bool solved;
+  if (solve_steep(problem, scratch, job, &solved) == QG_OK && solved) return QG_OK;
+  return qg_exact_solve(problem, scratch, job);
+}
+
 static qg_status solve_job(const qg_subspace_options *options, qg_subspace_job *job, qg_scratch scratch)
 {
   qg_problem problem;
@@ -162,7 +181,7 @@ static qg_status solve_job(const qg_subspace_options *options, qg_subspace_job *
   bool accepted = false;
   if (route.power && qg_power_solve(&problem, &route.first, scratch, job, &accepted) == QG_OK && accepted)
     return QG_OK;
-  if (route.exact && qg_exact_solve(&problem, scratch, job) == QG_OK) return QG_OK;
+  if (route.exact && solve_exact(&problem, scratch, job) == QG_OK) return QG_OK;
   return last_resort(&problem, scratch, job);
 }
 
