@@ -21,8 +21,9 @@ enum {
 typedef struct {
   float threshold[QG_DYNAMIC_CODES]; /* the greatest x whose code is not above the index; the last is infinite
                                       */
-  uint8_t
-      start[2 * QG_SEARCH_BINS]; /* code of the least value of a bin: bins of x >= +0, then of negative x */
+  /* Code of the least value of a bin: bins of x >= +0, then of negative x. Padded, so that four bytes may be read at
+   * each. */
+  uint8_t start[2 * QG_SEARCH_BINS + 3];
 } qg_dynamic_search;
 
 typedef struct {

@@ -4,6 +4,8 @@
 
 #include <stdalign.h>
 
+#include "backend/cpu/isa/table_lookup.h"
+
 /* Elements of an 8-bit moment block that are worked on at once. */
 enum { TILE = 2048 };
 
@@ -206,7 +208,7 @@ typedef struct {
 static void decode_codes(const float *restrict map, float absmax, const uint8_t *restrict codes, int64_t n,
                          float *restrict out)
 {
-  for (int64_t i = 0; i < n; i++) out[i] = map[codes[i]] * absmax;
+  for (int64_t i = look_up_values(map, absmax, codes, n, out); i < n; i++) out[i] = map[codes[i]] * absmax;
 }
 
 static void decode_moments(qg_moment_block moments, int64_t n, float *restrict m, float *restrict v)
@@ -227,7 +229,7 @@ static void encode_codes(const qg_dynamic_search *restrict search, const float *
     ratio[i] = r == r ? r : 0.0f;
     bin[i] = (int32_t)qg_dynamic_bin(ratio[i]);
   }
-  for (int i = 0; i < n; i++) {
+  for (int i = look_up_codes(search, ratio, bin, n, codes); i < n; i++) {
     uint8_t code = search->start[bin[i]];
     codes[i] = (uint8_t)(code + (ratio[i] > search->threshold[code]));
   }
