@@ -7,10 +7,10 @@ set -u
 . tests/support/tiny_run.sh
 
 # Six layers, so that eight ranks have one piece each. One thread and fp32 leave nothing to rounding. With a threshold of
-# -1 every refresh but the first doubles the gap.
+# -1 every refresh but the first doubles the gap; without staggering all come together.
 steps=11
 keys=(model.num_layers=6 "train.steps=$steps" train.global_batch=8 backend.precision=fp32 backend.threads=1
-  checkpoint.every=0 qgalore.update_gap=3 qgalore.similarity_window=1 qgalore.similarity_threshold=-1)
+  checkpoint.every=0 qgalore.update_gap=3 qgalore.similarity_window=1 qgalore.similarity_threshold=-1 subspace.stagger=no)
 
 # trains RANKS NAME [KEY=VALUE...]
 trains() { train "$1" "$2" "${keys[@]}" "${@:3}" && log_says "$2" "all $steps steps done" || ! show_log "$2"; }
@@ -49,6 +49,9 @@ QGALORE_PAR_CHUNK=1000 same_on 3 chunks qgalore-yes "messages cut into pieces of
 same_on 2 recomputed qgalore-yes "recomputed activations change nothing" train.activation_checkpointing=yes
 same_on 3 uneven qgalore-yes "an uneven partition of one's own changes nothing" parallel.layers_per_stage=1,4,1
 same_on 3 empty qgalore-yes "nor does a stage without layers" parallel.layers_per_stage=3,3,0
+
+check "staggered refreshes: one rank trains" trains 1 staggered subspace.stagger=yes
+same_on 3 staggered-3 staggered "3 ranks give the same bits" subspace.stagger=yes
 
 # What goes over the wire is bf16 on one rank too, so not even this needs a tolerance.
 keys+=(backend.precision=bf16)

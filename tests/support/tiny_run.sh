@@ -78,12 +78,16 @@ log_says() { grep -q -e "$2" "$tmp/$1.log"; }
 newest() { find "$tmp/$1/checkpoints" -name 'step-*.h5' | sort | tail -n 1; }
 status_is() { grep -qx "state=$2" "$tmp/$1/status"; }
 
-# all_verify NAME: every file that bears the name of a checkpoint is whole.
+# all_verify NAME: every file that bears the name of a checkpoint is whole, but for those that a run which goes on takes away
+# meanwhile.
 all_verify() {
-  local files
-  files=$(find "$tmp/$1/checkpoints" -name 'step-*.h5' 2>/dev/null)
-  # shellcheck disable=SC2086
-  [ -z "$files" ] || "$ckpt" verify $files >/dev/null
+  local file good=0
+  for file in "$tmp/$1"/checkpoints/step-*.h5; do
+    if [ ! -e "$file" ] || "$ckpt" verify "$file" >/dev/null 2>"$tmp/verify.err" || [ ! -e "$file" ]; then continue; fi
+    cat "$tmp/verify.err"
+    good=1
+  done
+  return $good
 }
 
 # same_state FILE FILE: to the last bit.
