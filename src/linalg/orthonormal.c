@@ -1,17 +1,22 @@
 #include "linalg/orthonormal.h"
 
 #include <lapacke.h>
+#include <omp.h>
+#include <string.h>
 
-/* Work of sgeqrf and sorgqr per column: their blocks have 32. */
-enum { WORK_PER_COLUMN = 64 };
+#include "qgalore/base.h"
+
+/* Columns of a panel, as LAPACK's own blocks of sgeqrf and sorgqr; and their work per column. */
+enum { PANEL = 32, WORK_PER_COLUMN = 64 };
 
 void qg_orthonormal_lay_out(qg_scratch *scratch, int count, qg_orthonormal *out)
 {
   out->tau = qg_scratch_take(scratch, count, sizeof(float));
   out->work = qg_scratch_take(scratch, (int64_t)count * WORK_PER_COLUMN, sizeof(float));
+  out->reflector = qg_scratch_take(scratch, PANEL * PANEL, sizeof(float));
 }
 
-qg_status qg_orthonormalise(int count, int d, float *rows, qg_orthonormal *scratch)
+static qg_status with_one_thread(int count, int d, float *rows, qg_orthonormal *scratch)
 {
   int work_count = count * WORK_PER_COLUMN;
   lapack_int info =
@@ -21,4 +26,79 @@ qg_status qg_orthonormalise(int count, int d, float *rows, qg_orthonormal *scrat
                              work_count);
   QG_CHECK(info == 0, QG_ERR_RUNTIME, "sorgqr of %d x %d refused argument %d", d, count, -info);
   return QG_OK;
+}
+
+/* The panel of columns [first, first + width) of a d x count matrix in work. */
+typedef struct {
+  int first, width, d, count;
+  float *corner; /* its element on the diagonal */
+} panel;
+
+static panel panel_at(int first, int d, int count, float *rows)
+{
+  int width = (int)qg_min_i64(PANEL, count - first);
+  return (panel){first, width, d, count, rows + (int64_t)first * d + first};
+}
+
+/* Columns behind the panel = (I - V T V^T) columns, or with T transposed: matrix products for all threads. */
+static qg_status reflect_rest(const panel *p, char trans, qg_orthonormal *s)
+{
+  int rest = p->count - p->first - p->width, height = p->d - p->first;
+  if (rest == 0) return QG_OK;
+  lapack_int info = LAPACKE_slarft_work(LAPACK_COL_MAJOR, 'F', 'C', height, p->width, p->corner, p->d,
+                                        s->tau + p->first, s->reflector, PANEL);
+  QG_CHECK(info == 0, QG_ERR_RUNTIME, "slarft of %d x %d refused argument %d", height, p->width, -info);
+  info = LAPACKE_slarfb_work(LAPACK_COL_MAJOR, 'L', trans, 'F', 'C', height, rest, p->width, p->corner, p->d,
+                             s->reflector, PANEL, p->corner + (int64_t)p->width * p->d, p->d, s->work, rest);
+  QG_CHECK(info == 0, QG_ERR_RUNTIME, "slarfb of %d x %d refused argument %d", height, rest, -info);
+  return QG_OK;
+}
+
+static qg_status factor_panel(const panel *p, qg_orthonormal *s)
+{
+  lapack_int info = LAPACKE_sgeqrf_work(LAPACK_COL_MAJOR, p->d - p->first, p->width, p->corner, p->d,
+                                        s->tau + p->first, s->work, p->count * WORK_PER_COLUMN);
+  QG_CHECK(info == 0, QG_ERR_RUNTIME, "sgeqrf of a panel refused argument %d", -info);
+  return QG_OK;
+}
+
+static qg_status generate_panel(const panel *p, qg_orthonormal *s)
+{
+  lapack_int info = LAPACKE_sorgqr_work(LAPACK_COL_MAJOR, p->d - p->first, p->width, p->width, p->corner,
+                                        p->d, s->tau + p->first, s->work, p->count * WORK_PER_COLUMN);
+  QG_CHECK(info == 0, QG_ERR_RUNTIME, "sorgqr of a panel refused argument %d", -info);
+  for (int j = 0; j < p->width; j++)
+    memset(p->corner + (int64_t)j * p->d - p->first, 0, (size_t)p->first * sizeof(float));
+  return QG_OK;
+}
+
+/* LAPACK's algorithm with its panels on one thread: their many small steps would spend their time waiting for
+ * each other's threads, above all on a machine that others use too. */
+static qg_status with_threads(int threads, int count, int d, float *rows, qg_orthonormal *s)
+{
+  int last = (count - 1) / PANEL * PANEL;
+  for (int first = 0; first < count; first += PANEL) {
+    panel p = panel_at(first, d, count, rows);
+    omp_set_num_threads(1);
+    QG_TRY(factor_panel(&p, s));
+    omp_set_num_threads(threads);
+    QG_TRY(reflect_rest(&p, 'T', s));
+  }
+  for (int first = last; first >= 0; first -= PANEL) {
+    panel p = panel_at(first, d, count, rows);
+    QG_TRY(reflect_rest(&p, 'N', s));
+    omp_set_num_threads(1);
+    QG_TRY(generate_panel(&p, s));
+    omp_set_num_threads(threads);
+  }
+  return QG_OK;
+}
+
+qg_status qg_orthonormalise(int count, int d, float *rows, qg_orthonormal *scratch)
+{
+  int threads = omp_get_max_threads();
+  if (threads == 1) return with_one_thread(count, d, rows, scratch);
+  qg_status status = with_threads(threads, count, d, rows, scratch);
+  omp_set_num_threads(threads);
+  return status;
 }

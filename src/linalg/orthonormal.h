@@ -6,8 +6,9 @@
 #include "qgalore/status.h"
 
 typedef struct {
-  float *tau;  /* [count] */
-  float *work; /* [64 * count] */
+  float *tau;       /* [count] */
+  float *work;      /* [64 * count] */
+  float *reflector; /* [32, 32]: T of a panel's block reflector */
 } qg_orthonormal;
 
 void qg_orthonormal_lay_out(qg_scratch *scratch, int count, qg_orthonormal *out);

@@ -126,7 +126,7 @@ static void close_fixture(fixture *f)
 
 static void solve(qg_subspace_job *job)
 {
-  qg_subspace_options options = {.method = QG_SUBSPACE_AUTO, .min_energy_ratio = 0.99, .threads = 1};
+  qg_subspace_options options = {.method = QG_SUBSPACE_AUTO, .min_energy_ratio = 0.99, .threads = 2};
   size_t bytes = qg_subspace_workspace(&options, job, 1);
   void *workspace = take(bytes);
   assert_int_equal(qg_subspace_solve(&options, job, 1, workspace, bytes), QG_OK);
