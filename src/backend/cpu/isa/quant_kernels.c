@@ -4,6 +4,7 @@
 
 #include <stdalign.h>
 
+#include "backend/cpu/isa/draw_words.h"
 #include "backend/cpu/isa/table_lookup.h"
 
 /* Elements of an 8-bit moment block that are worked on at once. */
@@ -51,10 +52,7 @@ static void encode_nearest(const float *restrict w, qg_group_params params, int 
 static void draw_group(qg_rng rng, uint64_t element, uint32_t *restrict words)
 {
   uint64_t first = element >> 2;
-  for (uint32_t i = 0; i < QG_GROUP / 4; i++) {
-    qg_rng_block block = qg_rng_draw(rng, first | i);
-    for (int k = 0; k < 4; k++) words[4 * i + k] = block.v[k];
-  }
+  for (uint32_t i = 0; i < QG_GROUP / 4; i += DRAW_BLOCKS) draw_eight(rng, first | i, words + 4 * i);
 }
 
 static void encode_stochastic(const float *restrict w, qg_group_params params, const uint32_t *restrict words,
