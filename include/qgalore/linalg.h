@@ -19,7 +19,8 @@ typedef enum { QG_SIDE_RIGHT, QG_SIDE_LEFT } qg_side;
 static inline qg_side qg_side_of(int64_t m, int64_t n) { return m >= n ? QG_SIDE_RIGHT : QG_SIDE_LEFT; }
 
 /* EXACT: eigenvectors of the Gram matrix of the short side, in double precision where fp32 would lose the last ones
- * (s_r^2 < 1e-6 s_1^2, or entries whose squares leave fp32).
+ * (s_r^2 < 1e-6 s_1^2, or entries whose squares leave fp32). Where the rank is under a third of the short side, block power steps
+ * from a random start come first; their result counts as exact when nothing is left to find, to some 1e-6 of the energy.
  * WARM: a block power step from `previous`, a second one or EXACT when that holds too little; without a
  * `previous`, or with one that is no basis (not finite, components over 2), like AUTO.
  * RANDOMIZED: two or three block power steps from a random start, or EXACT when they hold too little.

@@ -120,7 +120,7 @@ static double estimate_optimum(const qg_problem *problem, double captured, doubl
  * the next ones' fall short of, found next to nothing. */
 static bool is_complete(const qg_problem *problem, double energy, double gain)
 {
-  const double negligible = 2e-7;
+  const double negligible = 4e-7;
   return problem->norm2 - energy <= negligible * problem->norm2 || gain <= negligible * problem->norm2;
 }
 

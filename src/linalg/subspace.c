@@ -105,7 +105,7 @@ static bool basis_is_usable(const qg_problem *problem, const float *basis)
 }
 
 /* Power steps beyond the usual ones, before another route or where there is none. */
-enum { MORE_STEPS = 1, MORE_STEPS_ALONE = 3, MORE_STEPS_STEEP = 6 };
+enum { MORE_STEPS = 1, MORE_STEPS_ALONE = 3, MORE_STEPS_STEEP = 12 };
 
 qg_subspace_try qg_subspace_first_try(qg_subspace_method method, int64_t m, int64_t n, bool has_previous)
 {
