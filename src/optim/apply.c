@@ -6,8 +6,8 @@ static qg_adam_args adam_of(const qg_optim *optim, const qg_optim_param *p, cons
                             int64_t first, int64_t count)
 {
   const qg_optim_options *options = &optim->options;
-  const qg_optim_moments *moments = &p->moments;
-  qg_adam_args args = {
+  const qg_optim_moments moments = qg_optim_moments_from(options, p, first);
+  return (qg_adam_args){
       .grad = (const char *)p->grad + qg_dtype_bytes(p->policy.grad_type, first),
       .grad_type = p->policy.grad_type,
       .count = count,
@@ -18,19 +18,14 @@ static qg_adam_args adam_of(const qg_optim *optim, const qg_optim_param *p, cons
       .eps = (float)options->eps,
       .t = optim->step + 1,
       .bounded = options->bound_moments,
+      .m = moments.m,
+      .v = moments.v,
+      .m_codes = moments.m_codes,
+      .v_codes = moments.v_codes,
+      .m_absmax = moments.m_absmax,
+      .v_absmax = moments.v_absmax,
       .block = options->moment_block,
   };
-  if (p->policy.moments8) {
-    int64_t block = first / options->moment_block;
-    args.m_codes = moments->m_codes + first;
-    args.v_codes = moments->v_codes + first;
-    args.m_absmax = moments->m_absmax + block;
-    args.v_absmax = moments->v_absmax + block;
-  } else {
-    args.m = moments->m + first;
-    args.v = moments->v + first;
-  }
-  return args;
 }
 
 /* Adds scratch.update to the elements [first, first + count) of the weight. */

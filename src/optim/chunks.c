@@ -30,3 +30,15 @@ qg_int8_store qg_optim_codes_from(qg_int8_store store, int64_t first)
   qg_int8_store part = {store.codes + first, store.scale + first / QG_GROUP, store.zero + first / QG_GROUP};
   return part;
 }
+
+qg_optim_moments qg_optim_moments_from(const qg_optim_options *options, const qg_optim_param *p,
+                                       int64_t first)
+{
+  const qg_optim_moments *all = &p->moments;
+  if (!p->policy.moments8) return (qg_optim_moments){.m = all->m + first, .v = all->v + first};
+  int64_t block = first / options->moment_block;
+  return (qg_optim_moments){.m_codes = all->m_codes + first,
+                            .v_codes = all->v_codes + first,
+                            .m_absmax = all->m_absmax + block,
+                            .v_absmax = all->v_absmax + block};
+}

@@ -184,6 +184,8 @@ qg_status qg_optim_take_scratch(qg_optim *optim);
 int64_t qg_optim_chunk_rows(int64_t rows, int64_t cols, int64_t group); /* whole groups, or all rows */
 int64_t qg_optim_chunk_elements(const qg_optim_options *options);       /* whole moment blocks */
 qg_int8_store qg_optim_codes_from(qg_int8_store store, int64_t first);
+qg_optim_moments qg_optim_moments_from(const qg_optim_options *options, const qg_optim_param *p,
+                                       int64_t first); /* a multiple of the moment block */
 
 /* weights.c: weights as the model reads them. */
 qg_status qg_optim_read(void *impl, int id, qg_view *out);

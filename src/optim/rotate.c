@@ -12,24 +12,20 @@
 
 static qg_moments_args moments_of(const qg_optim *optim, const qg_optim_param *p, int64_t first)
 {
-  const qg_optim_moments *moments = &p->moments;
+  const qg_optim_options *options = &optim->options;
+  const qg_optim_moments moments = qg_optim_moments_from(options, p, first);
   double steps = (double)optim->step; /* updates so far */
-  qg_moments_args args = {
-      .c1 = (float)(1.0 - pow(optim->options.beta1, steps)),
-      .c2_squared = (float)(1.0 - pow(optim->options.beta2, steps)),
-      .block = optim->options.moment_block,
+  return (qg_moments_args){
+      .c1 = (float)(1.0 - pow(options->beta1, steps)),
+      .c2_squared = (float)(1.0 - pow(options->beta2, steps)),
+      .m = moments.m,
+      .v = moments.v,
+      .m_codes = moments.m_codes,
+      .v_codes = moments.v_codes,
+      .m_absmax = moments.m_absmax,
+      .v_absmax = moments.v_absmax,
+      .block = options->moment_block,
   };
-  if (p->policy.moments8) {
-    int64_t block = first / optim->options.moment_block;
-    args.m_codes = moments->m_codes + first;
-    args.v_codes = moments->v_codes + first;
-    args.m_absmax = moments->m_absmax + block;
-    args.v_absmax = moments->v_absmax + block;
-  } else {
-    args.m = moments->m + first;
-    args.v = moments->v + first;
-  }
-  return args;
 }
 
 /* C and the squares of its elements, where the device reads them. */
