@@ -74,7 +74,7 @@ static void keep_optimum(subspace_suite *s, int index)
     fprintf(stderr, "bench_subspace: %s\n", qg_error_message());
     exit(QG_ERR_RUNTIME);
   }
-  s->exact_energy[index] = job->energy;
+  s->exact_energy[index] = suite_energy_of(job, job->basis);
   free(workspace);
 }
 
@@ -115,7 +115,7 @@ static void judge(const subspace_suite *s, route *r)
   r->energy_min = 1e9;
   r->fallbacks = 0;
   for (int i = 0; i < s->count; i++) {
-    double share = s->jobs[i].energy / s->exact_energy[i];
+    double share = suite_energy_of(&s->jobs[i], s->jobs[i].basis) / s->exact_energy[i];
     r->energy_mean += share / s->count;
     r->energy_min = fmin(r->energy_min, share);
     r->fallbacks += r->method != QG_SUBSPACE_EXACT && s->jobs[i].used == QG_SUBSPACE_EXACT;
