@@ -12,6 +12,7 @@
 
 static inline int64_t qg_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t qg_max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline size_t qg_max_size(size_t a, size_t b) { return a > b ? a : b; }
 static inline int64_t qg_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* Narrows a count to the `int` of MPI, BLAS and ScaLAPACK. QG_ERR_RUNTIME names `what` if it does not fit. */

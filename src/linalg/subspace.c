@@ -49,17 +49,12 @@ bool qg_subspace_prefers_pair(qg_subspace_method method, int64_t m, int64_t n, i
   return power_alone(method, &shape) && tokens < m * n / (m + n);
 }
 
-static size_t largest_of(size_t a, size_t b)
-{
-  return a > b ? a : b;
-}
-
 static size_t job_bytes(qg_subspace_method method, const qg_subspace_job *job)
 {
   int d = (int)short_side(job), rank = (int)job->rank;
   size_t power = qg_power_bytes(d, (int)qg_max_i64(job->m, job->n), rank, job->pair != NULL);
-  size_t most = largest_of(power, qg_problem_bytes(job));
-  return power_alone(method, job) ? most : largest_of(most, qg_exact_bytes(d, rank));
+  size_t most = qg_max_size(power, qg_problem_bytes(job));
+  return power_alone(method, job) ? most : qg_max_size(most, qg_exact_bytes(d, rank));
 }
 
 /* Where the scratch of a call goes: `slots` pieces of `narrow_bytes` for narrow jobs at once, and afterwards

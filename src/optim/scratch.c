@@ -74,11 +74,6 @@ static qg_status take_for_host(qg_optim *optim, const char *what, size_t bytes, 
   return qg_mem_alloc_host(optim->mem, QG_OWNER_WORKSPACE, what, bytes, out);
 }
 
-static size_t largest_of(size_t a, size_t b)
-{
-  return a > b ? a : b;
-}
-
 /* Moments are mixed while no weight is in use, and a pair is solved while no update is. */
 static qg_status take_shared(qg_optim *optim, const extents *e)
 {
@@ -86,7 +81,7 @@ static qg_status take_shared(qg_optim *optim, const extents *e)
   qg_dtype compute = optim->be->compute;
   bool rotates = optim->options.rotate_moments;
   size_t statistics = rotates ? 2 * qg_dtype_bytes(QG_F32, e->delta) : 0;
-  size_t weight = largest_of(qg_dtype_bytes(compute, e->weight), statistics);
+  size_t weight = qg_max_size(qg_dtype_bytes(compute, e->weight), statistics);
   size_t delta = qg_dtype_bytes(compute, qg_max_i64(e->delta, e->pair_block));
   size_t low_rank = qg_dtype_bytes(compute, optim->tokens * qg_max_i64(e->rank, e->pair_count));
   QG_TRY(
@@ -165,10 +160,10 @@ static qg_status measure_solver(const qg_optim *optim, size_t *bytes)
     const qg_optim_param *p = &optim->params[id];
     if (!p->held || !p->policy.projected) continue;
     qg_subspace_job shape = shape_of(optim, p, &pair);
-    *bytes = largest_of(*bytes, qg_subspace_workspace(options, &shape, 1));
+    *bytes = qg_max_size(*bytes, qg_subspace_workspace(options, &shape, 1));
     if (p->policy.route == QG_ROUTE_GATHERED) shapes[count++] = shape;
   }
-  if (count > 0) *bytes = largest_of(*bytes, qg_subspace_workspace(options, shapes, count));
+  if (count > 0) *bytes = qg_max_size(*bytes, qg_subspace_workspace(options, shapes, count));
   free(shapes);
   return QG_OK;
 }
@@ -226,7 +221,7 @@ static qg_status take_distributed(qg_optim *optim)
     if (!p->policy.projected || p->policy.route != QG_ROUTE_DISTRIBUTED) continue;
     QG_TRY(qg_subspace_distributed_workspace(optim->options.this_rank, ranks, p->held, p->info.rows,
                                              p->info.cols, p->policy.rank, &bytes));
-    r->distributed_bytes = largest_of(r->distributed_bytes, bytes);
+    r->distributed_bytes = qg_max_size(r->distributed_bytes, bytes);
   }
   return qg_mem_alloc_host(optim->mem, QG_OWNER_WORKSPACE, "a subspace solved by all ranks",
                            r->distributed_bytes, &r->distributed);
