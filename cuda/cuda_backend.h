@@ -27,6 +27,7 @@ typedef struct {
   size_t blas_bytes, scratch_bytes;
   qg_cuda_tables *tables; /* device memory */
   double *partial;        /* device memory, [QG_CUDA_SUM_BLOCKS] */
+  bool fused_attention;   /* where head size and alignment allow it */
 } qg_cuda;
 
 static inline qg_cuda *qg_cuda_of(qg_backend *be)
@@ -106,6 +107,14 @@ qg_status qg_cuda_gemm(qg_backend *be, const qg_gemm_args *args);
 size_t qg_cuda_attention_bytes(const qg_backend *be, const qg_workload *workload);
 qg_status qg_cuda_attention(qg_backend *be, const qg_attention_args *args);
 qg_status qg_cuda_attention_backward(qg_backend *be, const qg_attention_args *args);
+
+/* attention_fused.c: whether heads of a size are fused, and whether the views of a call can be. */
+bool qg_cuda_fuses_heads(const qg_backend *be, int64_t head_dim);
+bool qg_cuda_fuses_forward(const qg_backend *be, const qg_attention_args *args);
+bool qg_cuda_fuses_backward(const qg_backend *be, const qg_attention_args *args);
+size_t qg_cuda_attention_fused_bytes(int64_t heads, int64_t tokens);
+qg_status qg_cuda_attention_fused(qg_backend *be, const qg_attention_args *args);
+qg_status qg_cuda_attention_fused_backward(qg_backend *be, const qg_attention_args *args);
 
 /* rows.c */
 size_t qg_cuda_rows_bytes(const qg_workload *workload);

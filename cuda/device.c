@@ -87,8 +87,16 @@ static void describe(qg_backend *be, const struct cudaDeviceProp *properties)
   if (cudaDeviceGetPCIBusId(be->device, (int)sizeof be->device, cuda->device) != cudaSuccess)
     snprintf(be->device, sizeof be->device, "device %d", cuda->device);
   snprintf(cuda->place, sizeof cuda->place, "device %d (%.64s)", cuda->device, properties->name);
-  snprintf(be->description, sizeof be->description, "cuda (%.64s, %s, driver %s, %s GEMM in cuBLASLt)",
-           properties->name, be->device, text, qg_dtype_name(be->compute));
+  snprintf(be->description, sizeof be->description, "cuda (%.48s, %s, driver %s, %s GEMM in cuBLASLt%s)",
+           properties->name, be->device, text, qg_dtype_name(be->compute),
+           cuda->fused_attention ? ", fused attention" : "");
+}
+
+/* The fused kernels multiply bf16 on the tensor cores of sm_80 and up. */
+static bool fuses_attention(const qg_backend_request *request, const qg_backend *be,
+                            const struct cudaDeviceProp *properties)
+{
+  return request->fused_attention && be->compute == QG_BF16 && properties->major >= 8;
 }
 
 /* The tables are built on the host, by the definitions that the CPU backend uses. */
@@ -132,6 +140,7 @@ qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *
   be->threads = request->threads;
   qg_cuda_of(be)->device = device;
   qg_cuda_of(be)->plans = (qg_gemm_plans *)(qg_cuda_of(be) + 1);
+  qg_cuda_of(be)->fused_attention = fuses_attention(request, be, &properties);
   describe(be, &properties);
   QG_TRY_OUT(create(be));
   *out = be;

@@ -108,6 +108,59 @@ __device__ inline float block_max(float x, int32_t *parts)
   return qg_float_from_key(block_max(qg_float_key(x), parts));
 }
 
+/* A thread moves PART neighbours at once, in accesses of up to WIDE bytes where their address allows it. */
+enum { PART = 8, WIDE = 16 };
+
+template <typename T>
+struct alignas(PART * sizeof(T) < WIDE ? PART * sizeof(T) : size_t(WIDE)) whole_part {
+  T x[PART];
+};
+
+/* Both aligned as whole parts are. */
+template <typename T>
+__device__ inline void copy_part(T *to, const T *from)
+{
+  *reinterpret_cast<whole_part<T> *>(to) = *reinterpret_cast<const whole_part<T> *>(from);
+}
+
+template <typename T>
+__device__ inline bool is_wide(const T *address, int count)
+{
+  return count == PART && reinterpret_cast<uintptr_t>(address) % alignof(whole_part<T>) == 0;
+}
+
+/* x = part, and 0 where no element exists. */
+template <typename T>
+__device__ inline void load_part(const T *from, int count, T *x)
+{
+  if (is_wide(from, count)) {
+    copy_part(x, from);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < PART; i++) x[i] = i < count ? from[i] : T();
+}
+
+template <typename T>
+__device__ inline void store_part(T *to, int count, const T *x)
+{
+  if (is_wide(to, count)) {
+    copy_part(to, x);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < PART; i++)
+    if (i < count) to[i] = x[i];
+}
+
+__device__ inline void store_part(bf16 *to, int count, const float *x)
+{
+  alignas(WIDE) bf16 half[PART];
+#pragma unroll
+  for (int i = 0; i < PART; i++) put(&half[i], x[i]);
+  store_part(to, count, static_cast<const bf16 *>(half));
+}
+
 /* Element-wise kernels: a block works on CHUNK neighbours of one row, each thread on CHUNK / THREADS of them.
  */
 enum { CHUNK = 4 * THREADS };
@@ -128,18 +181,33 @@ __device__ inline void for_each_element(int64_t cols, F work)
     if (first + k < cols) work(i, first + k);
 }
 
-/* Starts `blocks` blocks of `threads`; none is no error. */
+/* What a block may take of shared memory without asking. */
+enum { SHARED_ALWAYS = 48 << 10 };
+
+/* Starts `blocks` blocks of `threads` with `shared` bytes of dynamic shared memory; none is no error. */
+template <typename... Params, typename... Args>
+inline cudaError_t launch_shared(cudaStream_t stream, int64_t blocks, int threads, int shared,
+                                 void (*kernel)(Params...), Args... args)
+{
+  if (blocks <= 0) return cudaSuccess;
+  if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
+  if (shared > SHARED_ALWAYS) {
+    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+    if (error != cudaSuccess) return error;
+  }
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = static_cast<size_t>(shared);
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, kernel, args...);
+}
+
 template <typename... Params, typename... Args>
 inline cudaError_t launch(cudaStream_t stream, int64_t blocks, int threads, void (*kernel)(Params...),
                           Args... args)
 {
-  if (blocks <= 0) return cudaSuccess;
-  if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(blocks));
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.stream = stream;
-  return cudaLaunchKernelEx(&config, kernel, args...);
+  return launch_shared(stream, blocks, threads, 0, kernel, args...);
 }
 
 #endif

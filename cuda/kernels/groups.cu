@@ -3,16 +3,16 @@
 
 __global__ void k_quantize_int8(const float *src, int64_t count, qg_int8_rule rule, qg_int8_store dst)
 {
-  alignas(WIDE) float w[LANE];
-  alignas(WIDE) uint8_t codes[LANE];
+  alignas(WIDE) float w[PART];
+  alignas(WIDE) uint8_t codes[PART];
   lane_part part = part_of_lane(count);
   if (part.group * QG_GROUP >= count) return;
   load_part(src + part.first, part.count, w);
 #pragma unroll
-  for (int i = 0; i < LANE; i++) w[i] = rule.bf16_arithmetic ? qg_bf16_round(w[i]) : w[i];
+  for (int i = 0; i < PART; i++) w[i] = rule.bf16_arithmetic ? qg_bf16_round(w[i]) : w[i];
   qg_group_params params = fit_group(w, part.count, QG_INT8_LEVELS, rule.include_zero);
 #pragma unroll
-  for (int i = 0; i < LANE; i++) codes[i] = qg_group_encode(w[i], params, QG_INT8_LEVELS);
+  for (int i = 0; i < PART; i++) codes[i] = qg_group_encode(w[i], params, QG_INT8_LEVELS);
   store_part(dst.codes + part.first, part.count, codes);
   store_params(params, part.group, dst.scale, dst.zero);
 }
@@ -26,14 +26,14 @@ cudaError_t qg_k_quantize_int8(cudaStream_t stream, const float *src, int64_t co
 template <typename T>
 __global__ void k_dequantize_int8(qg_int8_store src, int64_t count, T *dst)
 {
-  alignas(WIDE) float w[LANE];
-  alignas(WIDE) uint8_t codes[LANE];
+  alignas(WIDE) float w[PART];
+  alignas(WIDE) uint8_t codes[PART];
   lane_part part = part_of_lane(count);
   if (part.count == 0) return;
   qg_group_params params = {src.scale[part.group], src.zero[part.group]};
   load_part(src.codes + part.first, part.count, codes);
 #pragma unroll
-  for (int i = 0; i < LANE; i++) w[i] = qg_group_decode(codes[i], params);
+  for (int i = 0; i < PART; i++) w[i] = qg_group_decode(codes[i], params);
   store_part(dst + part.first, part.count, w);
 }
 
@@ -49,13 +49,13 @@ cudaError_t qg_k_dequantize_int8(cudaStream_t stream, qg_int8_store src, int64_t
 /* The unused nibble of an odd count is 0. */
 __global__ void k_quantize_int4(const float *src, int64_t count, bool include_zero, qg_int4_store dst)
 {
-  alignas(WIDE) float w[LANE];
+  alignas(WIDE) float w[PART];
   lane_part part = part_of_lane(count);
   if (part.group * QG_GROUP >= count) return;
   load_part(src + part.first, part.count, w);
   qg_group_params params = fit_group(w, part.count, QG_INT4_LEVELS, include_zero);
 #pragma unroll
-  for (int i = 0; i < LANE; i += 2) {
+  for (int i = 0; i < PART; i += 2) {
     if (i >= part.count) break;
     uint8_t low = qg_group_encode(w[i], params, QG_INT4_LEVELS);
     uint8_t high = i + 1 < part.count ? qg_group_encode(w[i + 1], params, QG_INT4_LEVELS) : 0;
@@ -73,12 +73,12 @@ cudaError_t qg_k_quantize_int4(cudaStream_t stream, const float *src, int64_t co
 template <typename T>
 __global__ void k_dequantize_int4(qg_int4_store src, int64_t count, T *dst)
 {
-  alignas(WIDE) float w[LANE];
+  alignas(WIDE) float w[PART];
   lane_part part = part_of_lane(count);
   if (part.count == 0) return;
   qg_group_params params = {src.scale[part.group], src.zero[part.group]};
 #pragma unroll
-  for (int i = 0; i < LANE; i += 2) {
+  for (int i = 0; i < PART; i += 2) {
     uint8_t pair = i < part.count ? src.codes[(part.first + i) / 2] : 0;
     w[i] = qg_group_decode(pair & 15, params);
     w[i + 1] = qg_group_decode(pair >> 4, params);
@@ -96,12 +96,12 @@ cudaError_t qg_k_dequantize_int4(cudaStream_t stream, qg_int4_store src, int64_t
 }
 
 /* Codes of a lane's part with stochastic rounding. `element` counts from the matrix's first; it is a multiple
- * of LANE, so whole blocks of random words belong to the part. */
+ * of PART, so whole blocks of random words belong to the part. */
 __device__ static inline void encode_stochastic(const float *w, qg_group_params params, qg_rng rng,
                                                 uint64_t element, uint8_t *codes)
 {
 #pragma unroll
-  for (int i = 0; i < LANE; i += 4) {
+  for (int i = 0; i < PART; i += 4) {
     qg_rng_block block = qg_rng_draw(rng, (element + i) >> 2);
 #pragma unroll
     for (int k = 0; k < 4; k++)
@@ -112,8 +112,8 @@ __device__ static inline void encode_stochastic(const float *w, qg_group_params 
 /* Dequantise, step, fit, requantise: each weight is read and written once. */
 __global__ void k_update_int8(qg_update_int8_args a)
 {
-  alignas(WIDE) float w[LANE], update[LANE];
-  alignas(WIDE) uint8_t codes[LANE];
+  alignas(WIDE) float w[PART], update[PART];
+  alignas(WIDE) uint8_t codes[PART];
   lane_part part = part_of_lane(a.count);
   if (part.group * QG_GROUP >= a.count) return;
   int64_t group = a.first / QG_GROUP + part.group;
@@ -121,14 +121,14 @@ __global__ void k_update_int8(qg_update_int8_args a)
   load_part(a.store.codes + a.first + part.first, part.count, codes);
   load_part(a.update + part.first, part.count, update);
 #pragma unroll
-  for (int i = 0; i < LANE; i++)
+  for (int i = 0; i < PART; i++)
     w[i] = qg_weight_step(qg_group_decode(codes[i], params), update[i], a.decay, a.rule.bf16_arithmetic);
   params = fit_group(w, part.count, QG_INT8_LEVELS, a.rule.include_zero);
   if (a.rule.stochastic) {
     encode_stochastic(w, params, a.rng, static_cast<uint64_t>(a.first + part.first), codes);
   } else {
 #pragma unroll
-    for (int i = 0; i < LANE; i++) codes[i] = qg_group_encode(w[i], params, QG_INT8_LEVELS);
+    for (int i = 0; i < PART; i++) codes[i] = qg_group_encode(w[i], params, QG_INT8_LEVELS);
   }
   store_part(a.store.codes + a.first + part.first, part.count, codes);
   store_params(params, group, a.store.scale, a.store.zero);

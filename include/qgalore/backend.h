@@ -281,6 +281,7 @@ typedef struct {
   const char *precision; /* "bf16", "fp32" */
   int threads;           /* >= 1 */
   int local_rank;        /* node-local rank, for the choice of a device */
+  bool fused_attention;  /* scores stay on the chip where the device and the head size allow it */
 } qg_backend_request;
 
 /* Opens a backend. QG_ERR_RESOURCE explains why the one that was asked for is not there. Local. */
