@@ -127,11 +127,14 @@ CUDAEMU_OBJS   := $(patsubst %.c,$(BUILD)/emu/%.o,$(wildcard cuda/*.c)) $(patsub
                   $(patsubst %.cu,$(BUILD)/emu/%.cu.o,$(wildcard cuda/kernels/*.cu)) \
                   $(patsubst %.cc,$(BUILD)/emu/%.o,$(wildcard tests/support/cudaemu/*.cc))
 
+# The emulation itself, apart from the backend.
+EMULATION_TESTS := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/cuda/test_*.cc))
+
 all: programs $(if $(filter 1,$(CUDA)),$(if $(SANITIZE),,$(CUDA_PLUGIN)))
 
 programs: $(PROGRAMS)
 # The fibers of the emulation are written for x86-64.
-tests: $(TESTS) $(if $(filter x86_64,$(shell uname -m)),$(CUDAEMU_PLUGIN) $(BUILD)/tests/cuda/test_emulation)
+tests: $(TESTS) $(if $(filter x86_64,$(shell uname -m)),$(CUDAEMU_PLUGIN) $(EMULATION_TESTS))
 fuzzers: $(FUZZERS)
 benches: $(BENCHES)
 
@@ -189,7 +192,7 @@ $(CUDAEMU_PLUGIN): $(CUDAEMU_OBJS) cuda/exports.map
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(PLUGIN_LINK) -o $@ $(CUDAEMU_OBJS) -lpthread -lm
 
-$(BUILD)/tests/cuda/test_emulation: $(BUILD)/emu/tests/cuda/test_emulation.o $(filter %/fibers.o %/runtime.o %/shared.o %/tensor_core.o,$(CUDAEMU_OBJS))
+$(EMULATION_TESTS): $(BUILD)/tests/%: $(BUILD)/emu/tests/%.o $(filter %/fibers.o %/runtime.o %/shared.o %/tensor_core.o,$(CUDAEMU_OBJS))
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $^ -lcmocka

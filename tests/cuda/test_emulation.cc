@@ -9,12 +9,9 @@ extern "C" {
 #include <cmocka.h>
 }
 
-#include <sys/wait.h>
-#include <unistd.h>
-#include <csignal>
-#include <cstdio>
 #include <cstdlib>
 
+#include "child.h"
 #include "cuda_runtime.h"
 
 enum { THREADS = 128, WARPS = THREADS / 32, SEEDS = 20, ROUNDS = 3 };
@@ -72,23 +69,6 @@ static void threads_in_turns_do_not_find_it(void **)
 static void a_right_kernel_is_right_in_every_schedule(void **)
 {
   for (unsigned seed = 0; seed <= SEEDS; seed++) assert_true(sums_are_right(k_sums<true>, seed));
-}
-
-/* How a child ends that does `act`. */
-static int end_of_child(void (*act)())
-{
-  fflush(nullptr);
-  pid_t child = fork();
-  if (child == 0) {
-    if (!freopen("/dev/null", "w", stderr)) _exit(2);
-    signal(SIGSEGV, SIG_DFL);
-    signal(SIGABRT, SIG_DFL);
-    act();
-    _exit(0);
-  }
-  int state = 0;
-  assert_int_equal(waitpid(child, &state, 0), child);
-  return state;
 }
 
 __global__ void k_divergent(int *)
