@@ -2,7 +2,7 @@
 #ifndef QG_CUDA_GROUPS_CUH
 #define QG_CUDA_GROUPS_CUH
 
-#include "cuda/kernels/common.cuh"
+#include "cuda/kernels/parts.cuh"
 
 static_assert(int(PART) == int(QG_GROUP) / int(WARP), "the lanes of a warp hold a group");
 

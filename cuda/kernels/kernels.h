@@ -33,7 +33,7 @@ cudaError_t qg_k_embed_backward(cudaStream_t stream, const int32_t *ids, qg_view
 
 /* Rows. The weight's gradient is summed over blocks of QG_CUDA_NORM_ROWS rows:
  * `partial` f32 [ceil(rows / QG_CUDA_NORM_ROWS), cols]. */
-enum { QG_CUDA_NORM_ROWS = 64 };
+enum { QG_CUDA_NORM_ROWS = 16 };
 cudaError_t qg_k_rmsnorm(cudaStream_t stream, const qg_rmsnorm_args *args);
 cudaError_t qg_k_rmsnorm_backward(cudaStream_t stream, const qg_rmsnorm_backward_args *args, float *partial);
 cudaError_t qg_k_rope(cudaStream_t stream, const qg_rope_args *args);

@@ -10,13 +10,14 @@ __device__ static inline int64_t place_of(bool left, int64_t k, int64_t d, int64
 
 __global__ void k_load_basis(const float *basis, bool left, int64_t k, int64_t d, float *rows)
 {
-  for_each_element(d, [&](int64_t i, int64_t j) { rows[i * d + j] = basis[place_of(left, k, d, i, j)]; });
+  int64_t e = blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
+  if (e < k * d) rows[e] = basis[place_of(left, k, d, e / d, e % d)];
 }
 
 cudaError_t qg_k_load_basis(cudaStream_t stream, const float *basis, bool left, int64_t k, int64_t d,
                             float *rows)
 {
-  return launch(stream, chunks_of(k, d), THREADS, k_load_basis, basis, left, k, d, rows);
+  return launch(stream, (k * d + THREADS - 1) / THREADS, THREADS, k_load_basis, basis, left, k, d, rows);
 }
 
 /* Uniform in (-w, w) with the variance 1 / d: rows of norm 1 on average. A thread fills the four elements

@@ -1,6 +1,5 @@
-/* The instructions of sm_80 and up that CUDA C++ has no name for: matrix fragments, products on the tensor cores and
- * copies into shared memory that run beside the arithmetic (PTX ISA, "Matrix multiply-accumulate" and
- * "Asynchronous copy"). The emulation of tests/support/cudaemu puts its own file of this name in front.
+/* Matrix fragments and products on the tensor cores of sm_80 and up, for which CUDA C++ has no name (PTX ISA,
+ * "Warp-level matrix instructions"). The emulation of tests/support/cudaemu puts its own file of this name in front.
  *
  * A warp holds the 16 x 16 operand A, the 16 x 8 operand B and the 16 x 8 sum C in pieces. With g = lane / 4 and
  * t = 2 (lane % 4):
@@ -10,19 +9,7 @@
 #ifndef QG_CUDA_TENSOR_CORE_CUH
 #define QG_CUDA_TENSOR_CORE_CUH
 
-#include "cuda/kernels/common.cuh"
-
-/* What the launch asked for, aligned to 16 bytes. */
-__device__ inline char *shared_memory()
-{
-  extern __shared__ __align__(16) char memory[];
-  return memory;
-}
-
-__device__ inline uint32_t shared_address(const void *at)
-{
-  return static_cast<uint32_t>(__cvta_generic_to_shared(at));
-}
+#include "cuda/kernels/shared.cuh"
 
 /* Four 8 x 8 matrices: the lanes 8 i to 8 i + 7 give the addresses of the rows of matrix i, each of 16 bytes and
  * aligned to them. Register i of lane l gets elements t, t + 1 of row g of matrix i. */
@@ -58,28 +45,6 @@ __device__ inline uint32_t pack(float low, float high)
   uint32_t pair;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
-}
-
-/* Begins to copy 16 bytes, or zeros where there is nothing to copy; `from` is a valid address either way. */
-__device__ inline void copy_async(bf16 *shared, const bf16 *from, bool exists)
-{
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-               :
-               : "r"(shared_address(shared)), "l"(from), "r"(exists ? 16 : 0)
-               : "memory");
-}
-
-/* Ends a group of this thread's copies, which may be empty. */
-__device__ inline void commit_copies()
-{
-  asm volatile("cp.async.commit_group;" : : : "memory");
-}
-
-/* Until all of this thread's groups but the last LEFT have arrived. Other threads see them after a barrier. */
-template <int LEFT>
-__device__ inline void wait_for_copies()
-{
-  asm volatile("cp.async.wait_group %0;" : : "n"(LEFT) : "memory");
 }
 
 #endif

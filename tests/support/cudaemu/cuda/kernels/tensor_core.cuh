@@ -2,14 +2,8 @@
 #ifndef QG_CUDA_TENSOR_CORE_CUH
 #define QG_CUDA_TENSOR_CORE_CUH
 
-#include "cuda/kernels/common.cuh"
-#include "shared.h"
+#include "cuda/kernels/shared.cuh"
 #include "tensor_core.h"
-
-static inline char *shared_memory()
-{
-  return cudaemu::dynamic_shared;
-}
 
 static inline void load_matrices(uint32_t (&to)[4], const bf16 *row)
 {
@@ -29,22 +23,6 @@ static inline void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t 
 static inline uint32_t pack(float low, float high)
 {
   return qg_bf16_from_float(low) | static_cast<uint32_t>(qg_bf16_from_float(high)) << 16;
-}
-
-static inline void copy_async(bf16 *shared, const bf16 *from, bool exists)
-{
-  cudaemu::copy_async(shared, from, exists);
-}
-
-static inline void commit_copies()
-{
-  cudaemu::commit_copies();
-}
-
-template <int LEFT>
-static inline void wait_for_copies()
-{
-  cudaemu::wait_for_copies(LEFT);
 }
 
 #endif
