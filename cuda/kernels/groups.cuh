@@ -12,11 +12,15 @@ struct lane_part {
   int count;            /* elements that exist, 0 to PART */
 };
 
-__device__ inline lane_part part_of_lane(int64_t count)
+__device__ inline lane_part part_of_group(int64_t group, int64_t count)
 {
-  int64_t group = blockIdx.x * static_cast<int64_t>(WARPS) + threadIdx.x / WARP;
   int64_t first = group * QG_GROUP + threadIdx.x % WARP * PART, rest = count - first;
   return lane_part{group, first, static_cast<int>(rest < 0 ? 0 : rest < PART ? rest : int64_t(PART))};
+}
+
+__device__ inline lane_part part_of_lane(int64_t count)
+{
+  return part_of_group(blockIdx.x * static_cast<int64_t>(WARPS) + threadIdx.x / WARP, count);
 }
 
 static inline int64_t blocks_of_groups(int64_t count)
