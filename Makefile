@@ -192,7 +192,7 @@ $(CUDAEMU_PLUGIN): $(CUDAEMU_OBJS) cuda/exports.map
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(PLUGIN_LINK) -o $@ $(CUDAEMU_OBJS) -lpthread -lm
 
-$(EMULATION_TESTS): $(BUILD)/tests/%: $(BUILD)/emu/tests/%.o $(filter %/fibers.o %/runtime.o %/shared.o %/tensor_core.o,$(CUDAEMU_OBJS))
+$(EMULATION_TESTS): $(BUILD)/tests/%: $(BUILD)/emu/tests/%.o $(filter %/fibers.o %/runtime.o %/streams.o %/shared.o %/tensor_core.o,$(CUDAEMU_OBJS))
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $^ -lcmocka

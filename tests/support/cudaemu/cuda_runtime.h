@@ -7,10 +7,12 @@
 #include <math.h>
 #include <cstdint>
 #include <cstring>
+#include <tuple>
 
 #include "cuda_runtime_api.h"
 #include "fibers.h"
 #include "shared.h"
+#include "streams.h"
 
 #define __global__ static
 #define __device__
@@ -71,10 +73,14 @@ template <typename... Params, typename... Args>
 static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(Params...),
                                              Args &&...args)
 {
+  size_t shared = config->dynamicSmemBytes;
   if (config->blockDim.x % 32 != 0) return cudaErrorInvalidConfiguration;
-  if (!cudaemu::resize_shared(reinterpret_cast<const void *>(kernel), config->dynamicSmemBytes))
-    return cudaErrorInvalidValue;
-  cudaemu::run(config->gridDim.x, config->blockDim.x, [&] { kernel(static_cast<Params>(args)...); });
+  if (!cudaemu::shared_is_allowed(reinterpret_cast<const void *>(kernel), shared)) return cudaErrorInvalidValue;
+  cudaemu::queue(config->stream, [blocks = config->gridDim.x, threads = config->blockDim.x, shared, kernel,
+                                  values = std::tuple<Params...>(static_cast<Params>(args)...)] {
+    cudaemu::resize_shared(shared);
+    cudaemu::run(blocks, threads, [&] { std::apply(kernel, values); });
+  });
   return cudaSuccess;
 }
 

@@ -66,14 +66,17 @@ bool allow_shared(const void *kernel, size_t bytes)
   return true;
 }
 
-bool resize_shared(const void *kernel, size_t bytes)
+bool shared_is_allowed(const void *kernel, size_t bytes)
 {
   auto line = allowed.find(kernel);
-  if (bytes > ALWAYS && (line == allowed.end() || bytes > line->second)) return false;
+  return bytes <= ALWAYS || (line != allowed.end() && bytes <= line->second);
+}
+
+void resize_shared(size_t bytes)
+{
   ASAN_POISON_MEMORY_REGION(memory, MOST);
   ASAN_UNPOISON_MEMORY_REGION(memory, bytes);
   size = bytes;
-  return true;
 }
 
 void begin_shared(unsigned threads)

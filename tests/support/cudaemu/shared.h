@@ -10,9 +10,9 @@ extern char *dynamic_shared;
 
 /* Opts a kernel in to more than 48 KB. False: no device has as much. */
 bool allow_shared(const void *kernel, size_t bytes);
-/* Makes `bytes` the size of the next launch; what lies beyond is poisoned under AddressSanitizer. False: the kernel
- * was not allowed as much. */
-bool resize_shared(const void *kernel, size_t bytes);
+bool shared_is_allowed(const void *kernel, size_t bytes);
+/* The size of the kernel that runs next; what lies beyond is poisoned under AddressSanitizer. */
+void resize_shared(size_t bytes);
 /* Fills it with NaN and forgets copies that nobody waited for. */
 void begin_shared(unsigned threads);
 
