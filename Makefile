@@ -200,7 +200,7 @@ $(EMULATION_TESTS): $(BUILD)/tests/%: $(BUILD)/emu/tests/%.o $(filter %/fibers.o
 # Programs for a machine with a GPU and compilers, but perhaps no MPI, HDF5, BLAS or cmocka.
 ALONE_SRCS := $(wildcard src/base/*.c src/quant/*.c tests/support/conformance*.c) src/backend/plugin.c tests/cuda/cmocka/cmocka.c \
               $(patsubst %,tests/support/%.c,adam_conformance quant_conformance quant_reference device_test)
-ALONE      := $(patsubst %,$(BUILD)/tests/cuda/alone/%,devices test_cuda bench_cuda)
+ALONE      := $(patsubst %,$(BUILD)/tests/cuda/alone/%,devices test_cuda test_cuda_attention bench_cuda)
 
 $(BUILD)/alone/%.o: %.c
 	$(call say,CC,$<)
@@ -214,7 +214,8 @@ $(ALONE): $(ALONE_SRCS:%.c=$(BUILD)/alone/%.o)
 
 $(BUILD)/tests/cuda/alone/devices: $(BUILD)/alone/tests/cuda/device/devices.o
 $(BUILD)/tests/cuda/alone/test_cuda: $(BUILD)/alone/tests/conformance/test_cuda.o
-$(BUILD)/tests/cuda/alone/bench_cuda: $(BUILD)/alone/tests/cuda/device/bench_cuda.o
+$(BUILD)/tests/cuda/alone/test_cuda_attention: $(BUILD)/alone/tests/conformance/test_cuda_attention.o
+$(BUILD)/tests/cuda/alone/bench_cuda: $(patsubst %,$(BUILD)/alone/tests/cuda/device/%.o,bench_cuda bench_kernels bench_open)
 
 $(LIB): $(LIB_OBJS)
 	$(call say,AR,$@)

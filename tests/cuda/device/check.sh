@@ -34,6 +34,7 @@ if ! devices=$("$BUILD/tests/cuda/alone/devices"); then
 fi
 echo "$devices"
 part conformance "$BUILD/tests/cuda/alone/test_cuda"
+part attention "$BUILD/tests/cuda/alone/test_cuda_attention"
 if [ ! -x "$BUILD/qgalore_hpc" ] || ! command -v mpirun >/dev/null; then
   note_skipped "training beside the CPU backend, checkpoints" "qgalore_hpc was not built here (it needs MPI and HDF5)"
 else
