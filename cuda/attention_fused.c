@@ -43,7 +43,8 @@ qg_status qg_cuda_attention_fused(qg_backend *be, const qg_attention_args *args)
 qg_status qg_cuda_attention_fused_backward(qg_backend *be, const qg_attention_args *args)
 {
   void *delta;
-  QG_TRY(qg_cuda_scratch(be, qg_cuda_attention_fused_bytes(args->heads, args->q.rows), "fused attention", &delta));
+  QG_TRY(qg_cuda_scratch(be, qg_cuda_attention_fused_bytes(args->heads, args->q.rows), "fused attention",
+                         &delta));
   QG_CUDA(be, qg_k_attention_backward(qg_cuda_of(be)->stream, args, delta));
   return QG_OK;
 }

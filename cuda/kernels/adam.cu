@@ -141,8 +141,8 @@ __global__ void k_adam_8bit(qg_adam_args a, qg_adam_factors factors, const qg_cu
   store_absmax(b, m_absmax, v_absmax);
 }
 
-/* Blocks of QG_GROUP, a warp each: GROUPS_OF_WARP one after the other, so that the tables are worth their way into shared
- * memory, where look-ups that scatter cost least. */
+/* Blocks of QG_GROUP, a warp each: GROUPS_OF_WARP one after the other, so that the tables are worth their way
+ * into shared memory, where look-ups that scatter cost least. */
 enum { GROUPS_OF_WARP = 4, GROUPS_OF_BLOCK = GROUPS_OF_WARP * WARPS };
 
 static_assert(sizeof(qg_cuda_tables) % sizeof(uint32_t) == 0, "copied word by word");
@@ -161,7 +161,8 @@ __device__ static inline void load_gradients(const qg_adam_args &a, int64_t firs
     load_part(static_cast<const float *>(a.grad) + first, count, g);
 }
 
-__device__ static inline void store_deltas(const qg_adam_args &a, int64_t first, int count, const float *delta)
+__device__ static inline void store_deltas(const qg_adam_args &a, int64_t first, int count,
+                                           const float *delta)
 {
   if (a.delta_type == QG_BF16) store_part(static_cast<bf16 *>(a.delta) + first, count, delta);
   else
@@ -181,7 +182,8 @@ __device__ static inline float warp_absmax(const float *x, int count)
 }
 
 /* One kind of moment of a lane's part: values = map[codes] absmax, and back with another absmax. */
-__device__ static inline void decode_part(const float *map, const uint8_t *codes, int count, float absmax, float *x)
+__device__ static inline void decode_part(const float *map, const uint8_t *codes, int count, float absmax,
+                                          float *x)
 {
   alignas(WIDE) uint8_t code[PART];
   load_part(codes, count, code);
@@ -189,8 +191,8 @@ __device__ static inline void decode_part(const float *map, const uint8_t *codes
   for (int i = 0; i < PART; i++) x[i] = map[code[i]] * absmax;
 }
 
-__device__ static inline void encode_part(const qg_dynamic_search *search, const float *x, int count, float absmax,
-                                          uint8_t *codes)
+__device__ static inline void encode_part(const qg_dynamic_search *search, const float *x, int count,
+                                          float absmax, uint8_t *codes)
 {
   alignas(WIDE) uint8_t code[PART];
 #pragma unroll

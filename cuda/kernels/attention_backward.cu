@@ -1,8 +1,9 @@
 /* Fused attention, backward. With P = exp(S - lse) recomputed from the log-sum-exp of forward,
- *   dV = P^T dO,  dP = dO V^T,  dS = P (dP - delta) / sqrt(dim),  delta = rowsum(dO O),  dQ = dS K,  dK = dS^T Q.
- * Two kernels, so that every sum has one owner and one order: a tile of queries adds up dQ over its keys, a tile of keys
- * adds up dK and dV over its queries. Both make S and dP, seven products instead of five; the second makes
- * them transposed, for then P^T and dS^T lie as the left operands that dV and dK want. */
+ *   dV = P^T dO,  dP = dO V^T,  dS = P (dP - delta) / sqrt(dim),  delta = rowsum(dO O),  dQ = dS K,  dK =
+ * dS^T Q. Two kernels, so that every sum has one owner and one order: a tile of queries adds up dQ over its
+ * keys, a tile of keys adds up dK and dV over its queries. Both make S and dP, seven products instead of
+ * five; the second makes them transposed, for then P^T and dS^T lie as the left operands that dV and dK want.
+ */
 #include "cuda/kernels/attention_tiles.cuh"
 
 enum { STEP = 32, COLUMNS = STEP / 8 };
@@ -52,7 +53,8 @@ __device__ static inline float dot_share(head_rows x, head_rows y, int row)
   return sum;
 }
 
-/* Of the two rows that a lane holds elements of; lse times LOG2_E. A row that does not exist gets probabilities of 0.
+/* Of the two rows that a lane holds elements of; lse times LOG2_E. A row that does not exist gets
+ * probabilities of 0.
  */
 struct row_statistics {
   float lse[2], delta[2];
@@ -79,14 +81,17 @@ __device__ static inline row_statistics make_statistics(const qg_attention_args 
 
 /* One block a TILE of queries; those with the most keys begin first. */
 template <int D>
-__global__ void __launch_bounds__(TILE_THREADS, 3) k_attention_d_q(qg_attention_args a, float scale, float *delta)
+__global__ void __launch_bounds__(TILE_THREADS, D > 96 ? 2 : 3)
+    k_attention_d_q(qg_attention_args a, float scale, float *delta)
 {
   int64_t items = a.q.rows / a.sequence_length * a.heads;
-  int tiles = static_cast<int>(gridDim.x / items), row = (tiles - 1 - static_cast<int>(blockIdx.x / items)) * TILE;
+  int tiles = static_cast<int>(gridDim.x / items),
+      row = (tiles - 1 - static_cast<int>(blockIdx.x / items)) * TILE;
   attention_item item = item_of(blockIdx.x % items, static_cast<int>(a.heads));
   int kv_head = item.head / static_cast<int>(a.heads / a.kv_heads);
   int first_row = row + threadIdx.x / WARP * WARP_ROWS;
-  head_rows k = rows_of_head(a, a.k, item.sequence, kv_head), v = rows_of_head(a, a.v, item.sequence, kv_head);
+  head_rows k = rows_of_head(a, a.k, item.sequence, kv_head),
+            v = rows_of_head(a, a.v, item.sequence, kv_head);
   backward_tiles<D> tiles_at;
   float d_q[D / 8][4];
   clear(d_q);
@@ -115,12 +120,13 @@ __global__ void __launch_bounds__(TILE_THREADS, 3) k_attention_d_q(qg_attention_
       }
     add_times<D, STEP>(d_q, s, tiles_at.streamed(buffer, 0));
   });
-  store_rows<D>(rows_of_head(a, a.d_q, item.sequence, item.head), first_row, d_q, {scale, scale}, tiles_at.own(0));
+  store_rows<D>(rows_of_head(a, a.d_q, item.sequence, item.head), first_row, d_q, {scale, scale},
+                tiles_at.own(0));
 }
 
 /* Statistics of the queries of a step: `to` holds lse times LOG2_E and then delta, STEP of each. */
-__device__ static inline void stage_statistics(float *to, const qg_attention_args &a, attention_item item, int first,
-                                               const float *delta)
+__device__ static inline void stage_statistics(float *to, const qg_attention_args &a, attention_item item,
+                                               int first, const float *delta)
 {
   int64_t at = statistics_of(a, item);
   int row = first + static_cast<int>(threadIdx.x);
@@ -129,8 +135,8 @@ __device__ static inline void stage_statistics(float *to, const qg_attention_arg
   to[STEP + threadIdx.x] = row < a.sequence_length ? delta[at + row] : 0.0f;
 }
 
-/* One block a TILE of keys; those with the most queries begin first. The query heads of a group add to the same keys,
- * one after the other. */
+/* One block a TILE of keys; those with the most queries begin first. The query heads of a group add to the
+ * same keys, one after the other. */
 template <int D>
 __global__ void __launch_bounds__(TILE_THREADS, 2)
     k_attention_d_kv(qg_attention_args a, float scale, const float *delta)
@@ -175,8 +181,10 @@ __global__ void __launch_bounds__(TILE_THREADS, 2)
     add_times<D, STEP>(d_v, p, tiles_at.streamed(buffer, 1));
     add_times<D, STEP>(d_k, d_s, tiles_at.streamed(buffer, 0));
   });
-  store_rows<D>(rows_of_head(a, a.d_k, item.sequence, item.head), first_key, d_k, {scale, scale}, tiles_at.own(0));
-  store_rows<D>(rows_of_head(a, a.d_v, item.sequence, item.head), first_key, d_v, {1.0f, 1.0f}, tiles_at.own(1));
+  store_rows<D>(rows_of_head(a, a.d_k, item.sequence, item.head), first_key, d_k, {scale, scale},
+                tiles_at.own(0));
+  store_rows<D>(rows_of_head(a, a.d_v, item.sequence, item.head), first_key, d_v, {1.0f, 1.0f},
+                tiles_at.own(1));
 }
 
 template <int D>
@@ -184,8 +192,8 @@ static cudaError_t launch_backward(cudaStream_t stream, const qg_attention_args 
 {
   int64_t blocks = tiles_of(a) * sequences_of(a);
   float scale = 1.0f / sqrtf(static_cast<float>(a->head_dim));
-  cudaError_t error = launch_shared(stream, blocks * a->heads, TILE_THREADS, backward_shared<D>, k_attention_d_q<D>,
-                                    *a, scale, delta);
+  cudaError_t error = launch_shared(stream, blocks * a->heads, TILE_THREADS, backward_shared<D>,
+                                    k_attention_d_q<D>, *a, scale, delta);
   if (error != cudaSuccess) return error;
   return launch_shared(stream, blocks * a->kv_heads, TILE_THREADS, backward_shared<D> + statistics_bytes,
                        k_attention_d_kv<D>, *a, scale, delta);

@@ -1,6 +1,6 @@
-/* Fused attention, forward: o = softmax(q k^T / sqrt(dim)) v over the keys that a query may see, and the log-sum-exp of
- * each row. The softmax is corrected as keys stream past: with m the maximum so far,
- *   m' = max(m, scores),  sum = sum exp(m - m') + sum_j exp(s_j - m'),  o = o exp(m - m') + exp(s - m') v. */
+/* Fused attention, forward: o = softmax(q k^T / sqrt(dim)) v over the keys that a query may see, and the
+ * log-sum-exp of each row. The softmax is corrected as keys stream past: with m the maximum so far, m' =
+ * max(m, scores),  sum = sum exp(m - m') + sum_j exp(s_j - m'),  o = o exp(m - m') + exp(s - m') v. */
 #include "cuda/kernels/attention_tiles.cuh"
 
 /* Keys of a step: as many as leave room for three blocks on an SM of sm_80 (doc/measurements.md). */
@@ -64,10 +64,12 @@ __global__ void __launch_bounds__(TILE_THREADS, 3) k_attention_forward(qg_attent
 {
   constexpr int STEP = forward_step<D>, N = STEP / 8;
   int64_t items = a.q.rows / a.sequence_length * a.heads;
-  int tiles = static_cast<int>(gridDim.x / items), row = (tiles - 1 - static_cast<int>(blockIdx.x / items)) * TILE;
+  int tiles = static_cast<int>(gridDim.x / items),
+      row = (tiles - 1 - static_cast<int>(blockIdx.x / items)) * TILE;
   attention_item item = item_of(blockIdx.x % items, static_cast<int>(a.heads));
   int kv_head = item.head / static_cast<int>(a.heads / a.kv_heads), warp_row = threadIdx.x / WARP * WARP_ROWS;
-  head_rows k = rows_of_head(a, a.k, item.sequence, kv_head), v = rows_of_head(a, a.v, item.sequence, kv_head);
+  head_rows k = rows_of_head(a, a.k, item.sequence, kv_head),
+            v = rows_of_head(a, a.v, item.sequence, kv_head);
   bf16 *q = reinterpret_cast<bf16 *>(shared_memory()), *keys = q + TILE * tile<D>::stride,
        *values = keys + 2 * STEP * tile<D>::stride, *own = q + warp_row * tile<D>::stride;
   int first_row = row + warp_row;

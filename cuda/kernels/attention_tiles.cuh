@@ -1,9 +1,9 @@
-/* Fused attention: what its kernels share. A block of four warps keeps TILE rows of one head in shared memory and
- * streams the other side of the products past them, STEP rows at a time in two buffers; a warp owns 16 of the
- * TILE rows. Scores exist in registers alone (Dao, FlashAttention-2, arXiv 2307.08691).
+/* Fused attention: what its kernels share. A block of four warps keeps TILE rows of one head in shared memory
+ * and streams the other side of the products past them, STEP rows at a time in two buffers; a warp owns 16 of
+ * the TILE rows. Scores exist in registers alone (Dao, FlashAttention-2, arXiv 2307.08691).
  *
- * D is the head size rounded up to a size that is built: columns and rows that do not exist are zeros in shared memory
- * and are not stored. */
+ * D is the head size rounded up to a size that is built: columns and rows that do not exist are zeros in
+ * shared memory and are not stored. */
 #ifndef QG_CUDA_ATTENTION_TILES_CUH
 #define QG_CUDA_ATTENTION_TILES_CUH
 
@@ -15,8 +15,8 @@ enum { TILE = 64, TILE_THREADS = 128, WARP_ROWS = 16 };
 /* exp(x) = exp2(x LOG2_E). */
 #define LOG2_E 1.4426950408889634f
 
-/* Rows of shared memory are 16 bytes longer than D elements, so that the eight rows which one ldmatrix reads lie in
- * different banks. */
+/* Rows of shared memory are 16 bytes longer than D elements, so that the eight rows which one ldmatrix reads
+ * lie in different banks. */
 template <int D>
 struct tile {
   static constexpr int stride = D + PART;
@@ -41,7 +41,8 @@ __device__ inline attention_item item_of(int64_t item, int heads)
   return attention_item{item / heads, static_cast<int>(item % heads)};
 }
 
-__device__ inline head_rows rows_of_head(const qg_attention_args &a, const qg_view &view, int64_t sequence, int head)
+__device__ inline head_rows rows_of_head(const qg_attention_args &a, const qg_view &view, int64_t sequence,
+                                         int head)
 {
   return head_rows{row_of<bf16>(view, sequence * a.sequence_length) + static_cast<int64_t>(head) * a.head_dim,
                    view.stride, static_cast<int>(a.sequence_length), static_cast<int>(a.head_dim)};
@@ -63,12 +64,13 @@ __device__ inline void stage(bf16 *to, head_rows from, int first)
   for (int k = threadIdx.x; k < ROWS * pieces; k += TILE_THREADS) {
     int i = k / pieces, j = k % pieces * PART;
     bool exists = first + i < from.length && j < from.dim;
-    copy_async(to + i * tile<D>::stride + j, exists ? from.data + (first + i) * from.stride + j : from.data, exists);
+    copy_async(to + i * tile<D>::stride + j, exists ? from.data + (first + i) * from.stride + j : from.data,
+               exists);
   }
 }
 
-/* load(s, buffer) begins to copy the rows of step s, work(s, buffer) works on them while those of the next step are
- * on their way. */
+/* load(s, buffer) begins to copy the rows of step s, work(s, buffer) works on them while those of the next
+ * step are on their way. */
 template <typename Load, typename Work>
 __device__ inline void stream_steps(int steps, Load load, Work work)
 {
@@ -104,7 +106,8 @@ __device__ inline void add_times_transposed(float (&c)[N / 8][4], const bf16 *a,
   }
 }
 
-/* c [16, D] += p b with p [16, N] rounded to bf16: sums of one product lie as the next one wants its left operand. */
+/* c [16, D] += p b with p [16, N] rounded to bf16: sums of one product lie as the next one wants its left
+ * operand. */
 template <int D, int N>
 __device__ inline void add_times(float (&c)[D / 8][4], const float (&p)[N / 8][4], const bf16 *b)
 {
@@ -113,7 +116,8 @@ __device__ inline void add_times(float (&c)[D / 8][4], const float (&p)[N / 8][4
 #pragma unroll
   for (int k = 0; k < N; k += 16) {
     const float(&low)[4] = p[k / 8], (&high)[4] = p[k / 8 + 1];
-    const uint32_t x[4] = {pack(low[0], low[1]), pack(low[2], low[3]), pack(high[0], high[1]), pack(high[2], high[3])};
+    const uint32_t x[4] = {pack(low[0], low[1]), pack(low[2], low[3]), pack(high[0], high[1]),
+                           pack(high[2], high[3])};
 #pragma unroll
     for (int n = 0; n < D; n += 16) {
       uint32_t y[4];
@@ -149,11 +153,11 @@ __device__ inline float row_sum(float x)
   return x + __shfl_xor_sync(0xffffffffu, x, 2);
 }
 
-/* Rows [first, first + 16) of `to` = c, row i times factor[i / 8]. `own` are 16 rows of a tile that no other warp
- * reads any more: through them the stores become wide. */
+/* Rows [first, first + 16) of `to` = c, row i times factor[i / 8]. `own` are 16 rows of a tile that no other
+ * warp reads any more: through them the stores become wide. */
 template <int D>
-__device__ inline void store_rows(head_rows to, int first, const float (&c)[D / 8][4], const float (&factor)[2],
-                                  bf16 *own)
+__device__ inline void store_rows(head_rows to, int first, const float (&c)[D / 8][4],
+                                  const float (&factor)[2], bf16 *own)
 {
   constexpr int pieces = D / PART;
 #pragma unroll

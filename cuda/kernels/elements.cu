@@ -147,7 +147,8 @@ __device__ static int list_tokens(const int32_t *ids, int64_t first, int64_t tok
 
 /* Adds the rows `found` [count] of d_out, in their order and rounded to the gradient's type each time. */
 template <typename T, typename G>
-__device__ static inline void add_rows(const qg_view &d_out, int64_t first, const int *found, int count, G *row)
+__device__ static inline void add_rows(const qg_view &d_out, int64_t first, const int *found, int count,
+                                       G *row)
 {
   for_parts_of_row(d_out.cols, [&](int64_t j, int elements) {
     alignas(WIDE) G sum[PART];
@@ -162,8 +163,8 @@ __device__ static inline void add_rows(const qg_view &d_out, int64_t first, cons
   });
 }
 
-/* One block a token. The block of an id's first token adds up the rows of all its tokens; so no two blocks write one
- * row. */
+/* One block a token. The block of an id's first token adds up the rows of all its tokens; so no two blocks
+ * write one row. */
 template <typename T, typename G>
 __global__ void k_embed_backward(const int32_t *ids, qg_view d_out, qg_view grad)
 {

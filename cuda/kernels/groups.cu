@@ -168,8 +168,8 @@ cudaError_t qg_k_update_int8(cudaStream_t stream, const qg_update_int8_args *a)
   return launch(stream, blocks_of_groups(a->count), THREADS, k_update_int8, *a);
 }
 
-/* The part of a matrix that a thread of k_update_dense works on: elements 8 p to 8 p + 7 share two blocks of random
- * words; of them [low, high) are updated. */
+/* The part of a matrix that a thread of k_update_dense works on: elements 8 p to 8 p + 7 share two blocks of
+ * random words; of them [low, high) are updated. */
 struct window {
   int64_t first; /* counted from the first that is updated; negative if that one lies inside */
   int low, high;
@@ -233,7 +233,8 @@ __global__ void k_update_dense(qg_update_dense_args a)
     if (a.stochastic) words = qg_rng_draw(a.rng, static_cast<uint64_t>(part * PART + i) >> 2);
 #pragma unroll
     for (int k = 0; k < 4; k++)
-      put_rounded(&rounded[i + k], qg_weight_step(w[i + k], update[i + k], a.decay, false), a.stochastic, words.v[k]);
+      put_rounded(&rounded[i + k], qg_weight_step(w[i + k], update[i + k], a.decay, false), a.stochastic,
+                  words.v[k]);
   }
   store_window(weights, at, static_cast<const T *>(rounded));
 }

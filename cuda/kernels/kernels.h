@@ -77,13 +77,14 @@ cudaError_t qg_k_softmax_backward(cudaStream_t stream, const qg_attention_block 
                                   const float *dp, const float *lse, const float *delta, void *p, void *ds,
                                   qg_dtype type);
 
-/* Fused attention on tensor cores of sm_80 and up: bf16, head sizes of 16 to 128 in multiples of 16, rows of every head
- * aligned to 16 bytes. `delta` f32 [heads, tokens] is scratch. */
+/* Fused attention on tensor cores of sm_80 and up: bf16, head sizes of 16 to 128 in multiples of 16, rows of
+ * every head aligned to 16 bytes. `delta` f32 [heads, tokens] is scratch. */
 cudaError_t qg_k_attention_forward(cudaStream_t stream, const qg_attention_args *args);
 cudaError_t qg_k_attention_backward(cudaStream_t stream, const qg_attention_args *args, float *delta);
 
 /* Bases: `left` as in the projector's layout; rows [k, d] ascend. */
-cudaError_t qg_k_load_basis(cudaStream_t stream, const float *basis, bool left, int64_t k, int64_t d, float *rows);
+cudaError_t qg_k_load_basis(cudaStream_t stream, const float *basis, bool left, int64_t k, int64_t d,
+                            float *rows);
 cudaError_t qg_k_random_rows(cudaStream_t stream, uint64_t seed, int64_t rows, int64_t d, float *out);
 cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, bool left, int64_t k, int64_t d,
                                float *basis);

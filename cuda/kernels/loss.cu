@@ -1,7 +1,8 @@
 /* Softmax cross-entropy of rows of logits. */
 #include "cuda/kernels/parts.cuh"
 
-/* So many that one row is in flight on a multiprocessor: all of them stay in the cache between the two passes. */
+/* So many that one row is in flight on a multiprocessor: all of them stay in the cache between the two
+ * passes. */
 enum { LOSS_THREADS = 1024, LOSS_WARPS = LOSS_THREADS / WARP };
 
 /* Of the logits so far: sum of exp(x - max). */
@@ -37,7 +38,8 @@ __device__ static inline exponentials combine(exponentials mine, int32_t *keys, 
 }
 
 template <typename T>
-__device__ static void write_gradient(const float *x, T *d, int64_t vocab, int32_t target, exponentials e, float scale)
+__device__ static void write_gradient(const float *x, T *d, int64_t vocab, int32_t target, exponentials e,
+                                      float scale)
 {
   float factor = scale / e.sum, shift = shift_of(e.max);
   for_parts_of_row<LOSS_THREADS>(vocab, [&](int64_t j, int count) {
@@ -86,8 +88,8 @@ __global__ void __launch_bounds__(LOSS_THREADS) k_cross_entropy(qg_cross_entropy
   });
   e = combine(e, keys, parts);
   if (threadIdx.x == 0)
-    row_loss[blockIdx.x] =
-        log(static_cast<double>(e.sum)) + static_cast<double>(shift_of(e.max)) - static_cast<double>(at_target);
+    row_loss[blockIdx.x] = log(static_cast<double>(e.sum)) + static_cast<double>(shift_of(e.max)) -
+                           static_cast<double>(at_target);
   if (d) write_gradient(x, d, vocab, target, e, a.grad_scale);
 }
 

@@ -97,7 +97,8 @@ __device__ inline void for_part(int64_t rows, int64_t cols, F work)
 template <int N = THREADS, typename F>
 __device__ inline void for_parts_of_row(int64_t cols, F work)
 {
-  for (int64_t j = static_cast<int64_t>(threadIdx.x) * PART; j < cols; j += N * PART) work(j, part_count(cols, j));
+  for (int64_t j = static_cast<int64_t>(threadIdx.x) * PART; j < cols; j += N * PART)
+    work(j, part_count(cols, j));
 }
 
 #endif

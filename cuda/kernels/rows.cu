@@ -89,8 +89,8 @@ __device__ static inline void norm_row(const qg_rmsnorm_backward_args &a, int64_
   });
 }
 
-/* One block QG_CUDA_NORM_ROWS rows, each read once from memory: dx, and in partial [block, cols] the sums of dy x rstd
- * over them, ascending. A thread keeps to its columns, so that dx may lie on dy. */
+/* One block QG_CUDA_NORM_ROWS rows, each read once from memory: dx, and in partial [block, cols] the sums of
+ * dy x rstd over them, ascending. A thread keeps to its columns, so that dx may lie on dy. */
 template <typename T>
 __global__ void k_rmsnorm_backward(qg_rmsnorm_backward_args a, float *partial)
 {
@@ -109,8 +109,8 @@ __global__ void k_rmsnorm_backward(qg_rmsnorm_backward_args a, float *partial)
   });
 }
 
-/* dweight += the sum over blocks, 32 columns a block: each warp adds every WARPS-th, then their sums are added in
- * order. */
+/* dweight += the sum over blocks, 32 columns a block: each warp adds every WARPS-th, then their sums are
+ * added in order. */
 __global__ void k_norm_weight(const float *partial, int64_t blocks, int64_t cols, float *dweight)
 {
   __shared__ float sums[WARPS][WARP];
@@ -133,7 +133,8 @@ cudaError_t qg_k_rmsnorm_backward(cudaStream_t stream, const qg_rmsnorm_backward
   if (shared > INT32_MAX) return cudaErrorInvalidValue;
   cudaError_t error = launch_shared(stream, blocks, THREADS, static_cast<int>(shared), kernel, *a, partial);
   if (error != cudaSuccess) return error;
-  return launch(stream, (a->x.cols + WARP - 1) / WARP, THREADS, k_norm_weight, partial, blocks, a->x.cols, a->dweight);
+  return launch(stream, (a->x.cols + WARP - 1) / WARP, THREADS, k_norm_weight, partial, blocks, a->x.cols,
+                a->dweight);
 }
 
 /* A thread rotates a part of the first half of a head with that of the second. */

@@ -1,5 +1,5 @@
-/* Dynamic shared memory, and copies into it that run beside the arithmetic on sm_80 and up (PTX ISA, "Asynchronous
- * copy"). The emulation of tests/support/cudaemu puts its own file of this name in front. */
+/* Dynamic shared memory, and copies into it that run beside the arithmetic on sm_80 and up (PTX ISA,
+ * "Asynchronous copy"). The emulation of tests/support/cudaemu puts its own file of this name in front. */
 #ifndef QG_CUDA_SHARED_CUH
 #define QG_CUDA_SHARED_CUH
 
@@ -32,7 +32,8 @@ __device__ inline void commit_copies()
   asm volatile("cp.async.commit_group;" : : : "memory");
 }
 
-/* Until all of this thread's groups but the last LEFT have arrived. Other threads see them after a barrier. */
+/* Until all of this thread's groups but the last LEFT have arrived. Other threads see them after a barrier.
+ */
 template <int LEFT>
 __device__ inline void wait_for_copies()
 {

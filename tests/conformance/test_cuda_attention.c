@@ -1,5 +1,5 @@
-/* Fused attention of the CUDA backend keeps the promises of qgalore/backend.h, and is what runs: it needs no room for
- * scores. On the host its kernels are emulated, in turns and with random schedules of warps. */
+/* Fused attention of the CUDA backend keeps the promises of qgalore/backend.h, and is what runs: it needs no
+ * room for scores. On the host its kernels are emulated, in turns and with random schedules of warps. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +28,11 @@ typedef struct {
 static void begin(fused_case *f)
 {
   qg_backend *be = f->c.be;
-  qg_workload workload = {.tokens = 8, .sequence_length = 8, .hidden_size = 64, .num_heads = 4, .num_kv_heads = 4,
+  qg_workload workload = {.tokens = 8,
+                          .sequence_length = 8,
+                          .hidden_size = 64,
+                          .num_heads = 4,
+                          .num_kv_heads = 4,
                           .loss_rows = 8};
   f->bytes = be->ops->workspace_bytes(be, &workload);
   expect_ok(be->ops->alloc(be, f->bytes, &f->workspace));
@@ -51,9 +55,19 @@ static qg_status attend(fused_case *f, int64_t head_dim, int64_t padding)
   qg_dtype type = f->c.be->compute;
   for (int i = 0; i < QG_COUNT_OF(x); i++)
     x[i] = random_array(&f->c, type, LENGTH, HEADS * head_dim, padding, (uint64_t)i, 1.0).view;
-  qg_attention_args args = {.q = x[0], .k = x[1], .v = x[2], .o = x[3], .d_o = x[4], .d_q = x[5], .d_k = x[6], .d_v = x[7],
+  qg_attention_args args = {.q = x[0],
+                            .k = x[1],
+                            .v = x[2],
+                            .o = x[3],
+                            .d_o = x[4],
+                            .d_q = x[5],
+                            .d_k = x[6],
+                            .d_v = x[7],
                             .lse = device_bytes(&f->c, HEADS * LENGTH * sizeof(float)),
-                            .sequence_length = LENGTH, .heads = HEADS, .kv_heads = HEADS, .head_dim = head_dim};
+                            .sequence_length = LENGTH,
+                            .heads = HEADS,
+                            .kv_heads = HEADS,
+                            .head_dim = head_dim};
   QG_TRY(f->c.be->ops->attention(f->c.be, &args));
   return f->c.be->ops->attention_backward(f->c.be, &args);
 }
@@ -81,7 +95,8 @@ static void other_heads_go_in_blocks(void **state)
 static void its_workspace_is_smaller(void **state)
 {
   fused_case *f = *state;
-  qg_workload workload = {.tokens = 2048, .sequence_length = 256, .hidden_size = 512, .num_heads = 8, .num_kv_heads = 8};
+  qg_workload workload = {
+      .tokens = 2048, .sequence_length = 256, .hidden_size = 512, .num_heads = 8, .num_kv_heads = 8};
   qg_backend *blocks = open_cuda("bf16");
   size_t fused = f->c.be->ops->workspace_bytes(f->c.be, &workload);
   assert_non_null(blocks);
@@ -104,8 +119,8 @@ static void fp32_stays_in_blocks(void **state)
   qg_error_clear();
 }
 
-#define TEST(f, teardown)     \
-  {                           \
+#define TEST(f, teardown)       \
+  {                             \
 #f, f, NULL, teardown, NULL \
   }
 

@@ -1,5 +1,5 @@
-/* The emulated matrix instructions multiply matrices, and what only they can do wrong is found: operands that are not
- * aligned, copies that nobody waited for, more shared memory than a kernel may take. */
+/* The emulated matrix instructions multiply matrices, and what only they can do wrong is found: operands that
+ * are not aligned, copies that nobody waited for, more shared memory than a kernel may take. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -70,8 +70,9 @@ static void multiply(matrices *m, product_kernel kernel)
   assert_int_equal(cudaMalloc(&memory, sizeof *m), cudaSuccess);
   cudaMemcpyAsync(memory, m, sizeof *m, cudaMemcpyHostToDevice, nullptr);
   matrices *device = static_cast<matrices *>(memory);
-  assert_int_equal(launch_shared(nullptr, 1, WARP, BYTES, kernel, &device->x[0], &device->y[0], &device->out[0]),
-                   cudaSuccess);
+  assert_int_equal(
+      launch_shared(nullptr, 1, WARP, BYTES, kernel, &device->x[0], &device->y[0], &device->out[0]),
+      cudaSuccess);
   cudaMemcpyAsync(m, memory, sizeof *m, cudaMemcpyDeviceToHost, nullptr);
   cudaFree(memory);
 }

@@ -52,4 +52,7 @@ check "bf16 on the CPU" complete cpu16 "${half[@]}" backend.name=cpu
 check "bf16 on the device" complete cuda16 "${half[@]}" backend.name=cuda
 # bf16 rounds every activation by 2^-9; the losses of random tokens stay within 1 % of each other.
 check "with about the same losses" losses_within cpu16 cuda16 0.05
+check "bf16 with fused attention" complete fused16 "${half[@]}" backend.name=cuda backend.attention=fused
+check "which the rank table tells" grep -q "fused attention" "$tmp/fused16.log"
+check "and again about the same losses" losses_within cpu16 fused16 0.05
 finish

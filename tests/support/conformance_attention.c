@@ -139,10 +139,9 @@ static void check_attention(conformance *c, attention_shape shape)
 
 void attention_and_its_gradient(void **state)
 {
-  static const attention_shape shapes[] = {{1, 1, 1, 1, 2},   {1, 7, 2, 2, 6},    {3, 33, 2, 2, 10},
-                                           {2, 64, 1, 1, 16}, {1, 130, 3, 3, 64}, {2, 129, 2, 2, 80},
-                                           {1, 256, 2, 2, 64}, {2, 70, 1, 1, 48},
-                                           {1, 100, 1, 1, 128}};
+  static const attention_shape shapes[] = {{1, 1, 1, 1, 2},    {1, 7, 2, 2, 6},    {3, 33, 2, 2, 10},
+                                           {2, 64, 1, 1, 16},  {1, 130, 3, 3, 64}, {2, 129, 2, 2, 80},
+                                           {1, 256, 2, 2, 64}, {2, 70, 1, 1, 48},  {1, 100, 1, 1, 128}};
   for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) check_attention(*state, shapes[i]);
 }
 

@@ -75,7 +75,8 @@ static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, v
 {
   size_t shared = config->dynamicSmemBytes;
   if (config->blockDim.x % 32 != 0) return cudaErrorInvalidConfiguration;
-  if (!cudaemu::shared_is_allowed(reinterpret_cast<const void *>(kernel), shared)) return cudaErrorInvalidValue;
+  if (!cudaemu::shared_is_allowed(reinterpret_cast<const void *>(kernel), shared))
+    return cudaErrorInvalidValue;
   cudaemu::queue(config->stream, [blocks = config->gridDim.x, threads = config->blockDim.x, shared, kernel,
                                   values = std::tuple<Params...>(static_cast<Params>(args)...)] {
     cudaemu::resize_shared(shared);

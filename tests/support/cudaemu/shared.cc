@@ -105,7 +105,8 @@ void wait_for_copies(unsigned left)
 {
   copies_of_thread &mine = copies.at(position.thread.x);
   size_t done = 0;
-  while (done < mine.waiting.size() && mine.waiting[done].group + left < mine.groups) perform(mine.waiting[done++]);
+  while (done < mine.waiting.size() && mine.waiting[done].group + left < mine.groups)
+    perform(mine.waiting[done++]);
   mine.waiting.erase(mine.waiting.begin(), mine.waiting.begin() + static_cast<long>(done));
 }
 

@@ -16,9 +16,9 @@ void resize_shared(size_t bytes);
 /* Fills it with NaN and forgets copies that nobody waited for. */
 void begin_shared(unsigned threads);
 
-/* 16 bytes, or zeros. The hardware may copy at any time until the wait: in turns everything is copied at the wait,
- * so that one that is missing shows; with a random schedule half of the copies are done at once, so that a
- * buffer that another warp still reads shows as well. */
+/* 16 bytes, or zeros. The hardware may copy at any time until the wait: in turns everything is copied at the
+ * wait, so that one that is missing shows; with a random schedule half of the copies are done at once, so
+ * that a buffer that another warp still reads shows as well. */
 void copy_async(void *shared, const void *from, bool exists);
 void commit_copies();
 void wait_for_copies(unsigned left);

@@ -42,8 +42,8 @@ float half_of(uint32_t pair, unsigned index)
   return qg_bf16_to_float(static_cast<uint16_t>(pair >> 16 * index));
 }
 
-/* A[row, k] lies in register (row >= 8) + 2 (k >= 8) of the lane whose g = row % 8 and t = k % 8 rounded down to even;
- * B[k, column] in register (k >= 8) of the lane whose g = column and t the same. */
+/* A[row, k] lies in register (row >= 8) + 2 (k >= 8) of the lane whose g = row % 8 and t = k % 8 rounded down
+ * to even; B[k, column] in register (k >= 8) of the lane whose g = column and t the same. */
 float element_of_a(const lanes &shown, unsigned row, unsigned k)
 {
   const operands &held = of_lane<operands>(shown, row % 8 * 4 + k % 8 / 2);
