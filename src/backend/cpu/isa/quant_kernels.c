@@ -216,21 +216,18 @@ static void decode_moments(qg_moment_block moments, int64_t n, float *restrict m
   decode_codes(maps->unsigned_map, *moments.v_absmax, moments.v_codes, n, v);
 }
 
-/* The search of qg_dynamic_find in two loops: arithmetic, which vectorises, and table look-ups. */
+/* n <= TILE. What is not looked up many at once goes in two loops: arithmetic, which vectorises, and
+ * look-ups. */
 static void encode_codes(const qg_dynamic_search *restrict search, const float *restrict x, float absmax,
                          int n, uint8_t *restrict codes)
 {
-  alignas(64) float ratio[TILE];
-  alignas(64) int32_t bin[TILE];
-  for (int i = 0; i < n; i++) {
-    float r = x[i] / absmax;
-    ratio[i] = r == r ? r : 0.0f;
-    bin[i] = (int32_t)qg_dynamic_bin(ratio[i]);
+  alignas(64) uint32_t where[TILE];
+  int first = look_up_codes(search, x, absmax, n, codes);
+  for (int i = first; i < n; i++) {
+    float ratio = x[i] / absmax;
+    where[i] = qg_dynamic_locate(ratio == ratio ? ratio : 0.0f);
   }
-  for (int i = look_up_codes(search, ratio, bin, n, codes); i < n; i++) {
-    uint8_t code = search->start[bin[i]];
-    codes[i] = (uint8_t)(code + (ratio[i] > search->threshold[code]));
-  }
+  for (int i = first; i < n; i++) codes[i] = qg_dynamic_code_at(search, where[i]);
 }
 
 static qg_moment_block moments_at(qg_moment_block moments, int64_t first)
