@@ -141,16 +141,17 @@ __global__ void k_adam_8bit(qg_adam_args a, qg_adam_factors factors, const qg_cu
   store_absmax(b, m_absmax, v_absmax);
 }
 
-/* Blocks of QG_GROUP, a warp each: GROUPS_OF_WARP one after the other, so that the tables are worth their way
- * into shared memory, where look-ups that scatter cost least. */
+/* Blocks of QG_GROUP, a warp each: GROUPS_OF_WARP one after the other, so that the maps are worth their way
+ * into shared memory, where look-ups that scatter cost least. The tables of the searches are too large for
+ * that and lie in the cache. */
 enum { GROUPS_OF_WARP = 4, GROUPS_OF_BLOCK = GROUPS_OF_WARP * WARPS };
 
-static_assert(sizeof(qg_cuda_tables) % sizeof(uint32_t) == 0, "copied word by word");
+static_assert(int(QG_DYNAMIC_CODES) == int(THREADS), "a thread loads one entry of each map");
 
-__device__ static inline void load_tables(qg_cuda_tables *to, const qg_cuda_tables *from)
+__device__ static inline void load_maps(qg_dynamic_maps *to, const qg_dynamic_maps *from)
 {
-  for (size_t i = threadIdx.x; i < sizeof *to / sizeof(uint32_t); i += THREADS)
-    reinterpret_cast<uint32_t *>(to)[i] = reinterpret_cast<const uint32_t *>(from)[i];
+  to->signed_map[threadIdx.x] = from->signed_map[threadIdx.x];
+  to->unsigned_map[threadIdx.x] = from->unsigned_map[threadIdx.x];
   __syncthreads();
 }
 
@@ -201,17 +202,18 @@ __device__ static inline void encode_part(const qg_dynamic_search *search, const
 }
 
 __device__ static inline void adam_group(const qg_adam_args &a, const qg_adam_factors &factors,
-                                         const qg_cuda_tables &tables, const lane_part &part)
+                                         const qg_dynamic_maps &maps, const qg_dynamic_searches &searches,
+                                         const lane_part &part)
 {
   alignas(WIDE) float g[PART], m[PART], v[PART];
   load_gradients(a, part.first, part.count, g);
-  decode_part(tables.maps.signed_map, a.m_codes + part.first, part.count, a.m_absmax[part.group], m);
-  decode_part(tables.maps.unsigned_map, a.v_codes + part.first, part.count, a.v_absmax[part.group], v);
+  decode_part(maps.signed_map, a.m_codes + part.first, part.count, a.m_absmax[part.group], m);
+  decode_part(maps.unsigned_map, a.v_codes + part.first, part.count, a.v_absmax[part.group], v);
 #pragma unroll
   for (int i = 0; i < PART; i++) g[i] = qg_adam_step(factors, g[i], &m[i], &v[i]);
   float m_absmax = warp_absmax(m, part.count), v_absmax = warp_absmax(v, part.count);
-  encode_part(&tables.searches.of_signed, m, part.count, m_absmax, a.m_codes + part.first);
-  encode_part(&tables.searches.of_unsigned, v, part.count, v_absmax, a.v_codes + part.first);
+  encode_part(&searches.of_signed, m, part.count, m_absmax, a.m_codes + part.first);
+  encode_part(&searches.of_unsigned, v, part.count, v_absmax, a.v_codes + part.first);
   store_deltas(a, part.first, part.count, g);
   if (threadIdx.x % WARP != 0) return;
   a.m_absmax[part.group] = m_absmax;
@@ -220,11 +222,12 @@ __device__ static inline void adam_group(const qg_adam_args &a, const qg_adam_fa
 
 __global__ void k_adam_groups(qg_adam_args a, qg_adam_factors factors, const qg_cuda_tables *tables)
 {
-  __shared__ qg_cuda_tables near;
-  load_tables(&near, tables);
+  __shared__ qg_dynamic_maps maps;
+  load_maps(&maps, &tables->maps);
   int64_t first = blockIdx.x * static_cast<int64_t>(GROUPS_OF_BLOCK) + threadIdx.x / WARP;
   for (int64_t group = first; group < first + GROUPS_OF_BLOCK; group += WARPS)
-    if (group * QG_GROUP < a.count) adam_group(a, factors, near, part_of_group(group, a.count));
+    if (group * QG_GROUP < a.count)
+      adam_group(a, factors, maps, tables->searches, part_of_group(group, a.count));
 }
 
 cudaError_t qg_k_adam_8bit(cudaStream_t stream, const qg_adam_args *a, qg_adam_factors factors,

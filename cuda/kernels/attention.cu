@@ -1,7 +1,6 @@
 /* What attention does between its matrix products: heads are packed so that products of many heads are one
- * batched call with aligned operands, and scores become probabilities and their gradients row by row. One
- * warp works on one row. */
-#include "cuda/kernels/common.cuh"
+ * batched call with aligned operands, and scores become probabilities and their gradients row by row. */
+#include "cuda/kernels/parts.cuh"
 
 /* The row of this warp among items * rows. */
 struct packed_row {
@@ -40,18 +39,18 @@ __device__ static inline T *head_row(const qg_attention_block &b, qg_packed_head
 template <typename T>
 __global__ void k_pack(qg_attention_block b, qg_packed_heads heads, qg_view from, T *packed)
 {
-  packed_row r = row_of_warp(b.length);
-  if (r.item >= b.items) return;
-  const T *x = head_row<T>(b, heads, from, r.item, r.row);
-  T *to = packed + r.index * b.padded_dim;
-  for (int64_t j = threadIdx.x % WARP; j < b.padded_dim; j += WARP)
-    put(&to[j], j < b.dim ? value(x[j]) : 0.0f);
+  for_part(b.items * b.length, b.padded_dim, [&](int64_t row, int64_t j, int count) {
+    alignas(WIDE) T x[PART];
+    const T *head = head_row<T>(b, heads, from, row / b.length, row % b.length);
+    load_part(head + j, part_count(b.dim, j), x);
+    store_part(packed + row * b.padded_dim + j, count, static_cast<const T *>(x));
+  });
 }
 
 cudaError_t qg_k_pack(cudaStream_t stream, const qg_attention_block *b, qg_packed_heads heads, qg_view from,
                       void *packed)
 {
-  int64_t blocks = blocks_of_rows(b->items * b->length);
+  int64_t blocks = blocks_of_parts(b->items * b->length, b->padded_dim);
   if (from.type == QG_BF16)
     return launch(stream, blocks, THREADS, k_pack<bf16>, *b, heads, from, static_cast<bf16 *>(packed));
   return launch(stream, blocks, THREADS, k_pack<float>, *b, heads, from, static_cast<float *>(packed));
@@ -60,17 +59,17 @@ cudaError_t qg_k_pack(cudaStream_t stream, const qg_attention_block *b, qg_packe
 template <typename T, typename P>
 __global__ void k_unpack(qg_attention_block b, qg_packed_heads heads, const P *packed, qg_view to)
 {
-  packed_row r = row_of_warp(b.rows);
-  if (r.item >= b.items) return;
-  const P *x = packed + (r.item * b.length + r.row) * b.padded_dim;
-  T *y = head_row<T>(b, heads, to, r.item, b.first_row + r.row);
-  for (int64_t j = threadIdx.x % WARP; j < b.dim; j += WARP) put(&y[j], value(x[j]));
+  for_part(b.items * b.rows, b.dim, [&](int64_t index, int64_t j, int count) {
+    int64_t item = index / b.rows, row = index % b.rows;
+    convert_part(packed + (item * b.length + row) * b.padded_dim + j, count,
+                 head_row<T>(b, heads, to, item, b.first_row + row) + j);
+  });
 }
 
 cudaError_t qg_k_unpack(cudaStream_t stream, const qg_attention_block *b, qg_packed_heads heads,
                         const void *packed, qg_dtype packed_type, qg_view to)
 {
-  int64_t blocks = blocks_of_rows(b->items * b->rows);
+  int64_t blocks = blocks_of_parts(b->items * b->rows, b->dim);
   const float *wide = static_cast<const float *>(packed);
   if (to.type == QG_F32) return launch(stream, blocks, THREADS, k_unpack<float, float>, *b, heads, wide, to);
   if (packed_type == QG_F32)

@@ -1,23 +1,6 @@
 /* Conversions, sums and the embedding. */
 #include "cuda/kernels/parts.cuh"
 
-/* Between equal types bits are kept, those of a NaN too. */
-template <typename T>
-__device__ static inline void convert_part(const T *from, int count, T *to)
-{
-  alignas(WIDE) T x[PART];
-  load_part(from, count, x);
-  store_part(to, count, static_cast<const T *>(x));
-}
-
-template <typename S, typename D>
-__device__ static inline void convert_part(const S *from, int count, D *to)
-{
-  alignas(WIDE) float x[PART];
-  load_part(from, count, x);
-  store_part(to, count, static_cast<const float *>(x));
-}
-
 template <typename D, typename S>
 __global__ void k_convert(qg_view dst, qg_view src)
 {

@@ -66,7 +66,24 @@ __device__ inline void store_part(bf16 *to, int count, const float *x)
   store_part(to, count, static_cast<const bf16 *>(half));
 }
 
-/* The part of a row that holds element j. */
+/* Between equal types bits are kept, those of a NaN too. */
+template <typename T>
+__device__ inline void convert_part(const T *from, int count, T *to)
+{
+  alignas(WIDE) T x[PART];
+  load_part(from, count, x);
+  store_part(to, count, static_cast<const T *>(x));
+}
+
+template <typename S, typename D>
+__device__ inline void convert_part(const S *from, int count, D *to)
+{
+  alignas(WIDE) float x[PART];
+  load_part(from, count, x);
+  store_part(to, count, static_cast<const float *>(x));
+}
+
+/* How many elements a part has that begins at element j of a row; not positive beyond the row. */
 __device__ inline int part_count(int64_t cols, int64_t j)
 {
   int64_t rest = cols - j;
