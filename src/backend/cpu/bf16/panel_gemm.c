@@ -12,12 +12,13 @@
 #include "qgalore/base.h"
 
 enum {
-  BLOCK_ELEMENTS = 1 << 19, /* of B: 1 MiB, half of a core's second-level cache */
-  DEPTH_ONCE = 2048,        /* bf16 results of no greater depth come from one block */
-  DEPTH_PART = 1024,        /* others, and fp32 results, add up blocks of this depth */
-  PART_ROWS = 512,          /* bounds the sums that bf16 results wait in meanwhile */
-  STRIP_DEPTH = 256,        /* of A: a strip of 16 KiB stays in the first-level cache beside a panel of B */
-  ITEM_PANELS = 32          /* columns that one strip is multiplied by: their sums take 128 KiB */
+  BLOCK_ELEMENTS = 1 << 19,  /* of B: 1 MiB, half of a core's second-level cache */
+  DEPTH_ONCE = 2048,         /* bf16 results of no greater depth come from one block */
+  DEPTH_PART = 1024,         /* others, and fp32 results, add up blocks of this depth */
+  PART_ROWS = 512,           /* bounds the sums that bf16 results wait in meanwhile */
+  STRIP_DEPTH = 256,         /* of A: a strip of 16 KiB stays in the first-level cache beside a panel of B */
+  GROUP_ROWS = 4 * QG_PANEL, /* of A, packed together */
+  ITEM_PANELS = 32           /* columns that one strip is multiplied by: their sums take 128 KiB */
 };
 
 /* One product in progress. */
@@ -35,8 +36,16 @@ typedef struct {
   float sums[ITEM_PANELS * QG_PANEL_SUMS];
   float waiting[PART_ROWS * (BLOCK_ELEMENTS / DEPTH_PART)]; /* panel by panel, if the product waits */
   uint16_t b[BLOCK_ELEMENTS];                               /* the packed block of B */
-  uint16_t strip[QG_PANEL * STRIP_DEPTH];                   /* of A */
+  uint16_t a[GROUP_ROWS * DEPTH_ONCE];                      /* panels of A that are not read in place */
 } share;
+
+/* Rows of A that are packed together, for the depth of the block. */
+typedef struct {
+  bool in_place;
+  qg_panel_source source;
+  const uint16_t *packed;
+  int64_t panel; /* elements */
+} group;
 
 /* The block in work: rows and columns of C, and the depth. */
 typedef struct {
@@ -104,13 +113,18 @@ static product plan(qg_backend *be, const qg_gemm_args *args, void *workspace)
   return p;
 }
 
-static void pack_b(const product *p, const block *blk, share *own)
+/* Panels side by side, of the block's depth. Where the depth goes down the rows, all of them take their part
+ * of a row together, as it lies in memory. */
+static void pack_panels(qg_panel_side side, qg_panel_source from, int64_t extent, int64_t depth, uint16_t *to)
 {
-  for (int64_t j = 0; j < blk->cols; j += QG_PANEL) {
-    qg_panel_source from = source_of(p->args->b, !p->args->trans_b, blk->col + j, blk->first);
-    qg_panel_pack(QG_PANEL_B, from, blk->cols - j, blk->depth,
-                  own->b + j / QG_PANEL * qg_panel_elements(blk->depth));
-  }
+  int64_t step = from.depth_contiguous ? depth : QG_PANEL_STEP;
+  for (int64_t d = 0; d < depth; d += step)
+    for (int64_t e = 0; e < extent; e += QG_PANEL) {
+      qg_panel_source part = from;
+      part.data += from.depth_contiguous ? e * from.stride : d * from.stride + e;
+      qg_panel_pack(side, part, extent - e, qg_min_i64(step, depth - d),
+                    to + e / QG_PANEL * qg_panel_elements(depth) + qg_panel_elements(d));
+    }
 }
 
 /* Sums of a panel stay where they are until the depth is done: one place serves all where that is one strip.
@@ -130,22 +144,31 @@ static void write_sums(const product *p, const block *blk, int64_t row, int64_t 
   qg_panel_write(sums, p->args->alpha, beta, p->args->c, blk->row + row, blk->col + col);
 }
 
-/* Rows row .. row + 31 of the block, depth first .. first + depth of it. */
-static qg_panel_rows take_strip(const product *p, const block *blk, share *own, int64_t row, int64_t first,
-                                int64_t depth)
+/* Panel `row` of a group of A: from element (row, first) on. */
+static qg_panel_rows strip_of(const group *g, int64_t row, int64_t first)
 {
-  qg_panel_source from = source_of(p->args->a, p->args->trans_a, blk->row + row, blk->first + first);
-  bool whole = blk->rows - row >= QG_PANEL && depth % QG_PANEL_STEP == 0;
-  if (whole && is_readable_in_place(from)) return qg_panel_in_place(from);
-  qg_panel_pack(QG_PANEL_A, from, blk->rows - row, depth, own->strip);
-  return qg_panel_packed(own->strip);
+  if (!g->in_place) return qg_panel_packed(g->packed + row / QG_PANEL * g->panel + qg_panel_elements(first));
+  qg_panel_source from = g->source;
+  from.data += row * from.stride + first;
+  return qg_panel_in_place(from);
 }
 
-static void multiply_strip(const product *p, const block *blk, share *own, int64_t row, int64_t first,
-                           int64_t depth)
+static group take_group(const product *p, const block *blk, share *own, int64_t row, int64_t rows)
 {
+  group g = {.packed = own->a,
+             .panel = qg_panel_elements(blk->depth),
+             .source = source_of(p->args->a, p->args->trans_a, blk->row + row, blk->first)};
+  g.in_place = rows % QG_PANEL == 0 && blk->depth % QG_PANEL_STEP == 0 && is_readable_in_place(g.source);
+  if (!g.in_place) pack_panels(QG_PANEL_A, g.source, rows, blk->depth, own->a);
+  return g;
+}
+
+/* Row `row` of the block by all its columns, over a part of the depth. */
+static void multiply_strip(const product *p, const block *blk, share *own, int64_t row, qg_panel_rows a,
+                           int64_t first)
+{
+  int64_t depth = qg_min_i64(STRIP_DEPTH, blk->depth - first);
   bool accumulate = first > 0 || (p->waits && blk->first > 0), last = first + depth == blk->depth;
-  qg_panel_rows a = take_strip(p, blk, own, row, first, depth);
   const uint16_t *b = own->b + qg_panel_elements(first);
   for (int64_t col = 0; col < blk->cols; col += QG_PANEL, b += qg_panel_elements(blk->depth)) {
     float *sums = sums_of(p, blk, own, row, col);
@@ -154,12 +177,20 @@ static void multiply_strip(const product *p, const block *blk, share *own, int64
   }
 }
 
+static void multiply_group(const product *p, const block *blk, share *own, int64_t first_row, int64_t rows)
+{
+  const group g = take_group(p, blk, own, first_row, rows);
+  for (int64_t row = 0; row < rows; row += QG_PANEL)
+    for (int64_t first = 0; first < blk->depth; first += STRIP_DEPTH)
+      multiply_strip(p, blk, own, first_row + row, strip_of(&g, row, first), first);
+}
+
 static void multiply_block(const product *p, const block *blk, share *own)
 {
-  pack_b(p, blk, own);
-  for (int64_t row = 0; row < blk->rows; row += QG_PANEL)
-    for (int64_t first = 0; first < blk->depth; first += STRIP_DEPTH)
-      multiply_strip(p, blk, own, row, first, qg_min_i64(STRIP_DEPTH, blk->depth - first));
+  qg_panel_source b = source_of(p->args->b, !p->args->trans_b, blk->col, blk->first);
+  pack_panels(QG_PANEL_B, b, blk->cols, blk->depth, own->b);
+  for (int64_t row = 0; row < blk->rows; row += GROUP_ROWS)
+    multiply_group(p, blk, own, row, qg_min_i64(GROUP_ROWS, blk->rows - row));
 }
 
 /* Part `index` of `parts` of an extent, in whole panels. */
