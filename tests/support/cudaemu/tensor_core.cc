@@ -32,6 +32,19 @@ struct operands {
   uint32_t a[4], b[2];
 };
 
+struct product_count {
+  unsigned long lanes = 0;
+
+  ~product_count()
+  {
+    const char *path = getenv("CUDAEMU_COUNTS");
+    FILE *file = path ? fopen(path, "w") : nullptr;
+    if (!file) return;
+    fprintf(file, "%lu\n", lanes / 32);
+    fclose(file);
+  }
+} products;
+
 uint32_t element(const lanes &rows, unsigned matrix, unsigned row, unsigned column)
 {
   return of_lane<matrix_row>(rows, 8 * matrix + row).of[column];
@@ -80,6 +93,7 @@ void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b
   operands mine = {{a[0], a[1], a[2], a[3]}, {b0, b1}};
   const lanes &shown = show(mine);
   unsigned lane = position.thread.x % 32, g = lane / 4, t = lane % 4 * 2;
+  products.lanes++;
   for (unsigned k = 0; k < 16; k++)
     for (unsigned i = 0; i < 4; i++)
       c[i] += element_of_a(shown, g + i / 2 * 8, k) * element_of_b(shown, k, t + i % 2);
