@@ -84,26 +84,58 @@ __device__ static inline int64_t lse_index(const qg_attention_block &b, int64_t 
   return head_of(b, QG_HEADS_QUERY, item) * b.tokens + token_of(b, item, row);
 }
 
+/* work(j, count) for the parts of a row that the lanes of a warp share. */
+template <typename F>
+__device__ static inline void for_parts_of_warp(int64_t cols, F work)
+{
+  for (int64_t j = threadIdx.x % WARP * PART; j < cols; j += WARP * PART) work(j, part_count(cols, j));
+}
+
+/* The greatest score that a query sees; a NaN wins. */
+__device__ static inline float max_of_row(const float *s, int64_t visible)
+{
+  int32_t key = INT32_MIN;
+  for_parts_of_warp(visible, [&](int64_t j, int count) {
+    alignas(WIDE) float x[PART];
+    load_part(s + j, count, x);
+#pragma unroll
+    for (int i = 0; i < PART; i++) {
+      int32_t k = qg_float_key(x[i]);
+      key = i < count && k > key ? k : key;
+    }
+  });
+  return qg_float_from_key(warp_max(key));
+}
+
+__device__ static inline float sum_of_row(const float *s, int64_t visible, float max)
+{
+  float sum = 0.0f;
+  for_parts_of_warp(visible, [&](int64_t j, int count) {
+    alignas(WIDE) float x[PART];
+    load_part(s + j, count, x);
+#pragma unroll
+    for (int i = 0; i < PART; i++) sum += i < count ? expf(x[i] - max) : 0.0f;
+  });
+  return warp_sum(sum);
+}
+
 /* P = softmax(S); lse = max + log(sum of exp(S - max)). */
 template <typename T>
 __global__ void k_softmax(qg_attention_block b, const float *scores, T *p, float *lse)
 {
   packed_row r = row_of_warp(b.rows);
   if (r.item >= b.items) return;
-  int64_t visible = b.first_row + r.row + 1, keys = b.first_row + b.rows, lane = threadIdx.x % WARP;
+  int64_t visible = b.first_row + r.row + 1, keys = b.first_row + b.rows;
   const float *s = scores + r.index * b.padded_length;
-  T *out = p + r.index * b.padded_length;
-  int32_t key = INT32_MIN;
-  for (int64_t j = lane; j < visible; j += WARP) {
-    int32_t k = qg_float_key(s[j]);
-    key = k > key ? k : key;
-  }
-  float max = qg_float_from_key(warp_max(key)), sum = 0.0f;
-  for (int64_t j = lane; j < visible; j += WARP) sum += expf(s[j] - max);
-  sum = warp_sum(sum);
-  float factor = 1.0f / sum;
-  for (int64_t j = lane; j < keys; j += WARP) put(&out[j], j < visible ? expf(s[j] - max) * factor : 0.0f);
-  if (lane == 0) lse[lse_index(b, r.item, b.first_row + r.row)] = max + logf(sum);
+  float max = max_of_row(s, visible), sum = sum_of_row(s, visible, max), factor = 1.0f / sum;
+  for_parts_of_warp(keys, [&](int64_t j, int count) {
+    alignas(WIDE) float x[PART];
+    load_part(s + j, count, x);
+#pragma unroll
+    for (int i = 0; i < PART; i++) x[i] = j + i < visible ? expf(x[i] - max) * factor : 0.0f;
+    store_part(p + r.index * b.padded_length + j, count, static_cast<const float *>(x));
+  });
+  if (threadIdx.x % WARP == 0) lse[lse_index(b, r.item, b.first_row + r.row)] = max + logf(sum);
 }
 
 cudaError_t qg_k_softmax(cudaStream_t stream, const qg_attention_block *b, const float *scores, void *p,
@@ -144,11 +176,18 @@ __global__ void k_softmax_backward(qg_attention_block b, const float *scores, co
   int64_t visible = b.first_row + r.row + 1, keys = b.first_row + b.rows, at = r.index * b.padded_length;
   float shift = lse[lse_index(b, r.item, b.first_row + r.row)];
   float inner = delta[r.item * b.length + b.first_row + r.row];
-  for (int64_t j = threadIdx.x % WARP; j < keys; j += WARP) {
-    float weight = j < visible ? expf(scores[at + j] - shift) : 0.0f;
-    put(&p[at + j], weight);
-    put(&ds[at + j], j < visible ? weight * (dp[at + j] - inner) * b.scale : 0.0f);
-  }
+  for_parts_of_warp(keys, [&](int64_t j, int count) {
+    alignas(WIDE) float x[PART], d[PART];
+    load_part(scores + at + j, count, x);
+    load_part(dp + at + j, count, d);
+#pragma unroll
+    for (int i = 0; i < PART; i++) {
+      x[i] = j + i < visible ? expf(x[i] - shift) : 0.0f;
+      d[i] = j + i < visible ? x[i] * (d[i] - inner) * b.scale : 0.0f;
+    }
+    store_part(p + at + j, count, static_cast<const float *>(x));
+    store_part(ds + at + j, count, static_cast<const float *>(d));
+  });
 }
 
 cudaError_t qg_k_softmax_backward(cudaStream_t stream, const qg_attention_block *b, const float *scores,
