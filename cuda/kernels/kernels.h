@@ -42,7 +42,12 @@ cudaError_t qg_k_swiglu_backward(cudaStream_t stream, const qg_swiglu_args *args
 /* `row_loss` f64 [rows]. */
 cudaError_t qg_k_cross_entropy(cudaStream_t stream, const qg_cross_entropy_args *args, double *row_loss);
 
-/* Attention. An item is one sequence of one kv head, and one of the query heads that share it: item =
+/* Fused attention on tensor cores of sm_80 and up: bf16, head sizes of 16 to 128 in multiples of 16, rows of
+ * every head aligned to 16 bytes. `delta` f32 [heads, tokens] is scratch. */
+cudaError_t qg_k_attention_forward(cudaStream_t stream, const qg_attention_args *args);
+cudaError_t qg_k_attention_backward(cudaStream_t stream, const qg_attention_args *args, float *delta);
+
+/* Attention in blocks. An item is one sequence of one kv head, and one of the query heads that share it: item =
  * sequence * kv_heads + kv_head. Packed arrays hold items one after the other, each [length, dim] with rows
  * of `padded_dim` elements (zeros beyond dim); scores hold items of [rows, padded_length]. */
 typedef struct {
@@ -76,11 +81,6 @@ cudaError_t qg_k_delta(cudaStream_t stream, const qg_attention_block *b, qg_view
 cudaError_t qg_k_softmax_backward(cudaStream_t stream, const qg_attention_block *b, const float *scores,
                                   const float *dp, const float *lse, const float *delta, void *p, void *ds,
                                   qg_dtype type);
-
-/* Fused attention on tensor cores of sm_80 and up: bf16, head sizes of 16 to 128 in multiples of 16, rows of
- * every head aligned to 16 bytes. `delta` f32 [heads, tokens] is scratch. */
-cudaError_t qg_k_attention_forward(cudaStream_t stream, const qg_attention_args *args);
-cudaError_t qg_k_attention_backward(cudaStream_t stream, const qg_attention_args *args, float *delta);
 
 /* Bases: `left` as in the projector's layout; rows [k, d] ascend. */
 cudaError_t qg_k_load_basis(cudaStream_t stream, const float *basis, bool left, int64_t k, int64_t d,
