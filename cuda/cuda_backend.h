@@ -96,6 +96,7 @@ qg_status qg_cuda_copy_in(qg_backend *be, void *device, const void *host, size_t
 qg_status qg_cuda_copy_out(qg_backend *be, void *host, const void *device, size_t bytes);
 qg_status qg_cuda_zero(qg_backend *be, void *memory, size_t bytes);
 qg_status qg_cuda_sync(qg_backend *be);
+qg_status qg_cuda_room(qg_backend *be, size_t *free, size_t *total);
 size_t qg_cuda_workspace_bytes(qg_backend *be, const qg_workload *workload);
 void qg_cuda_set_workspace(qg_backend *be, void *memory, size_t bytes);
 

@@ -6,26 +6,30 @@
 #include "cuda/cuda_backend.h"
 #include "qgalore/base.h"
 
+/* Three arguments: the device, and the tensor if there is one. */
+#define NAME_PLACE(be) \
+  qg_cuda_of(be)->place, (be)->tensor ? ", tensor " : "", (be)->tensor ? (be)->tensor : ""
+
 qg_status qg_cuda_fail(qg_backend *be, cudaError_t error, const char *call, const char *file, int line,
                        const char *func)
 {
   qg_status status = error == cudaErrorMemoryAllocation ? QG_ERR_RESOURCE : QG_ERR_RUNTIME;
-  return qg_error_raise(status, file, line, func, "%s at %s:%d failed on %s: %s (%s)", call, file, line,
-                        qg_cuda_of(be)->place, cudaGetErrorName(error), cudaGetErrorString(error));
+  return qg_error_raise(status, file, line, func, "%s at %s:%d failed on %s%s%s: %s (%s)", call, file, line,
+                        NAME_PLACE(be), cudaGetErrorName(error), cudaGetErrorString(error));
 }
 
 qg_status qg_cublas_fail(qg_backend *be, cublasStatus_t error, const char *call, const char *file, int line,
                          const char *func)
 {
-  return qg_error_raise(QG_ERR_RUNTIME, file, line, func, "%s at %s:%d failed on %s: %s", call, file, line,
-                        qg_cuda_of(be)->place, cublasGetStatusName(error));
+  return qg_error_raise(QG_ERR_RUNTIME, file, line, func, "%s at %s:%d failed on %s%s%s: %s", call, file, line,
+                        NAME_PLACE(be), cublasGetStatusName(error));
 }
 
 qg_status qg_cusolver_fail(qg_backend *be, cusolverStatus_t error, const char *call, const char *file,
                            int line, const char *func)
 {
-  return qg_error_raise(QG_ERR_RUNTIME, file, line, func, "%s at %s:%d failed on %s: cuSOLVER status %d",
-                        call, file, line, qg_cuda_of(be)->place, (int)error);
+  return qg_error_raise(QG_ERR_RUNTIME, file, line, func, "%s at %s:%d failed on %s%s%s: cuSOLVER status %d",
+                        call, file, line, NAME_PLACE(be), (int)error);
 }
 
 /* "13.0" of CUDA's 13000. */
@@ -33,6 +37,10 @@ static void version_text(int version, char *text, size_t size)
 {
   snprintf(text, size, "%d.%d", version / 1000, version % 1000 / 10);
 }
+
+/* What NVIDIA's driver and libraries take of a device, and what of it may come after the first products: kernels are
+ * loaded at their first use. Both allowances are generous ones. */
+static const size_t ALLOWANCE = (size_t)768 << 20, MARGIN = (size_t)192 << 20;
 
 static qg_status explain_driver(void)
 {
@@ -130,6 +138,7 @@ qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *
   be->impl = be + 1;
   be->compute = strcmp(request->precision, "fp32") == 0 ? QG_F32 : QG_BF16;
   be->threads = request->threads;
+  be->share = (qg_device_share){sizeof(qg_cuda_tables) + QG_CUDA_SUM_BLOCKS * sizeof(double), ALLOWANCE, MARGIN};
   qg_cuda_of(be)->device = device;
   qg_cuda_of(be)->plans = (qg_gemm_plans *)(qg_cuda_of(be) + 1);
   describe(be, &properties);

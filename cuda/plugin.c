@@ -14,6 +14,7 @@ static const qg_backend_ops cuda_ops = {
     .copy_out = qg_cuda_copy_out,
     .zero = qg_cuda_zero,
     .sync = qg_cuda_sync,
+    .room = qg_cuda_room,
     .workspace_bytes = qg_cuda_workspace_bytes,
     .set_workspace = qg_cuda_set_workspace,
     .gemm = qg_cuda_gemm,

@@ -211,6 +211,13 @@ typedef struct {
   bool accepted;           /* out; false: not finite, beyond fp32 or not enough energy. The results are then undefined */
 } qg_subspace_args;
 
+/* What a backend takes of its device's memory beside what the ledger takes; 0 where memory is unified. */
+typedef struct {
+  size_t held;      /* since it was opened: tables and the like */
+  size_t allowance; /* estimate of what its context, code and libraries take */
+  size_t margin;    /* of the allowance: what may come later, as code that is loaded at its first use */
+} qg_device_share;
+
 /* The table. Entries marked optional may be NULL; the wrapper named there then does the work. */
 typedef struct {
   const char *name;
@@ -225,6 +232,7 @@ typedef struct {
   qg_status (*copy_out)(qg_backend *be, void *host, const void *device, size_t bytes); /* waits */
   qg_status (*zero)(qg_backend *be, void *memory, size_t bytes);
   qg_status (*sync)(qg_backend *be);
+  qg_status (*room)(qg_backend *be, size_t *free, size_t *total); /* bytes of the device, all processes; NULL: unified memory */
 
   /* Scratch: how much this backend wants for a workload, and the memory itself. */
   size_t (*workspace_bytes)(qg_backend *be, const qg_workload *workload);
@@ -270,11 +278,19 @@ struct qg_backend {
   void *impl;             /* the backend's own */
   qg_dtype compute;       /* QG_BF16 or QG_F32 */
   int threads;            /* CPU threads this rank may use */
+  const char *tensor;     /* what the operations are about, for messages; see qg_backend_name */
+  qg_device_share share;
   bool own_gemm;          /* products pack their operands in the workspace, not in memory of a library */
   char device[32];        /* what at most one rank of a node should use: PCI id; "" for the CPU */
   char description[160];  /* for the log: device, instruction set, libraries */
   char choice[160];       /* for the log: why not another backend, where the choice was the program's; or "" */
 };
+
+/* Operations are about `tensor` from here on: a failed call names it. The text stays the caller's. */
+static inline void qg_backend_name(qg_backend *be, const char *tensor)
+{
+  be->tensor = tensor;
+}
 
 typedef struct {
   const char *name;      /* "auto", "cpu", "cuda" */

@@ -65,7 +65,9 @@ static qg_status create(job *j)
   size_t runtime = qg_memory_resident();
   QG_TRY(qg_mem_create(j->be, &j->mem));
   qg_mem_note(j->mem, QG_OWNER_RUNTIME, runtime);
+  qg_mem_note_device(j->mem, &j->be->share);
   qg_trainer_request request = {&j->config, j->be, j->par, j->mem, j->grid->stage, j->grid->stages};
+  if (!j->be->ops->unified_memory) QG_TRY(qg_trainer_reserve(&request));
   QG_TRY(qg_trainer_create(&request, &j->trainer));
   qg_mem_note(j->mem, QG_OWNER_RUNTIME, qg_footprint_of_libraries(&j->config, j->be, j->trainer));
   return qg_trainer_open_data(j->trainer);
@@ -85,7 +87,7 @@ static qg_status print_opening(job *j)
   QG_TRY(qg_report_ranks(j->par, &j->log, j->be, qg_trainer_partition(j->trainer)));
   qg_report_input(&j->log, &j->config);
   qg_log_info(&j->log, "\nmemory plan of rank 0");
-  qg_memory_print(&j->log, j->mem);
+  qg_memory_print(&j->log, j->be, j->mem);
   qg_log_raw(&j->log, "\n");
   print_data(j);
   return QG_OK;
@@ -129,7 +131,7 @@ static qg_status print_closing(job *j, const qg_train_summary *s)
   char path[3 * QG_PATH_MAX];
   QG_TRY(qg_report_timing(j->par, &j->log, qg_trainer_timers(j->trainer), s->seconds));
   QG_TRY(qg_report_refreshes(j->par, &j->log, &j->config.model, qg_trainer_optim(j->trainer)));
-  QG_TRY(qg_report_memory(j->par, &j->log, qg_mem_total(j->mem)));
+  QG_TRY(qg_report_memory(j->par, &j->log, j->be, j->mem));
   snprintf(path, sizeof path, "%s/%s/metrics.jsonl", j->config.run.output_dir, j->config.run.name);
   if (qg_par_is_root(j->grid)) qg_report_curve(&j->log, path);
   double rate = s->step > s->first_step ? (double)(s->step - s->first_step) / s->seconds : 0.0;

@@ -82,7 +82,7 @@ qg_status qg_report_timing(qg_par *par, const qg_log *log, const qg_timers *time
   return QG_OK;
 }
 
-qg_status qg_report_memory(qg_par *par, const qg_log *log, size_t planned)
+static qg_status report_host(qg_par *par, const qg_log *log, size_t planned)
 {
   double both[2] = {(double)planned, (double)qg_memory_peak()};
   char a[32], b[32];
@@ -91,4 +91,26 @@ qg_status qg_report_memory(qg_par *par, const qg_log *log, size_t planned)
               qg_format_bytes(a, sizeof a, both[0]), qg_format_bytes(b, sizeof b, both[1]),
               100.0 * both[1] / both[0]);
   return QG_OK;
+}
+
+/* Devices tell what all processes use together; nothing is given back or taken after the first step. */
+static qg_status report_device(qg_par *par, const qg_log *log, qg_backend *be, const qg_mem *mem)
+{
+  char a[32], b[32], c[32];
+  size_t free, total;
+  QG_TRY(be->ops->room(be, &free, &total));
+  double all[3] = {(double)qg_mem_space(mem, QG_SPACE_DEVICE), (double)qg_mem_bytes(mem, QG_OWNER_CONTEXT),
+                   (double)(total - free)};
+  QG_TRY(qg_par_max(par, all, 3));
+  qg_log_info(log, "device    fullest rank: planned %s with %s for the context, in use on its device %s",
+              qg_format_bytes(a, sizeof a, all[0]), qg_format_bytes(b, sizeof b, all[1]),
+              qg_format_bytes(c, sizeof c, all[2]));
+  return QG_OK;
+}
+
+qg_status qg_report_memory(qg_par *par, const qg_log *log, qg_backend *be, const qg_mem *mem)
+{
+  if (be->ops->unified_memory) return report_host(par, log, qg_mem_total(mem));
+  QG_TRY(report_host(par, log, qg_mem_space(mem, QG_SPACE_HOST)));
+  return report_device(par, log, be, mem);
 }

@@ -65,11 +65,17 @@ struct cudaLaunchConfig_t {
   cudaStream_t stream;
 };
 
+namespace cudaemu {
+/* Whether this launch is the one that a test wants to fail. */
+bool launch_fails();
+}  // namespace cudaemu
+
 template <typename... Params, typename... Args>
 static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(Params...),
                                              Args &&...args)
 {
   if (config->blockDim.x % 32 != 0 || config->dynamicSmemBytes != 0) return cudaErrorInvalidConfiguration;
+  if (cudaemu::launch_fails()) return cudaErrorLaunchFailure;
   cudaemu::run(config->gridDim.x, config->blockDim.x, [&] { kernel(static_cast<Params>(args)...); });
   return cudaSuccess;
 }

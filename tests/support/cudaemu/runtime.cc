@@ -54,6 +54,20 @@ void protect(int protection)
   mprotect(arena, (end + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, protection);
 }
 
+/* Nobody's arena is larger, whatever the device is said to have. */
+size_t device_bytes()
+{
+  const char *bytes = getenv("CUDAEMU_MEMORY");
+  return bytes ? strtoull(bytes, nullptr, 10) : ARENA_BYTES;
+}
+
+size_t taken_bytes()
+{
+  size_t sum = 0;
+  for (const auto &line : taken) sum += line.second;
+  return sum;
+}
+
 /* The first gap that is large enough. */
 size_t find_room(size_t bytes)
 {
@@ -79,6 +93,13 @@ device_access::~device_access()
   if (--depth == 0) protect(PROT_NONE);
 }
 
+bool launch_fails()
+{
+  static long launches = 0;
+  const char *fault = getenv("CUDAEMU_FAIL_LAUNCH");
+  return fault && ++launches == atol(fault);
+}
+
 }  // namespace cudaemu
 
 const char *cudaGetErrorName(cudaError_t error)
@@ -98,6 +119,8 @@ const char *cudaGetErrorName(cudaError_t error)
       return "cudaErrorInvalidDevice";
     case cudaErrorNoKernelImageForDevice:
       return "cudaErrorNoKernelImageForDevice";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
     default:
       return "cudaErrorInvalidValue";
   }
@@ -171,7 +194,7 @@ cudaError_t cudaMalloc(void **memory, size_t bytes)
   size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + GAP;
   if (!reserve()) return cudaErrorMemoryAllocation;
   size_t offset = find_room(rounded);
-  if (offset + rounded > ARENA_BYTES) return cudaErrorMemoryAllocation;
+  if (offset + rounded > device_bytes()) return cudaErrorMemoryAllocation;
   taken[offset] = rounded;
   cudaemu::device_access access;
   ASAN_UNPOISON_MEMORY_REGION(arena + offset, bytes);
@@ -187,6 +210,13 @@ cudaError_t cudaFree(void *memory)
   if (line == taken.end()) return cudaErrorInvalidValue;
   ASAN_POISON_MEMORY_REGION(memory, line->second);
   taken.erase(line);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *free, size_t *total)
+{
+  *total = device_bytes();
+  *free = *total - taken_bytes();
   return cudaSuccess;
 }
 
