@@ -286,7 +286,8 @@ struct qg_backend {
   char choice[160];       /* for the log: why not another backend, where the choice was the program's; or "" */
 };
 
-/* Operations are about `tensor` from here on: a failed call names it. The text stays the caller's. */
+/* Operations are about `tensor` from here on, in a layer also those that follow on its product: a failed call names it. The
+ * text stays the caller's. */
 static inline void qg_backend_name(qg_backend *be, const char *tensor)
 {
   be->tensor = tensor;

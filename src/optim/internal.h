@@ -171,6 +171,12 @@ static inline bool qg_optim_needs_full(const qg_optim *optim, const qg_optim_par
   return p->policy.projected && (optim->options.full_gradient || refreshes);
 }
 
+/* The operations that follow are about this parameter. */
+static inline void qg_optim_name(const qg_optim *optim, const qg_optim_param *p)
+{
+  qg_backend_name(optim->be, p->info.name);
+}
+
 /* policy.c */
 qg_optim_policy qg_optim_choose_policy(const qg_optim *optim, const qg_param *param);
 /* The weight must be converted or dequantised into scratch before a GEMM can read it. */
@@ -196,7 +202,7 @@ qg_status qg_optim_convert_vectors(qg_optim *optim);
 /* port.c */
 qg_param_port qg_optim_make_port(qg_optim *optim);
 
-/* optim.c: a parameter held here, or QG_ERR_RUNTIME. */
+/* optim.c: a parameter held here, which operations are about from then on; or QG_ERR_RUNTIME. */
 qg_status qg_optim_find(qg_optim *optim, int id, qg_optim_param **out);
 
 /* projector.c: P as a device matrix of a type, and between device and host. */

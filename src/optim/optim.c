@@ -102,6 +102,7 @@ out:
 void qg_optim_destroy(qg_optim *optim)
 {
   if (!optim) return;
+  qg_backend_name(optim->be, NULL); /* names are the parameters' */
   free(optim->refresher.jobs);
   free(optim->refresher.pending);
   free(optim->entries);
@@ -116,6 +117,7 @@ qg_status qg_optim_find(qg_optim *optim, int id, qg_optim_param **out)
   QG_CHECK(id >= 0 && id < optim->param_count && optim->params[id].held, QG_ERR_RUNTIME,
            "parameter %d is not held by this stage", id);
   *out = &optim->params[id];
+  qg_optim_name(optim, *out);
   return QG_OK;
 }
 
@@ -141,6 +143,7 @@ static qg_status begin_param(qg_optim *optim, qg_optim_param *p)
 {
   p->refresh_pending = is_due(optim, p);
   if (!p->held) return QG_OK;
+  qg_optim_name(optim, p);
   p->accumulates_full = qg_optim_gathers(p) && qg_optim_needs_full(optim, p);
   if (!p->policy.fused) QG_TRY(zero(optim, p->grad, p->policy.grad_type, qg_optim_grad_elements(p)));
   if (p->head_grad) QG_TRY(zero(optim, p->head_grad, QG_F32, qg_optim_elements(p)));

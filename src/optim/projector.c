@@ -45,6 +45,7 @@ qg_status qg_optim_projector_store(qg_optim *optim, const qg_optim_param *p, con
 qg_status qg_optim_project(qg_optim *optim, const qg_optim_param *p, float beta)
 {
   qg_view full = qg_view_make(p->full, QG_F32, p->info.rows, p->info.cols), basis;
+  qg_optim_name(optim, p);
   QG_TRY(qg_optim_projector_read(optim, p, QG_F32, &basis));
   bool right = p->policy.side == QG_SIDE_RIGHT;
   qg_gemm_args gemm = {

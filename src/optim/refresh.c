@@ -29,6 +29,7 @@ static qg_status describe_job(qg_optim *optim, int slot, const qg_gradient_pair 
   qg_optim_refresher *r = &optim->refresher;
   const qg_optim_param *p = r->pending[slot];
   float *previous = r->previous + slot * r->basis_stride;
+  qg_optim_name(optim, p);
   if (qg_optim_has_projector(p)) QG_TRY(qg_optim_projector_fetch(optim, p, previous));
   r->jobs[slot] = (qg_subspace_job){
       .m = p->info.rows,
@@ -77,6 +78,7 @@ qg_status qg_optim_accept_job(qg_optim *optim, int slot)
   const qg_subspace_job *job = &optim->refresher.jobs[slot];
   qg_optim_param *p = optim->refresher.pending[slot];
   p->refresh_pending = false;
+  qg_optim_name(optim, p);
   if (job->status != QG_OK) {
     optim->failed_refreshes++;
     optim->step_failed++;

@@ -17,6 +17,7 @@ static int slot_of(const qg_trainer *t, int micro_batch)
 static qg_status timed_receive(qg_trainer *t, qg_channel *channel, int index, void *device)
 {
   qg_timer_start(&t->timers, QG_PHASE_WAIT);
+  qg_backend_name(t->be, "activations or gradients of another stage");
   qg_status status = qg_channel_receive(channel, t->be, index, device);
   qg_timer_stop(&t->timers, QG_PHASE_WAIT);
   return status;

@@ -8,6 +8,7 @@
 static qg_status upload(qg_trainer *t, const qg_token_batch *batch)
 {
   size_t bytes = qg_dtype_bytes(QG_I32, t->config->train.global_batch * t->config->train.sequence_length);
+  qg_backend_name(t->be, "tokens of one step");
   return batch->host ? t->be->ops->copy_in(t->be, batch->device, batch->host, bytes) : QG_OK;
 }
 
@@ -40,6 +41,7 @@ static qg_status clear_loss(qg_trainer *t)
 static qg_status read_loss(qg_trainer *t, double *loss)
 {
   *loss = 0.0;
+  qg_backend_name(t->be, "loss");
   return t->loss ? t->be->ops->copy_out(t->be, loss, t->loss, sizeof(double)) : QG_OK;
 }
 

@@ -82,6 +82,13 @@ start_of crowd 2 backend.name=cuda
 expect "two ranks on one device are refused" 4 "would share the GPU at 0000:00:00.0"
 start_of shared 2 backend.name=cuda parallel.share_gpu=yes
 expect "unless the user wants it" 0 "finished"
+CUDAEMU_MEMORY=$((200 << 20)) start_of full 1 backend.name=cuda
+expect "a plan that does not fit is refused at the start, with its largest owners" 4 "does not fit on cuda (Emulated device"
+expect "and with what is free" 4 "of 200 MiB are free, and 192 MiB have to stay so. Largest: workspace 32."
+# One of the first forward pass.
+CUDAEMU_FAIL_LAUNCH=250 start_of failing 1 backend.name=cuda
+expect "a failed call names itself, its place, the device and the tensor" 1 \
+  "failed on device 0 (Emulated device), tensor model.layers."
 CUDAEMU_DEVICES=2 start_of apart 2 backend.name=cuda
 expect "two ranks take two devices" 0 "cuda (Emulated device, 0000:01:00.0"
 finish
