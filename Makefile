@@ -189,7 +189,7 @@ $(CUDAEMU_PLUGIN): $(CUDAEMU_OBJS) cuda/exports.map
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(PLUGIN_LINK) -o $@ $(CUDAEMU_OBJS) -lpthread -lm
 
-$(BUILD)/tests/cuda/test_emulation: $(BUILD)/emu/tests/cuda/test_emulation.o $(filter %/fibers.o %/runtime.o,$(CUDAEMU_OBJS))
+$(BUILD)/tests/cuda/test_emulation: $(BUILD)/emu/tests/cuda/test_emulation.o $(filter %/fibers.o %/runtime.o %/streams.o,$(CUDAEMU_OBJS))
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $^ -lcmocka

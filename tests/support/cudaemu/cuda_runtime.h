@@ -7,9 +7,11 @@
 #include <math.h>
 #include <cstdint>
 #include <cstring>
+#include <tuple>
 
 #include "cuda_runtime_api.h"
 #include "fibers.h"
+#include "streams.h"
 
 #define __global__ static
 #define __device__
@@ -76,7 +78,10 @@ static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, v
 {
   if (config->blockDim.x % 32 != 0 || config->dynamicSmemBytes != 0) return cudaErrorInvalidConfiguration;
   if (cudaemu::launch_fails()) return cudaErrorLaunchFailure;
-  cudaemu::run(config->gridDim.x, config->blockDim.x, [&] { kernel(static_cast<Params>(args)...); });
+  cudaemu::queue(config->stream, [blocks = config->gridDim.x, threads = config->blockDim.x, kernel,
+                                  values = std::tuple<Params...>(static_cast<Params>(args)...)] {
+    cudaemu::run(blocks, threads, [&] { std::apply(kernel, values); });
+  });
   return cudaSuccess;
 }
 

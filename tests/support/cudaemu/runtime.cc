@@ -1,6 +1,7 @@
 /* Devices and memory of the emulation. Device memory lies in one arena that only the functions of this file
  * and running kernels may touch: a host that reads or writes through a device pointer is stopped by the
- * hardware. Under AddressSanitizer the gaps between allocations are poisoned. */
+ * hardware, unless CUDAEMU_OPEN=1 lets it, as an MPI library that takes device pointers needs. Under
+ * AddressSanitizer the gaps between allocations are poisoned. */
 #include <sys/mman.h>
 
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include "arena.h"
 #include "cuda_runtime.h"
 #include "nvtx3/nvToolsExt.h"
+#include "streams.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -49,7 +51,8 @@ bool reserve()
 
 void protect(int protection)
 {
-  if (taken.empty()) return;
+  const char *open = getenv("CUDAEMU_OPEN");
+  if (taken.empty() || (protection == PROT_NONE && open && strcmp(open, "1") == 0)) return;
   size_t end = taken.rbegin()->first + taken.rbegin()->second;
   mprotect(arena, (end + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, protection);
 }
@@ -121,6 +124,8 @@ const char *cudaGetErrorName(cudaError_t error)
       return "cudaErrorNoKernelImageForDevice";
     case cudaErrorLaunchFailure:
       return "cudaErrorLaunchFailure";
+    case cudaErrorNotReady:
+      return "cudaErrorNotReady";
     default:
       return "cudaErrorInvalidValue";
   }
@@ -172,22 +177,6 @@ cudaError_t cudaemu_function_attributes(cudaFuncAttributes *attributes)
   return fault_is("old device") ? cudaErrorNoKernelImageForDevice : cudaSuccess;
 }
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
-{
-  *stream = nullptr;
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamDestroy(cudaStream_t)
-{
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamSynchronize(cudaStream_t)
-{
-  return cudaSuccess;
-}
-
 /* Filled with a pattern: nobody may rely on zeros. */
 cudaError_t cudaMalloc(void **memory, size_t bytes)
 {
@@ -206,6 +195,7 @@ cudaError_t cudaMalloc(void **memory, size_t bytes)
 cudaError_t cudaFree(void *memory)
 {
   if (!memory) return cudaSuccess;
+  cudaemu::finish_all();
   auto line = taken.find(static_cast<size_t>(static_cast<char *>(memory) - arena));
   if (line == taken.end()) return cudaErrorInvalidValue;
   ASAN_POISON_MEMORY_REGION(memory, line->second);
@@ -228,21 +218,26 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned)
 
 cudaError_t cudaFreeHost(void *memory)
 {
+  cudaemu::finish_all();
   free(memory);
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t stream)
 {
-  cudaemu::device_access access;
-  memcpy(to, from, bytes);
+  cudaemu::queue(stream, [=] {
+    cudaemu::device_access access;
+    memcpy(to, from, bytes);
+  });
   return cudaSuccess;
 }
 
-cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t)
+cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream)
 {
-  cudaemu::device_access access;
-  memset(memory, value, bytes);
+  cudaemu::queue(stream, [=] {
+    cudaemu::device_access access;
+    memset(memory, value, bytes);
+  });
   return cudaSuccess;
 }
 

@@ -8,6 +8,11 @@
 
 #include "arena.h"
 #include "cusolverDn.h"
+#include "streams.h"
+
+struct cusolverDnContext {
+  cudaStream_t stream;
+};
 
 namespace {
 
@@ -47,6 +52,22 @@ std::vector<double> diagonalise(std::vector<double> &a, size_t n)
   return v;
 }
 
+/* The eigenvectors take the place of the matrix, as rows; ascending. */
+void solve(float *matrix, float *values, size_t order)
+{
+  std::vector<double> dense(matrix, matrix + order * order);
+  std::vector<double> vectors = diagonalise(dense, order);
+  std::vector<size_t> ascending(order);
+  std::iota(ascending.begin(), ascending.end(), size_t(0));
+  std::sort(ascending.begin(), ascending.end(),
+            [&](size_t i, size_t j) { return dense[i * order + i] < dense[j * order + j]; });
+  for (size_t i = 0; i < order; i++) {
+    values[i] = static_cast<float>(dense[ascending[i] * order + ascending[i]]);
+    for (size_t k = 0; k < order; k++)
+      matrix[i * order + k] = static_cast<float>(vectors[ascending[i] * order + k]);
+  }
+}
+
 double dot(const float *x, const float *y, int n)
 {
   double sum = 0.0;
@@ -74,12 +95,13 @@ void orthonormalise(float *a, int m, int n, int lda)
 
 cusolverStatus_t cusolverDnCreate(cusolverDnHandle_t *handle)
 {
-  *handle = nullptr;
+  *handle = new cusolverDnContext{nullptr};
   return CUSOLVER_STATUS_SUCCESS;
 }
 
-cusolverStatus_t cusolverDnDestroy(cusolverDnHandle_t)
+cusolverStatus_t cusolverDnDestroy(cusolverDnHandle_t handle)
 {
+  delete handle;
   return CUSOLVER_STATUS_SUCCESS;
 }
 
@@ -94,8 +116,9 @@ cusolverStatus_t cusolverDnDestroyParams(cusolverDnParams_t)
   return CUSOLVER_STATUS_SUCCESS;
 }
 
-cusolverStatus_t cusolverDnSetStream(cusolverDnHandle_t, cudaStream_t)
+cusolverStatus_t cusolverDnSetStream(cusolverDnHandle_t handle, cudaStream_t stream)
 {
+  handle->stream = stream;
   return CUSOLVER_STATUS_SUCCESS;
 }
 
@@ -109,29 +132,19 @@ cusolverStatus_t cusolverDnXsyevd_bufferSize(cusolverDnHandle_t, cusolverDnParam
   return CUSOLVER_STATUS_SUCCESS;
 }
 
-cusolverStatus_t cusolverDnXsyevd(cusolverDnHandle_t, cusolverDnParams_t, cusolverEigMode_t, cublasFillMode_t,
-                                  int64_t n, cudaDataType, void *a, int64_t lda, cudaDataType, void *w,
-                                  cudaDataType, void *device_work, size_t device_bytes, void *host_work,
-                                  size_t host_bytes, int *info)
+cusolverStatus_t cusolverDnXsyevd(cusolverDnHandle_t handle, cusolverDnParams_t, cusolverEigMode_t,
+                                  cublasFillMode_t, int64_t n, cudaDataType, void *a, int64_t lda,
+                                  cudaDataType, void *w, cudaDataType, void *device_work, size_t device_bytes,
+                                  void *host_work, size_t host_bytes, int *info)
 {
-  cudaemu::device_access access;
-  size_t order = static_cast<size_t>(n);
-  float *matrix = static_cast<float *>(a), *values = static_cast<float *>(w);
   if (lda != n) return CUSOLVER_STATUS_INVALID_VALUE;
-  memset(device_work, 0xff, device_bytes);
-  memset(host_work, 0xff, host_bytes);
-  std::vector<double> dense(matrix, matrix + order * order);
-  std::vector<double> vectors = diagonalise(dense, order);
-  std::vector<size_t> ascending(order);
-  std::iota(ascending.begin(), ascending.end(), size_t(0));
-  std::sort(ascending.begin(), ascending.end(),
-            [&](size_t i, size_t j) { return dense[i * order + i] < dense[j * order + j]; });
-  for (size_t i = 0; i < order; i++) {
-    values[i] = static_cast<float>(dense[ascending[i] * order + ascending[i]]);
-    for (size_t k = 0; k < order; k++)
-      matrix[i * order + k] = static_cast<float>(vectors[ascending[i] * order + k]);
-  }
-  *info = 0;
+  cudaemu::queue(handle->stream, [=] {
+    cudaemu::device_access access;
+    memset(device_work, 0xff, device_bytes);
+    memset(host_work, 0xff, host_bytes);
+    solve(static_cast<float *>(a), static_cast<float *>(w), static_cast<size_t>(n));
+    *info = 0;
+  });
   return CUSOLVER_STATUS_SUCCESS;
 }
 
@@ -142,13 +155,15 @@ cusolverStatus_t cusolverDnSgeqrf_bufferSize(cusolverDnHandle_t, int, int, float
 }
 
 /* Leaves the work to cusolverDnSorgqr: nobody reads R. */
-cusolverStatus_t cusolverDnSgeqrf(cusolverDnHandle_t, int, int n, float *, int, float *tau, float *work,
-                                  int floats, int *info)
+cusolverStatus_t cusolverDnSgeqrf(cusolverDnHandle_t handle, int, int n, float *, int, float *tau,
+                                  float *work, int floats, int *info)
 {
-  cudaemu::device_access access;
-  memset(tau, 0xff, static_cast<size_t>(n) * sizeof *tau);
-  memset(work, 0xff, static_cast<size_t>(floats) * sizeof *work);
-  *info = 0;
+  cudaemu::queue(handle->stream, [=] {
+    cudaemu::device_access access;
+    memset(tau, 0xff, static_cast<size_t>(n) * sizeof *tau);
+    memset(work, 0xff, static_cast<size_t>(floats) * sizeof *work);
+    *info = 0;
+  });
   return CUSOLVER_STATUS_SUCCESS;
 }
 
@@ -159,13 +174,15 @@ cusolverStatus_t cusolverDnSorgqr_bufferSize(cusolverDnHandle_t, int, int, int, 
   return CUSOLVER_STATUS_SUCCESS;
 }
 
-cusolverStatus_t cusolverDnSorgqr(cusolverDnHandle_t, int m, int n, int k, float *a, int lda, const float *,
-                                  float *work, int floats, int *info)
+cusolverStatus_t cusolverDnSorgqr(cusolverDnHandle_t handle, int m, int n, int k, float *a, int lda,
+                                  const float *, float *work, int floats, int *info)
 {
-  cudaemu::device_access access;
   if (k != n) return CUSOLVER_STATUS_INVALID_VALUE;
-  memset(work, 0xff, static_cast<size_t>(floats) * sizeof *work);
-  orthonormalise(a, m, n, lda);
-  *info = 0;
+  cudaemu::queue(handle->stream, [=] {
+    cudaemu::device_access access;
+    memset(work, 0xff, static_cast<size_t>(floats) * sizeof *work);
+    orthonormalise(a, m, n, lda);
+    *info = 0;
+  });
   return CUSOLVER_STATUS_SUCCESS;
 }
