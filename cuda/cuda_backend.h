@@ -12,6 +12,16 @@
 #include "cuda/kernels/kernels.h"
 #include "qgalore/backend.h"
 
+/* The time line of the stream: events in a fixed ring, each with the phase that pays for what follows it. A mark for which
+ * there is no room before the next reading is left out: its time goes on the account of the mark before. */
+enum { QG_CUDA_MARKS = 4096 };
+typedef struct {
+  cudaEvent_t event[QG_CUDA_MARKS];
+  int payer[QG_CUDA_MARKS];
+  int made, count; /* events that exist; marks since the last reading, the first of them that reading's last */
+  cudaError_t error; /* of a mark; told by the next reading */
+} qg_cuda_clock;
+
 /* backend->impl. All work is queued on one stream. The workspace begins with the part that cuBLAS uses; the
  * rest belongs to one operation at a time. Before qg_backend_reserve both are empty. */
 typedef struct {
@@ -27,6 +37,7 @@ typedef struct {
   size_t blas_bytes, scratch_bytes;
   qg_cuda_tables *tables; /* device memory */
   double *partial;        /* device memory, [QG_CUDA_SUM_BLOCKS] */
+  qg_cuda_clock clock;
 } qg_cuda;
 
 static inline qg_cuda *qg_cuda_of(qg_backend *be)
@@ -99,6 +110,13 @@ qg_status qg_cuda_sync(qg_backend *be);
 qg_status qg_cuda_room(qg_backend *be, size_t *free, size_t *total);
 size_t qg_cuda_workspace_bytes(qg_backend *be, const qg_workload *workload);
 void qg_cuda_set_workspace(qg_backend *be, void *memory, size_t bytes);
+
+/* clock.c */
+qg_status qg_cuda_clock_open(qg_backend *be);
+void qg_cuda_clock_close(qg_backend *be);
+void qg_cuda_clock_begin(qg_backend *be, const char *name, int payer);
+void qg_cuda_clock_end(qg_backend *be, int payer);
+qg_status qg_cuda_clock_read(qg_backend *be, double *seconds, int phases);
 
 /* gemm.c */
 qg_status qg_cuda_gemm(qg_backend *be, const qg_gemm_args *args);

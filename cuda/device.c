@@ -120,6 +120,7 @@ static qg_status create(qg_backend *be)
   QG_CUSOLVER(be, cusolverDnCreate(&cuda->solver));
   QG_CUSOLVER(be, cusolverDnCreateParams(&cuda->solver_params));
   QG_CUSOLVER(be, cusolverDnSetStream(cuda->solver, cuda->stream));
+  QG_TRY(qg_cuda_clock_open(be));
   return upload_tables(be);
 }
 
@@ -154,6 +155,7 @@ void qg_cuda_close(qg_backend *be)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   qg_gemm_plans_clear(cuda->plans);
+  qg_cuda_clock_close(be);
   if (cuda->solver_params) cusolverDnDestroyParams(cuda->solver_params);
   if (cuda->solver) cusolverDnDestroy(cuda->solver);
   if (cuda->lt) cublasLtDestroy(cuda->lt);

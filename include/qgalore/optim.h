@@ -21,6 +21,7 @@
 #include "qgalore/model.h"
 #include "qgalore/par.h"
 #include "qgalore/state.h"
+#include "qgalore/timer.h"
 
 typedef enum { QG_METHOD_ADAMW, QG_METHOD_ADAM8BIT, QG_METHOD_GALORE, QG_METHOD_QGALORE } qg_method;
 typedef enum { QG_SIMILARITY_OVERLAP, QG_SIMILARITY_COSINE } qg_similarity;
@@ -104,6 +105,9 @@ qg_status qg_optim_init_weights(qg_optim *optim);
 
 const qg_param_port *qg_optim_port(qg_optim *optim);
 
+/* Subspaces and updates inside backward become phases of their own in `timers`. */
+void qg_optim_set_timers(qg_optim *optim, qg_timers *timers);
+
 /* Zeroes accumulators and decides which matrices refresh at this step (0-based). */
 qg_status qg_optim_begin(qg_optim *optim, int64_t step);
 /* Rates of the updates that happen in backward (fused): as in qg_optim_apply. After begin. */
@@ -149,7 +153,6 @@ typedef struct {
   int64_t refreshes, failed; /* in the last step */
   int64_t total_refreshes, total_saved, failed_refreshes;
   double mean_energy;        /* of the last step's refreshes, 0 if none */
-  double refresh_seconds, update_seconds; /* of the last step's backward, spent on subspaces and fused updates */
 } qg_optim_stats;
 qg_optim_stats qg_optim_get_stats(const qg_optim *optim);
 

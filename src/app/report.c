@@ -65,20 +65,38 @@ void qg_report_input(const qg_log *log, const qg_config *config)
   free(text);
 }
 
+/* Over ranks, of each phase. */
+typedef struct {
+  double low[QG_PHASE_COUNT], high[QG_PHASE_COUNT], mean[QG_PHASE_COUNT];
+} spread;
+
+static qg_status gather_spread(qg_par *par, const double *seconds, spread *s)
+{
+  memcpy(s->low, seconds, sizeof s->low);
+  memcpy(s->high, seconds, sizeof s->high);
+  memcpy(s->mean, seconds, sizeof s->mean);
+  QG_TRY(qg_par_min(par, s->low, QG_PHASE_COUNT));
+  QG_TRY(qg_par_max(par, s->high, QG_PHASE_COUNT));
+  QG_TRY(qg_par_sum(par, s->mean, QG_PHASE_COUNT));
+  for (int p = 0; p < QG_PHASE_COUNT; p++) s->mean[p] /= qg_par_grid(par)->size;
+  return QG_OK;
+}
+
 qg_status qg_report_timing(qg_par *par, const qg_log *log, const qg_timers *timers, double seconds)
 {
-  double low[QG_PHASE_COUNT], high[QG_PHASE_COUNT], sum[QG_PHASE_COUNT];
-  memcpy(low, timers->seconds, sizeof low);
-  memcpy(high, timers->seconds, sizeof high);
-  memcpy(sum, timers->seconds, sizeof sum);
-  QG_TRY(qg_par_min(par, low, QG_PHASE_COUNT));
-  QG_TRY(qg_par_max(par, high, QG_PHASE_COUNT));
-  QG_TRY(qg_par_sum(par, sum, QG_PHASE_COUNT));
-  int ranks = qg_par_grid(par)->size;
-  qg_log_raw(log, "\n%-12s %10s %10s %10s %7s\n", "phase", "min s", "mean s", "max s", "share");
-  for (int p = 0; p < QG_PHASE_COUNT; p++)
-    qg_log_raw(log, "%-12s %10.2f %10.2f %10.2f %6.1f%%\n", qg_phase_name((qg_phase)p), low[p],
-               sum[p] / ranks, high[p], 100.0 * sum[p] / ranks / seconds);
+  spread host, device;
+  double clocks = timers->clock.device ? 1.0 : 0.0;
+  QG_TRY(gather_spread(par, timers->seconds, &host));
+  QG_TRY(gather_spread(par, timers->device_seconds, &device));
+  QG_TRY(qg_par_max(par, &clocks, 1));
+  qg_log_raw(log, "\n%-12s %10s %10s %10s %7s%s\n", "phase", "min s", "mean s", "max s", "share",
+             clocks > 0.0 ? "   device s" : "");
+  for (int p = 0; p < QG_PHASE_COUNT; p++) {
+    qg_log_raw(log, "%-12s %10.2f %10.2f %10.2f %6.1f%%", qg_phase_name((qg_phase)p), host.low[p],
+               host.mean[p], host.high[p], 100.0 * host.mean[p] / seconds);
+    if (clocks > 0.0) qg_log_raw(log, " %10.2f", device.mean[p]);
+    qg_log_raw(log, "\n");
+  }
   return QG_OK;
 }
 

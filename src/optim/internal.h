@@ -121,7 +121,7 @@ struct qg_optim {
   int64_t failed_refreshes;
   qg_refresh_record *records; /* [param_count] of this step */
   int step_refreshes, step_failed;
-  double refresh_seconds, update_seconds; /* spent in backward at this step */
+  qg_timers *timers; /* for what happens inside backward; NULL: nobody measures */
   qg_state_entry *entries;
   int entry_count;
 };
@@ -175,6 +175,15 @@ static inline bool qg_optim_needs_full(const qg_optim *optim, const qg_optim_par
 static inline void qg_optim_name(const qg_optim *optim, const qg_optim_param *p)
 {
   qg_backend_name(optim->be, p->info.name);
+}
+
+static inline void qg_optim_start(const qg_optim *optim, qg_phase phase)
+{
+  if (optim->timers) qg_timer_start(optim->timers, phase);
+}
+static inline void qg_optim_stop(const qg_optim *optim, qg_phase phase)
+{
+  if (optim->timers) qg_timer_stop(optim->timers, phase);
 }
 
 /* policy.c */

@@ -121,6 +121,11 @@ qg_status qg_optim_find(qg_optim *optim, int id, qg_optim_param **out)
   return QG_OK;
 }
 
+void qg_optim_set_timers(qg_optim *optim, qg_timers *timers)
+{
+  optim->timers = timers;
+}
+
 const qg_param_port *qg_optim_port(qg_optim *optim)
 {
   return &optim->port;
@@ -155,7 +160,6 @@ qg_status qg_optim_begin(qg_optim *optim, int64_t step)
   optim->step = step;
   optim->tied_added = optim->discarded = false;
   optim->step_refreshes = optim->step_failed = 0;
-  optim->refresh_seconds = optim->update_seconds = 0.0;
   for (int id = 0; id < optim->param_count; id++) QG_TRY(begin_param(optim, &optim->params[id]));
   return QG_OK;
 }
@@ -212,9 +216,7 @@ qg_optim_stats qg_optim_get_stats(const qg_optim *optim)
   qg_optim_stats stats = {.refreshes = optim->step_refreshes,
                           .failed = optim->step_failed,
                           .failed_refreshes = optim->failed_refreshes,
-                          .mean_energy = mean_energy(optim),
-                          .refresh_seconds = optim->refresh_seconds,
-                          .update_seconds = optim->update_seconds};
+                          .mean_energy = mean_energy(optim)};
   for (int id = 0; id < optim->param_count; id++) {
     const qg_optim_param *p = &optim->params[id];
     if (!p->held) continue;
