@@ -12,15 +12,20 @@
 #include "cuda/kernels/kernels.h"
 #include "qgalore/backend.h"
 
-/* The time line of the stream: events in a fixed ring, each with the phase that pays for what follows it. A mark for which
- * there is no room before the next reading is left out: its time goes on the account of the mark before. */
+/* The time line of the stream: events in a fixed ring, each with the phase that pays for what follows it. A
+ * mark for which there is no room before the next reading is left out: its time goes on the account of the
+ * mark before. */
 enum { QG_CUDA_MARKS = 4096 };
 typedef struct {
   cudaEvent_t event[QG_CUDA_MARKS];
   int payer[QG_CUDA_MARKS];
-  int made, count; /* events that exist; marks since the last reading, the first of them that reading's last */
+  int made,
+      count; /* events that exist; marks since the last reading, the first of them that reading's last */
   cudaError_t error; /* of a mark; told by the next reading */
 } qg_cuda_clock;
+
+/* Sums that one operation reads back at once. */
+enum { QG_CUDA_SUMS = 3 };
 
 /* backend->impl. All work is queued on one stream. The workspace begins with the part that cuBLAS uses; the
  * rest belongs to one operation at a time. Before qg_backend_reserve both are empty. */
@@ -36,7 +41,7 @@ typedef struct {
   void *blas_workspace, *scratch;
   size_t blas_bytes, scratch_bytes;
   qg_cuda_tables *tables; /* device memory */
-  double *partial;        /* device memory, [QG_CUDA_SUM_BLOCKS] */
+  double *partial, *sums; /* device memory, [QG_CUDA_SUM_BLOCKS] and [QG_CUDA_SUMS] */
   qg_cuda_clock clock;
 } qg_cuda;
 
@@ -153,8 +158,11 @@ qg_status qg_cuda_adam(qg_backend *be, const qg_adam_args *args);
 qg_status qg_cuda_read_moments(qg_backend *be, const qg_moments_args *args);
 qg_status qg_cuda_write_moments(qg_backend *be, const qg_moments_args *args);
 
-/* subspace.c */
-size_t qg_cuda_subspace_bytes(qg_backend *be, int64_t m, int64_t n, int64_t rank, bool exact);
+/* subspace.c, subspace_memory.c */
+size_t qg_cuda_subspace_bytes(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver);
 qg_status qg_cuda_subspace(qg_backend *be, qg_subspace_args *args);
+
+/* basis_change.c */
+qg_status qg_cuda_basis_change(qg_backend *be, qg_basis_change_args *args);
 
 #endif

@@ -21,8 +21,8 @@ qg_status qg_cuda_fail(qg_backend *be, cudaError_t error, const char *call, cons
 qg_status qg_cublas_fail(qg_backend *be, cublasStatus_t error, const char *call, const char *file, int line,
                          const char *func)
 {
-  return qg_error_raise(QG_ERR_RUNTIME, file, line, func, "%s at %s:%d failed on %s%s%s: %s", call, file, line,
-                        NAME_PLACE(be), cublasGetStatusName(error));
+  return qg_error_raise(QG_ERR_RUNTIME, file, line, func, "%s at %s:%d failed on %s%s%s: %s", call, file,
+                        line, NAME_PLACE(be), cublasGetStatusName(error));
 }
 
 qg_status qg_cusolver_fail(qg_backend *be, cusolverStatus_t error, const char *call, const char *file,
@@ -38,8 +38,10 @@ static void version_text(int version, char *text, size_t size)
   snprintf(text, size, "%d.%d", version / 1000, version % 1000 / 10);
 }
 
-/* What NVIDIA's driver and libraries take of a device, and what of it may come after the first products: kernels are
- * loaded at their first use. Both allowances are generous ones. */
+enum { SUMS_BYTES = (QG_CUDA_SUM_BLOCKS + QG_CUDA_SUMS) * sizeof(double) };
+
+/* What NVIDIA's driver and libraries take of a device, and what of it may come after the first products:
+ * kernels are loaded at their first use. Both allowances are generous ones. */
 static const size_t ALLOWANCE = (size_t)768 << 20, MARGIN = (size_t)192 << 20;
 
 static qg_status explain_driver(void)
@@ -104,7 +106,8 @@ static qg_status upload_tables(qg_backend *be)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   QG_CUDA(be, cudaMalloc((void **)&cuda->tables, sizeof *cuda->tables));
-  QG_CUDA(be, cudaMalloc((void **)&cuda->partial, QG_CUDA_SUM_BLOCKS * sizeof(double)));
+  QG_CUDA(be, cudaMalloc((void **)&cuda->partial, SUMS_BYTES));
+  cuda->sums = cuda->partial + QG_CUDA_SUM_BLOCKS;
   QG_TRY(qg_cuda_copy_in(be, &cuda->tables->maps, qg_dynamic_maps_get(), sizeof cuda->tables->maps));
   return qg_cuda_copy_in(be, &cuda->tables->searches, qg_dynamic_searches_get(),
                          sizeof cuda->tables->searches);
@@ -139,7 +142,7 @@ qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *
   be->impl = be + 1;
   be->compute = strcmp(request->precision, "fp32") == 0 ? QG_F32 : QG_BF16;
   be->threads = request->threads;
-  be->share = (qg_device_share){sizeof(qg_cuda_tables) + QG_CUDA_SUM_BLOCKS * sizeof(double), ALLOWANCE, MARGIN};
+  be->share = (qg_device_share){sizeof(qg_cuda_tables) + SUMS_BYTES, ALLOWANCE, MARGIN};
   qg_cuda_of(be)->device = device;
   qg_cuda_of(be)->plans = (qg_gemm_plans *)(qg_cuda_of(be) + 1);
   describe(be, &properties);

@@ -45,6 +45,7 @@ static const qg_backend_ops cuda_ops = {
     .write_moments = qg_cuda_write_moments,
     .subspace_bytes = qg_cuda_subspace_bytes,
     .subspace = qg_cuda_subspace,
+    .basis_change = qg_cuda_basis_change,
 };
 
 static qg_status open_device(const qg_backend_request *request, qg_backend **out)

@@ -192,24 +192,37 @@ typedef struct {
   int64_t block;
 } qg_moments_args;
 
-/* The subspace of a gradient that lies on the device; layouts and methods are those of qgalore/linalg.h. Either the
- * exact solution (eigenvectors of the Gram matrix of the short side, in fp32), or block power steps from a previous basis
- * (one, or two from a random start) and up to more_steps more, until they capture min_energy_ratio of the estimated optimum. */
+/* How a device solves a subspace. POWER: block power steps from a previous basis (one, or two from a random start) and up to
+ * more_steps more, until they capture min_energy_ratio of the estimated optimum. GRAM: exact, by the eigenvectors of the Gram
+ * matrix of the short side, in fp32. SVD: singular vectors of the gradient itself, slow: what validates the others. */
+typedef enum { QG_SOLVER_POWER, QG_SOLVER_GRAM, QG_SOLVER_SVD } qg_device_solver;
+
+/* The subspace of a gradient; layouts are those of qgalore/linalg.h. */
 typedef struct {
   qg_view gradient;        /* f32 [m, n], dense */
   int64_t rank;
-  bool exact;
-  const float *previous;   /* host; NULL: a random start */
+  qg_device_solver solver;
+  const float *previous;   /* basis on the device; NULL: a random start */
   int more_steps;
   double min_energy_ratio;
   uint64_t seed;           /* of random vectors */
   void *workspace;         /* device, of subspace_bytes */
   size_t workspace_bytes;
-  float *basis;            /* host, out */
+  float *basis;            /* device, out; not `previous` */
   float *singular_values;  /* host, out [rank], descending */
   double energy;           /* out */
   bool accepted;           /* out; false: not finite, beyond fp32 or not enough energy. The results are then undefined */
 } qg_subspace_args;
+
+/* From one basis to another of the same gradient's short side d, both on the device: the change of basis C (qg_subspace_rotation)
+ * and what qg_subspace_overlap and qg_subspace_cosine say of it. */
+typedef struct {
+  bool left;               /* the side, as of qgalore/linalg.h */
+  int64_t rank, d;
+  const float *from, *to;
+  float *rotation;         /* device, out [2, rank * rank]: C, and the squares of its elements */
+  double overlap, cosine;  /* out */
+} qg_basis_change_args;
 
 /* What a backend takes of its device's memory beside what the ledger takes; 0 where memory is unified. */
 typedef struct {
@@ -274,9 +287,10 @@ typedef struct {
   qg_status (*read_moments)(qg_backend *be, const qg_moments_args *args);
   qg_status (*write_moments)(qg_backend *be, const qg_moments_args *args);
 
-  /* Optional, both or neither: qg_subspace_solve does it on the host. Waits. */
-  size_t (*subspace_bytes)(qg_backend *be, int64_t m, int64_t n, int64_t rank, bool exact);
+  /* Optional, all or none: qg_subspace_solve and its relatives do it on the host. They wait. */
+  size_t (*subspace_bytes)(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver);
   qg_status (*subspace)(qg_backend *be, qg_subspace_args *args);
+  qg_status (*basis_change)(qg_backend *be, qg_basis_change_args *args);
 } qg_backend_ops;
 
 struct qg_backend {

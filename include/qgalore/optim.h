@@ -59,6 +59,7 @@ typedef struct {
   double shrink_threshold; /* mean similarity under which a longer T halves; 0: never */
   bool stagger;            /* spread refreshes over steps; false: at multiples of T, as the reference */
   qg_subspace_options subspace; /* of matrices that one rank factors alone */
+  bool validate_subspaces; /* devices that solve subspaces compare each with the singular vectors (qg_subspace_validation) */
   int64_t distributed_min; /* short side from which all ranks factor a matrix together; 0: none */
   int this_rank, all_ranks; /* of the job, for the workspace of that; all_ranks 0 counts as alone */
   uint64_t seed;
@@ -155,6 +156,14 @@ typedef struct {
   double mean_energy;        /* of the last step's refreshes, 0 if none */
 } qg_optim_stats;
 qg_optim_stats qg_optim_get_stats(const qg_optim *optim);
+
+/* Subspaces of this run beside the singular vectors of the same gradients. */
+typedef struct {
+  int64_t count;
+  double lost_energy; /* the most that one captured less than the best, as a share of that */
+  double overlap;     /* the least ||C||_F^2 / rank; below 1 also where singular values around the rank are alike */
+} qg_subspace_validation;
+qg_subspace_validation qg_optim_validation(const qg_optim *optim);
 
 /* One refresh of the last step. */
 typedef struct {

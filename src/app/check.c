@@ -172,12 +172,13 @@ static void print_memory(const qg_log *log, qg_backend *be, const totals *sum)
   qg_log_info(log, "memory    %s on the fullest rank",
               qg_format_bytes(a, sizeof a, (double)sum->memory[QG_SPACE_HOST]));
   if (be->ops->unified_memory) return;
-  qg_log_info(log, "device    %s on the fullest rank; %s of it is an allowance for CUDA's context and libraries",
+  qg_log_info(log,
+              "device    %s on the fullest rank; %s of it is an allowance for CUDA's context and libraries",
               qg_format_bytes(a, sizeof a, (double)sum->memory[QG_SPACE_DEVICE]),
               qg_format_bytes(b, sizeof b, (double)be->share.allowance));
   if (be->ops->room(be, &free, &total) == QG_OK)
-    qg_log_info(log, "          %s of %s are free on the device here", qg_format_bytes(a, sizeof a, (double)free),
-                qg_format_bytes(b, sizeof b, (double)total));
+    qg_log_info(log, "          %s of %s are free on the device here",
+                qg_format_bytes(a, sizeof a, (double)free), qg_format_bytes(b, sizeof b, (double)total));
 }
 
 static void print_totals(const qg_log *log, const qg_config *c, qg_backend *be, int ranks, const totals *sum,

@@ -29,7 +29,8 @@ void qg_timer_start(qg_timers *timers, qg_phase phase)
   timers->outer_payer[phase] = timers->payer;
   timers->running = (int)phase + 1;
   hand_over(timers, timers->payer == QG_PHASE_VALIDATE + 1 ? timers->payer : (int)phase + 1);
-  if (timers->clock.device) timers->clock.begin(timers->clock.device, qg_phase_name(phase), timers->payer - 1);
+  if (timers->clock.device)
+    timers->clock.begin(timers->clock.device, qg_phase_name(phase), timers->payer - 1);
 }
 
 void qg_timer_stop(qg_timers *timers, qg_phase phase)

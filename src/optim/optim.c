@@ -232,6 +232,11 @@ const qg_refresh_record *qg_optim_refreshes(const qg_optim *optim, int *count)
   return optim->records;
 }
 
+qg_subspace_validation qg_optim_validation(const qg_optim *optim)
+{
+  return optim->validation;
+}
+
 const qg_tracker *qg_optim_tracker(const qg_optim *optim, int param)
 {
   if (param < 0 || param >= optim->param_count) return NULL;

@@ -18,9 +18,9 @@ struct qg_mem {
   qg_backend *be; /* NULL: dry */
   allocation *allocations;
   size_t bytes[QG_SPACE_COUNT][QG_OWNER_COUNT];
-  size_t pieces;     /* bytes that a reservation for everything so far would have */
-  char *reserved;    /* NULL: every allocation is the backend's */
-  size_t rest;       /* bytes of `reserved` that are not given out */
+  size_t pieces;  /* bytes that a reservation for everything so far would have */
+  char *reserved; /* NULL: every allocation is the backend's */
+  size_t rest;    /* bytes of `reserved` that are not given out */
   int64_t calls;
 };
 

@@ -35,9 +35,9 @@ static const char *describe_largest(const size_t *bytes, char *buffer, size_t si
     int owner = largest_owner(bytes, seen);
     char text[32];
     if (bytes[owner] == 0) break;
-    used += (size_t)snprintf(buffer + used, size - used, "%s%s %s", i ? ", " : "",
-                             qg_owner_name((qg_owner)owner),
-                             qg_format_bytes(text, sizeof text, (double)bytes[owner]));
+    used +=
+        (size_t)snprintf(buffer + used, size - used, "%s%s %s", i ? ", " : "", qg_owner_name((qg_owner)owner),
+                         qg_format_bytes(text, sizeof text, (double)bytes[owner]));
   }
   return used ? buffer : "nothing";
 }
@@ -60,8 +60,7 @@ qg_status qg_memory_refuse_plan(qg_backend *be, const qg_mem *plan)
 {
   size_t bytes[QG_OWNER_COUNT];
   char text[32], largest[160], room[512];
-  for (int i = 0; i < QG_OWNER_COUNT; i++)
-    bytes[i] = qg_mem_bytes_in(plan, QG_SPACE_DEVICE, (qg_owner)i);
+  for (int i = 0; i < QG_OWNER_COUNT; i++) bytes[i] = qg_mem_bytes_in(plan, QG_SPACE_DEVICE, (qg_owner)i);
   bytes[QG_OWNER_CONTEXT] = 0; /* that is taken already */
   size_t all = qg_mem_space(plan, QG_SPACE_DEVICE) - qg_mem_bytes(plan, QG_OWNER_CONTEXT);
   describe_room(be, room, sizeof room);

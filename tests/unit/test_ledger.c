@@ -182,7 +182,8 @@ static void a_refusal_names_the_request_and_the_three_largest_owners(void **stat
   assert_int_equal(f.device_bytes, 0);
 }
 
-/* A ledger of the fake device, with memory reserved for what create_something takes; returns what that said. */
+/* A ledger of the fake device, with memory reserved for what create_something takes; returns what that said.
+ */
 static qg_status reserve_for_something(fake *f, qg_backend *be, size_t limit, size_t margin, qg_mem **mem)
 {
   qg_mem *plan;

@@ -3,8 +3,8 @@
  * NVIDIA's, so that the same sources build against either.
  *
  * For tests: CUDAEMU_FAULT makes the first call fail as a machine without a usable device does: "no driver",
- * "old driver", "no device", "old device". CUDAEMU_DEVICES sets the number of devices, CUDAEMU_MEMORY the bytes
- * of each. CUDAEMU_FAIL_LAUNCH=N: the Nth kernel is not started. */
+ * "old driver", "no device", "old device". CUDAEMU_DEVICES sets the number of devices, CUDAEMU_MEMORY the
+ * bytes of each. CUDAEMU_FAIL_LAUNCH=N: the Nth kernel is not started. */
 #ifndef CUDAEMU_CUDA_RUNTIME_API_H
 #define CUDAEMU_CUDA_RUNTIME_API_H
 
@@ -41,7 +41,12 @@ struct cudaDeviceProp {
   int major, minor;
 };
 
-enum { cudaStreamNonBlocking = 1, cudaHostAllocDefault = 0, cudaEventDefault = 0, cudaEventDisableTiming = 2 };
+enum {
+  cudaStreamNonBlocking = 1,
+  cudaHostAllocDefault = 0,
+  cudaEventDefault = 0,
+  cudaEventDisableTiming = 2
+};
 
 const char *cudaGetErrorName(cudaError_t error);
 const char *cudaGetErrorString(cudaError_t error);
