@@ -8,6 +8,13 @@ export QGALORE_CUDA_PLUGIN=${QGALORE_CUDA_PLUGIN:-$BUILD/libqgalore_cuda.so}
 failed=0
 notes=()
 
+# What other programs use of the first device, in bytes; 0 where nobody can say.
+used_by_others() {
+  local mib
+  mib=$(nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i 0 2>/dev/null) || mib=0
+  echo $((${mib:-0} * 1048576))
+}
+
 note_skipped() { notes+=("skipped: $1: $2"); }
 
 # part NAME COMMAND...: shows what failed; the whole log is in BUILD/check-cuda.NAME.log.
@@ -18,7 +25,7 @@ part() {
   code=$?
   printf '%-12s %4d ok, %d failed, %d skipped\n' "$name" "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")" \
     "$(grep -c '# SKIP' "$log")"
-  grep '^# largest difference' "$log"
+  grep -E '^# (largest difference|device memory|context|\[)' "$log"
   [ "$code" -eq 0 ] && return
   failed=1
   grep -A 3 '^not ok ' "$log" || tail -n 20 "$log"
@@ -33,11 +40,21 @@ if ! devices=$("$BUILD/tests/cuda/alone/devices"); then
   exit 0
 fi
 echo "$devices"
-part conformance "$BUILD/tests/cuda/alone/test_cuda"
+others=$(used_by_others)
+alone=$BUILD/tests/cuda/alone
+part conformance "$alone/test_cuda"
+part device "$alone/test_cuda_device"
+part subspaces "$alone/test_subspaces"
+part footprint "$alone/footprint" "$others"
 if [ ! -x "$BUILD/qgalore_hpc" ] || ! command -v mpirun >/dev/null; then
-  note_skipped "training beside the CPU backend, checkpoints" "qgalore_hpc was not built here (it needs MPI and HDF5)"
+  note_skipped "training beside the CPU backend, checkpoints, memory of a run" "qgalore_hpc was not built here (it needs MPI and HDF5)"
 else
-  BUILD=$(realpath --relative-to=. "$BUILD") part training bash tests/cuda/train.sh
+  part training env BUILD="$(realpath --relative-to=. "$BUILD")" bash tests/cuda/train.sh
+  part demo env BUILD="$(realpath --relative-to=. "$BUILD")" DEVICE_BASE="$others" bash tests/cuda/demo.sh
+  if [ -x "$BUILD/tests/conformance/test_cuda_subspace" ]; then part planted "$BUILD/tests/conformance/test_cuda_subspace"
+  else
+    note_skipped "subspaces with known singular values" "make tests (they need cmocka and LAPACK)"
+  fi
 fi
 for note in ${notes[@]+"${notes[@]}"}; do echo "$note"; done
 exit "$failed"
