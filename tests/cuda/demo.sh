@@ -11,10 +11,9 @@ set -u
 
 keys=(data.valid= train.validate_every=0 checkpoint.every=0 run.log_every=1 data.train=random:2000000)
 [ ! -f demo-data/austen-train.h5 ] || keys+=(data.train=demo-data/austen-train.h5)
-if [ -n "${QGALORE_CUDA_PLUGIN:-}" ]; then
-  keys+=(train.steps=20)
-else
-  export QGALORE_CUDA_PLUGIN=$PWD/${BUILD:-build}/tests/libqgalore_cudaemu.so
+export QGALORE_CUDA_PLUGIN=${QGALORE_CUDA_PLUGIN:-$PWD/${BUILD:-build}/tests/libqgalore_cudaemu.so}
+keys+=(train.steps=20)
+if [[ $QGALORE_CUDA_PLUGIN == *cudaemu* ]]; then
   keys+=(train.steps=3 train.sequence_length=32 train.global_batch=2 train.micro_batch=1 qgalore.update_gap=2
     optimizer.warmup_steps=1 model.vocab_size=256 model.num_layers=1 qgalore.rank=16 data.train=random:20000)
 fi
@@ -47,10 +46,27 @@ check "and on the device" complete cuda "${same[@]}" backend.name=cuda
 check "with the same losses" losses_within cpu cuda 1e-2
 check "the demo as it is, on the CPU" complete cpu16 "${keys[@]}" backend.name=cpu
 check "and on the device" complete cuda16 "${keys[@]}" backend.name=cuda
-# bf16 and stochastic rounding: two instruction sets of the CPU differ by 3.3e-3, bf16 and fp32 by 3.6e-2.
-check "with about the same losses" losses_within cpu16 cuda16 3e-2
+# bf16 and stochastic rounding: on the CPU, bf16 and fp32 differ by 3.6e-2 within 20 steps.
+check "with about the same losses" losses_within cpu16 cuda16 5e-2
 check "once more" complete again16 "${keys[@]}" backend.name=cuda
 check "the same metrics to the last digit" same_losses cuda16 again16
 check "the same checkpoint to the last bit" same_state "$(newest cuda16)" "$(newest again16)"
 check "device memory is what was planned" memory_holds cuda16
+
+# valid_loss NAME: of the last validation.
+valid_loss() { sed -n 's/.*validation loss \([0-9.]*\) after step.*/\1/p' "$tmp/$1.log"; }
+valid_losses_within() {
+  echo "# largest difference of validation losses: $(valid_loss "$1"), $(valid_loss "$2")"
+  awk -v a="$(valid_loss "$1")" -v b="$(valid_loss "$2")" -v most="$3" 'BEGIN { exit !(a > 0 && b > 0 && a - b < most && b - a < most) }'
+}
+
+# The whole demo, where its text is at hand and the device is one. Two instruction sets of the CPU end 0.015 apart.
+if [[ $QGALORE_CUDA_PLUGIN == *cudaemu* ]] || [ ! -f demo-data/austen-valid.h5 ]; then
+  skip "all of the demo" "it needs a device and the text of make demo"
+else
+  whole=(run.log_every=50 train.validate_every=300)
+  check "all of the demo on the CPU" complete all "${whole[@]}" backend.name=cpu
+  check "and on the device" complete cudaall "${whole[@]}" backend.name=cuda
+  check "with about the same validation loss" valid_losses_within all cudaall 0.05
+fi
 finish

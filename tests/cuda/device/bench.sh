@@ -48,13 +48,16 @@ train() {
   read -ra keys <<<"$(proportions) ${BENCH_KEYS:-}"
   keys=(inputs/llama7b.in data.train=random:1000000 data.valid= train.validate_every=0 train.steps=8 train.global_batch=16
     train.micro_batch=16 optimizer.warmup_steps=1 checkpoint.every=0 checkpoint.probe=no backend.name=cuda "${keys[@]}")
-  "$BUILD/qgalore_hpc" --check "${keys[@]}" >"$tmp/check" && mpirun --bind-to none -np 1 "$BUILD/qgalore_hpc" "${keys[@]}" \
-    run.output_dir="$tmp" run.name=bench run.log_every=1 >"$tmp/log" 2>&1 || {
+  "$BUILD/qgalore_hpc" --check "${keys[@]}" >"$tmp/check" 2>&1 || failed=1
+  if ! mpirun --bind-to none -np 1 "$BUILD/qgalore_hpc" "${keys[@]}" run.output_dir="$tmp" run.name=bench run.log_every=1 \
+    >"$tmp/log" 2>&1; then
     failed=1
-    tail -n 20 "$tmp/check" "$tmp/log"
-  }
+    tail -n 20 "$tmp/log"
+  fi
   grep -E '^device' "$tmp/check" | sed 's/^device  /predicted/'
-  sed -n '/^ *step  *tokens/,/checkpoint/p; /^phase/,/^$/p; /^memory/p; /^device/p' "$tmp/log"
+  sed -n '/^ *step  *tokens/,/checkpoint/p; /^phase/,/^$/p; /^memory  *fullest/p; /^device/p' "$tmp/log"
+  sed -n 's/^device .*in use on its device \(.*\)$/\1/p' "$tmp/log" |
+    awk '{ gb = $1 * ($2 == "GiB" ? 1.073741824 : 0.001048576); printf "in use     %.2f GB, aim 13.7, the paper 15.26\n", gb }'
   summarise "$tmp"
   rm -rf "$tmp"
 }

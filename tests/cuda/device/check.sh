@@ -4,6 +4,7 @@
 set -u
 BUILD=$(realpath "${1:?usage: tests/cuda/device/check.sh BUILD}")
 cd "$(dirname "$0")/../../.." || exit 2
+export CMOCKA_MESSAGE_OUTPUT=TAP
 export QGALORE_CUDA_PLUGIN=${QGALORE_CUDA_PLUGIN:-$BUILD/libqgalore_cuda.so}
 failed=0
 notes=()
@@ -53,7 +54,7 @@ else
   part demo env BUILD="$(realpath --relative-to=. "$BUILD")" DEVICE_BASE="$others" bash tests/cuda/demo.sh
   if [ -x "$BUILD/tests/conformance/test_cuda_subspace" ]; then part planted "$BUILD/tests/conformance/test_cuda_subspace"
   else
-    note_skipped "subspaces with known singular values" "make tests (they need cmocka and LAPACK)"
+    note_skipped "subspaces with known singular values" "its test was not built here (it needs cmocka)"
   fi
 fi
 for note in ${notes[@]+"${notes[@]}"}; do echo "$note"; done
