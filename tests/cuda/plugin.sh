@@ -85,6 +85,15 @@ expect "unless the user wants it" 0 "finished"
 CUDAEMU_MEMORY=$((200 << 20)) start_of full 1 backend.name=cuda
 expect "a plan that does not fit is refused at the start, with its largest owners" 4 "does not fit on cuda (Emulated device"
 expect "and with what is free" 4 "of 200 MiB are free, and 192 MiB have to stay so. Largest: workspace 32."
+# One allocation after the other is refused, until the run gets through: the last one was the plan's.
+for number in {1..30}; do
+  before=${output:-}
+  CUDAEMU_FAIL_MALLOC=$number start_of "malloc$number" 1 backend.name=cuda
+  [ "$code" -ne 0 ] || break
+done
+expect "a run takes no device memory" 0 "all 2 steps done"
+output=$before code=4
+expect "after that of its plan" 4 "does not fit on cuda (Emulated device"
 # One of the first forward pass.
 CUDAEMU_FAIL_LAUNCH=250 start_of failing 1 backend.name=cuda
 expect "a failed call names itself, its place, the device and the tensor" 1 \

@@ -37,6 +37,13 @@ bool fault_is(const char *name)
   return fault && strcmp(fault, name) == 0;
 }
 
+/* Whether this call, counted in *calls, is the one whose number the environment names. */
+bool is_the_one(const char *name, long *calls)
+{
+  const char *fault = getenv(name);
+  return fault && ++*calls == atol(fault);
+}
+
 /* Reserved at the first allocation, and closed. */
 bool reserve()
 {
@@ -99,8 +106,7 @@ device_access::~device_access()
 bool launch_fails()
 {
   static long launches = 0;
-  const char *fault = getenv("CUDAEMU_FAIL_LAUNCH");
-  return fault && ++launches == atol(fault);
+  return is_the_one("CUDAEMU_FAIL_LAUNCH", &launches);
 }
 
 }  // namespace cudaemu
@@ -181,7 +187,8 @@ cudaError_t cudaemu_function_attributes(cudaFuncAttributes *attributes)
 cudaError_t cudaMalloc(void **memory, size_t bytes)
 {
   size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + GAP;
-  if (!reserve()) return cudaErrorMemoryAllocation;
+  static long calls = 0;
+  if (!reserve() || is_the_one("CUDAEMU_FAIL_MALLOC", &calls)) return cudaErrorMemoryAllocation;
   size_t offset = find_room(rounded);
   if (offset + rounded > device_bytes()) return cudaErrorMemoryAllocation;
   taken[offset] = rounded;
