@@ -99,6 +99,7 @@ static inline cudaDataType qg_cuda_type(qg_dtype type)
 
 /* device.c */
 qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *ops, qg_backend **out);
+qg_status qg_cuda_plan(const qg_backend_request *request, const qg_backend_ops *ops, qg_backend **out);
 void qg_cuda_close(qg_backend *be);
 /* As in qg_plugin. */
 void qg_cuda_list(char *buffer, size_t size);

@@ -127,6 +127,30 @@ static qg_status create(qg_backend *be)
   return upload_tables(be);
 }
 
+/* All that a request and no device tells. */
+static qg_status make(const qg_backend_request *request, const qg_backend_ops *ops, qg_backend **out)
+{
+  qg_backend *be;
+  QG_TRY(qg_calloc(1, sizeof *be + sizeof(qg_cuda) + sizeof(qg_gemm_plans), "CUDA backend", (void **)&be));
+  be->ops = ops;
+  be->close = qg_cuda_close;
+  be->impl = be + 1;
+  be->compute = strcmp(request->precision, "fp32") == 0 ? QG_F32 : QG_BF16;
+  be->threads = request->threads;
+  be->share = (qg_device_share){sizeof(qg_cuda_tables) + SUMS_BYTES, ALLOWANCE, MARGIN};
+  qg_cuda_of(be)->plans = (qg_gemm_plans *)(qg_cuda_of(be) + 1);
+  *out = be;
+  return QG_OK;
+}
+
+qg_status qg_cuda_plan(const qg_backend_request *request, const qg_backend_ops *ops, qg_backend **out)
+{
+  QG_TRY(make(request, ops, out));
+  (*out)->planned = true;
+  snprintf((*out)->description, sizeof(*out)->description, "cuda (planned without a device)");
+  return QG_OK;
+}
+
 qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *ops, qg_backend **out)
 {
   qg_backend *be = NULL;
@@ -136,15 +160,8 @@ qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *
   QG_TRY(count_devices(&count));
   int device = request->local_rank % count;
   QG_TRY(select_device(device, &properties));
-  QG_TRY(qg_calloc(1, sizeof *be + sizeof(qg_cuda) + sizeof(qg_gemm_plans), "CUDA backend", (void **)&be));
-  be->ops = ops;
-  be->close = qg_cuda_close;
-  be->impl = be + 1;
-  be->compute = strcmp(request->precision, "fp32") == 0 ? QG_F32 : QG_BF16;
-  be->threads = request->threads;
-  be->share = (qg_device_share){sizeof(qg_cuda_tables) + SUMS_BYTES, ALLOWANCE, MARGIN};
+  QG_TRY(make(request, ops, &be));
   qg_cuda_of(be)->device = device;
-  qg_cuda_of(be)->plans = (qg_gemm_plans *)(qg_cuda_of(be) + 1);
   describe(be, &properties);
   QG_TRY_OUT(create(be));
   *out = be;

@@ -53,10 +53,16 @@ static qg_status open_device(const qg_backend_request *request, qg_backend **out
   return qg_cuda_open(request, &cuda_ops, out);
 }
 
+static qg_status plan_device(const qg_backend_request *request, qg_backend **out)
+{
+  return qg_cuda_plan(request, &cuda_ops, out);
+}
+
 const qg_plugin QG_PLUGIN_SYMBOL = {
     .version = QG_VERSION,
     .ops_bytes = sizeof(qg_backend_ops),
     .backend_bytes = sizeof(qg_backend),
     .open = open_device,
+    .plan = plan_device,
     .list = qg_cuda_list,
 };

@@ -21,8 +21,9 @@ typedef struct {
   size_t work_bytes, host_bytes;
 } qg_cuda_problem;
 
-/* Gives every array its place in `memory` (NULL: only sizes) and asks cuSOLVER what it wants; *bytes is all of it. */
-qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver, char *memory,
-                          qg_cuda_problem *p, size_t *bytes);
+/* Gives every array its place in `memory` (NULL: only sizes) and asks cuSOLVER what it wants; *bytes is all
+ * of it. */
+qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver,
+                          char *memory, qg_cuda_problem *p, size_t *bytes);
 
 #endif

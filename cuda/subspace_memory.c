@@ -19,10 +19,10 @@ static float *carve_matrix(char **next, int64_t rows, int64_t cols)
 static qg_status measure_eigenproblem(qg_backend *be, qg_cuda_problem *p, int64_t order)
 {
   qg_cuda *cuda = qg_cuda_of(be);
-  QG_CUSOLVER(be, cusolverDnXsyevd_bufferSize(cuda->solver, cuda->solver_params, CUSOLVER_EIG_MODE_VECTOR,
-                                              CUBLAS_FILL_MODE_LOWER, order, CUDA_R_32F, p->matrix, order,
-                                              CUDA_R_32F, p->eigenvalues, CUDA_R_32F, &p->work_bytes,
-                                              &p->host_bytes));
+  QG_CUSOLVER(
+      be, cusolverDnXsyevd_bufferSize(cuda->solver, cuda->solver_params, CUSOLVER_EIG_MODE_VECTOR,
+                                      CUBLAS_FILL_MODE_LOWER, order, CUDA_R_32F, p->matrix, order, CUDA_R_32F,
+                                      p->eigenvalues, CUDA_R_32F, &p->work_bytes, &p->host_bytes));
   return QG_OK;
 }
 
@@ -48,9 +48,19 @@ static qg_status measure_svd(qg_backend *be, qg_cuda_problem *p)
   return QG_OK;
 }
 
+/* cuSOLVER cannot be asked without a device: eigenvectors by divide and conquer work on some copies of the
+ * matrix, and what the SVD wants beyond that is small. */
+static qg_status estimate_work(qg_cuda_problem *p, int64_t order)
+{
+  enum { COPIES = 3 };
+  p->work_bytes = qg_dtype_bytes(QG_F32, COPIES * order * order);
+  return QG_OK;
+}
+
 /* cuSOLVER's scratch: the most that any of the calls wants. */
 static qg_status measure_work(qg_backend *be, qg_cuda_problem *p, qg_device_solver solver)
 {
+  if (be->planned) return estimate_work(p, solver == QG_SOLVER_POWER ? p->count : p->d);
   if (solver == QG_SOLVER_SVD) return measure_svd(be, p);
   QG_TRY(measure_eigenproblem(be, p, solver == QG_SOLVER_GRAM ? p->d : p->count));
   return solver == QG_SOLVER_POWER ? measure_qr(be, p) : QG_OK;
@@ -70,8 +80,8 @@ static void place_arrays(qg_cuda_problem *p, qg_device_solver solver, char **nex
   p->info = carve(next, sizeof *p->info);
 }
 
-qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver, char *memory,
-                          qg_cuda_problem *p, size_t *bytes)
+qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver,
+                          char *memory, qg_cuda_problem *p, size_t *bytes)
 {
   char *next = memory;
   int64_t d = qg_min_i64(m, n);

@@ -299,6 +299,7 @@ struct qg_backend {
   void *impl;             /* the backend's own */
   qg_dtype compute;       /* QG_BF16 or QG_F32 */
   int threads;            /* CPU threads this rank may use */
+  bool planned;           /* opened without its device: it tells sizes and nothing else */
   const char *tensor;     /* what the operations are about, for messages; see qg_backend_name */
   qg_device_share share;
   bool own_gemm;          /* products pack their operands in the workspace, not in memory of a library */
@@ -319,6 +320,7 @@ typedef struct {
   const char *precision; /* "bf16", "fp32" */
   int threads;           /* >= 1 */
   int local_rank;        /* node-local rank, for the choice of a device */
+  bool plan;             /* only sizes will be asked for: the device that is named need not be here */
 } qg_backend_request;
 
 /* Opens a backend. QG_ERR_RESOURCE explains why the one that was asked for is not there. Local. */

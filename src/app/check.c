@@ -176,7 +176,7 @@ static void print_memory(const qg_log *log, qg_backend *be, const totals *sum)
               "device    %s on the fullest rank; %s of it is an allowance for CUDA's context and libraries",
               qg_format_bytes(a, sizeof a, (double)sum->memory[QG_SPACE_DEVICE]),
               qg_format_bytes(b, sizeof b, (double)be->share.allowance));
-  if (be->ops->room(be, &free, &total) == QG_OK)
+  if (!be->planned && be->ops->room(be, &free, &total) == QG_OK)
     qg_log_info(log, "          %s of %s are free on the device here",
                 qg_format_bytes(a, sizeof a, (double)free), qg_format_bytes(b, sizeof b, (double)total));
 }
@@ -195,10 +195,13 @@ static void print_totals(const qg_log *log, const qg_config *c, qg_backend *be, 
               m);
   print_memory(log, be, sum);
   qg_log_info(log, "checkpoint %s", qg_format_bytes(a, sizeof a, (double)sum->checkpoint));
-  qg_log_info(
-      log, "time      at least %s a step and %s in all, at the GEMM rate measured here (%.0f GFLOP/s a rank)",
-      qg_format_seconds(a, sizeof a, step), qg_format_seconds(b, sizeof b, step * (double)c->train.steps),
-      gemm_flops / 1e9);
+  if (be->planned) qg_log_info(log, "time      unknown: the device is not here");
+  else
+    qg_log_info(
+        log,
+        "time      at least %s a step and %s in all, at the GEMM rate measured here (%.0f GFLOP/s a rank)",
+        qg_format_seconds(a, sizeof a, step), qg_format_seconds(b, sizeof b, step * (double)c->train.steps),
+        gemm_flops / 1e9);
 }
 
 qg_status qg_check_print(const qg_log *log, const qg_config *c, qg_backend *be, int ranks, double gemm_flops)

@@ -42,8 +42,10 @@ static qg_status prepare(job *j)
 {
   const qg_app_options *o = j->options;
   QG_TRY(qg_par_agree(j->par, qg_config_load(o->file, o->overrides, o->override, &j->config)));
-  QG_TRY(qg_par_agree(j->par, qg_machine_open_backend(&j->config, j->grid, &j->be)));
+  bool plan = o->action == QG_ACTION_CHECK;
+  QG_TRY(qg_par_agree(j->par, qg_machine_open_backend(&j->config, j->grid, plan, &j->be)));
   QG_TRY(qg_devices_check(&j->config, j->par, j->be));
+  if (j->be->planned) return QG_OK;
   QG_TRY(qg_par_agree(j->par, qg_footprint_warm_up(j->be)));
   QG_TRY(qg_par_barrier(j->par)); /* the ranks of a node share its speed: measure together */
   return qg_par_agree(j->par, qg_machine_gemm_rate(j->be, &j->gemm_flops));

@@ -65,6 +65,16 @@ done
 export QGALORE_CUDA_PLUGIN=$plugin
 short=(train.steps=2 checkpoint.every=0)
 
+# A login node plans for the device that it does not have.
+run env QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="no driver" "$program" --check --ranks 2 "$tmp/tiny.in" backend.name=cuda
+expect "--check plans device memory without a device" 0 "on the fullest rank; 768 MiB of it is an allowance for CUDA"
+expect "and without a time" 0 "time      unknown: the device is not here"
+planned=$output
+run env QGALORE_CUDA_PLUGIN="$plugin" "$program" --check --ranks 2 "$tmp/tiny.in" backend.name=cuda
+# The solver's scratch is an estimate there; whole MiB agree for a model this small.
+plan_of() { sed -n 's/^device *\([0-9.]* .iB\) on the fullest.*/\1/p' <<<"$1"; }
+check "as with one" test -n "$(plan_of "$output")" -a "$(plan_of "$planned")" = "$(plan_of "$output")"
+
 # start_of NAME RANKS [KEY=VALUE...]: a short run; its log in $output.
 start_of() {
   train "$2" "$1" "${short[@]}" "${@:3}"

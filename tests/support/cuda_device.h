@@ -28,7 +28,7 @@ static inline qg_backend *open_cuda(const char *precision)
   const qg_plugin *plugin;
   qg_backend *be = NULL;
   choose_plugin();
-  if (qg_plugin_find(&plugin) != QG_OK || plugin->open(&request, &be) != QG_OK)
+  if (qg_plugin_find(true, &plugin) != QG_OK || plugin->open(&request, &be) != QG_OK)
     fprintf(stderr, "%s\n", qg_error_message());
   return be;
 }

@@ -48,7 +48,8 @@ static void fill(bench *b, const kind *k)
   free(host);
 }
 
-/* The best of some rounds; negative where the device leaves it to the host. The basis is kept as the next start. */
+/* The best of some rounds; negative where the device leaves it to the host. The basis is kept as the next
+ * start. */
 static double solve(bench *b, const kind *k, bool warm, double *energy)
 {
   qg_device_solver solver = warm ? QG_SOLVER_POWER : QG_SOLVER_GRAM;
@@ -108,7 +109,8 @@ int main(int argc, char **argv)
   bench b = {.be = open_cuda("bf16")};
   if (!b.be) return 77;
   int64_t hidden = argc > 1 ? atoi(argv[1]) : 4096, wide = hidden * 43 / 16;
-  const kind kinds[KINDS] = {{"q, k, v, o", hidden, hidden, 4}, {"gate, up", wide, hidden, 2}, {"down", hidden, wide, 1}};
+  const kind kinds[KINDS] = {
+      {"q, k, v, o", hidden, hidden, 4}, {"gate, up", wide, hidden, 2}, {"down", hidden, wide, 1}};
   double total[2] = {0, 0};
   FILE *json = argc > 2 ? fopen(argv[2], "w") : NULL;
   b.rank = hidden / 4;
@@ -116,8 +118,10 @@ int main(int argc, char **argv)
   b.basis = take(&b, b.rank * hidden);
   b.previous = take(&b, b.rank * hidden);
   b.values = malloc((size_t)b.rank * sizeof *b.values);
-  printf("%s\nrefresh at rank %lld, best of %d: seconds of one matrix and the energy it captured\n%-16s %6s %6s %4s %12s %8s %12s\n",
-         b.be->description, (long long)b.rank, ROUNDS, "matrix", "m", "n", "all", "exact", "energy", "warm");
+  printf(
+      "%s\nrefresh at rank %lld, best of %d: seconds of one matrix and the energy it captured\n%-16s %6s %6s "
+      "%4s %12s %8s %12s\n",
+      b.be->description, (long long)b.rank, ROUNDS, "matrix", "m", "n", "all", "exact", "energy", "warm");
   if (json) fprintf(json, "[\n");
   for (int i = 0; i < KINDS; i++) measure(&b, &kinds[i], total, json, i + 1 == KINDS);
   if (json) fprintf(json, "]\n"), fclose(json);

@@ -1,5 +1,5 @@
-/* The device's three ways to a subspace, at a size that matters: the SVD of the gradient itself judges the eigenvectors of the
- * Gram matrix and the block power steps. QG_SUBSPACE_SIDE: the short side (1024). */
+/* The device's three ways to a subspace, at a size that matters: the SVD of the gradient itself judges the
+ * eigenvectors of the Gram matrix and the block power steps. QG_SUBSPACE_SIDE: the short side (1024). */
 #include "cmocka.h"
 
 #include <math.h>
@@ -53,7 +53,8 @@ static problem solve(const context *c, const float *host, int64_t m, int64_t n, 
   problem p = {.gradient_bytes = (size_t)(m * n) * sizeof(float),
                .basis_bytes = (size_t)(c->rank * qg_min_i64(m, n)) * sizeof(float)};
   float *values = malloc((size_t)c->rank * sizeof *values);
-  p.args = (qg_subspace_args){.rank = c->rank, .solver = solver, .more_steps = 6, .seed = 5, .singular_values = values};
+  p.args = (qg_subspace_args){
+      .rank = c->rank, .solver = solver, .more_steps = 6, .seed = 5, .singular_values = values};
   p.args.gradient = qg_view_make(device_memory(c, p.gradient_bytes), QG_F32, m, n);
   p.args.basis = device_memory(c, p.basis_bytes);
   p.args.workspace_bytes = c->be->ops->subspace_bytes(c->be, m, n, c->rank, solver);
@@ -71,19 +72,21 @@ static double overlap_of(const context *c, const problem *from, const problem *t
 {
   size_t bytes = 2 * (size_t)(c->rank * c->rank) * sizeof(float);
   float *rotation = device_memory(c, bytes);
-  qg_basis_change_args args = {m < n, c->rank, qg_min_i64(m, n), from->args.basis, to->args.basis, rotation, 0, 0};
+  qg_basis_change_args args = {m < n, c->rank, qg_min_i64(m, n), from->args.basis, to->args.basis, rotation,
+                               0,     0};
   assert_int_equal(c->be->ops->basis_change(c->be, &args), QG_OK);
   c->be->ops->release(c->be, rotation, bytes);
   return args.overlap;
 }
 
-static void compare(const context *c, int64_t m, int64_t n, qg_device_solver solver, double energy, double overlap)
+static void compare(const context *c, int64_t m, int64_t n, qg_device_solver solver, double energy,
+                    double overlap)
 {
   float *host = make_gradient(m, n, 2 * c->rank);
   problem truth = solve(c, host, m, n, QG_SOLVER_SVD), other = solve(c, host, m, n, solver);
   double lost = 1.0 - other.args.energy / truth.args.energy, shared = overlap_of(c, &truth, &other, m, n);
-  printf("# [%lld, %lld], rank %lld: energy %.8f, %.1e below the SVD's, overlap %.7f\n", (long long)m, (long long)n,
-         (long long)c->rank, other.args.energy, lost, shared);
+  printf("# [%lld, %lld], rank %lld: energy %.8f, %.1e below the SVD's, overlap %.7f\n", (long long)m,
+         (long long)n, (long long)c->rank, other.args.energy, lost, shared);
   assert_true(fabs(lost) <= energy);
   assert_true(shared >= 1.0 - overlap);
   c->be->ops->release(c->be, truth.args.basis, truth.basis_bytes);
