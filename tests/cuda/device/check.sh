@@ -9,10 +9,10 @@ export QGALORE_CUDA_PLUGIN=${QGALORE_CUDA_PLUGIN:-$BUILD/libqgalore_cuda.so}
 failed=0
 notes=()
 
-# What other programs use of the first device, in bytes; 0 where nobody can say.
+# What other programs use of the first visible device, in bytes; 0 where nobody can say.
 used_by_others() {
-  local mib
-  mib=$(nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i 0 2>/dev/null) || mib=0
+  local mib first=${CUDA_VISIBLE_DEVICES:-0}
+  mib=$(nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i "${first%%,*}" 2>/dev/null) || mib=0
   echo $((${mib:-0} * 1048576))
 }
 

@@ -25,14 +25,15 @@ static float noise(int64_t i, uint32_t tensor)
   return 2.0f * qg_rng_unit_at((qg_rng){11, 0, tensor, QG_RNG_INIT}, (uint64_t)i) - 1.0f;
 }
 
-/* Directions that fall by a twentieth each over a floor of noise: sum_k 0.95^k x_k y_k^T + 0.01 z. */
-static float *make_gradient(int64_t m, int64_t n, int64_t directions)
+/* Directions that fall by a twentieth each over a floor of noise, sum_k 0.95^k x_k y_k^T + 0.01 z, with a
+ * step at the rank: the subspace of the first `rank` is well determined. */
+static float *make_gradient(int64_t m, int64_t n, int64_t rank)
 {
   float *g = malloc((size_t)(m * n) * sizeof *g);
   assert_non_null(g);
   for (int64_t e = 0; e < m * n; e++) g[e] = 0.01f * noise(e, 1);
-  for (int64_t k = 0; k < directions; k++) {
-    float weight = powf(0.95f, (float)k);
+  for (int64_t k = 0; k < 2 * rank; k++) {
+    float weight = powf(0.95f, (float)k) * (k < rank ? 1.0f : 0.25f);
     for (int64_t i = 0; i < m; i++) {
       float x = weight * noise(k * m + i, 2);
       for (int64_t j = 0; j < n; j++) g[i * n + j] += x * noise(k * n + j, 3);
@@ -82,7 +83,7 @@ static double overlap_of(const context *c, const problem *from, const problem *t
 static void compare(const context *c, int64_t m, int64_t n, qg_device_solver solver, double energy,
                     double overlap)
 {
-  float *host = make_gradient(m, n, 2 * c->rank);
+  float *host = make_gradient(m, n, c->rank);
   problem truth = solve(c, host, m, n, QG_SOLVER_SVD), other = solve(c, host, m, n, solver);
   double lost = 1.0 - other.args.energy / truth.args.energy, shared = overlap_of(c, &truth, &other, m, n);
   printf("# [%lld, %lld], rank %lld: energy %.8f, %.1e below the SVD's, overlap %.7f\n", (long long)m,
