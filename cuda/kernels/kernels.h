@@ -82,12 +82,15 @@ cudaError_t qg_k_softmax_backward(cudaStream_t stream, const qg_attention_block 
                                   const float *dp, const float *lse, const float *delta, void *p, void *ds,
                                   qg_dtype type);
 
-/* Bases: `left` as in the projector's layout; rows [k, d] ascend. */
+/* Bases: `left` as in the projector's layout; rows [k, d], from the last vector to the first if they ascend.
+ */
 cudaError_t qg_k_load_basis(cudaStream_t stream, const float *basis, bool left, int64_t k, int64_t d,
                             float *rows);
 cudaError_t qg_k_random_rows(cudaStream_t stream, uint64_t seed, int64_t rows, int64_t d, float *out);
-cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, bool left, int64_t k, int64_t d,
-                               float *basis);
+cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, bool ascend, bool left, int64_t k,
+                               int64_t d, float *basis);
+/* out[i] = x[i]^2 */
+cudaError_t qg_k_square(cudaStream_t stream, const float *x, int64_t count, float *out);
 
 /* Quantised state. */
 cudaError_t qg_k_quantize_int8(cudaStream_t stream, const float *src, int64_t count, qg_int8_rule rule,

@@ -75,6 +75,7 @@ typedef struct {
     qg_sample sample;
     bool stagger;
     int64_t distributed_min; /* short side, for method = scalapack */
+    bool validate;
   } subspace;
   struct {
     int64_t pipeline;                          /* stages, 0: all ranks */

@@ -265,6 +265,9 @@ const qg_key qg_schema[] = {
      .range = "[0, 1]", .may_change = true,
      .doc = "A warm or randomised result that seems to capture less than this share of the best possible energy gets "
             "more iterations, then the exact method."},
+    {KEY(subspace, validate), QG_KEY_BOOL, MEMBER(subspace, validate), .fallback = "no", .may_change = true,
+     .doc = "A GPU that refreshes a projector also computes the singular vectors of the gradient, which is slow and takes "
+            "memory; the log's end tells the largest loss of energy and the least overlap."},
     {KEY(subspace, distributed_min), QG_KEY_INT, MEMBER(subspace, distributed_min), .fallback = "4096",
      .range = "[1, 1073741824]", .may_change = true,
      .doc = "Smaller side of the matrices that method = scalapack gives to all ranks."},

@@ -27,7 +27,7 @@ static inline qg_backend *open_cuda_as(const qg_backend_request *request)
   const qg_plugin *plugin;
   qg_backend *be = NULL;
   choose_plugin();
-  if (qg_plugin_find(&plugin) != QG_OK || plugin->open(request, &be) != QG_OK)
+  if (qg_plugin_find(true, &plugin) != QG_OK || plugin->open(request, &be) != QG_OK)
     fprintf(stderr, "%s\n", qg_error_message());
   return be;
 }

@@ -69,6 +69,11 @@ struct cudaLaunchConfig_t {
   cudaStream_t stream;
 };
 
+namespace cudaemu {
+/* Whether this launch is the one that a test wants to fail. */
+bool launch_fails();
+}  // namespace cudaemu
+
 template <typename... Params, typename... Args>
 static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(Params...),
                                              Args &&...args)
@@ -77,6 +82,7 @@ static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, v
   if (config->blockDim.x % 32 != 0) return cudaErrorInvalidConfiguration;
   if (!cudaemu::shared_is_allowed(reinterpret_cast<const void *>(kernel), shared))
     return cudaErrorInvalidValue;
+  if (cudaemu::launch_fails()) return cudaErrorLaunchFailure;
   cudaemu::queue(config->stream, [blocks = config->gridDim.x, threads = config->blockDim.x, shared, kernel,
                                   values = std::tuple<Params...>(static_cast<Params>(args)...)] {
     cudaemu::resize_shared(shared);

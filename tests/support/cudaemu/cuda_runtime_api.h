@@ -3,7 +3,9 @@
  * NVIDIA's, so that the same sources build against either.
  *
  * For tests: CUDAEMU_FAULT makes the first call fail as a machine without a usable device does: "no driver",
- * "old driver", "no device", "old device". CUDAEMU_DEVICES sets the number of devices. */
+ * "old driver", "no device", "old device". CUDAEMU_DEVICES sets the number of devices, CUDAEMU_MEMORY the
+ * bytes of each. CUDAEMU_FAIL_LAUNCH=N: the Nth kernel is not started; CUDAEMU_FAIL_MALLOC=N: the Nth
+ * cudaMalloc is refused. */
 #ifndef CUDAEMU_CUDA_RUNTIME_API_H
 #define CUDAEMU_CUDA_RUNTIME_API_H
 
@@ -24,7 +26,8 @@ typedef enum {
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorNoKernelImageForDevice = 209,
-  cudaErrorNotReady = 600
+  cudaErrorNotReady = 600,
+  cudaErrorLaunchFailure = 719
 } cudaError_t;
 
 typedef enum { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 } cudaMemcpyKind;
@@ -39,7 +42,12 @@ struct cudaDeviceProp {
   int major, minor;
 };
 
-enum { cudaStreamNonBlocking = 1, cudaHostAllocDefault = 0, cudaEventDisableTiming = 2 };
+enum {
+  cudaStreamNonBlocking = 1,
+  cudaHostAllocDefault = 0,
+  cudaEventDefault = 0,
+  cudaEventDisableTiming = 2
+};
 
 const char *cudaGetErrorName(cudaError_t error);
 const char *cudaGetErrorString(cudaError_t error);
@@ -57,8 +65,10 @@ cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventQuery(cudaEvent_t event);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEvent_t end);
 cudaError_t cudaMalloc(void **memory, size_t bytes);
 cudaError_t cudaFree(void *memory);
+cudaError_t cudaMemGetInfo(size_t *free, size_t *total);
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void *memory);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,

@@ -37,6 +37,13 @@ bool fault_is(const char *name)
   return fault && strcmp(fault, name) == 0;
 }
 
+/* Whether this call, counted in *calls, is the one whose number the environment names. */
+bool is_the_one(const char *name, long *calls)
+{
+  const char *fault = getenv(name);
+  return fault && ++*calls == atol(fault);
+}
+
 /* Reserved at the first allocation, and closed. */
 bool reserve()
 {
@@ -55,6 +62,20 @@ void protect(int protection)
   if (taken.empty() || (protection == PROT_NONE && open && strcmp(open, "1") == 0)) return;
   size_t end = taken.rbegin()->first + taken.rbegin()->second;
   mprotect(arena, (end + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, protection);
+}
+
+/* Nobody's arena is larger, whatever the device is said to have. */
+size_t device_bytes()
+{
+  const char *bytes = getenv("CUDAEMU_MEMORY");
+  return bytes ? strtoull(bytes, nullptr, 10) : ARENA_BYTES;
+}
+
+size_t taken_bytes()
+{
+  size_t sum = 0;
+  for (const auto &line : taken) sum += line.second;
+  return sum;
 }
 
 /* The first gap that is large enough. */
@@ -82,6 +103,12 @@ device_access::~device_access()
   if (--depth == 0) protect(PROT_NONE);
 }
 
+bool launch_fails()
+{
+  static long launches = 0;
+  return is_the_one("CUDAEMU_FAIL_LAUNCH", &launches);
+}
+
 }  // namespace cudaemu
 
 const char *cudaGetErrorName(cudaError_t error)
@@ -101,6 +128,8 @@ const char *cudaGetErrorName(cudaError_t error)
       return "cudaErrorInvalidDevice";
     case cudaErrorNoKernelImageForDevice:
       return "cudaErrorNoKernelImageForDevice";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
     case cudaErrorNotReady:
       return "cudaErrorNotReady";
     default:
@@ -158,9 +187,10 @@ cudaError_t cudaemu_function_attributes(cudaFuncAttributes *attributes)
 cudaError_t cudaMalloc(void **memory, size_t bytes)
 {
   size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + GAP;
-  if (!reserve()) return cudaErrorMemoryAllocation;
+  static long calls = 0;
+  if (!reserve() || is_the_one("CUDAEMU_FAIL_MALLOC", &calls)) return cudaErrorMemoryAllocation;
   size_t offset = find_room(rounded);
-  if (offset + rounded > ARENA_BYTES) return cudaErrorMemoryAllocation;
+  if (offset + rounded > device_bytes()) return cudaErrorMemoryAllocation;
   taken[offset] = rounded;
   cudaemu::device_access access;
   ASAN_UNPOISON_MEMORY_REGION(arena + offset, bytes);
@@ -177,6 +207,13 @@ cudaError_t cudaFree(void *memory)
   if (line == taken.end()) return cudaErrorInvalidValue;
   ASAN_POISON_MEMORY_REGION(memory, line->second);
   taken.erase(line);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *free, size_t *total)
+{
+  *total = device_bytes();
+  *free = *total - taken_bytes();
   return cudaSuccess;
 }
 

@@ -186,3 +186,97 @@ cusolverStatus_t cusolverDnSorgqr(cusolverDnHandle_t handle, int m, int n, int k
   });
   return CUSOLVER_STATUS_SUCCESS;
 }
+
+namespace {
+
+struct column_pair {
+  double xx, yy, xy;
+};
+
+column_pair products(const std::vector<double> &a, size_t m, size_t p, size_t q)
+{
+  column_pair sum = {0.0, 0.0, 0.0};
+  for (size_t i = 0; i < m; i++) {
+    double x = a[p * m + i], y = a[q * m + i];
+    sum.xx += x * x;
+    sum.yy += y * y;
+    sum.xy += x * y;
+  }
+  return sum;
+}
+
+void turn(std::vector<double> &a, size_t m, size_t p, size_t q, double c, double s)
+{
+  for (size_t i = 0; i < m; i++) {
+    double x = a[p * m + i], y = a[q * m + i];
+    a[p * m + i] = c * x - s * y;
+    a[q * m + i] = s * x + c * y;
+  }
+}
+
+/* One-sided Jacobi (Hestenes 1958): columns of a [m, n] are turned until they are orthogonal, and v [n, n]
+ * with them: a v = u s. No Gram matrix is ever formed, so this is another way than diagonalise. */
+void orthogonalise(std::vector<double> &a, std::vector<double> &v, size_t m, size_t n)
+{
+  for (int sweep = 0; sweep < SWEEPS; sweep++)
+    for (size_t p = 0; p < n; p++)
+      for (size_t q = p + 1; q < n; q++) {
+        column_pair sum = products(a, m, p, q);
+        if (sum.xy == 0.0) continue;
+        double theta = (sum.yy - sum.xx) / (2.0 * sum.xy);
+        double t = (theta >= 0.0 ? 1.0 : -1.0) / (std::fabs(theta) + std::sqrt(theta * theta + 1.0));
+        double c = 1.0 / std::sqrt(t * t + 1.0);
+        turn(a, m, p, q, c, t * c);
+        turn(v, n, p, q, c, t * c);
+      }
+}
+
+/* Singular values, descending, and V^T of a column-major matrix, which is left in ruins. */
+void decompose(float *matrix, float *values, float *vt, size_t m, size_t n)
+{
+  std::vector<double> a(matrix, matrix + m * n), v(n * n, 0.0), norms(n);
+  for (size_t i = 0; i < n; i++) v[i * n + i] = 1.0;
+  orthogonalise(a, v, m, n);
+  std::vector<size_t> order(n);
+  std::iota(order.begin(), order.end(), size_t(0));
+  for (size_t j = 0; j < n; j++) norms[j] = std::sqrt(products(a, m, j, j).xx);
+  std::sort(order.begin(), order.end(), [&](size_t i, size_t j) { return norms[i] > norms[j]; });
+  for (size_t i = 0; i < n; i++) {
+    values[i] = static_cast<float>(norms[order[i]]);
+    for (size_t j = 0; j < n; j++) vt[j * n + i] = static_cast<float>(v[order[i] * n + j]);
+  }
+  memset(matrix, 0xff, m * n * sizeof *matrix);
+}
+
+}  // namespace
+
+cusolverStatus_t cusolverDnXgesvd_bufferSize(cusolverDnHandle_t, cusolverDnParams_t, signed char, signed char,
+                                             int64_t m, int64_t n, cudaDataType, const void *, int64_t,
+                                             cudaDataType, const void *, cudaDataType, const void *, int64_t,
+                                             cudaDataType, const void *, int64_t, cudaDataType,
+                                             size_t *device_bytes, size_t *host_bytes)
+{
+  if (m < n) return CUSOLVER_STATUS_INVALID_VALUE;
+  *device_bytes = 3 * WORK_FLOATS * sizeof(float);
+  *host_bytes = WORK_FLOATS;
+  return CUSOLVER_STATUS_SUCCESS;
+}
+
+cusolverStatus_t cusolverDnXgesvd(cusolverDnHandle_t handle, cusolverDnParams_t, signed char jobu,
+                                  signed char jobvt, int64_t m, int64_t n, cudaDataType, void *a, int64_t lda,
+                                  cudaDataType, void *s, cudaDataType, void *, int64_t, cudaDataType,
+                                  void *vt, int64_t ldvt, cudaDataType, void *device_work,
+                                  size_t device_bytes, void *host_work, size_t host_bytes, int *info)
+{
+  bool known = jobu == 'N' && jobvt == 'S' && lda == m && ldvt == n;
+  if (m < n || !known) return CUSOLVER_STATUS_INVALID_VALUE;
+  cudaemu::queue(handle->stream, [=] {
+    cudaemu::device_access access;
+    memset(device_work, 0xff, device_bytes);
+    memset(host_work, 0xff, host_bytes);
+    decompose(static_cast<float *>(a), static_cast<float *>(s), static_cast<float *>(vt),
+              static_cast<size_t>(m), static_cast<size_t>(n));
+    *info = 0;
+  });
+  return CUSOLVER_STATUS_SUCCESS;
+}

@@ -1,5 +1,6 @@
 #include "streams.h"
 
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +13,7 @@ namespace {
 /* How often an event was asked for, and how far that got: a wait is for what was asked before it. */
 struct moments {
   uint64_t recorded = 0, reached = 0;
+  std::chrono::steady_clock::time_point when; /* it was reached last */
 };
 
 /* Work, or a wait if `event` is set. */
@@ -183,7 +185,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
   std::shared_ptr<moments> state = event->state;
   uint64_t number = ++state->recorded;
-  put(stream, {[state, number] { state->reached = number; }, nullptr, 0});
+  put(stream, {[state, number] {
+                 state->reached = number;
+                 state->when = std::chrono::steady_clock::now();
+               },
+               nullptr, 0});
   return cudaSuccess;
 }
 
@@ -197,5 +203,12 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
   do_until([&] { return is_reached(event); });
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEvent_t end)
+{
+  if (!is_reached(begin) || !is_reached(end)) return cudaErrorNotReady;
+  *milliseconds = std::chrono::duration<float, std::milli>(end->state->when - begin->state->when).count();
   return cudaSuccess;
 }
