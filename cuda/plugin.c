@@ -6,6 +6,7 @@
 static const qg_backend_ops cuda_ops = {
     .name = "cuda",
     .unified_memory = false,
+    .side = &qg_cuda_side,
     .alloc = qg_cuda_alloc,
     .release = qg_cuda_release,
     .alloc_host = qg_cuda_alloc_host,

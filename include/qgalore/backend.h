@@ -2,8 +2,8 @@
  *
  * Pointers in views and arguments are device pointers, made by `alloc` of the same
  * backend, unless an argument says host. Operations are queued in order on the
- * backend's one stream and may return before they are done; `sync` waits. The CPU
- * backend is done on return. No operation allocates: scratch comes from the
+ * backend's one queue and may return before they are done; `sync` waits. The CPU
+ * backend is done on return. What runs beside the queue is in qg_backend_side_ops. No operation allocates: scratch comes from the
  * workspace that qg_backend_reserve sized once.
  *
  * Determinism: for the same arguments an operation gives the same bits every time,
@@ -121,6 +121,14 @@ typedef struct {
   uint8_t *zero;
 } qg_int4_store;
 
+/* The first `count` elements of an INT8 matrix, for dequantize_int8 beside the queue. */
+typedef struct {
+  qg_int8_store store;
+  int64_t count;
+  void *out; /* [count] of `type`, f32 or bf16 */
+  qg_dtype type;
+} qg_unpack_args;
+
 /* How an INT8 matrix is requantised. */
 typedef struct {
   bool include_zero;     /* the range of a group always contains 0 (algorithm.md: reference false) */
@@ -211,10 +219,28 @@ typedef struct {
   bool accepted;           /* out; false: not finite, beyond fp32 or not enough energy. The results are then undefined */
 } qg_subspace_args;
 
+/* A point in the work of a device. One that was never recorded is reached. */
+typedef struct qg_event qg_event;
+
+/* Work beside the queue of operations: copies in, copies out and the unpacking of weights, each kind in order among
+ * itself. It begins once `after` is reached (NULL: at once) and records `done`; what else it has to wait for, or what has
+ * to wait for it, is the caller's to say. Host memory is from alloc_host. No call waits. */
+typedef struct {
+  qg_status (*create_event)(qg_backend *be, qg_event **out);
+  void (*destroy_event)(qg_backend *be, qg_event *event);
+  qg_status (*record)(qg_backend *be, qg_event *event); /* reached when all operations queued so far are done */
+  qg_status (*hold)(qg_backend *be, qg_event *event);   /* operations queued from here on begin once it is reached */
+  qg_status (*query)(qg_backend *be, qg_event *event, bool *reached);
+  qg_status (*copy_in)(qg_backend *be, void *device, const void *host, size_t bytes, qg_event *after, qg_event *done);
+  qg_status (*copy_out)(qg_backend *be, void *host, const void *device, size_t bytes, qg_event *after, qg_event *done);
+  qg_status (*dequantize_int8)(qg_backend *be, const qg_unpack_args *args, qg_event *after, qg_event *done);
+} qg_backend_side_ops;
+
 /* The table. Entries marked optional may be NULL; the wrapper named there then does the work. */
 typedef struct {
   const char *name;
   bool unified_memory; /* device pointers may be read and written by the host after sync */
+  const qg_backend_side_ops *side; /* NULL where memory is unified and calls return when they are done */
 
   /* Memory. */
   qg_status (*alloc)(qg_backend *be, size_t bytes, void **out); /* 64-byte aligned, touched, zeroed */

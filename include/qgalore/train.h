@@ -35,6 +35,7 @@ typedef struct {
   qg_par *par;          /* NULL: dry */
   qg_mem *mem;          /* dry or live */
   int stage, stages;
+  bool device_pointers; /* activations travel by device pointers (train/transport.h) */
 } qg_trainer_request;
 
 /* Takes all memory of a stage from the ledger. On failure *out holds what was made; destroy it in any case. Local. */

@@ -34,6 +34,10 @@ static const qg_choice backend_choices[] = {{"auto", 0}, {"cpu", 0}, {"cuda", 0}
 static const qg_choice precision_choices[] = {{"bf16", 0}, {"fp32", 0}, {NULL, 0}};
 static const qg_choice layout_choices[] = {
     {"shared", QG_LAYOUT_SHARED}, {"per_rank", QG_LAYOUT_PER_RANK}, {NULL, 0}};
+static const qg_choice transport_choices[] = {{"auto", QG_TRANSPORT_AUTO},
+                                              {"device", QG_TRANSPORT_DEVICE},
+                                              {"host", QG_TRANSPORT_HOST},
+                                              {NULL, 0}};
 static const qg_choice asynchronous_choices[] = {
     {"auto", QG_ASYNCHRONOUS_AUTO}, {"yes", QG_ASYNCHRONOUS_YES}, {"no", QG_ASYNCHRONOUS_NO}, {NULL, 0}};
 
@@ -285,6 +289,10 @@ const qg_key qg_schema[] = {
      .doc = "Layers of each stage, as 7, 9, 9, 7; they add up to model.num_layers. Empty: balanced by cost."},
     {KEY(parallel, share_gpu), QG_KEY_BOOL, MEMBER(parallel, share_gpu), .fallback = "no", .may_change = true,
      .doc = "Ranks of one node may use the same GPU. It then holds the memory of all of them."},
+    {KEY(parallel, transport), QG_KEY_ENUM, MEMBER(parallel, transport), .fallback = "auto",
+     .choices = transport_choices, .may_change = true,
+     .doc = "How activations travel between ranks with GPUs. device: MPI gets pointers to device memory. host: copies go "
+            "through pinned host memory. auto: device if the MPI library says that it can and a test at the start agrees."},
 
     /* backend */
     {KEY(backend, name), QG_KEY_STRING, MEMBER(backend, name), .fallback = "auto", .choices = backend_choices,
