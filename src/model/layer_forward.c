@@ -6,7 +6,8 @@
 
 static qg_status forward_role(const layer_pass *pass, qg_role role, qg_view x, qg_view y)
 {
-  return qg_linear_forward(pass->stage->be, pass->port, qg_layer_param(pass, role), x, y);
+  return qg_linear_forward(pass->stage->be, pass->port, qg_layer_param(pass, role), qg_layer_next(pass, role),
+                           x, y);
 }
 
 static qg_status project_qkv(const layer_pass *pass)

@@ -118,7 +118,16 @@ static layer_pass pass_over(const qg_stage *stage, const qg_param_port *port, in
   return (layer_pass){.stage = stage,
                       .port = port,
                       .kept = &stage->layers[slot * stage->part.num_layers + index],
-                      .layer = stage->part.first_layer + index};
+                      .layer = stage->part.first_layer + index,
+                      .after = -1};
+}
+
+/* The pass continues with another layer of this stage, which begins with this matrix. */
+static void continue_with(layer_pass *pass, int index, qg_role first)
+{
+  const qg_stage *stage = pass->stage;
+  if (index >= 0 && index < stage->part.num_layers)
+    pass->after = qg_param_id(&stage->shape, first, stage->part.first_layer + index);
 }
 
 static qg_status embed_tokens(qg_stage *stage, const qg_param_port *port, const int32_t *ids, qg_view out)
@@ -137,6 +146,7 @@ qg_status qg_stage_forward(qg_stage *stage, const qg_param_port *port, int slot,
   if (stage->part.has_embedding) QG_TRY(embed_tokens(stage, port, ids, qg_stage_hidden(stage, slot, 0)));
   for (int i = 0; i < layers; i++) {
     layer_pass pass = pass_over(stage, port, slot, i);
+    continue_with(&pass, i + 1, QG_ROLE_Q);
     QG_TRY(qg_layer_forward(&pass, qg_stage_hidden(stage, slot, i + 1)));
   }
   *out = stage->part.has_head ? (qg_view){0} : qg_stage_hidden(stage, slot, layers);
@@ -151,6 +161,8 @@ qg_status qg_stage_backward(qg_stage *stage, const qg_param_port *port, int slot
   if (!stage->part.has_head) QG_TRY(stage->be->ops->convert(stage->be, d_hidden, d_out));
   for (int i = stage->part.num_layers - 1; i >= 0; i--) {
     layer_pass pass = pass_over(stage, port, slot, i);
+    pass.backward = true;
+    continue_with(&pass, i - 1, stage->options.checkpointing ? QG_ROLE_Q : QG_ROLE_DOWN);
     QG_TRY(qg_layer_backward(&pass, d_hidden));
   }
   *d_in = stage->part.has_embedding ? (qg_view){0} : d_hidden;

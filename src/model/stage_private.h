@@ -57,7 +57,9 @@ typedef struct {
   const qg_stage *stage;
   const qg_param_port *port;
   const layer_buffers *kept;
-  int layer; /* of the model */
+  int layer;     /* of the model */
+  bool backward; /* the order in which it reads matrices */
+  int after;     /* the matrix that is read after those of the layer; -1: none, or unknown */
 } layer_pass;
 
 /* kept->input -> output, filling `kept`. */

@@ -102,6 +102,7 @@ out:
 void qg_optim_destroy(qg_optim *optim)
 {
   if (!optim) return;
+  qg_optim_close_ahead(optim);
   free(optim->refresher.jobs);
   free(optim->refresher.pending);
   free(optim->entries);

@@ -32,7 +32,7 @@ check "with the bits of one" same_as_alone host
 CUDAEMU_SEED=1 go host_turns 3 parallel.transport=host
 expect "streams in random turns" 0 "finished"
 check "with the same bits" same_as_alone host_turns
-CUDAEMU_SEED=2 QGALORE_PAR_SYNCHRONOUS=1 QGALORE_PAR_CHUNK=100 go host_sync 3 parallel.transport=host
+CUDAEMU_SEED=2 QGALORE_PAR_SYNCHRONOUS=1 QGALORE_PAR_CHUNK=1000 go host_sync 3 parallel.transport=host
 expect "sends in pieces that wait for their receivers" 0 "finished"
 check "with the same bits" same_as_alone host_sync
 
@@ -51,7 +51,7 @@ check "with the bits of one" same_as_alone device
 CUDAEMU_SEED=1 go device_turns 3
 expect "streams in random turns" 0 "finished"
 check "with the same bits" same_as_alone device_turns
-CUDAEMU_SEED=2 QGALORE_PAR_SYNCHRONOUS=1 QGALORE_PAR_CHUNK=100 go device_sync 3
+CUDAEMU_SEED=2 QGALORE_PAR_SYNCHRONOUS=1 QGALORE_PAR_CHUNK=1000 go device_sync 3
 expect "sends in pieces that wait for their receivers" 0 "finished"
 check "with the same bits" same_as_alone device_sync
 

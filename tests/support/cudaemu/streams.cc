@@ -45,11 +45,11 @@ unsigned seed_of_environment()
 }
 
 unsigned seed = seed_of_environment();
+bool at_once = seed == 0;
 
 unsigned random_below(size_t count)
 {
   seed = seed * 1664525u + 1013904223u;
-  if (seed == 0) seed = 1;
   return (seed >> 8) % static_cast<unsigned>(count);
 }
 
@@ -111,7 +111,7 @@ void put(cudaStream_t stream, task next)
 {
   stream = stream_of(stream);
   stream->tasks.push_back(std::move(next));
-  if (seed == 0) do_until([&] { return stream->tasks.empty(); });
+  if (at_once) do_until([&] { return stream->tasks.empty(); });
 }
 
 bool is_reached(cudaEvent_t event)
@@ -137,6 +137,7 @@ void set_stream_seed(unsigned value)
 {
   finish_all();
   seed = value;
+  at_once = value == 0;
 }
 
 }  // namespace cudaemu
