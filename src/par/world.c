@@ -60,12 +60,22 @@ static qg_device_pointers ask_mpi(void)
 #endif
 }
 
+static qg_status read_device_pointers(qg_device_pointers *out)
+{
+  const char *text = getenv("QGALORE_PAR_DEVICE");
+  *out = ask_mpi();
+  if (!text) return QG_OK;
+  QG_CHECK(text[0] >= '0' && text[0] <= '2' && text[1] == '\0', QG_ERR_INPUT,
+           "QGALORE_PAR_DEVICE is \"%s\": it must be 0 (refused), 1 (unknown) or 2 (taken)", text);
+  *out = (qg_device_pointers)(text[0] - '0');
+  return QG_OK;
+}
+
 static qg_status read_settings(qg_par *par)
 {
   const char *chunk = getenv("QGALORE_PAR_CHUNK"), *synchronous = getenv("QGALORE_PAR_SYNCHRONOUS");
-  const char *device = getenv("QGALORE_PAR_DEVICE");
   par->synchronous = synchronous && strcmp(synchronous, "1") == 0;
-  par->device_pointers = device ? (qg_device_pointers)atoi(device) : ask_mpi();
+  QG_TRY(read_device_pointers(&par->device_pointers));
   if (!chunk || strcmp(chunk, "0") == 0) return QG_OK;
   char *end;
   long long bytes = strtoll(chunk, &end, 10);
