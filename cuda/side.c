@@ -1,5 +1,6 @@
 /* Work beside the stream of operations. Copies in and out have a stream each, because a device copies both
- * ways at once and one that waits may not hold up the other. An event of the table is an event of CUDA. */
+ * ways at once and one that waits may not hold up the other. An event of the table is an event of CUDA, a
+ * graph an executable one. */
 #include "cuda/cuda_backend.h"
 #include "qgalore/base.h"
 
@@ -81,6 +82,37 @@ static qg_status dequantize_int8(qg_backend *be, const qg_unpack_args *args, qg_
   return QG_OK;
 }
 
+static qg_status begin_graph(qg_backend *be)
+{
+  QG_CUDA(be, cudaStreamBeginCapture(qg_cuda_of(be)->stream, cudaStreamCaptureModeThreadLocal));
+  return QG_OK;
+}
+
+static qg_status end_graph(qg_backend *be, qg_graph **out)
+{
+  cudaGraph_t graph;
+  cudaGraphExec_t executable;
+  *out = NULL;
+  QG_CUDA(be, cudaStreamEndCapture(qg_cuda_of(be)->stream, &graph));
+  cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  QG_CUDA(be, error);
+  *out = (qg_graph *)executable;
+  return QG_OK;
+}
+
+static qg_status launch_graph(qg_backend *be, qg_graph *graph)
+{
+  QG_CUDA(be, cudaGraphLaunch((cudaGraphExec_t)graph, qg_cuda_of(be)->stream));
+  return QG_OK;
+}
+
+static void destroy_graph(qg_backend *be, qg_graph *graph)
+{
+  (void)be;
+  if (graph) cudaGraphExecDestroy((cudaGraphExec_t)graph);
+}
+
 const qg_backend_side_ops qg_cuda_side = {
     .create_event = create_event,
     .destroy_event = destroy_event,
@@ -90,6 +122,10 @@ const qg_backend_side_ops qg_cuda_side = {
     .copy_in = copy_in,
     .copy_out = copy_out,
     .dequantize_int8 = dequantize_int8,
+    .begin_graph = begin_graph,
+    .end_graph = end_graph,
+    .launch_graph = launch_graph,
+    .destroy_graph = destroy_graph,
 };
 
 qg_status qg_cuda_open_side(qg_backend *be)

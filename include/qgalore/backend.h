@@ -221,6 +221,8 @@ typedef struct {
 
 /* A point in the work of a device. One that was never recorded is reached. */
 typedef struct qg_event qg_event;
+/* A sequence of operations with their arguments, to be queued in one call. */
+typedef struct qg_graph qg_graph;
 
 /* Work beside the queue of operations: copies in, copies out and the unpacking of weights, each kind in order among
  * itself. It begins once `after` is reached (NULL: at once) and records `done`; what else it has to wait for, or what has
@@ -234,6 +236,12 @@ typedef struct {
   qg_status (*copy_in)(qg_backend *be, void *device, const void *host, size_t bytes, qg_event *after, qg_event *done);
   qg_status (*copy_out)(qg_backend *be, void *host, const void *device, size_t bytes, qg_event *after, qg_event *done);
   qg_status (*dequantize_int8)(qg_backend *be, const qg_unpack_args *args, qg_event *after, qg_event *done);
+  /* What is called from begin_graph to end_graph is remembered instead of done, with what runs beside it: no call in between
+   * waits, and events of earlier calls mean nothing there. */
+  qg_status (*begin_graph)(qg_backend *be);
+  qg_status (*end_graph)(qg_backend *be, qg_graph **out);
+  qg_status (*launch_graph)(qg_backend *be, qg_graph *graph); /* queues it */
+  void (*destroy_graph)(qg_backend *be, qg_graph *graph);
 } qg_backend_side_ops;
 
 /* The table. Entries marked optional may be NULL; the wrapper named there then does the work. */

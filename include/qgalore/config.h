@@ -87,6 +87,7 @@ typedef struct {
     char name[32];      /* auto | cpu | cuda */
     char precision[8];  /* bf16 | fp32 */
     int64_t threads;    /* 0: cores per rank */
+    bool graphs;        /* replay forward passes of layers */
   } backend;
   struct {
     int64_t every, keep_last, keep_every; /* every 0: only at the end */

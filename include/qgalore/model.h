@@ -104,6 +104,7 @@ typedef struct {
   int64_t loss_rows;       /* tokens whose logits are alive at once */
   bool checkpointing;      /* keep only layer inputs, recompute the rest in backward */
   int slots;               /* micro-batches in flight on this stage, >= 1 */
+  bool graphs;             /* replay forward passes of layers, where the backend can */
 } qg_stage_options;
 
 typedef struct qg_stage qg_stage;

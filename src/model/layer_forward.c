@@ -72,3 +72,20 @@ qg_status qg_layer_forward(const layer_pass *pass, qg_view output)
   QG_TRY(contract(pass, output));
   return QG_OK;
 }
+
+/* All that differs from pass to pass is in device memory: a layer's forward depends on nothing else, and its
+ * buffers never move. */
+qg_status qg_layer_forward_by_graph(const layer_pass *pass, layer_graph *graph, qg_view output)
+{
+  qg_backend *be = pass->stage->be;
+  if (!graph->called) {
+    graph->called = true;
+    return qg_layer_forward(pass, output);
+  }
+  if (!graph->graph) {
+    QG_TRY(be->ops->side->begin_graph(be));
+    QG_TRY(qg_layer_forward(pass, output));
+    QG_TRY(be->ops->side->end_graph(be, &graph->graph));
+  }
+  return be->ops->side->launch_graph(be, graph->graph);
+}

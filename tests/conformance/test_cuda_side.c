@@ -1,6 +1,7 @@
 /* Work beside the queue comes about in any order that its events allow: weights that are unpacked ahead are
  * those that were asked for, whatever streams do first, and a wait that is left out is found. Emulated,
- * because only there the order can be chosen. */
+ * because only there the order can be chosen. And a layer that is replayed as a graph computes what it
+ * computes when it is called. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -105,8 +106,7 @@ static uint32_t digest_of_products(mistake wanted)
   return digest;
 }
 
-/* The emulation takes its order from the environment when it is loaded, so each runs in a child of its own.
- */
+/* The emulation takes its order from the environment when it is loaded: a child for each. */
 static uint32_t digest_in_a_child(mistake wanted, int seed)
 {
   int ends[2];
@@ -163,6 +163,96 @@ static void in_turns_no_mistake_shows(void **state)
   assert_int_equal(digest_in_a_child(NO_HOLD, 0), digest_in_a_child(NO_SIDE, 0));
 }
 
+/* --- graphs of layers --- */
+
+static int captures, replays;
+
+static qg_status counted_begin_graph(qg_backend *be)
+{
+  captures++;
+  return device.real->ops->side->begin_graph(be);
+}
+
+static qg_status counted_launch_graph(qg_backend *be, qg_graph *graph)
+{
+  replays++;
+  return device.real->ops->side->launch_graph(be, graph);
+}
+
+/* A middle stage with all layers of a model. */
+typedef struct {
+  qg_mem *mem;
+  qg_optim *optim;
+  qg_stage *stage;
+} layers;
+
+static void open_layers(layers *l, bool graphs)
+{
+  qg_model_shape shape = small_shape();
+  qg_optim_options options = options_of(QG_METHOD_QGALORE);
+  qg_partition middle = {.num_layers = (int)shape.num_layers};
+  qg_stage_options pass = {
+      .micro_batch = 1, .sequence_length = TOKENS, .loss_rows = TOKENS, .slots = 1, .graphs = graphs};
+  qg_workload workload = {.tokens = TOKENS,
+                          .sequence_length = TOKENS,
+                          .hidden_size = shape.hidden_size,
+                          .intermediate_size = shape.intermediate_size,
+                          .num_heads = shape.num_heads,
+                          .num_kv_heads = shape.num_kv_heads,
+                          .vocab_size = shape.vocab_size,
+                          .loss_rows = TOKENS};
+  open_device(NO_MISTAKE);
+  device.side.begin_graph = counted_begin_graph;
+  device.side.launch_graph = counted_launch_graph;
+  assert_ok(qg_mem_create(&device.be, &l->mem));
+  assert_ok(qg_backend_reserve(l->mem, &device.be, &workload));
+  assert_ok(qg_optim_create(l->mem, &device.be, &shape, &middle, &options, TOKENS, 1, &l->optim));
+  assert_ok(qg_stage_create(l->mem, &device.be, &shape, &middle, &pass, &l->stage));
+  assert_ok(qg_stage_init(l->stage));
+  assert_ok(qg_optim_init_weights(l->optim));
+}
+
+static void close_layers(layers *l)
+{
+  qg_stage_destroy(l->stage);
+  qg_optim_destroy(l->optim);
+  qg_mem_destroy(l->mem);
+  device.real->close(device.real);
+}
+
+/* A digest of what comes out of forward passes over inputs that change. */
+static uint32_t digest_of_passes(bool graphs)
+{
+  enum { PASSES = 4, HIDDEN = 96 };
+  uint16_t host[TOKENS * HIDDEN];
+  uint32_t digest = 0;
+  layers l;
+  qg_view out;
+  open_layers(&l, graphs);
+  for (int i = 0; i < PASSES; i++) {
+    for (int k = 0; k < TOKENS * HIDDEN; k++)
+      host[k] = qg_bf16_from_float((float)((k * 7919 + i) % 1009) / 1009.0f);
+    assert_ok(device.ops.copy_in(&device.be, qg_stage_input(l.stage, 0).data, host, sizeof host));
+    assert_ok(qg_stage_forward(l.stage, qg_optim_port(l.optim), 0, NULL, &out));
+    assert_ok(device.ops.copy_out(&device.be, host, out.data, sizeof host));
+    digest = qg_crc32c(digest, host, sizeof host);
+  }
+  close_layers(&l);
+  return digest;
+}
+
+/* Called at the first pass, captured at the second, replayed from there on. */
+static void a_layer_is_captured_once_and_replayed_with_the_same_bits(void **state)
+{
+  (void)state;
+  enum { LAYERS = 2 };
+  uint32_t called = digest_of_passes(false);
+  assert_int_equal(captures, 0);
+  assert_int_equal(digest_of_passes(true), called);
+  assert_int_equal(captures, LAYERS);
+  assert_int_equal(replays, 3 * LAYERS);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -170,6 +260,7 @@ int main(void)
       cmocka_unit_test(a_product_that_does_not_wait_for_its_weight_is_found),
       cmocka_unit_test(an_unpacking_that_does_not_wait_for_the_readers_is_found),
       cmocka_unit_test(in_turns_no_mistake_shows),
+      cmocka_unit_test(a_layer_is_captured_once_and_replayed_with_the_same_bits),
   };
   if (getenv("QGALORE_CUDA_PLUGIN")) {
     printf("1..0 # SKIP only the emulation chooses the order\n");

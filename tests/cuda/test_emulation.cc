@@ -176,6 +176,50 @@ static void work_waits_until_the_host_does(void **)
   cudaemu::set_stream_seed(0);
 }
 
+/* sum += 5 as a graph of two streams, launched ROUNDS times. */
+static void a_graph_repeats_what_was_captured(void **)
+{
+  int host[THREADS];
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  two_streams t = open_streams();
+  cudaMemsetAsync(t.sum, 0, sizeof host, t.adds);
+  cudaStreamBeginCapture(t.adds, cudaStreamCaptureModeThreadLocal);
+  cudaEventRecord(t.added, t.adds);
+  cudaStreamWaitEvent(t.fills, t.added, 0);
+  launch_on(t.fills, k_set, t.operand, 5);
+  cudaEventRecord(t.filled, t.fills);
+  cudaStreamWaitEvent(t.adds, t.filled, 0);
+  launch_on(t.adds, k_add, t.sum, static_cast<const int *>(t.operand));
+  assert_int_equal(cudaStreamEndCapture(t.adds, &graph), cudaSuccess);
+  assert_int_equal(cudaGraphInstantiate(&executable, graph, 0), cudaSuccess);
+  for (int round = 0; round < ROUNDS; round++)
+    assert_int_equal(cudaGraphLaunch(executable, t.adds), cudaSuccess);
+  cudaMemcpyAsync(host, t.sum, sizeof host, cudaMemcpyDeviceToHost, t.adds);
+  cudaStreamSynchronize(t.adds);
+  for (int x : host) assert_int_equal(x, 5 * ROUNDS);
+  cudaGraphDestroy(graph);
+  cudaGraphExecDestroy(executable);
+  close_streams(t);
+}
+
+static void a_capture_refuses_what_cuda_refuses(void **)
+{
+  cudaGraph_t graph = nullptr;
+  two_streams t = open_streams();
+  cudaEventRecord(t.filled, t.fills);
+  cudaStreamBeginCapture(t.adds, cudaStreamCaptureModeThreadLocal);
+  assert_int_equal(cudaStreamWaitEvent(t.adds, t.filled, 0), cudaErrorStreamCaptureIsolation);
+  assert_int_equal(cudaStreamSynchronize(t.adds), cudaErrorStreamCaptureUnsupported);
+  cudaEventRecord(t.added, t.adds);
+  cudaStreamWaitEvent(t.fills, t.added, 0);
+  launch_on(t.fills, k_set, t.operand, 5);
+  assert_int_equal(cudaStreamEndCapture(t.adds, &graph), cudaErrorStreamCaptureUnjoined);
+  assert_int_equal(cudaStreamWaitEvent(t.fills, t.added, 0), cudaErrorCapturedEvent);
+  cudaGraphDestroy(graph);
+  close_streams(t);
+}
+
 /* How a child ends that does `act`. */
 static int end_of_child(void (*act)())
 {
@@ -275,6 +319,8 @@ int main()
       cmocka_unit_test(random_turns_of_streams_find_a_missing_wait),
       cmocka_unit_test(streams_that_wait_for_each_other_are_right_in_every_order),
       cmocka_unit_test(work_waits_until_the_host_does),
+      cmocka_unit_test(a_graph_repeats_what_was_captured),
+      cmocka_unit_test(a_capture_refuses_what_cuda_refuses),
       cmocka_unit_test(a_barrier_that_not_all_threads_reach_ends_the_program),
       cmocka_unit_test(a_host_that_reads_device_memory_is_stopped),
       cmocka_unit_test(an_access_out_of_bounds_is_found),

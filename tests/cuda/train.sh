@@ -50,6 +50,11 @@ check "fused updates, recomputed activations" complete fused "${fused[@]}" backe
 check "in another order" in_turns fused_turns "${fused[@]}"
 check "the same checkpoint to the last bit" same_state "$(newest fused)" "$(newest fused_turns)"
 
+check "layers replayed as graphs" complete graphs "${keys[@]}" backend.name=cuda backend.graphs=yes
+check "the same checkpoint to the last bit" same_state "$(newest cuda)" "$(newest graphs)"
+check "in another order, fused and recomputed" in_turns fused_graphs "${fused[@]}" backend.graphs=yes
+check "the same checkpoint to the last bit" same_state "$(newest fused)" "$(newest fused_graphs)"
+
 check "a run begins on the CPU" complete moving "${keys[@]}" backend.name=cpu train.steps=3
 check "goes on on the device" complete moving "${keys[@]}" backend.name=cuda train.steps=6
 check "and ends on the CPU" complete moving "${keys[@]}" backend.name=cpu

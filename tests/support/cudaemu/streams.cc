@@ -23,12 +23,19 @@ struct task {
 
 }  // namespace
 
+struct cudaemu_graph {
+  std::vector<std::function<void()>> work;
+};
+
 struct cudaemu_stream {
   std::deque<task> tasks;
+  cudaGraph_t capture; /* that what is queued goes into */
+  bool open_end;       /* holds captured work that the stream which began the capture did not wait for */
 };
 
 struct cudaemu_event {
   std::shared_ptr<moments> state = std::make_shared<moments>();
+  cudaStream_t captured_on; /* recorded last while this stream was captured */
 };
 
 namespace {
@@ -55,7 +62,7 @@ unsigned random_below(size_t count)
 
 cudaStream_t open_stream()
 {
-  streams.push_back(new cudaemu_stream);
+  streams.push_back(new cudaemu_stream());
   return streams.back();
 }
 
@@ -109,7 +116,6 @@ void do_until(F reached)
 
 void put(cudaStream_t stream, task next)
 {
-  stream = stream_of(stream);
   stream->tasks.push_back(std::move(next));
   if (at_once) do_until([&] { return stream->tasks.empty(); });
 }
@@ -125,7 +131,10 @@ namespace cudaemu {
 
 void queue(cudaStream_t stream, std::function<void()> work)
 {
-  put(stream, {std::move(work), nullptr, 0});
+  stream = stream_of(stream);
+  if (!stream->capture) return put(stream, {std::move(work), nullptr, 0});
+  stream->capture->work.push_back(std::move(work));
+  stream->open_end = true;
 }
 
 void finish_all()
@@ -157,19 +166,29 @@ cudaError_t cudaStreamDestroy(cudaStream_t)
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
   stream = stream_of(stream);
+  if (stream->capture) return cudaErrorStreamCaptureUnsupported;
   do_until([&] { return stream->tasks.empty(); });
   return cudaSuccess;
 }
 
+/* A stream joins the capture that the event is part of. */
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
 {
-  put(stream, {nullptr, event->state, event->state->recorded});
+  stream = stream_of(stream);
+  cudaStream_t other = event->captured_on;
+  if (!other && !stream->capture) {
+    put(stream, {nullptr, event->state, event->state->recorded});
+    return cudaSuccess;
+  }
+  if (!other || !other->capture) return other ? cudaErrorCapturedEvent : cudaErrorStreamCaptureIsolation;
+  stream->capture = other->capture;
+  other->open_end = false;
   return cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
 {
-  *event = new cudaemu_event;
+  *event = new cudaemu_event();
   return cudaSuccess;
 }
 
@@ -181,6 +200,9 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
+  stream = stream_of(stream);
+  event->captured_on = stream->capture ? stream : nullptr;
+  if (stream->capture) return cudaSuccess;
   std::shared_ptr<moments> state = event->state;
   uint64_t number = ++state->recorded;
   put(stream, {[state, number] { state->reached = number; }, nullptr, 0});
@@ -197,5 +219,51 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
   do_until([&] { return is_reached(event); });
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
+{
+  stream->capture = new cudaemu_graph();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+{
+  bool joined = true;
+  *graph = stream->capture;
+  stream->open_end = false;
+  for (cudaStream_t each : streams) {
+    if (each->capture != *graph) continue;
+    joined &= !each->open_end;
+    each->capture = nullptr;
+    each->open_end = false;
+  }
+  return joined ? cudaSuccess : cudaErrorStreamCaptureUnjoined;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *executable, cudaGraph_t graph, unsigned long long)
+{
+  *executable = new cudaemu_graph(*graph);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream)
+{
+  cudaemu::queue(stream, [work = executable->work] {
+    for (const auto &each : work) each();
+  });
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+  delete graph;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable)
+{
+  delete executable;
   return cudaSuccess;
 }
