@@ -51,7 +51,7 @@ static qg_status open_device(const qg_backend_request *request, qg_backend **out
 
 const qg_plugin QG_PLUGIN_SYMBOL = {
     .version = QG_VERSION,
-    .ops_bytes = sizeof(qg_backend_ops),
+    .ops_bytes = QG_PLUGIN_OPS_BYTES,
     .backend_bytes = sizeof(qg_backend),
     .open = open_device,
     .list = qg_cuda_list,
