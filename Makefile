@@ -123,6 +123,7 @@ CUDA_PLUGIN    := $(BUILD)/libqgalore_cuda.so
 CUDA_OBJS      := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cuda/*.c) $(PLUGIN_MODULES)) \
                   $(patsubst %.cu,$(BUILD)/obj/%.cu.o,$(wildcard cuda/kernels/*.cu))
 CUDAEMU_PLUGIN := $(BUILD)/tests/libqgalore_cudaemu.so
+EMU_TESTS      := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/cuda/test_*.cc))
 CUDAEMU_OBJS   := $(patsubst %.c,$(BUILD)/emu/%.o,$(wildcard cuda/*.c)) $(patsubst %.c,$(BUILD)/obj/%.o,$(PLUGIN_MODULES)) \
                   $(patsubst %.cu,$(BUILD)/emu/%.cu.o,$(wildcard cuda/kernels/*.cu)) \
                   $(patsubst %.cc,$(BUILD)/emu/%.o,$(wildcard tests/support/cudaemu/*.cc))
@@ -131,7 +132,7 @@ all: programs $(if $(filter 1,$(CUDA)),$(if $(SANITIZE),,$(CUDA_PLUGIN)))
 
 programs: $(PROGRAMS)
 # The fibers of the emulation are written for x86-64.
-tests: $(TESTS) $(if $(filter x86_64,$(shell uname -m)),$(CUDAEMU_PLUGIN) $(BUILD)/tests/cuda/test_emulation)
+tests: $(TESTS) $(if $(filter x86_64,$(shell uname -m)),$(CUDAEMU_PLUGIN) $(EMU_TESTS))
 fuzzers: $(FUZZERS)
 benches: $(BENCHES)
 
@@ -189,7 +190,7 @@ $(CUDAEMU_PLUGIN): $(CUDAEMU_OBJS) cuda/exports.map
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(PLUGIN_LINK) -o $@ $(CUDAEMU_OBJS) -lpthread -lm
 
-$(BUILD)/tests/cuda/test_emulation: $(BUILD)/emu/tests/cuda/test_emulation.o $(filter %/fibers.o %/runtime.o %/streams.o,$(CUDAEMU_OBJS))
+$(EMU_TESTS): $(BUILD)/%: $(BUILD)/emu/%.o $(filter %/fibers.o %/runtime.o %/streams.o,$(CUDAEMU_OBJS))
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $^ -lcmocka

@@ -2,8 +2,8 @@
 # Activations travel between devices by device pointers or through pinned host memory, with the same bits: whatever the
 # order in which copies and kernels come about, and however MPI sends. Run from the repository root; BUILD names the build
 # folder; prints TAP. Devices are emulated; MPI is real, and reads the memory of these devices because CUDAEMU_OPEN lets it.
-# shellcheck disable=SC2154 # tmp and code come from tiny_run.sh
-# shellcheck disable=SC2317 # functions are called through check
+# shellcheck disable=SC2154,SC2034 # tmp comes from tiny_run.sh, code and output go to tap.sh
+# shellcheck disable=SC2016,SC2317 # functions are called through check, and expressions through eval
 set -u
 . tests/support/tap.sh
 . tests/support/tiny_run.sh
