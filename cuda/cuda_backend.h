@@ -27,12 +27,14 @@ typedef struct {
 /* Sums that one operation reads back at once. */
 enum { QG_CUDA_SUMS = 3 };
 
-/* backend->impl. All work is queued on one stream. The workspace begins with the part that cuBLAS uses; the
+/* backend->impl. Operations are queued on one stream, and what runs beside them on three others (side.c). The
+ * workspace begins with the part that cuBLAS uses; the
  * rest belongs to one operation at a time. Before qg_backend_reserve both are empty. */
 typedef struct {
   int device;
   char place[96]; /* "device 0 (NVIDIA H100)", for messages */
   cudaStream_t stream;
+  cudaStream_t copy_in, copy_out, unpack;
   cublasHandle_t blas;
   cublasLtHandle_t lt;
   cusolverDnHandle_t solver;
@@ -167,6 +169,11 @@ qg_status qg_cuda_update_dense(qg_backend *be, const qg_update_dense_args *args)
 qg_status qg_cuda_adam(qg_backend *be, const qg_adam_args *args);
 qg_status qg_cuda_read_moments(qg_backend *be, const qg_moments_args *args);
 qg_status qg_cuda_write_moments(qg_backend *be, const qg_moments_args *args);
+
+/* side.c */
+extern const qg_backend_side_ops qg_cuda_side;
+qg_status qg_cuda_open_side(qg_backend *be);
+void qg_cuda_close_side(qg_backend *be);
 
 /* subspace.c, subspace_memory.c */
 size_t qg_cuda_subspace_bytes(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver);

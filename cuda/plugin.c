@@ -6,6 +6,7 @@
 static const qg_backend_ops cuda_ops = {
     .name = "cuda",
     .unified_memory = false,
+    .side = &qg_cuda_side,
     .alloc = qg_cuda_alloc,
     .release = qg_cuda_release,
     .alloc_host = qg_cuda_alloc_host,
@@ -60,7 +61,7 @@ static qg_status plan_device(const qg_backend_request *request, qg_backend **out
 
 const qg_plugin QG_PLUGIN_SYMBOL = {
     .version = QG_VERSION,
-    .ops_bytes = sizeof(qg_backend_ops),
+    .ops_bytes = QG_PLUGIN_OPS_BYTES,
     .backend_bytes = sizeof(qg_backend),
     .open = open_device,
     .plan = plan_device,

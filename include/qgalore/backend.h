@@ -2,8 +2,8 @@
  *
  * Pointers in views and arguments are device pointers, made by `alloc` of the same
  * backend, unless an argument says host. Operations are queued in order on the
- * backend's one stream and may return before they are done; `sync` waits. The CPU
- * backend is done on return. No operation allocates: scratch comes from the
+ * backend's one queue and may return before they are done; `sync` waits. The CPU
+ * backend is done on return. What runs beside the queue is in qg_backend_side_ops. No operation allocates: scratch comes from the
  * workspace that qg_backend_reserve sized once.
  *
  * Determinism: for the same arguments an operation gives the same bits every time,
@@ -121,6 +121,14 @@ typedef struct {
   uint8_t *zero;
 } qg_int4_store;
 
+/* The first `count` elements of an INT8 matrix, for dequantize_int8 beside the queue. */
+typedef struct {
+  qg_int8_store store;
+  int64_t count;
+  void *out; /* [count] of `type`, f32 or bf16 */
+  qg_dtype type;
+} qg_unpack_args;
+
 /* How an INT8 matrix is requantised. */
 typedef struct {
   bool include_zero;     /* the range of a group always contains 0 (algorithm.md: reference false) */
@@ -230,11 +238,36 @@ typedef struct {
   size_t allowance; /* estimate of what its context, code and libraries take */
   size_t margin;    /* of the allowance: what may come later, as code that is loaded at its first use */
 } qg_device_share;
+/* A point in the work of a device. One that was never recorded is reached. */
+typedef struct qg_event qg_event;
+/* A sequence of operations with their arguments, to be queued in one call. */
+typedef struct qg_graph qg_graph;
+
+/* Work beside the queue of operations: copies in, copies out and the unpacking of weights, each kind in order among
+ * itself. It begins once `after` is reached (NULL: at once) and records `done`; what else it has to wait for, or what has
+ * to wait for it, is the caller's to say. Host memory is from alloc_host. No call waits. */
+typedef struct {
+  qg_status (*create_event)(qg_backend *be, qg_event **out);
+  void (*destroy_event)(qg_backend *be, qg_event *event);
+  qg_status (*record)(qg_backend *be, qg_event *event); /* reached when all operations queued so far are done */
+  qg_status (*hold)(qg_backend *be, qg_event *event);   /* operations queued from here on begin once it is reached */
+  qg_status (*query)(qg_backend *be, qg_event *event, bool *reached);
+  qg_status (*copy_in)(qg_backend *be, void *device, const void *host, size_t bytes, qg_event *after, qg_event *done);
+  qg_status (*copy_out)(qg_backend *be, void *host, const void *device, size_t bytes, qg_event *after, qg_event *done);
+  qg_status (*dequantize_int8)(qg_backend *be, const qg_unpack_args *args, qg_event *after, qg_event *done);
+  /* What is called from begin_graph to end_graph is remembered instead of done, with what runs beside it: no call in between
+   * waits, and events of earlier calls mean nothing there. */
+  qg_status (*begin_graph)(qg_backend *be);
+  qg_status (*end_graph)(qg_backend *be, qg_graph **out);
+  qg_status (*launch_graph)(qg_backend *be, qg_graph *graph); /* queues it */
+  void (*destroy_graph)(qg_backend *be, qg_graph *graph);
+} qg_backend_side_ops;
 
 /* The table. Entries marked optional may be NULL; the wrapper named there then does the work. */
 typedef struct {
   const char *name;
   bool unified_memory; /* device pointers may be read and written by the host after sync */
+  const qg_backend_side_ops *side; /* NULL where memory is unified and calls return when they are done */
 
   /* Memory. */
   qg_status (*alloc)(qg_backend *be, size_t bytes, void **out); /* 64-byte aligned, touched, zeroed */

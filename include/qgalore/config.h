@@ -14,6 +14,7 @@ enum { QG_PATH_MAX = 1024, QG_MAX_STAGES = 1024 };
 
 typedef enum { QG_COMPAT_NONE, QG_COMPAT_REFERENCE } qg_compat;
 typedef enum { QG_UPDATE_AUTO, QG_UPDATE_FUSED, QG_UPDATE_ACCUMULATED } qg_update;
+typedef enum { QG_TRANSPORT_AUTO, QG_TRANSPORT_DEVICE, QG_TRANSPORT_HOST } qg_transport_wish;
 typedef enum { QG_ASYNCHRONOUS_AUTO, QG_ASYNCHRONOUS_YES, QG_ASYNCHRONOUS_NO } qg_asynchronous;
 typedef enum { QG_ATTENTION_BLOCKS, QG_ATTENTION_FUSED } qg_attention;
 typedef enum { QG_LAYOUT_SHARED, QG_LAYOUT_PER_RANK } qg_layout;
@@ -82,12 +83,14 @@ typedef struct {
     int64_t layers_per_stage[QG_MAX_STAGES];   /* from a list; */
     int64_t layers_per_stage_count;            /* 0: by cost */
     bool share_gpu;                            /* two ranks of a node may use one device */
+    qg_transport_wish transport;
   } parallel;
   struct {
     char name[32];      /* auto | cpu | cuda */
     char precision[8];  /* bf16 | fp32 */
     qg_attention attention;
     int64_t threads;    /* 0: cores per rank */
+    bool graphs;        /* replay forward passes of layers */
   } backend;
   struct {
     int64_t every, keep_last, keep_every; /* every 0: only at the end */

@@ -85,6 +85,9 @@ typedef struct qg_param_port {
   /* The weight in the backend's compute type, [rows, cols]. Matrices share one scratch: the view is valid until the next
    * read of another matrix; norms (vectors) stay valid always. */
   qg_status (*read)(void *impl, int param, qg_view *out);
+  /* Optional. A matrix of a layer that will be read next: after the read of the one before, and before anything that reads
+   * that one is queued, so that unpacking may run beside it. */
+  qg_status (*prefetch)(void *impl, int param);
   /* Rows [first, first + count) of a matrix, for the head. Same scratch. */
   qg_status (*read_rows)(void *impl, int param, int64_t first, int64_t count, qg_view *out);
   /* G[first_row : first_row + dy.cols, :] += dy^T x. dy [tokens, outputs], x [tokens, inputs], compute type. */
@@ -101,6 +104,7 @@ typedef struct {
   int64_t loss_rows;       /* tokens whose logits are alive at once */
   bool checkpointing;      /* keep only layer inputs, recompute the rest in backward */
   int slots;               /* micro-batches in flight on this stage, >= 1 */
+  bool graphs;             /* replay forward passes of layers, where the backend can */
 } qg_stage_options;
 
 typedef struct qg_stage qg_stage;

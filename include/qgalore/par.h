@@ -61,11 +61,17 @@ qg_status qg_transfer_send(qg_transfer *transfer, const void *buffer, size_t byt
 qg_status qg_transfer_receive(qg_transfer *transfer, void *buffer, size_t bytes, int stage, int tag);
 /* Finishes the started operation; no-op if none. A received message of another length is QG_ERR_RUNTIME. */
 qg_status qg_transfer_wait(qg_transfer *transfer);
+/* The same if it is over, else *done is false. */
+qg_status qg_transfer_test(qg_transfer *transfer, bool *done);
 bool qg_transfer_is_active(const qg_transfer *transfer);
 
-/* For tests: the largest single MPI message in bytes (default 1 GiB), and synchronous sends (MPI_Issend), which
- * a correct schedule must survive. The root rank reads QGALORE_PAR_CHUNK and QGALORE_PAR_SYNCHRONOUS=1 at
- * qg_par_init for all. */
+/* Whether this MPI library takes pointers to device memory, as far as it says (MPIX_Query_cuda_support). Local. */
+typedef enum { QG_DEVICE_POINTERS_REFUSED, QG_DEVICE_POINTERS_UNKNOWN, QG_DEVICE_POINTERS_TAKEN } qg_device_pointers;
+qg_device_pointers qg_par_device_pointers(const qg_par *par);
+
+/* For tests: the largest single MPI message in bytes (default 1 GiB), synchronous sends (MPI_Issend), which
+ * a correct schedule must survive, and what qg_par_device_pointers says (0, 1, 2). The root rank reads
+ * QGALORE_PAR_CHUNK, QGALORE_PAR_SYNCHRONOUS=1 and QGALORE_PAR_DEVICE at qg_par_init for all. */
 
 /* In par_mpi.h for the few modules that hand a communicator to a library (HDF5, BLACS):
  *   MPI_Comm qg_par_comm(const qg_par *par); */

@@ -5,10 +5,13 @@
 
 #include "qgalore/backend.h"
 
+/* Of both tables of operations. */
+enum { QG_PLUGIN_OPS_BYTES = sizeof(qg_backend_ops) + sizeof(qg_backend_side_ops) };
+
 /* The first three members stay what they are in every version: they tell whether the rest can be used. */
 typedef struct {
   const char *version;             /* of the program that it was built with */
-  size_t ops_bytes, backend_bytes; /* sizes of qg_backend_ops and qg_backend */
+  size_t ops_bytes, backend_bytes; /* QG_PLUGIN_OPS_BYTES, and the size of qg_backend */
   /* QG_ERR_RESOURCE says why there is no device. */
   qg_status (*open)(const qg_backend_request *request, qg_backend **out);
   /* For sizes alone, on machines without a device. */

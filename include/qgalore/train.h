@@ -35,6 +35,7 @@ typedef struct {
   qg_par *par;          /* NULL: dry */
   qg_mem *mem;          /* dry or live */
   int stage, stages;
+  bool device_pointers; /* activations travel by device pointers (train/transport.h) */
 } qg_trainer_request;
 
 /* Reserves in the ledger of `request`, which is live and empty, what qg_trainer_create will take on the device: a dry run of

@@ -115,7 +115,12 @@ static qg_status check_stage(const qg_log *log, const qg_config *c, qg_backend *
   QG_TRY_OUT(qg_mem_create(NULL, &mem));
   qg_mem_note(mem, QG_OWNER_RUNTIME, runtime);
   qg_mem_note_device(mem, &be->share);
-  qg_trainer_request request = {c, be, NULL, mem, rank, ranks};
+  qg_trainer_request request = {.config = c,
+                                .be = be,
+                                .mem = mem,
+                                .stage = rank,
+                                .stages = ranks,
+                                .device_pointers = c->parallel.transport == QG_TRANSPORT_DEVICE};
   QG_TRY_OUT(qg_trainer_create(&request, &trainer));
   qg_mem_note(mem, QG_OWNER_RUNTIME, qg_footprint_of_libraries(c, be, trainer));
   QG_TRY_OUT(qg_optim_state(qg_trainer_optim(trainer), &entries, &count));

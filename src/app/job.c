@@ -12,6 +12,7 @@
 #include "app/report.h"
 #include "qgalore/base.h"
 #include "train/signals.h"
+#include "train/transport.h"
 
 typedef struct {
   const qg_app_options *options;
@@ -20,6 +21,7 @@ typedef struct {
   qg_log log;
   qg_config config;
   qg_backend *be;
+  qg_transport transport;
   qg_mem *mem;
   qg_trainer *trainer;
   double gemm_flops; /* this rank */
@@ -68,7 +70,13 @@ static qg_status create(job *j)
   QG_TRY(qg_mem_create(j->be, &j->mem));
   qg_mem_note(j->mem, QG_OWNER_RUNTIME, runtime);
   qg_mem_note_device(j->mem, &j->be->share);
-  qg_trainer_request request = {&j->config, j->be, j->par, j->mem, j->grid->stage, j->grid->stages};
+  qg_trainer_request request = {.config = &j->config,
+                                .be = j->be,
+                                .par = j->par,
+                                .mem = j->mem,
+                                .stage = j->grid->stage,
+                                .stages = j->grid->stages,
+                                .device_pointers = j->transport.device_pointers};
   if (!j->be->ops->unified_memory) QG_TRY(qg_trainer_reserve(&request));
   QG_TRY(qg_trainer_create(&request, &j->trainer));
   qg_mem_note(j->mem, QG_OWNER_RUNTIME, qg_footprint_of_libraries(&j->config, j->be, j->trainer));
@@ -87,6 +95,7 @@ static qg_status print_opening(job *j)
 {
   qg_report_banner(&j->log);
   QG_TRY(qg_report_ranks(j->par, &j->log, j->be, qg_trainer_partition(j->trainer)));
+  if (j->transport.line[0]) qg_log_info(&j->log, "transport %s", j->transport.line);
   qg_report_input(&j->log, &j->config);
   qg_log_info(&j->log, "\nmemory plan of rank 0");
   qg_memory_print(&j->log, j->be, j->mem);
@@ -146,6 +155,7 @@ static qg_status train(job *j, double started, bool *alone)
 {
   /* Reading and checking files may take minutes, in which a request to stop must not kill. */
   qg_signals_install();
+  QG_TRY(qg_transport_choose(&j->config, j->par, j->be, &j->transport));
   QG_TRY(qg_par_agree(j->par, create(j)));
   QG_TRY(print_opening(j));
   qg_train_settings settings = {started, j->gemm_flops};

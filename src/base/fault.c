@@ -5,14 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-void qg_fault(const char *point)
+bool qg_fault_is_planted(const char *point)
 {
   /* One counter is enough, because the variable names one point. */
   static atomic_long passages;
   const char *wanted = getenv("QGALORE_FAULT");
   size_t length = strlen(point);
-  if (!wanted || strncmp(wanted, point, length) != 0) return;
-  if (wanted[length] != '\0' && wanted[length] != ':') return;
+  if (!wanted || strncmp(wanted, point, length) != 0) return false;
+  if (wanted[length] != '\0' && wanted[length] != ':') return false;
   long passage = wanted[length] == ':' ? strtol(wanted + length + 1, NULL, 10) : 1;
-  if (atomic_fetch_add(&passages, 1) + 1 == passage) raise(SIGKILL);
+  return atomic_fetch_add(&passages, 1) + 1 == passage;
+}
+
+void qg_fault(const char *point)
+{
+  if (qg_fault_is_planted(point)) raise(SIGKILL);
 }

@@ -36,6 +36,10 @@ static const qg_choice attention_choices[] = {
     {"blocks", QG_ATTENTION_BLOCKS}, {"fused", QG_ATTENTION_FUSED}, {NULL, 0}};
 static const qg_choice layout_choices[] = {
     {"shared", QG_LAYOUT_SHARED}, {"per_rank", QG_LAYOUT_PER_RANK}, {NULL, 0}};
+static const qg_choice transport_choices[] = {{"auto", QG_TRANSPORT_AUTO},
+                                              {"device", QG_TRANSPORT_DEVICE},
+                                              {"host", QG_TRANSPORT_HOST},
+                                              {NULL, 0}};
 static const qg_choice asynchronous_choices[] = {
     {"auto", QG_ASYNCHRONOUS_AUTO}, {"yes", QG_ASYNCHRONOUS_YES}, {"no", QG_ASYNCHRONOUS_NO}, {NULL, 0}};
 
@@ -290,6 +294,10 @@ const qg_key qg_schema[] = {
      .doc = "Layers of each stage, as 7, 9, 9, 7; they add up to model.num_layers. Empty: balanced by cost."},
     {KEY(parallel, share_gpu), QG_KEY_BOOL, MEMBER(parallel, share_gpu), .fallback = "no", .may_change = true,
      .doc = "Ranks of one node may use the same GPU. It then holds the memory of all of them."},
+    {KEY(parallel, transport), QG_KEY_ENUM, MEMBER(parallel, transport), .fallback = "auto",
+     .choices = transport_choices, .may_change = true,
+     .doc = "How activations travel between ranks with GPUs. device: MPI gets pointers to device memory. host: copies go "
+            "through pinned host memory. auto: device if the MPI library says that it can and a test at the start agrees."},
 
     /* backend */
     {KEY(backend, name), QG_KEY_STRING, MEMBER(backend, name), .fallback = "auto", .choices = backend_choices,
@@ -303,6 +311,9 @@ const qg_key qg_schema[] = {
             "the chip; for bf16 on sm_80 and up and head sizes of 16 to 128 in multiples of 16, blocks for others."},
     {KEY(backend, threads), QG_KEY_INT, MEMBER(backend, threads), .fallback = "0", .range = "[0, 4096]",
      .may_change = true, .doc = "CPU threads per rank. 0: the cores of the node over its ranks."},
+    {KEY(backend, graphs), QG_KEY_BOOL, MEMBER(backend, graphs), .fallback = "no", .may_change = true,
+     .doc = "Replay the forward pass of each layer as a CUDA graph, one launch in place of some thirty. For models whose "
+            "layers take a GPU less time than their launches take the host; not measured yet."},
 
     /* checkpoint */
     {KEY(checkpoint, every), QG_KEY_INT, MEMBER(checkpoint, every), .unit = "steps", .fallback = "0",

@@ -7,8 +7,8 @@
 static qg_status backward_role(const layer_pass *pass, qg_role role, qg_view dy, qg_view x, qg_view dx,
                                bool accumulate)
 {
-  int param = qg_layer_param(pass, role);
-  QG_TRY(qg_linear_backward(pass->stage->be, pass->port, param, dy, dx, accumulate));
+  int param = qg_layer_param(pass, role), next = qg_layer_next(pass, role);
+  QG_TRY(qg_linear_backward(pass->stage->be, pass->port, param, next, dy, dx, accumulate));
   QG_TRY(pass->port->matrix_grad(pass->port->impl, param, dy, x));
   return QG_OK;
 }
@@ -20,8 +20,8 @@ static qg_status contract_backward(const layer_pass *pass, qg_view d_hidden)
   qg_backend *be = pass->stage->be;
   const layer_buffers *kept = pass->kept;
   qg_view product = pass->stage->scratch.product;
-  int down = qg_layer_param(pass, QG_ROLE_DOWN);
-  QG_TRY(qg_linear_backward(be, pass->port, down, d_hidden, product, false));
+  int down = qg_layer_param(pass, QG_ROLE_DOWN), next = qg_layer_next(pass, QG_ROLE_DOWN);
+  QG_TRY(qg_linear_backward(be, pass->port, down, next, d_hidden, product, false));
   qg_swiglu_args swiglu = {.gate = kept->gate,
                            .up = kept->up,
                            .out = product,
@@ -78,7 +78,9 @@ static qg_status project_qkv_backward(const layer_pass *pass, qg_view d_hidden)
 
 qg_status qg_layer_backward(const layer_pass *pass, qg_view d_hidden)
 {
-  if (pass->stage->options.checkpointing) QG_TRY(qg_layer_refill(pass));
+  layer_pass refill = *pass;
+  refill.backward = false;
+  if (pass->stage->options.checkpointing) QG_TRY(qg_layer_refill(&refill));
   QG_TRY(contract_backward(pass, d_hidden));
   QG_TRY(expand_backward(pass, d_hidden));
   QG_TRY(attend_backward(pass, d_hidden));

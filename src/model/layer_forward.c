@@ -6,7 +6,8 @@
 
 static qg_status forward_role(const layer_pass *pass, qg_role role, qg_view x, qg_view y)
 {
-  return qg_linear_forward(pass->stage->be, pass->port, qg_layer_param(pass, role), x, y);
+  return qg_linear_forward(pass->stage->be, pass->port, qg_layer_param(pass, role), qg_layer_next(pass, role),
+                           x, y);
 }
 
 static qg_status project_qkv(const layer_pass *pass)
@@ -70,4 +71,21 @@ qg_status qg_layer_forward(const layer_pass *pass, qg_view output)
   QG_TRY(qg_layer_refill(pass));
   QG_TRY(contract(pass, output));
   return QG_OK;
+}
+
+/* All that differs from pass to pass is in device memory: a layer's forward depends on nothing else, and its
+ * buffers never move. */
+qg_status qg_layer_forward_by_graph(const layer_pass *pass, layer_graph *graph, qg_view output)
+{
+  qg_backend *be = pass->stage->be;
+  if (!graph->called) {
+    graph->called = true;
+    return qg_layer_forward(pass, output);
+  }
+  if (!graph->graph) {
+    QG_TRY(be->ops->side->begin_graph(be));
+    QG_TRY(qg_layer_forward(pass, output));
+    QG_TRY(be->ops->side->end_graph(be, &graph->graph));
+  }
+  return be->ops->side->launch_graph(be, graph->graph);
 }

@@ -1,10 +1,25 @@
 #include "model/layer_ops.h"
 
+enum { MATRICES = 7 };
+
+static const qg_role forward_order[MATRICES] = {QG_ROLE_Q,    QG_ROLE_K,  QG_ROLE_V,   QG_ROLE_O,
+                                                QG_ROLE_GATE, QG_ROLE_UP, QG_ROLE_DOWN};
+static const qg_role backward_order[MATRICES] = {QG_ROLE_DOWN, QG_ROLE_GATE, QG_ROLE_UP, QG_ROLE_O,
+                                                 QG_ROLE_Q,    QG_ROLE_K,    QG_ROLE_V};
+
 static qg_status norm_role(const layer_pass *pass, qg_role role, qg_view x, float *rstd)
 {
   const qg_stage *stage = pass->stage;
   return qg_norm_forward(stage->be, pass->port, qg_layer_param(pass, role), (float)stage->shape.rms_norm_eps,
                          x, rstd, stage->scratch.normed);
+}
+
+int qg_layer_next(const layer_pass *pass, qg_role role)
+{
+  const qg_role *order = pass->backward ? backward_order : forward_order;
+  for (int i = 0; i + 1 < MATRICES; i++)
+    if (order[i] == role) return qg_layer_param(pass, order[i + 1]);
+  return pass->after;
 }
 
 qg_status qg_layer_norm_input(const layer_pass *pass)

@@ -10,6 +10,8 @@ static inline int qg_layer_param(const layer_pass *pass, qg_role role)
   return qg_param_id(&pass->stage->shape, role, pass->layer);
 }
 
+/* The matrix that the pass reads after that of `role`; -1: none, or unknown. */
+int qg_layer_next(const layer_pass *pass, qg_role role);
 /* scratch.normed = norm(kept->input), with its rstd. */
 qg_status qg_layer_norm_input(const layer_pass *pass);
 /* scratch.normed = norm(kept->mid), with its rstd. */

@@ -12,19 +12,26 @@ qg_status qg_matmul(qg_backend *be, qg_view a, qg_view b, float beta, qg_view c)
   return be->ops->gemm(be, &gemm);
 }
 
-qg_status qg_linear_forward(qg_backend *be, const qg_param_port *port, int param, qg_view x, qg_view y)
+static qg_status read_weight(const qg_param_port *port, int param, int next, qg_view *weight)
+{
+  QG_TRY(port->read(port->impl, param, weight));
+  return next >= 0 && port->prefetch ? port->prefetch(port->impl, next) : QG_OK;
+}
+
+qg_status qg_linear_forward(qg_backend *be, const qg_param_port *port, int param, int next, qg_view x,
+                            qg_view y)
 {
   qg_view weight;
-  QG_TRY(port->read(port->impl, param, &weight));
+  QG_TRY(read_weight(port, param, next, &weight));
   QG_TRY(qg_matmul_transposed(be, x, weight, y));
   return QG_OK;
 }
 
-qg_status qg_linear_backward(qg_backend *be, const qg_param_port *port, int param, qg_view dy, qg_view dx,
-                             bool accumulate)
+qg_status qg_linear_backward(qg_backend *be, const qg_param_port *port, int param, int next, qg_view dy,
+                             qg_view dx, bool accumulate)
 {
   qg_view weight;
-  QG_TRY(port->read(port->impl, param, &weight));
+  QG_TRY(read_weight(port, param, next, &weight));
   QG_TRY(qg_matmul(be, dy, weight, accumulate ? 1.0f : 0.0f, dx));
   return QG_OK;
 }

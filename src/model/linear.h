@@ -4,11 +4,13 @@
 
 #include "qgalore/model.h"
 
-/* y = x W^T. x [tokens, inputs], W [outputs, inputs]. */
-qg_status qg_linear_forward(qg_backend *be, const qg_param_port *port, int param, qg_view x, qg_view y);
+/* y = x W^T. x [tokens, inputs], W [outputs, inputs]. `next`: the matrix that is read after W, which may be
+ * unpacked beside the product; -1: unknown. */
+qg_status qg_linear_forward(qg_backend *be, const qg_param_port *port, int param, int next, qg_view x,
+                            qg_view y);
 /* dx = dy W, or dx += dy W. */
-qg_status qg_linear_backward(qg_backend *be, const qg_param_port *port, int param, qg_view dy, qg_view dx,
-                             bool accumulate);
+qg_status qg_linear_backward(qg_backend *be, const qg_param_port *port, int param, int next, qg_view dy,
+                             qg_view dx, bool accumulate);
 
 /* c = a b^T and c = a b + beta c, for a weight that was read before. */
 qg_status qg_matmul_transposed(qg_backend *be, qg_view a, qg_view b, qg_view c);

@@ -34,6 +34,8 @@ static qg_status fill_stage(qg_stage *stage, qg_mem *mem)
   size_t slots = (size_t)stage->options.slots;
   size_t layers = slots * (size_t)stage->part.num_layers;
   QG_TRY(qg_calloc(layers, sizeof *stage->layers, "layers of a stage", (void **)&stage->layers));
+  if (stage->options.graphs && stage->be->ops->side)
+    QG_TRY(qg_calloc(layers, sizeof *stage->graphs, "graphs of a stage", (void **)&stage->graphs));
   QG_TRY(qg_calloc(slots, sizeof *stage->inputs, "slots of a stage", (void **)&stage->inputs));
   QG_TRY(qg_calloc(slots, sizeof *stage->d_output, "slots of a stage", (void **)&stage->d_output));
   QG_TRY(qg_stage_take_buffers(stage, mem));
@@ -63,6 +65,9 @@ qg_status qg_stage_create(qg_mem *mem, qg_backend *be, const qg_model_shape *sha
 void qg_stage_destroy(qg_stage *stage)
 {
   if (!stage) return;
+  int graphs = stage->graphs ? stage->options.slots * stage->part.num_layers : 0;
+  for (int i = 0; i < graphs; i++) stage->be->ops->side->destroy_graph(stage->be, stage->graphs[i].graph);
+  free(stage->graphs);
   free(stage->layers);
   free(stage->inputs);
   free(stage->d_output);
@@ -118,7 +123,16 @@ static layer_pass pass_over(const qg_stage *stage, const qg_param_port *port, in
   return (layer_pass){.stage = stage,
                       .port = port,
                       .kept = &stage->layers[slot * stage->part.num_layers + index],
-                      .layer = stage->part.first_layer + index};
+                      .layer = stage->part.first_layer + index,
+                      .after = -1};
+}
+
+/* The pass continues with another layer of this stage, which begins with this matrix. */
+static void continue_with(layer_pass *pass, int index, qg_role first)
+{
+  const qg_stage *stage = pass->stage;
+  if (index >= 0 && index < stage->part.num_layers)
+    pass->after = qg_param_id(&stage->shape, first, stage->part.first_layer + index);
 }
 
 static qg_status embed_tokens(qg_stage *stage, const qg_param_port *port, const int32_t *ids, qg_view out)
@@ -129,6 +143,16 @@ static qg_status embed_tokens(qg_stage *stage, const qg_param_port *port, const 
   return QG_OK;
 }
 
+static qg_status layer_forward(layer_pass *pass, int slot, int index)
+{
+  const qg_stage *stage = pass->stage;
+  qg_view output = qg_stage_hidden(stage, slot, index + 1);
+  if (stage->graphs)
+    return qg_layer_forward_by_graph(pass, &stage->graphs[slot * stage->part.num_layers + index], output);
+  continue_with(pass, index + 1, QG_ROLE_Q);
+  return qg_layer_forward(pass, output);
+}
+
 qg_status qg_stage_forward(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids,
                            qg_view *out)
 {
@@ -137,7 +161,7 @@ qg_status qg_stage_forward(qg_stage *stage, const qg_param_port *port, int slot,
   if (stage->part.has_embedding) QG_TRY(embed_tokens(stage, port, ids, qg_stage_hidden(stage, slot, 0)));
   for (int i = 0; i < layers; i++) {
     layer_pass pass = pass_over(stage, port, slot, i);
-    QG_TRY(qg_layer_forward(&pass, qg_stage_hidden(stage, slot, i + 1)));
+    QG_TRY(layer_forward(&pass, slot, i));
   }
   *out = stage->part.has_head ? (qg_view){0} : qg_stage_hidden(stage, slot, layers);
   return QG_OK;
@@ -151,6 +175,8 @@ qg_status qg_stage_backward(qg_stage *stage, const qg_param_port *port, int slot
   if (!stage->part.has_head) QG_TRY(stage->be->ops->convert(stage->be, d_hidden, d_out));
   for (int i = stage->part.num_layers - 1; i >= 0; i--) {
     layer_pass pass = pass_over(stage, port, slot, i);
+    pass.backward = true;
+    continue_with(&pass, i - 1, stage->options.checkpointing ? QG_ROLE_Q : QG_ROLE_DOWN);
     QG_TRY(qg_layer_backward(&pass, d_hidden));
   }
   *d_in = stage->part.has_embedding ? (qg_view){0} : d_hidden;

@@ -30,6 +30,12 @@ typedef struct {
   float *final_rstd; /* [tokens] */
 } stage_scratch;
 
+/* A layer's forward pass over the buffers of one slot. */
+typedef struct {
+  bool called; /* once, so that whatever prepares itself at a first call has done so */
+  qg_graph *graph;
+} layer_graph;
+
 struct qg_stage {
   qg_backend *be;
   qg_model_shape shape;
@@ -37,6 +43,7 @@ struct qg_stage {
   qg_stage_options options;
   int64_t tokens;
   layer_buffers *layers; /* [slots][part.num_layers] */
+  layer_graph *graphs;   /* [slots][part.num_layers]; NULL: forward passes are called anew each time */
   qg_view *inputs;       /* [slots]: the residual stream entering the stage */
   qg_view output;        /* [tokens, hidden]: leaving the last layer; one for all slots */
   qg_view *d_output; /* [slots]: gradient of the residual stream; one memory for all slots unless has_head */
@@ -57,11 +64,16 @@ typedef struct {
   const qg_stage *stage;
   const qg_param_port *port;
   const layer_buffers *kept;
-  int layer; /* of the model */
+  int layer;     /* of the model */
+  bool backward; /* the order in which it reads matrices */
+  int after;     /* the matrix that is read after those of the layer; -1: none, or unknown */
 } layer_pass;
 
 /* kept->input -> output, filling `kept`. */
 qg_status qg_layer_forward(const layer_pass *pass, qg_view output);
+/* The same by a graph, which is made at the second call. Nothing may be announced to the port
+ * (qg_param_port.prefetch) before, or for after. */
+qg_status qg_layer_forward_by_graph(const layer_pass *pass, layer_graph *graph, qg_view output);
 /* Forward up to gate and up: all that backward needs. */
 qg_status qg_layer_refill(const layer_pass *pass);
 /* d_hidden holds the gradient of the layer's output and is turned into that of its input. */

@@ -59,19 +59,26 @@ typedef struct {
   bool accumulates_full; /* at this step G gathers in `full` and is projected at finish */
 } qg_optim_param;
 
+/* The weight that is read next, where the backend unpacks beside its queue (ahead.c). */
+typedef struct {
+  void *weight; /* as large as scratch.weight, with which it changes places; NULL: reads unpack */
+  int param;    /* what is unpacked in it, or will be at `done`; -1: nothing */
+  qg_event *before, *done;
+} qg_optim_ahead;
+
 /* Device scratch, dead between calls except `weight`, which holds while the model reads it: until the next
  * read, or until matrix_grad of a layer's matrix. */
 typedef struct {
-  void *weight; /* compute type, the largest weight that is not stored so; also the statistics of moments */
+  void *weight; /* compute type, the largest weight that is not stored so; also f32 [2, largest R]: the means
+                   and variances of moments */
   void *projector; /* f32 or compute type, the largest P */
   void *low_rank;  /* compute type [tokens, rank]: X P^T or dY P; also the tokens of a pair */
   void *delta;     /* compute type, the largest R; also the block of a pair */
   float *update;   /* f32 [update_elements]: rows of a projected-back update, dense deltas, fresh weights */
   float *update_host; /* its host twin; `update` itself in unified memory */
   int64_t update_elements;
-  float *statistics; /* f32 [2, largest R]: means and variances; the same memory as `weight` */
-  float *mixed;      /* f32 [2, mixed_elements]: rows of them in the new basis */
-  float *rotation;   /* f32 [2, rank * rank]: C and the squares of its elements */
+  float *mixed;    /* f32 [2, mixed_elements]: rows of them in the new basis */
+  float *rotation; /* f32 [2, rank * rank]: C and the squares of its elements */
   int64_t mixed_elements;
   double *sums; /* device f64 [parameters] */
 } qg_optim_scratch;
@@ -112,6 +119,7 @@ struct qg_optim {
   int param_count;
   bool keeps_full; /* layer matrices gather G over the micro-batches until finish */
   qg_optim_scratch scratch;
+  qg_optim_ahead ahead;
   qg_optim_refresher refresher;
   qg_gradient_pair pair;
   double *host_sums; /* [param_count] */
@@ -208,7 +216,16 @@ qg_optim_moments qg_optim_moments_from(const qg_optim_options *options, const qg
 /* weights.c: weights as the model reads them. */
 qg_status qg_optim_read(void *impl, int id, qg_view *out);
 qg_status qg_optim_read_rows(void *impl, int id, int64_t first, int64_t count, qg_view *out);
-/* After norms changed: their copies in the compute type. */
+/* ahead.c: of `bytes`; nothing where the backend has no side. */
+qg_status qg_optim_take_ahead(qg_optim *optim, size_t bytes);
+void qg_optim_close_ahead(qg_optim *optim);
+qg_status qg_optim_prefetch(void *impl, int id);
+/* *found: scratch.weight holds the weight, for what is queued from here on. */
+qg_status qg_optim_take_prefetched(qg_optim *optim, const qg_optim_param *p, bool *found);
+/* Before the codes of p change. */
+qg_status qg_optim_forget_prefetched(qg_optim *optim, const qg_optim_param *p);
+
+/* weights.c: After norms changed: their copies in the compute type. */
 qg_status qg_optim_convert_vectors(qg_optim *optim);
 
 /* port.c */

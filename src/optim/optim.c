@@ -103,6 +103,7 @@ void qg_optim_destroy(qg_optim *optim)
 {
   if (!optim) return;
   qg_backend_name(optim->be, NULL); /* names are the parameters' */
+  qg_optim_close_ahead(optim);
   free(optim->refresher.jobs);
   free(optim->refresher.pending);
   free(optim->entries);

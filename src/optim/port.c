@@ -138,6 +138,7 @@ qg_param_port qg_optim_make_port(qg_optim *optim)
   qg_param_port port = {
       .impl = optim,
       .read = qg_optim_read,
+      .prefetch = qg_optim_prefetch,
       .read_rows = qg_optim_read_rows,
       .matrix_grad = matrix_grad,
       .row_grad = row_grad,

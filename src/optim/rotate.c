@@ -71,9 +71,9 @@ static qg_status rotate_rows(qg_optim *optim, const qg_optim_param *p, int64_t f
   args.count = rows * p->policy.grad_cols;
   args.mean = scratch->mixed;
   args.variance = scratch->mixed + scratch->mixed_elements;
-  QG_TRY(mix(optim, p, scratch->statistics, scratch->rotation, first, rows, args.mean));
-  QG_TRY(
-      mix(optim, p, scratch->statistics + elements, scratch->rotation + square, first, rows, args.variance));
+  const float *means = scratch->weight, *variances = means + elements;
+  QG_TRY(mix(optim, p, means, scratch->rotation, first, rows, args.mean));
+  QG_TRY(mix(optim, p, variances, scratch->rotation + square, first, rows, args.variance));
   return optim->be->ops->write_moments(optim->be, &args);
 }
 
@@ -83,8 +83,8 @@ qg_status qg_optim_rotate_moments(qg_optim *optim, const qg_optim_param *p)
   int64_t step = qg_optim_chunk_rows(rows, p->policy.grad_cols, block);
   qg_moments_args all = moments_of(optim, p, 0);
   all.count = qg_optim_grad_elements(p);
-  all.mean = optim->scratch.statistics;
-  all.variance = optim->scratch.statistics + all.count;
+  all.mean = optim->scratch.weight;
+  all.variance = all.mean + all.count;
   QG_TRY(optim->be->ops->read_moments(optim->be, &all));
   for (int64_t first = 0; first < rows; first += step)
     QG_TRY(rotate_rows(optim, p, first, qg_min_i64(step, rows - first)));

@@ -17,6 +17,7 @@ typedef struct {
   int64_t update;                 /* rows or elements updated at once */
   int projected;                  /* how many */
   int waiting;                    /* of these gather and are solved in waves */
+  int int8;                       /* how many are unpacked to be read */
 } extents;
 
 static void widen(int64_t *largest, int64_t value)
@@ -55,6 +56,7 @@ static extents measure(const qg_optim *optim)
   for (int id = 0; id < optim->param_count; id++) {
     const qg_optim_param *p = &optim->params[id];
     if (!p->held) continue;
+    e.int8 += p->policy.int8;
     if (qg_optim_wants_weight_scratch(optim, p)) widen(&e.weight, qg_optim_elements(p));
     widen(&e.update, qg_min_i64(qg_optim_elements(p), qg_optim_chunk_elements(&optim->options)));
     if (p->policy.projected) measure_projected(optim, p, &e);
@@ -86,9 +88,9 @@ static qg_status take_shared(qg_optim *optim, const extents *e)
   size_t low_rank = qg_dtype_bytes(compute, optim->tokens * qg_max_i64(e->rank, e->pair_count));
   QG_TRY(
       qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "a weight in the compute type", weight, &scratch->weight));
+  QG_TRY(qg_optim_take_ahead(optim, e->int8 ? weight : 0));
   QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "a low-rank update", delta, &scratch->delta));
   QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "low-rank activations", low_rank, &scratch->low_rank));
-  scratch->statistics = rotates ? scratch->weight : NULL;
   optim->pair = (qg_gradient_pair){.be = optim->be, .block = scratch->delta, .tokens = scratch->low_rank};
   return QG_OK;
 }

@@ -34,6 +34,12 @@ qg_status qg_optim_read(void *impl, int id, qg_view *out)
     *out = qg_view_make(p->compute_values, optim->be->compute, 1, p->info.cols);
     return QG_OK;
   }
+  bool found;
+  QG_TRY(qg_optim_take_prefetched(optim, p, &found));
+  if (found) {
+    *out = qg_view_make(optim->scratch.weight, optim->be->compute, p->info.rows, p->info.cols);
+    return QG_OK;
+  }
   bool as_stored = !qg_optim_wants_weight_scratch(optim, p);
   qg_dtype type = as_stored ? p->policy.type : optim->be->compute;
   return read_part(optim, p, 0, p->info.rows, type, out);

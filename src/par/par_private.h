@@ -15,6 +15,7 @@ struct qg_par {
   size_t chunk;     /* bytes of the largest single message, the same on all ranks, <= INT_MAX */
   double *gathered; /* [grid.size, QG_PAR_PIECE_VALUES]: one piece of a reduction, from all ranks */
   bool synchronous; /* sends complete only when the receiver has begun (MPI_Issend) */
+  qg_device_pointers device_pointers;
 };
 
 #endif

@@ -120,23 +120,32 @@ static qg_status check_lengths(const qg_transfer *t, int pieces)
   return QG_OK;
 }
 
-static qg_status wait_for_pieces(qg_transfer *t, int pieces)
+/* What MPI said when it was through with all pieces. */
+static qg_status finish(qg_transfer *t, int error)
 {
-  int error = MPI_Waitall(pieces, t->requests, t->results);
+  int pieces = t->started;
+  t->started = t->pieces = 0;
   if (error == MPI_ERR_IN_STATUS)
     for (int i = 0; i < pieces; i++) QG_MPI(t->results[i].MPI_ERROR);
   QG_MPI(error);
-  return QG_OK;
+  return t->receiving ? check_lengths(t, pieces) : QG_OK;
 }
 
 qg_status qg_transfer_wait(qg_transfer *t)
 {
-  int pieces = t->started;
-  t->started = t->pieces = 0;
-  if (pieces == 0) return QG_OK;
-  QG_TRY(wait_for_pieces(t, pieces));
-  if (t->receiving) QG_TRY(check_lengths(t, pieces));
+  if (t->started > 0) return finish(t, MPI_Waitall(t->started, t->requests, t->results));
+  t->pieces = 0;
   return QG_OK;
+}
+
+qg_status qg_transfer_test(qg_transfer *t, bool *done)
+{
+  int over = 0;
+  *done = true;
+  if (t->started == 0) return qg_transfer_wait(t);
+  int error = MPI_Testall(t->started, t->requests, &over, t->results);
+  *done = over || error != MPI_SUCCESS;
+  return *done ? finish(t, error) : QG_OK;
 }
 
 bool qg_transfer_is_active(const qg_transfer *t)

@@ -9,6 +9,11 @@
 #include "qgalore/base.h"
 #include "qgalore/par_mpi.h"
 
+/* Wants mpi.h before it. */
+#if __has_include(<mpi-ext.h>)
+#include <mpi-ext.h>
+#endif
+
 static const size_t default_chunk = (size_t)1 << 30;
 
 static qg_status start_mpi(int *argc, char ***argv)
@@ -45,10 +50,32 @@ static qg_status make_grid(MPI_Comm comm, qg_grid *grid)
   return place_on_node(comm, grid);
 }
 
+/* MPI libraries without the query include some that take device pointers. */
+static qg_device_pointers ask_mpi(void)
+{
+#ifdef MPIX_CUDA_AWARE_SUPPORT
+  return MPIX_Query_cuda_support() == 1 ? QG_DEVICE_POINTERS_TAKEN : QG_DEVICE_POINTERS_REFUSED;
+#else
+  return QG_DEVICE_POINTERS_UNKNOWN;
+#endif
+}
+
+static qg_status read_device_pointers(qg_device_pointers *out)
+{
+  const char *text = getenv("QGALORE_PAR_DEVICE");
+  *out = ask_mpi();
+  if (!text) return QG_OK;
+  QG_CHECK(text[0] >= '0' && text[0] <= '2' && text[1] == '\0', QG_ERR_INPUT,
+           "QGALORE_PAR_DEVICE is \"%s\": it must be 0 (refused), 1 (unknown) or 2 (taken)", text);
+  *out = (qg_device_pointers)(text[0] - '0');
+  return QG_OK;
+}
+
 static qg_status read_settings(qg_par *par)
 {
   const char *chunk = getenv("QGALORE_PAR_CHUNK"), *synchronous = getenv("QGALORE_PAR_SYNCHRONOUS");
   par->synchronous = synchronous && strcmp(synchronous, "1") == 0;
+  QG_TRY(read_device_pointers(&par->device_pointers));
   if (!chunk || strcmp(chunk, "0") == 0) return QG_OK;
   char *end;
   long long bytes = strtoll(chunk, &end, 10);
@@ -61,13 +88,15 @@ static qg_status read_settings(qg_par *par)
 /* Launchers may hand the environment to some ranks only, and both ends of a message must cut it alike. */
 static qg_status share_settings(qg_par *par)
 {
-  uint64_t settings[2];
+  uint64_t settings[3];
   QG_TRY(qg_par_agree(par, par->grid.rank == 0 ? read_settings(par) : QG_OK));
   settings[0] = par->chunk;
   settings[1] = par->synchronous;
-  QG_MPI(MPI_Bcast(settings, 2, MPI_UINT64_T, 0, par->comm));
+  settings[2] = par->device_pointers;
+  QG_MPI(MPI_Bcast(settings, 3, MPI_UINT64_T, 0, par->comm));
   par->chunk = (size_t)settings[0];
   par->synchronous = settings[1] != 0;
+  par->device_pointers = (qg_device_pointers)settings[2];
   return QG_OK;
 }
 
@@ -125,6 +154,11 @@ void qg_par_abort(qg_par *par, qg_status code)
 const qg_grid *qg_par_grid(const qg_par *par)
 {
   return &par->grid;
+}
+
+qg_device_pointers qg_par_device_pointers(const qg_par *par)
+{
+  return par->device_pointers;
 }
 
 MPI_Comm qg_par_comm(const qg_par *par)

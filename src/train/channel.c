@@ -2,65 +2,184 @@
 
 #include "qgalore/base.h"
 
-qg_status qg_channel_create(qg_mem *mem, qg_par *par, int peer, int tag, size_t bytes, int messages,
+static size_t bytes_of(const qg_channel *channel)
+{
+  return qg_dtype_bytes(channel->shape.type, channel->shape.elements);
+}
+
+static bool has_host_buffers(const qg_channel *channel)
+{
+  return channel->be->ops->side && !channel->shape.device_pointers;
+}
+
+static qg_status create_events(qg_channel *channel, qg_channel_slot *slot)
+{
+  const qg_backend_side_ops *side = channel->be->ops->side;
+  if (!side) return QG_OK;
+  QG_TRY(side->create_event(channel->be, &slot->passed));
+  return has_host_buffers(channel) ? side->create_event(channel->be, &slot->copied) : QG_OK;
+}
+
+static qg_status create_slot(qg_mem *mem, qg_par *par, qg_channel *channel, qg_channel_slot *slot)
+{
+  size_t bytes = bytes_of(channel);
+  QG_TRY(qg_mem_alloc(mem, QG_OWNER_TRANSFER, "pipeline buffer", bytes, &slot->bay));
+  slot->wire = slot->bay;
+  if (has_host_buffers(channel))
+    QG_TRY(qg_mem_alloc_host(mem, QG_OWNER_TRANSFER, "pipeline buffer", bytes, &slot->wire));
+  if (!par) return QG_OK;
+  QG_TRY(create_events(channel, slot));
+  return qg_transfer_create(par, bytes, &slot->transfer);
+}
+
+qg_status qg_channel_create(qg_mem *mem, qg_par *par, qg_backend *be, const qg_channel_request *request,
                             qg_channel *channel)
 {
-  *channel = (qg_channel){.peer = peer, .tag = tag, .bytes = bytes, .messages = messages};
-  if (peer < 0) return QG_OK;
-  for (int i = 0; i < QG_CHANNEL_DEPTH; i++) {
-    QG_TRY(qg_mem_alloc_host(mem, QG_OWNER_TRANSFER, "pipeline buffer", bytes, &channel->buffer[i]));
-    if (par) QG_TRY(qg_transfer_create(par, bytes, &channel->transfer[i]));
-  }
+  *channel = (qg_channel){.shape = *request, .be = be, .next = channel};
+  if (request->peer < 0) return QG_OK;
+  for (int i = 0; i < QG_CHANNEL_DEPTH; i++) QG_TRY(create_slot(mem, par, channel, &channel->slots[i]));
   return QG_OK;
 }
 
 void qg_channel_destroy(qg_channel *channel)
 {
   for (int i = 0; i < QG_CHANNEL_DEPTH; i++) {
-    qg_transfer_free(channel->transfer[i]);
-    channel->transfer[i] = NULL;
+    qg_channel_slot *slot = &channel->slots[i];
+    qg_transfer_free(slot->transfer);
+    if (slot->passed) channel->be->ops->side->destroy_event(channel->be, slot->passed);
+    if (slot->copied) channel->be->ops->side->destroy_event(channel->be, slot->copied);
+    *slot = (qg_channel_slot){0};
   }
 }
 
-static qg_status post_receive(qg_channel *channel)
+void qg_channel_join(qg_channel *a, qg_channel *b)
 {
-  if (channel->posted == channel->messages) return QG_OK;
-  int slot = channel->posted % QG_CHANNEL_DEPTH;
-  channel->posted++;
-  return qg_transfer_receive(channel->transfer[slot], channel->buffer[slot], channel->bytes, channel->peer,
-                             channel->tag);
+  qg_channel *after_a = a->next;
+  a->next = b->next;
+  b->next = after_a;
 }
 
-qg_status qg_channel_begin_receive(qg_channel *channel)
+static qg_channel_slot *slot_of(qg_channel *channel, int message)
 {
-  if (channel->peer < 0) return QG_OK;
-  channel->posted = 0;
-  for (int i = 0; i < QG_CHANNEL_DEPTH; i++) QG_TRY(post_receive(channel));
+  return &channel->slots[message % QG_CHANNEL_DEPTH];
+}
+
+/* How many messages MPI may know of: those that were sent off, or receives whose slot was emptied. */
+static int allowed(const qg_channel *channel)
+{
+  if (channel->shape.peer < 0) return 0;
+  if (!channel->shape.receives) return channel->handled;
+  return (int)qg_min_i64(channel->messages, channel->handled + QG_CHANNEL_DEPTH);
+}
+
+/* The device is done with the wire's memory. */
+static qg_status is_ready(const qg_channel *channel, const qg_channel_slot *slot, bool *ready)
+{
+  qg_event *last = slot->copied ? slot->copied : slot->passed;
+  *ready = true;
+  return last ? channel->be->ops->side->query(channel->be, last, ready) : QG_OK;
+}
+
+static qg_status start(qg_channel *channel)
+{
+  const qg_channel_slot *slot = slot_of(channel, channel->started++);
+  const qg_channel_request *shape = &channel->shape;
+  if (shape->receives)
+    return qg_transfer_receive(slot->transfer, slot->wire, bytes_of(channel), shape->peer, shape->tag);
+  return qg_transfer_send(slot->transfer, slot->wire, bytes_of(channel), shape->peer, shape->tag);
+}
+
+/* In the order of the messages, because they share a tag. */
+static qg_status go_on(qg_channel *channel)
+{
+  bool ready = true;
+  while (channel->started < allowed(channel)) {
+    QG_TRY(is_ready(channel, slot_of(channel, channel->started), &ready));
+    if (!ready) return QG_OK;
+    QG_TRY(start(channel));
+  }
   return QG_OK;
 }
 
-qg_status qg_channel_receive(qg_channel *channel, qg_backend *be, int index, void *device)
+/* *behind: a channel of the ring waits for the device. */
+static qg_status go_on_all(qg_channel *channel, bool *behind)
 {
-  int slot = index % QG_CHANNEL_DEPTH;
-  QG_TRY(qg_transfer_wait(channel->transfer[slot]));
-  QG_TRY(be->ops->copy_in(be, device, channel->buffer[slot], channel->bytes));
-  /* The copy may still read the buffer that the next message lands in. */
-  QG_TRY(be->ops->sync(be));
-  return post_receive(channel);
+  qg_channel *each = channel;
+  *behind = false;
+  do {
+    QG_TRY(go_on(each));
+    *behind |= each->started < allowed(each);
+    each = each->next;
+  } while (each != channel);
+  return QG_OK;
 }
 
-qg_status qg_channel_send(qg_channel *channel, qg_backend *be, int index, const void *device)
+/* Until MPI is done with a message. */
+static qg_status await(qg_channel *channel, int message)
 {
-  int slot = index % QG_CHANNEL_DEPTH;
-  QG_TRY(qg_transfer_wait(channel->transfer[slot]));
-  QG_TRY(be->ops->copy_out(be, channel->buffer[slot], device, channel->bytes));
-  return qg_transfer_send(channel->transfer[slot], channel->buffer[slot], channel->bytes, channel->peer,
-                          channel->tag);
+  qg_transfer *transfer = slot_of(channel, message)->transfer;
+  for (bool behind = true, done = false; !done;) {
+    QG_TRY(go_on_all(channel, &behind));
+    if (!behind) return qg_transfer_wait(transfer);
+    if (channel->started > message) QG_TRY(qg_transfer_test(transfer, &done));
+  }
+  return QG_OK;
+}
+
+qg_status qg_channel_begin(qg_channel *channel, int messages)
+{
+  channel->handled = channel->started = 0;
+  channel->messages = messages;
+  return go_on(channel);
+}
+
+static qg_status move(const qg_channel *channel, void *to, const void *from)
+{
+  const qg_channel_request *shape = &channel->shape;
+  return channel->be->ops->convert(channel->be, qg_view_make(to, shape->type, 1, shape->elements),
+                                   qg_view_make((void *)from, shape->type, 1, shape->elements));
+}
+
+static qg_status record_passed(const qg_channel *channel, const qg_channel_slot *slot)
+{
+  return slot->passed ? channel->be->ops->side->record(channel->be, slot->passed) : QG_OK;
+}
+
+qg_status qg_channel_receive(qg_channel *channel, void *device)
+{
+  const qg_channel_slot *slot = slot_of(channel, channel->handled);
+  const qg_backend_side_ops *side = channel->be->ops->side;
+  QG_CHECK(channel->handled < channel->messages, QG_ERR_RUNTIME, "stage %d sends %d messages a step",
+           channel->shape.peer, channel->messages);
+  QG_TRY(await(channel, channel->handled));
+  if (slot->copied) {
+    QG_TRY(side->copy_in(channel->be, slot->bay, slot->wire, bytes_of(channel), slot->passed, slot->copied));
+    QG_TRY(side->hold(channel->be, slot->copied));
+  }
+  QG_TRY(move(channel, device, slot->bay));
+  QG_TRY(record_passed(channel, slot));
+  channel->handled++;
+  return go_on(channel);
+}
+
+qg_status qg_channel_send(qg_channel *channel, const void *device)
+{
+  const qg_channel_slot *slot = slot_of(channel, channel->handled);
+  const qg_backend_side_ops *side = channel->be->ops->side;
+  int before = channel->handled - QG_CHANNEL_DEPTH;
+  if (before >= 0) QG_TRY(await(channel, before));
+  QG_TRY(move(channel, slot->bay, device));
+  QG_TRY(record_passed(channel, slot));
+  if (slot->copied)
+    QG_TRY(side->copy_out(channel->be, slot->wire, slot->bay, bytes_of(channel), slot->passed, slot->copied));
+  channel->handled++;
+  return go_on(channel);
 }
 
 qg_status qg_channel_drain(qg_channel *channel)
 {
-  if (channel->peer < 0) return QG_OK;
-  for (int i = 0; i < QG_CHANNEL_DEPTH; i++) QG_TRY(qg_transfer_wait(channel->transfer[i]));
+  int first = (int)qg_max_i64(0, channel->handled - QG_CHANNEL_DEPTH);
+  if (channel->shape.peer < 0) return QG_OK;
+  for (int message = first; message < channel->handled; message++) QG_TRY(await(channel, message));
   return QG_OK;
 }

@@ -1,5 +1,16 @@
 /* A one-way stream of equally sized messages between two neighbouring stages, two deep: while one message is
- * computed on, the next is already under way. */
+ * computed on, the next is already under way.
+ *
+ * A message passes through a bay, device memory of the channel, so that the stage's own memory is free for
+ * other work at once. MPI reads and writes the bay itself where it can (unified memory, or device pointers);
+ * else pinned host memory, with a copy beside the queue of operations:
+ *
+ *   send:    stage memory -> bay [-> host] -> MPI
+ *   receive: MPI -> [host ->] bay -> stage memory
+ *
+ * The host waits for none of the arrows but MPI's: it hands a message to MPI once the event of the arrow
+ * before is reached, which it looks after whenever it is here. While one channel waits for MPI, all channels
+ * of its ring go on. */
 #ifndef QG_TRAIN_CHANNEL_H
 #define QG_TRAIN_CHANNEL_H
 
@@ -10,26 +21,44 @@
 enum { QG_CHANNEL_DEPTH = 2 };
 
 typedef struct {
-  int peer, tag;                  /* the other stage; peer < 0: no channel, calls do nothing */
-  size_t bytes;                   /* of one message */
-  int messages;                   /* per step */
-  int posted;                     /* receives started this step */
-  void *buffer[QG_CHANNEL_DEPTH]; /* host memory of the ledger */
-  qg_transfer *transfer[QG_CHANNEL_DEPTH];
+  int peer, tag; /* the other stage; peer < 0: no channel, calls do nothing */
+  bool receives;
+  bool device_pointers; /* MPI reads and writes device memory */
+  qg_dtype type;
+  int64_t elements; /* of one message */
+} qg_channel_request;
+
+typedef struct {
+  void *bay;  /* device memory of the ledger */
+  void *wire; /* what MPI sees: the bay itself, or host memory of the ledger */
+  qg_transfer *transfer;
+  qg_event *passed; /* the message went between bay and stage memory; NULL: calls return when it is done */
+  qg_event *copied; /* it went between bay and host memory; NULL: wire is bay */
+} qg_channel_slot;
+
+typedef struct qg_channel {
+  qg_channel_request shape;
+  qg_backend *be;
+  struct qg_channel *next; /* in the ring */
+  int messages;            /* of this step */
+  int handled;             /* of these, how many went from, or to, stage memory */
+  int started;             /* and how many MPI knows of */
+  qg_channel_slot slots[QG_CHANNEL_DEPTH];
 } qg_channel;
 
-/* par == NULL: plan only (dry ledger). Local. */
-qg_status qg_channel_create(qg_mem *mem, qg_par *par, int peer, int tag, size_t bytes, int messages,
+/* A ring of its own. par == NULL: plan only (dry ledger, `be` is asked for sizes). Local. */
+qg_status qg_channel_create(qg_mem *mem, qg_par *par, qg_backend *be, const qg_channel_request *request,
                             qg_channel *channel);
 void qg_channel_destroy(qg_channel *channel);
+/* Makes one ring of those of two channels. */
+void qg_channel_join(qg_channel *a, qg_channel *b);
 
-/* Posts the first receives of a step. */
-qg_status qg_channel_begin_receive(qg_channel *channel);
-/* Waits for message `index` (0, 1, ... in order), copies it to device memory and posts the one
- * QG_CHANNEL_DEPTH later. */
-qg_status qg_channel_receive(qg_channel *channel, qg_backend *be, int index, void *device);
-/* Copies device memory out and starts sending it as message `index`. */
-qg_status qg_channel_send(qg_channel *channel, qg_backend *be, int index, const void *device);
+/* Before the first message of a step, of `messages`. Posts the first receives. */
+qg_status qg_channel_begin(qg_channel *channel, int messages);
+/* Waits for the next message and queues its way to `device`. */
+qg_status qg_channel_receive(qg_channel *channel, void *device);
+/* Queues the way of the next message from `device`. */
+qg_status qg_channel_send(qg_channel *channel, const void *device);
 /* Waits until all sends of the step are done. */
 qg_status qg_channel_drain(qg_channel *channel);
 

@@ -14,19 +14,19 @@ static int slot_of(const qg_trainer *t, int micro_batch)
   return micro_batch % qg_schedule_in_flight(t->stages, t->stage_index, t->micro_batches);
 }
 
-static qg_status timed_receive(qg_trainer *t, qg_channel *channel, int index, void *device)
+static qg_status timed_receive(qg_trainer *t, qg_channel *channel, void *device)
 {
   qg_timer_start(&t->timers, QG_PHASE_WAIT);
   qg_backend_name(t->be, "activations or gradients of another stage");
-  qg_status status = qg_channel_receive(channel, t->be, index, device);
+  qg_status status = qg_channel_receive(channel, device);
   qg_timer_stop(&t->timers, QG_PHASE_WAIT);
   return status;
 }
 
-static qg_status timed_send(qg_trainer *t, qg_channel *channel, int index, const void *device)
+static qg_status timed_send(qg_trainer *t, qg_channel *channel, const void *device)
 {
   qg_timer_start(&t->timers, QG_PHASE_WAIT);
-  qg_status status = qg_channel_send(channel, t->be, index, device);
+  qg_status status = qg_channel_send(channel, device);
   qg_timer_stop(&t->timers, QG_PHASE_WAIT);
   return status;
 }
@@ -34,14 +34,13 @@ static qg_status timed_send(qg_trainer *t, qg_channel *channel, int index, const
 static qg_status forward(qg_trainer *t, int micro_batch, int slot)
 {
   t->timers.micro_batch = micro_batch;
-  if (!qg_trainer_is_first(t))
-    QG_TRY(timed_receive(t, &t->forward_in, micro_batch, qg_stage_input(t->stage, slot).data));
+  if (!qg_trainer_is_first(t)) QG_TRY(timed_receive(t, &t->forward_in, qg_stage_input(t->stage, slot).data));
   qg_view out;
   qg_timer_start(&t->timers, QG_PHASE_FORWARD);
   QG_TRY(qg_stage_forward(t->stage, qg_optim_port(t->optim), slot, micro_batch_of(t, &t->inputs, micro_batch),
                           &out));
   qg_timer_stop(&t->timers, QG_PHASE_FORWARD);
-  if (!qg_trainer_is_last(t)) QG_TRY(timed_send(t, &t->forward_out, micro_batch, out.data));
+  if (!qg_trainer_is_last(t)) QG_TRY(timed_send(t, &t->forward_out, out.data));
   return QG_OK;
 }
 
@@ -70,7 +69,7 @@ static qg_status guard(qg_trainer *t, int slot)
 static qg_status backward(qg_trainer *t, int micro_batch, int slot)
 {
   t->timers.micro_batch = micro_batch;
-  if (!qg_trainer_is_last(t)) QG_TRY(timed_receive(t, &t->backward_in, micro_batch, t->d_out.data));
+  if (!qg_trainer_is_last(t)) QG_TRY(timed_receive(t, &t->backward_in, t->d_out.data));
   qg_view d_in;
   qg_timer_start(&t->timers, QG_PHASE_BACKWARD);
   QG_TRY(guard(t, slot));
@@ -78,8 +77,16 @@ static qg_status backward(qg_trainer *t, int micro_batch, int slot)
                            micro_batch_of(t, &t->inputs, micro_batch), t->d_out, &d_in));
   QG_TRY(qg_optim_end_micro_batch(t->optim, micro_batch));
   qg_timer_stop(&t->timers, QG_PHASE_BACKWARD);
-  if (!qg_trainer_is_first(t)) QG_TRY(timed_send(t, &t->backward_out, micro_batch, d_in.data));
+  if (!qg_trainer_is_first(t)) QG_TRY(timed_send(t, &t->backward_out, d_in.data));
   return QG_OK;
+}
+
+static qg_status begin(qg_trainer *t, int forwards, int backwards)
+{
+  QG_TRY(qg_channel_begin(&t->forward_in, forwards));
+  QG_TRY(qg_channel_begin(&t->forward_out, forwards));
+  QG_TRY(qg_channel_begin(&t->backward_in, backwards));
+  return qg_channel_begin(&t->backward_out, backwards);
 }
 
 static qg_status drain(qg_trainer *t)
@@ -93,9 +100,7 @@ static qg_status drain(qg_trainer *t)
 
 qg_status qg_pipeline_run(qg_trainer *t, float grad_scale)
 {
-  t->forward_in.messages = t->backward_in.messages = t->micro_batches;
-  QG_TRY(qg_channel_begin_receive(&t->forward_in));
-  QG_TRY(qg_channel_begin_receive(&t->backward_in));
+  QG_TRY(begin(t, t->micro_batches, t->micro_batches));
   for (int i = 0; i < 2 * t->micro_batches; i++) {
     int micro_batch = t->schedule[i].micro_batch, slot = slot_of(t, micro_batch);
     if (t->schedule[i].kind == QG_OP_FORWARD) {
@@ -110,8 +115,7 @@ qg_status qg_pipeline_run(qg_trainer *t, float grad_scale)
 
 qg_status qg_pipeline_evaluate(qg_trainer *t, int micro_batches)
 {
-  t->forward_in.messages = micro_batches;
-  QG_TRY(qg_channel_begin_receive(&t->forward_in));
+  QG_TRY(begin(t, micro_batches, 0));
   for (int i = 0; i < micro_batches; i++) {
     QG_TRY(forward(t, i, 0));
     QG_TRY(loss(t, i, 0, 0.0f));

@@ -34,10 +34,10 @@ static qg_status create_stage(qg_trainer *t)
 
 static qg_status create_channels(qg_trainer *t)
 {
-  int up = t->stage_index - 1, down = t->stage_index + 1 < t->stages ? t->stage_index + 1 : -1;
-  size_t bytes = qg_dtype_bytes(t->be->compute, t->probe.tokens * t->config->model.hidden_size);
-  QG_TRY(qg_channel_create(t->mem, t->par, up, QG_TAG_PROBE, bytes, 1, &t->probe.received));
-  return qg_channel_create(t->mem, t->par, down, QG_TAG_PROBE, bytes, 1, &t->probe.to_send);
+  qg_probe *p = &t->probe;
+  int up = t->stage_index - 1, down = t->stage_index + 1;
+  QG_TRY(qg_trainer_open_channel(t, up, QG_TAG_PROBE, true, p->tokens, &p->received));
+  return qg_trainer_open_channel(t, down, QG_TAG_PROBE, false, p->tokens, &p->to_send);
 }
 
 qg_status qg_probe_create(qg_trainer *t)
@@ -82,13 +82,12 @@ static qg_status forward(qg_trainer *t)
   qg_probe *p = &t->probe;
   qg_view out;
   QG_TRY(upload(t, &t->inputs, p->ids));
-  if (!qg_trainer_is_first(t)) {
-    QG_TRY(qg_channel_begin_receive(&p->received));
-    QG_TRY(qg_channel_receive(&p->received, t->be, 0, qg_stage_input(p->stage, 0).data));
-  }
+  QG_TRY(qg_channel_begin(&p->received, 1));
+  QG_TRY(qg_channel_begin(&p->to_send, 1));
+  if (!qg_trainer_is_first(t)) QG_TRY(qg_channel_receive(&p->received, qg_stage_input(p->stage, 0).data));
   QG_TRY(qg_stage_forward(p->stage, qg_optim_port(t->optim), 0, t->inputs.device, &out));
   if (qg_trainer_is_last(t)) return QG_OK;
-  QG_TRY(qg_channel_send(&p->to_send, t->be, 0, out.data));
+  QG_TRY(qg_channel_send(&p->to_send, out.data));
   return qg_channel_drain(&p->to_send);
 }
 

@@ -14,16 +14,30 @@ static qg_status token_batch(qg_trainer *t, bool wanted, qg_token_batch *batch)
   return qg_mem_alloc(t->mem, QG_OWNER_DATA, "tokens of one step", bytes, (void **)&batch->device);
 }
 
+qg_status qg_trainer_open_channel(qg_trainer *t, int peer, int tag, bool receives, int64_t tokens,
+                                  qg_channel *channel)
+{
+  qg_channel_request request = {.peer = peer < t->stages ? peer : -1,
+                                .tag = tag,
+                                .receives = receives,
+                                .device_pointers = t->device_pointers,
+                                .type = t->be->compute,
+                                .elements = tokens * t->config->model.hidden_size};
+  return qg_channel_create(t->mem, t->par, t->be, &request, channel);
+}
+
 static qg_status create_channels(qg_trainer *t)
 {
-  int up = t->stage_index - 1, down = t->stage_index + 1 < t->stages ? t->stage_index + 1 : -1;
-  int m = t->micro_batches;
-  size_t bytes = qg_dtype_bytes(t->be->compute, t->micro_tokens * t->config->model.hidden_size);
-  QG_TRY(qg_channel_create(t->mem, t->par, up, QG_TAG_FORWARD, bytes, m, &t->forward_in));
-  QG_TRY(qg_channel_create(t->mem, t->par, down, QG_TAG_FORWARD, bytes, m, &t->forward_out));
-  QG_TRY(qg_channel_create(t->mem, t->par, down, QG_TAG_BACKWARD, bytes, m, &t->backward_in));
-  QG_TRY(qg_channel_create(t->mem, t->par, up, QG_TAG_BACKWARD, bytes, m, &t->backward_out));
-  if (down < 0) return QG_OK;
+  int up = t->stage_index - 1, down = t->stage_index + 1;
+  int64_t tokens = t->micro_tokens;
+  QG_TRY(qg_trainer_open_channel(t, up, QG_TAG_FORWARD, true, tokens, &t->forward_in));
+  QG_TRY(qg_trainer_open_channel(t, down, QG_TAG_FORWARD, false, tokens, &t->forward_out));
+  QG_TRY(qg_trainer_open_channel(t, down, QG_TAG_BACKWARD, true, tokens, &t->backward_in));
+  QG_TRY(qg_trainer_open_channel(t, up, QG_TAG_BACKWARD, false, tokens, &t->backward_out));
+  qg_channel_join(&t->forward_in, &t->forward_out);
+  qg_channel_join(&t->forward_in, &t->backward_in);
+  qg_channel_join(&t->forward_in, &t->backward_out);
+  if (down == t->stages) return QG_OK;
   return qg_mem_view(t->mem, QG_OWNER_TRANSFER, "gradient of the stage's output", t->be->compute,
                      t->micro_tokens, t->config->model.hidden_size, &t->d_out);
 }
@@ -36,6 +50,7 @@ static qg_status create_stage(qg_trainer *t)
       .sequence_length = c->train.sequence_length,
       .loss_rows = qg_min_i64(c->train.loss_rows, t->micro_tokens),
       .checkpointing = c->train.activation_checkpointing,
+      .graphs = c->backend.graphs,
       .slots = qg_schedule_in_flight(t->stages, t->stage_index, t->micro_batches),
   };
   QG_TRY(qg_stage_create(t->mem, t->be, &c->model, &t->part, &options, &t->stage));
@@ -162,6 +177,7 @@ qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
   t->mem = request->mem;
   t->stage_index = request->stage;
   t->stages = request->stages;
+  t->device_pointers = request->device_pointers;
   t->micro_batches = (int)(c->train.global_batch / c->train.micro_batch);
   t->micro_tokens = c->train.micro_batch * c->train.sequence_length;
   QG_TRY(take_partition(t));

@@ -8,7 +8,7 @@
 #include "train/probe.h"
 
 /* Tags of the messages between stages. */
-enum { QG_TAG_FORWARD = 1, QG_TAG_BACKWARD = 2, QG_TAG_TIED = 3, QG_TAG_PROBE = 4 };
+enum { QG_TAG_FORWARD = 1, QG_TAG_BACKWARD = 2, QG_TAG_TIED = 3, QG_TAG_PROBE = 4, QG_TAG_TRANSPORT = 5 };
 
 typedef struct {
   int32_t *host; /* [global_batch, sequence_length] */
@@ -21,6 +21,7 @@ struct qg_trainer {
   qg_par *par; /* NULL in a dry trainer */
   qg_mem *mem;
   int stage_index, stages;
+  bool device_pointers; /* MPI reads and writes device memory */
   int micro_batches;    /* per step */
   int64_t micro_tokens; /* tokens of one micro-batch */
   qg_partition part;
@@ -54,6 +55,10 @@ static inline bool qg_trainer_is_last(const qg_trainer *t)
 {
   return t->part.has_head;
 }
+
+/* A channel of messages of `tokens` tokens to or from stage `peer`; none where the pipeline ends. */
+qg_status qg_trainer_open_channel(qg_trainer *t, int peer, int tag, bool receives, int64_t tokens,
+                                  qg_channel *channel);
 
 /* Everything to save, as qg_optim_state, and the probe. The array belongs to the trainer. Local. */
 qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *count);

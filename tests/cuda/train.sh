@@ -24,6 +24,20 @@ check "once more" complete again "${keys[@]}" backend.name=cuda
 check "the same metrics to the last digit" same_losses cuda again
 check "the same checkpoint to the last bit" same_state "$(newest cuda)" "$(newest again)"
 
+# in_turns NAME [KEY=VALUE...]: on an emulated device, in which streams and warps take random turns.
+in_turns() { CUDAEMU_SEED=5 complete "$@" backend.name=cuda; }
+check "streams and warps in another order" in_turns turns "${keys[@]}"
+check "the same checkpoint to the last bit" same_state "$(newest cuda)" "$(newest turns)"
+fused=("${keys[@]}" train.micro_batch=4 train.update=fused train.activation_checkpointing=yes)
+check "fused updates, recomputed activations" complete fused "${fused[@]}" backend.name=cuda
+check "in another order" in_turns fused_turns "${fused[@]}"
+check "the same checkpoint to the last bit" same_state "$(newest fused)" "$(newest fused_turns)"
+
+check "layers replayed as graphs" complete graphs "${keys[@]}" backend.name=cuda backend.graphs=yes
+check "the same checkpoint to the last bit" same_state "$(newest cuda)" "$(newest graphs)"
+check "in another order, fused and recomputed" in_turns fused_graphs "${fused[@]}" backend.graphs=yes
+check "the same checkpoint to the last bit" same_state "$(newest fused)" "$(newest fused_graphs)"
+
 check "a run begins on the CPU" complete moving "${keys[@]}" backend.name=cpu train.steps=3
 check "goes on on the device" complete moving "${keys[@]}" backend.name=cuda train.steps=6
 check "and ends on the CPU" complete moving "${keys[@]}" backend.name=cpu

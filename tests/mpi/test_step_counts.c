@@ -125,7 +125,8 @@ static void open_rig(rig *r, const char *keys)
   r->counted = *r->real;
   r->counted.ops = &r->ops;
   must(qg_mem_create(&r->counted, &r->mem));
-  qg_trainer_request trainer = {&r->config, &r->counted, par, r->mem, 0, 1};
+  qg_trainer_request trainer = {
+      .config = &r->config, .be = &r->counted, .par = par, .mem = r->mem, .stage = 0, .stages = 1};
   must(qg_trainer_create(&trainer, &r->trainer));
   must(qg_trainer_open_data(r->trainer));
   must(qg_optim_init_weights(qg_trainer_optim(r->trainer)));

@@ -25,12 +25,19 @@ struct task {
 
 }  // namespace
 
+struct cudaemu_graph {
+  std::vector<std::function<void()>> work;
+};
+
 struct cudaemu_stream {
   std::deque<task> tasks;
+  cudaGraph_t capture; /* that what is queued goes into */
+  bool open_end;       /* holds captured work that the stream which began the capture did not wait for */
 };
 
 struct cudaemu_event {
   std::shared_ptr<moments> state = std::make_shared<moments>();
+  cudaStream_t captured_on; /* recorded last while this stream was captured */
 };
 
 namespace {
@@ -47,17 +54,17 @@ unsigned seed_of_environment()
 }
 
 unsigned seed = seed_of_environment();
+bool at_once = seed == 0;
 
 unsigned random_below(size_t count)
 {
   seed = seed * 1664525u + 1013904223u;
-  if (seed == 0) seed = 1;
   return (seed >> 8) % static_cast<unsigned>(count);
 }
 
 cudaStream_t open_stream()
 {
-  streams.push_back(new cudaemu_stream);
+  streams.push_back(new cudaemu_stream());
   return streams.back();
 }
 
@@ -112,9 +119,8 @@ void do_until(F reached)
 
 void put(cudaStream_t stream, task next)
 {
-  stream = stream_of(stream);
   stream->tasks.push_back(std::move(next));
-  if (seed == 0) do_until([&] { return stream->tasks.empty(); });
+  if (at_once) do_until([&] { return stream->tasks.empty(); });
 }
 
 bool is_reached(cudaEvent_t event)
@@ -128,7 +134,10 @@ namespace cudaemu {
 
 void queue(cudaStream_t stream, std::function<void()> work)
 {
-  put(stream, {std::move(work), nullptr, 0});
+  stream = stream_of(stream);
+  if (!stream->capture) return put(stream, {std::move(work), nullptr, 0});
+  stream->capture->work.push_back(std::move(work));
+  stream->open_end = true;
 }
 
 void finish_all()
@@ -140,6 +149,7 @@ void set_stream_seed(unsigned value)
 {
   finish_all();
   seed = value;
+  at_once = value == 0;
 }
 
 }  // namespace cudaemu
@@ -159,19 +169,29 @@ cudaError_t cudaStreamDestroy(cudaStream_t)
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
   stream = stream_of(stream);
+  if (stream->capture) return cudaErrorStreamCaptureUnsupported;
   do_until([&] { return stream->tasks.empty(); });
   return cudaSuccess;
 }
 
+/* A stream joins the capture that the event is part of. */
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
 {
-  put(stream, {nullptr, event->state, event->state->recorded});
+  stream = stream_of(stream);
+  cudaStream_t other = event->captured_on;
+  if (!other && !stream->capture) {
+    put(stream, {nullptr, event->state, event->state->recorded});
+    return cudaSuccess;
+  }
+  if (!other || !other->capture) return other ? cudaErrorCapturedEvent : cudaErrorStreamCaptureIsolation;
+  stream->capture = other->capture;
+  other->open_end = false;
   return cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
 {
-  *event = new cudaemu_event;
+  *event = new cudaemu_event();
   return cudaSuccess;
 }
 
@@ -183,6 +203,9 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
+  stream = stream_of(stream);
+  event->captured_on = stream->capture ? stream : nullptr;
+  if (stream->capture) return cudaSuccess;
   std::shared_ptr<moments> state = event->state;
   uint64_t number = ++state->recorded;
   put(stream, {[state, number] {
@@ -210,5 +233,51 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEve
 {
   if (!is_reached(begin) || !is_reached(end)) return cudaErrorNotReady;
   *milliseconds = std::chrono::duration<float, std::milli>(end->state->when - begin->state->when).count();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode)
+{
+  stream->capture = new cudaemu_graph();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+{
+  bool joined = true;
+  *graph = stream->capture;
+  stream->open_end = false;
+  for (cudaStream_t each : streams) {
+    if (each->capture != *graph) continue;
+    joined &= !each->open_end;
+    each->capture = nullptr;
+    each->open_end = false;
+  }
+  return joined ? cudaSuccess : cudaErrorStreamCaptureUnjoined;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *executable, cudaGraph_t graph, unsigned long long)
+{
+  *executable = new cudaemu_graph(*graph);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream)
+{
+  cudaemu::queue(stream, [work = executable->work] {
+    for (const auto &each : work) each();
+  });
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+  delete graph;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable)
+{
+  delete executable;
   return cudaSuccess;
 }

@@ -2,7 +2,10 @@
  *
  * By default work is done when it is queued. With a seed it waits until the host waits for it, and then
  * streams take random turns: whatever no event orders happens in an order that differs from seed to seed, and
- * as late as it may. CUDAEMU_SEED sets it for a whole program. */
+ * as late as it may. CUDAEMU_SEED sets it for a whole program.
+ *
+ * A graph is the work that was queued while it was captured, on the stream that began it and on those that
+ * waited for an event in it; launched, it is one piece of work in the order of the capture. */
 #ifndef CUDAEMU_STREAMS_H
 #define CUDAEMU_STREAMS_H
 

@@ -1,0 +1,65 @@
+/* The weight that is read next is unpacked beside the product of the one before. Two halves of scratch take
+ * turns: one is read, the other is filled.
+ *
+ *   queue:   read W0 | before | X W0^T        | hold done | X W1^T
+ *   beside:                     unpack W1 done
+ *
+ * `before` is recorded after everything that read the half which is filled and everything that changed the
+ * codes of the next weight, and before the product that runs meanwhile: so one event stands for all that the
+ * unpacking has to wait for. */
+#include "optim/internal.h"
+
+qg_status qg_optim_take_ahead(qg_optim *optim, size_t bytes)
+{
+  qg_optim_ahead *ahead = &optim->ahead;
+  const qg_backend_side_ops *side = optim->be->ops->side;
+  ahead->param = -1;
+  if (!side) return QG_OK;
+  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "the next weight in the compute type", bytes,
+                      &ahead->weight));
+  if (qg_mem_is_dry(optim->mem)) return QG_OK;
+  QG_TRY(side->create_event(optim->be, &ahead->before));
+  return side->create_event(optim->be, &ahead->done);
+}
+
+void qg_optim_close_ahead(qg_optim *optim)
+{
+  const qg_optim_ahead *ahead = &optim->ahead;
+  if (ahead->before) optim->be->ops->side->destroy_event(optim->be, ahead->before);
+  if (ahead->done) optim->be->ops->side->destroy_event(optim->be, ahead->done);
+}
+
+qg_status qg_optim_prefetch(void *impl, int id)
+{
+  qg_optim *optim = impl;
+  qg_optim_ahead *ahead = &optim->ahead;
+  qg_backend *be = optim->be;
+  qg_optim_param *p;
+  QG_TRY(qg_optim_find(optim, id, &p));
+  if (!ahead->weight || !p->policy.int8) return QG_OK;
+  qg_unpack_args args = {
+      .store = p->codes, .count = qg_optim_elements(p), .out = ahead->weight, .type = be->compute};
+  QG_TRY(be->ops->side->record(be, ahead->before));
+  QG_TRY(be->ops->side->dequantize_int8(be, &args, ahead->before, ahead->done));
+  ahead->param = id;
+  return QG_OK;
+}
+
+qg_status qg_optim_take_prefetched(qg_optim *optim, const qg_optim_param *p, bool *found)
+{
+  qg_optim_ahead *ahead = &optim->ahead;
+  *found = ahead->param == p->info.id;
+  if (!*found) return QG_OK;
+  void *read_before = optim->scratch.weight;
+  optim->scratch.weight = ahead->weight;
+  ahead->weight = read_before;
+  ahead->param = -1;
+  return optim->be->ops->side->hold(optim->be, ahead->done);
+}
+
+qg_status qg_optim_forget_prefetched(qg_optim *optim, const qg_optim_param *p)
+{
+  if (optim->ahead.param != p->info.id) return QG_OK;
+  optim->ahead.param = -1;
+  return optim->be->ops->side->hold(optim->be, optim->ahead.done);
+}
