@@ -13,10 +13,9 @@
  * tables. */
 static const size_t HDF5_BYTES = (size_t)4300 << 10;
 
-/* GEMM libraries copy a panel of the longer operand, split over threads. For a head of 32000 rows OpenBLAS
- * 0.3.21 was measured to hold 14 MiB a thread on one thread and on two, oneDNN 2.6 half of it: 14000 rows,
- * 256 deep. */
-enum { PANEL_ROWS = 14000, PANEL_DEPTH = 256 };
+/* GEMM libraries copy a panel of the longer operand, split over threads. For a head of 32000 rows OpenBLAS 0.3.21 was
+ * measured to hold 14 MiB a thread on Zen 4 and none on Sapphire Rapids, oneDNN 2.6 7 MiB: 7000 rows, 256 deep. */
+enum { PANEL_ROWS = 7000, PANEL_DEPTH = 256 };
 
 /* Every variant of operands and results is a kernel of its own. */
 static qg_status multiply_each_way(qg_backend *be)
