@@ -5,7 +5,6 @@
 #include "backend/cpu/bf16/panel_gemm.h"
 
 #include <immintrin.h>
-#include <omp.h>
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/panel.h"
@@ -201,12 +200,12 @@ static void part_of(int64_t extent, int parts, int index, int64_t *first, int64_
   *end = qg_min_i64(extent, panels * (index + 1) / parts * QG_PANEL);
 }
 
-static void multiply_part(const product *p, int thread)
+static void multiply_part(const product *p, int part)
 {
-  share *own = (share *)p->workspace + thread;
+  share *own = (share *)p->workspace + part;
   int64_t row, last_row, col, last_col;
-  part_of(p->args->c.rows, p->grid_rows, thread / p->grid_cols, &row, &last_row);
-  part_of(p->args->c.cols, p->grid_cols, thread % p->grid_cols, &col, &last_col);
+  part_of(p->args->c.rows, p->grid_rows, part / p->grid_cols, &row, &last_row);
+  part_of(p->args->c.cols, p->grid_cols, part % p->grid_cols, &col, &last_col);
   if (row == last_row || col == last_col) return;
   int64_t cols = even_block(last_col - col, p->block_cols, QG_PANEL);
   p->kernels->begin();
@@ -227,7 +226,8 @@ qg_status qg_panel_gemm(qg_backend *be, const qg_gemm_args *args)
   void *workspace;
   QG_TRY(qg_cpu_scratch(be, qg_panel_gemm_workspace(be->threads), "GEMM", &workspace));
   const product p = plan(be, args, workspace);
-#pragma omp parallel num_threads(p.grid_rows *p.grid_cols)
-  multiply_part(&p, omp_get_thread_num());
+  int parts = p.grid_rows * p.grid_cols;
+#pragma omp parallel for schedule(static, 1) num_threads(parts)
+  for (int part = 0; part < parts; part++) multiply_part(&p, part);
   return QG_OK;
 }
