@@ -44,9 +44,19 @@ static qg_status forward(qg_trainer *t, int micro_batch, int slot)
   return QG_OK;
 }
 
+/* From its first gradient on a step changes the state. */
+static void await_copy(qg_trainer *t)
+{
+  if (!t->save) return;
+  qg_timer_start(&t->timers, QG_PHASE_CHECKPOINT);
+  qg_ckpt_await_copy(t->save);
+  qg_timer_stop(&t->timers, QG_PHASE_CHECKPOINT);
+}
+
 static qg_status loss(qg_trainer *t, int micro_batch, int slot, float grad_scale)
 {
   if (!qg_trainer_is_last(t)) return QG_OK;
+  await_copy(t);
   qg_timer_start(&t->timers, QG_PHASE_LOSS);
   QG_TRY(qg_stage_loss(t->stage, qg_optim_port(t->optim), slot, micro_batch_of(t, &t->targets, micro_batch),
                        grad_scale, t->loss));
@@ -81,6 +91,7 @@ static qg_status backward(qg_trainer *t, int micro_batch, int slot)
 {
   t->timers.micro_batch = micro_batch;
   if (!qg_trainer_is_last(t)) QG_TRY(timed_receive(t, &t->backward_in, micro_batch, t->d_out.data));
+  await_copy(t);
   qg_optim_stats before = qg_optim_get_stats(t->optim);
   qg_view d_in;
   qg_timer_start(&t->timers, QG_PHASE_BACKWARD);
