@@ -207,7 +207,7 @@ static qg_status begin(qg_run *run)
   QG_TRY(qg_guard_begin(run));
   qg_progress_header(&run->progress);
   run->progress.started = run->began = qg_now();
-  qg_status status = qg_watchdog_start(run->t->config->run.watchdog, &run->t->timers,
+  qg_status status = qg_watchdog_start(run->t->config->run.watchdog, &run->t->timers, &run->t->config->model,
                                        qg_par_grid(run->t->par), &run->watchdog);
   return qg_par_agree(run->t->par, status);
 }
