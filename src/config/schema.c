@@ -134,7 +134,7 @@ const qg_key qg_schema[] = {
     {KEY(train, validate_sequences), QG_KEY_INT, MEMBER(train, validate_sequences), .unit = "sequences",
      .fallback = "0", .range = "[0, inf)", .may_change = true,
      .doc = "Sequences of one validation, from the beginning of data.valid. 0: all."},
-    {KEY(train, loss_rows), QG_KEY_INT, MEMBER(train, loss_rows), .unit = "tokens", .fallback = "256",
+    {KEY(train, loss_rows), QG_KEY_INT, MEMBER(train, loss_rows), .unit = "tokens", .fallback = "512",
      .range = "[1, 1048576]", .may_change = true,
      .doc = "Tokens whose logits are alive at once: loss_rows x vocab_size numbers of scratch."},
     {KEY(train, update), QG_KEY_ENUM, MEMBER(train, update), .fallback = "auto", .reference = "accumulated",

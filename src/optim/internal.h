@@ -55,6 +55,7 @@ typedef struct {
   bool refresh_pending;  /* due at this step and not solved yet */
   int owner;             /* distributed: the rank that holds it; -1: not known yet */
   int64_t next_refresh;  /* distributed: due from this step on, the same number on all ranks */
+  bool fresh;            /* nothing of this step is in `grad` yet: its first product overwrites it */
   bool accumulates_full; /* at this step G gathers in `full` and is projected at finish */
 } qg_optim_param;
 

@@ -33,16 +33,18 @@ static qg_status shrink(qg_optim *optim, const qg_optim_param *p, qg_view operan
   return be->ops->gemm(be, &gemm);
 }
 
-/* A fused gradient is alone in its memory; others add up. */
-static float keep(const qg_optim_param *p)
+/* 0 for the first product of a step, which overwrites what is there, 1 for others. A fused gradient is alone. */
+static float keep(qg_optim_param *p)
 {
-  return p->policy.fused ? 0.0f : 1.0f;
+  bool first = p->policy.fused || p->fresh;
+  p->fresh = false;
+  return first ? 0.0f : 1.0f;
 }
 
 /* The gradient never leaves the low rank, exact because matrix products associate (algorithm.md 8.1):
  *   right: (dY^T X) P^T = dY^T (X P^T)      2 t r (m + n) FLOPs in place of 2 t m n
  *   left:  P^T (dY^T X) = (dY P)^T X */
-static qg_status add_low_rank(qg_optim *optim, const qg_optim_param *p, qg_view dy, qg_view x)
+static qg_status add_low_rank(qg_optim *optim, qg_optim_param *p, qg_view dy, qg_view x)
 {
   bool right = p->policy.side == QG_SIDE_RIGHT;
   qg_view low;
@@ -106,9 +108,9 @@ static qg_status matrix_grad(void *impl, int id, qg_view dy, qg_view x)
     QG_TRY(add_projected(optim, p, dy, x));
     return p->policy.fused ? update_now(optim, p) : QG_OK;
   }
-  qg_view grad = qg_optim_grad_view(p);
-  if (p->head_grad) grad.data = p->head_grad;
-  return multiply_transposed(optim->be, dy, x, 1.0f, grad);
+  qg_view head_part = qg_view_make(p->head_grad, QG_F32, p->info.rows, p->info.cols);
+  if (p->head_grad) return multiply_transposed(optim->be, dy, x, 1.0f, head_part);
+  return multiply_transposed(optim->be, dy, x, keep(p), qg_optim_grad_view(p));
 }
 
 /* Rows of the embedding's gradient; of its projection (dX P^T) where that is what accumulates. */

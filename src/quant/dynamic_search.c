@@ -1,5 +1,6 @@
 #include "quant/dynamic_search.h"
 
+#include <math.h>
 #include <pthread.h>
 
 typedef uint8_t (*encoder)(const float *map, float x);
@@ -40,15 +41,30 @@ static float least_of_negative_bin(int bin)
   return -from_bits((uint32_t)QG_SEARCH_LOW + ((uint32_t)(bin + 1) << QG_SEARCH_SHIFT) - 1u);
 }
 
+/* The greatest x of a code is the place of the change, if it lies in the bin and is not below the table's
+ * reach. */
+static uint32_t place_of_change(uint32_t bin, float threshold)
+{
+  uint32_t where = qg_dynamic_locate(threshold);
+  bool reached = fabsf(threshold) >= from_bits(QG_SEARCH_LOW) && fabsf(threshold) < from_bits(QG_SEARCH_HIGH);
+  return reached && where >> QG_SEARCH_SHIFT == bin ? where & QG_SEARCH_LAST_PLACE : QG_SEARCH_NEVER;
+}
+
+static uint32_t make_entry(encoder encode, const float *map, const float *thresholds, uint32_t bin)
+{
+  int part = (int)(bin % QG_SEARCH_BINS);
+  uint8_t code =
+      encode(map, bin < QG_SEARCH_BINS ? least_of_positive_bin(part) : least_of_negative_bin(part));
+  return place_of_change(bin, thresholds[code]) << QG_DYNAMIC_CODE_BITS | code;
+}
+
 static void build_search(qg_dynamic_search *search, encoder encode, const float *map)
 {
+  float thresholds[QG_DYNAMIC_CODES] = {[QG_DYNAMIC_CODES - 1] = INFINITY};
   for (int code = 0; code < QG_DYNAMIC_CODES - 1; code++)
-    search->threshold[code] = find_threshold(encode, map, code);
-  search->threshold[QG_DYNAMIC_CODES - 1] = INFINITY;
-  for (int bin = 0; bin < QG_SEARCH_BINS; bin++) {
-    search->start[bin] = encode(map, least_of_positive_bin(bin));
-    search->start[QG_SEARCH_BINS + bin] = encode(map, least_of_negative_bin(bin));
-  }
+    thresholds[code] = find_threshold(encode, map, code);
+  for (uint32_t bin = 0; bin < 2 * QG_SEARCH_BINS; bin++)
+    search->entry[bin] = make_entry(encode, map, thresholds, bin);
 }
 
 static void build_searches(void)

@@ -157,19 +157,11 @@ static qg_status limit(bench *b)
   return b->real->ops->sync(b->real);
 }
 
-static void forget_warm_up(timed_backend *timed)
-{
-  for (int k = 0; k < TIMED_COUNT; k++) {
-    timed->seconds[k] = timed->flops[k] = 0;
-    timed->calls[k] = 0;
-  }
-}
-
 static qg_status measure(bench *b)
 {
   QG_TRY(step(b));
   QG_TRY(limit(b));
-  forget_warm_up(&b->timed);
+  timed_forget(&b->timed);
   for (int r = 0; r < ROUNDS; r++) {
     double start = bench_seconds(b->set->threads);
     QG_TRY(step(b));

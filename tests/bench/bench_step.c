@@ -17,6 +17,7 @@
 
 #include "../support/contender.h"
 #include "../support/samples.h"
+#include "../support/step_operations.h"
 #include "qgalore/base.h"
 
 enum { MAX_ROUNDS = 50, TOKENS = 8 * 256, UPDATE_GAP = 200 };
@@ -211,12 +212,55 @@ static qg_status race_peers(bench *b)
   return QG_OK;
 }
 
+/* Where the time of our step goes: medians of the rounds. */
+static qg_status time_operations(bench *b, double *medians)
+{
+  double rounds[STEP_ANSWERS][MAX_ROUNDS], answers[STEP_ANSWERS];
+  for (int round = 0; round < b->rounds; round++) {
+    QG_TRY(contender_ask(&b->ours[0].process, "operations", answers, STEP_ANSWERS));
+    for (int i = 0; i < STEP_ANSWERS; i++) rounds[i][round] = answers[i];
+  }
+  for (int i = 0; i < STEP_ANSWERS; i++) medians[i] = samples_median(rounds[i], b->rounds);
+  return QG_OK;
+}
+
+static void print_rates(const bench *b, const double *answers)
+{
+  double gemm = 0, flops = b->ours[0].first[FLOPS_PER_TOKEN] * TOKENS;
+  for (int kind = TIMED_GEMM_FORWARD; kind <= TIMED_GEMM_WEIGHT; kind++) gemm += answers[STEP_KINDS + kind];
+  double step = flops / answers[STEP_SECONDS], own = answers[STEP_GEMM_FLOPS] / gemm;
+  printf("the whole step: %.0f GFLOP/s, %.0f %% of the %.0f GFLOP/s of its GEMMs", step * 1e-9,
+         100 * step / own, own * 1e-9);
+  double library = answers[STEP_GEMM_FLOPS] / answers[STEP_ONEDNN_SECONDS];
+  if (answers[STEP_ONEDNN_SECONDS] > 0)
+    printf(", %.0f %% of the %.0f GFLOP/s of oneDNN in their place", 100 * step / library, library * 1e-9);
+  printf("\n");
+}
+
+static qg_status print_operations(bench *b)
+{
+  double answers[STEP_ANSWERS], rest;
+  QG_TRY(time_operations(b, answers));
+  rest = answers[STEP_SECONDS];
+  printf("\n%-28s %9s %8s\n", "our step (qgalore)", "ms", "share");
+  for (int kind = 0; kind < TIMED_COUNT; kind++) {
+    double seconds = answers[STEP_KINDS + kind];
+    rest -= seconds;
+    printf("%-28s %9.1f %6.1f %%\n", timed_names[kind], 1e3 * seconds, 100 * seconds / answers[STEP_SECONDS]);
+  }
+  printf("%-28s %9.1f %6.1f %%\n", "outside", 1e3 * rest, 100 * rest / answers[STEP_SECONDS]);
+  print_rates(b, answers);
+  return QG_OK;
+}
+
 static qg_status run(bench *b)
 {
   for (int i = 0; i < OURS; i++) QG_TRY(start_ours(b, &ours[i], NULL, &b->ours[i]));
   print_header();
   QG_TRY(race_peers(b));
   QG_TRY(race(b, NULL));
+  QG_TRY(print_operations(b));
+  printf("\n");
   for (int i = 0; i < OURS; i++) {
     QG_TRY(contender_quit(&b->ours[i].process, &b->ours[i].peak));
     print_row(b, &b->ours[i]);

@@ -4,13 +4,15 @@
  *   serve_step THREADS METHOD PRECISION [STATE]
  *
  * "step" is one optimizer step between refreshes, "refresh" one in which every subspace is due; both answer
- * wall seconds, CPU seconds, refreshes and loss. "ready" says loss and gradient norm of the initial weights,
+ * wall seconds, CPU seconds, refreshes and loss. "operations" is two steps, the second with oneDNN's products
+ * (support/step_operations.h). "ready" says loss and gradient norm of the initial weights,
  * and FLOPs per token of a step. STATE receives tokens and initial weights for a peer. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "../support/contender.h"
 #include "../support/samples.h"
+#include "../support/step_operations.h"
 #include "../support/training.h"
 
 typedef struct {
@@ -43,6 +45,32 @@ static qg_status answer_refresh(void *state)
   int64_t gap = s->t.config.qgalore.update_gap;
   s->step = qg_ceil_div(s->step, gap) * gap;
   return answer_step(state);
+}
+
+static qg_status timed_step(server *s, double *seconds)
+{
+  qg_step_result result;
+  double both[2] = {0};
+  timed_forget(&s->t.timed);
+  QG_TRY(step(s, &result, both));
+  *seconds = both[0];
+  return QG_OK;
+}
+
+static qg_status answer_operations(void *state)
+{
+  server *s = state;
+  timed_backend *timed = &s->t.timed;
+  double seconds = 0;
+  QG_TRY(timed_step(s, &seconds));
+  printf(" %.6f", seconds);
+  for (int kind = 0; kind < TIMED_COUNT; kind++) printf(" %.6f", timed->seconds[kind]);
+  printf(" %.0f", timed_gemm_flops(timed));
+  timed->by_onednn = QG_HAVE_ONEDNN;
+  QG_TRY(timed_step(s, &seconds));
+  printf(" %.6f", timed->by_onednn ? timed_gemm_seconds(timed) : 0.0);
+  timed->by_onednn = false;
+  return QG_OK;
 }
 
 static qg_status write_rows(training *t, const qg_param *param, FILE *file)
@@ -119,7 +147,8 @@ static qg_status open_job(const char *threads, const char *method, const char *p
 
 static qg_status run(int argc, char **argv, server *s)
 {
-  static const contender_command commands[] = {{"step", answer_step}, {"refresh", answer_refresh}};
+  static const contender_command commands[] = {
+      {"step", answer_step}, {"refresh", answer_refresh}, {"operations", answer_operations}};
   QG_TRY(open_job(argv[1], argv[2], argv[3], &s->t));
   if (argc > 4) QG_TRY(write_state(&s->t, argv[4]));
   QG_TRY(warm_up(s));

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "device_test.h"
+#include "qgalore/adam.h"
 #include "qgalore/base.h"
 #include "quant_reference.h"
 
@@ -234,36 +235,98 @@ static void moments_become_statistics_and_moments_again_in_f32(void **state)
   device_test_expect(be, device.v, v, sizeof v);
 }
 
+static qg_moments_args with_8bit_moments(qg_moments_args args, moments_host *host)
+{
+  args.m_codes = host->m_codes;
+  args.v_codes = host->v_codes;
+  args.m_absmax = host->m_absmax;
+  args.v_absmax = host->v_absmax;
+  return args;
+}
+
+static qg_moments_args copy_moments(qg_backend *be, qg_moments_args args, const moments_host *host)
+{
+  args.m_codes = device_test_copy(be, host->m_codes, sizeof host->m_codes);
+  args.v_codes = device_test_copy(be, host->v_codes, sizeof host->v_codes);
+  args.m_absmax = device_test_copy(be, host->m_absmax, sizeof host->m_absmax);
+  args.v_absmax = device_test_copy(be, host->v_absmax, sizeof host->v_absmax);
+  return args;
+}
+
+/* Releases the device's. */
+static void expect_moments(qg_backend *be, qg_moments_args device, const moments_host *host)
+{
+  device_test_expect(be, device.m_codes, host->m_codes, sizeof host->m_codes);
+  device_test_expect(be, device.v_codes, host->v_codes, sizeof host->v_codes);
+  device_test_expect(be, device.m_absmax, host->m_absmax, sizeof host->m_absmax);
+  device_test_expect(be, device.v_absmax, host->v_absmax, sizeof host->v_absmax);
+}
+
 static void check_8bit_moments(qg_backend *be, int64_t block)
 {
   static moments_host host;
   static float m[COUNT], v[COUNT];
-  qg_moments_args plain = {
-      .mean = m, .variance = v, .count = COUNT, .c1 = 1.0f, .c2_squared = 1.0f, .block = block};
-  plain.m_codes = host.m_codes;
-  plain.v_codes = host.v_codes;
-  plain.m_absmax = host.m_absmax;
-  plain.v_absmax = host.v_absmax;
+  qg_moments_args plain = with_8bit_moments(
+      (qg_moments_args){
+          .mean = m, .variance = v, .count = COUNT, .c1 = 1.0f, .c2_squared = 1.0f, .block = block},
+      &host);
   fill_moments(m, v);
   ref_write_moments(&plain); /* some sound codes to begin with */
   plain.c1 = 0.4f;
   plain.c2_squared = 0.2f;
-  qg_moments_args device = plain;
-  device.m_codes = device_test_copy(be, host.m_codes, sizeof host.m_codes);
-  device.v_codes = device_test_copy(be, host.v_codes, sizeof host.v_codes);
-  device.m_absmax = device_test_copy(be, host.m_absmax, sizeof host.m_absmax);
-  device.v_absmax = device_test_copy(be, host.v_absmax, sizeof host.v_absmax);
+  qg_moments_args device = copy_moments(be, plain, &host);
   check_moments(be, plain, device, sizeof m);
-  device_test_expect(be, device.m_codes, host.m_codes, sizeof host.m_codes);
-  device_test_expect(be, device.v_codes, host.v_codes, sizeof host.v_codes);
-  device_test_expect(be, device.m_absmax, host.m_absmax, sizeof host.m_absmax);
-  device_test_expect(be, device.v_absmax, host.v_absmax, sizeof host.v_absmax);
+  expect_moments(be, device, &host);
 }
 
 static void moments_become_statistics_and_moments_again_in_8_bits(void **state)
 {
   static const int64_t blocks[] = {100, 256, 8192};
   for (int k = 0; k < QG_COUNT_OF(blocks); k++) check_8bit_moments(*state, blocks[k]);
+}
+
+static float ulps_away(float x, int ulps)
+{
+  return qg_float_from_key(qg_float_key(x) + ulps);
+}
+
+/* Moments around the middle of neighbouring codes, a few units in the last place off; every block has another
+ * exponent. */
+static void fill_near_changes(float *m, int64_t block, int ulps)
+{
+  const float *map = qg_dynamic_maps_get()->signed_map;
+  for (int64_t i = 0; i < COUNT; i++) {
+    int64_t index = i / block, code = qg_min_i64(i % block, QG_DYNAMIC_CODES - 1);
+    float mantissa = index % 3 ? 1.0f + (float)index / 80.0f : ulps_away(2.0f, -1);
+    float greatest = ldexpf(mantissa, 20 - 2 * (int)index);
+    bool last = code == QG_DYNAMIC_CODES - 1;
+    m[i] = last ? greatest : ulps_away(0.5f * (map[code] + map[code + 1]) * greatest, ulps);
+  }
+}
+
+/* Quotients decide the codes, so a backend that makes them otherwise than by division shows where codes
+ * change. */
+static void codes_change_where_the_quotient_says_so(void **state)
+{
+  qg_backend *be = *state;
+  static moments_host host;
+  static float m[COUNT], v[COUNT];
+  for (int ulps = -4; ulps <= 4; ulps++) {
+    fill_near_changes(m, 256, ulps);
+    qg_moments_args plain = with_8bit_moments(
+        (qg_moments_args){
+            .mean = m, .variance = v, .count = COUNT, .c1 = 1.0f, .c2_squared = 1.0f, .block = 256},
+        &host);
+    memset(v, 0, sizeof v);
+    qg_moments_args device = copy_moments(be, plain, &host);
+    device.mean = device_test_copy(be, m, sizeof m);
+    device.variance = device_test_copy(be, v, sizeof v);
+    ref_write_moments(&plain); /* over its statistics */
+    assert_int_equal(be->ops->write_moments(be, &device), QG_OK);
+    be->ops->release(be, device.mean, sizeof m);
+    be->ops->release(be, device.variance, sizeof v);
+    expect_moments(be, device, &host);
+  }
 }
 
 static void the_number_of_threads_changes_nothing(void **state)
@@ -283,6 +346,7 @@ int adam_conformance_run(qg_backend *be, const char *label)
       cmocka_unit_test(adam_takes_bf16_gradients_as_their_fp32_values),
       cmocka_unit_test(moments_become_statistics_and_moments_again_in_f32),
       cmocka_unit_test(moments_become_statistics_and_moments_again_in_8_bits),
+      cmocka_unit_test(codes_change_where_the_quotient_says_so),
       cmocka_unit_test(the_number_of_threads_changes_nothing),
   };
   for (int i = 0; i < QG_COUNT_OF(tests); i++) tests[i].initial_state = be;

@@ -3,6 +3,7 @@
 #define QG_TESTS_TIMED_BACKEND_H
 
 #include "bench_clock.h"
+#include "onednn_gemm.h"
 #include "qgalore/backend.h"
 #include "qgalore/base.h"
 
@@ -18,13 +19,28 @@ typedef enum {
   TIMED_SWIGLU,
   TIMED_EMBED,
   TIMED_COPY, /* convert and axpy */
+  TIMED_DEQUANTIZE,
+  TIMED_ADAM,
+  TIMED_UPDATE,
+  TIMED_CLEAR_SQUARES, /* zero and sum_squares */
   TIMED_COUNT
 } timed_kind;
 
-static const char *const timed_names[TIMED_COUNT] = {
-    "gemm forward",       "gemm input gradient", "gemm weight gradient", "attention",
-    "attention backward", "cross-entropy",       "norm, both ways",      "rotation",
-    "swiglu, both ways",  "embedding",           "copies and residuals"};
+static const char *const timed_names[TIMED_COUNT] = {"gemm forward",
+                                                     "gemm input gradient",
+                                                     "gemm weight gradient",
+                                                     "attention",
+                                                     "attention backward",
+                                                     "cross-entropy",
+                                                     "norm, both ways",
+                                                     "rotation",
+                                                     "swiglu, both ways",
+                                                     "embedding",
+                                                     "copies and residuals",
+                                                     "dequantisation",
+                                                     "Adam",
+                                                     "weight update",
+                                                     "clearing and norms"};
 
 /* `be` comes first: the table's functions find the rest through it. */
 typedef struct {
@@ -33,6 +49,8 @@ typedef struct {
   qg_backend *real;
   double seconds[TIMED_COUNT], flops[TIMED_COUNT];
   int64_t calls[TIMED_COUNT];
+  bool by_onednn; /* the products that it takes */
+  onednn_state onednn;
 } timed_backend;
 
 static inline qg_status timed_add(timed_backend *timed, timed_kind kind, double start, double flops,
@@ -54,7 +72,13 @@ static inline qg_status timed_gemm(qg_backend *be, const qg_gemm_args *a)
 {
   timed_kind kind = a->trans_a ? TIMED_GEMM_WEIGHT : a->trans_b ? TIMED_GEMM_FORWARD : TIMED_GEMM_INPUT;
   int64_t depth = a->trans_a ? a->a.rows : a->a.cols;
-  TIMED(kind, 2.0 * (double)a->c.rows * (double)a->c.cols * (double)depth, gemm(timed->real, a));
+  double flops = 2.0 * (double)a->c.rows * (double)a->c.cols * (double)depth;
+  timed_backend *rival = (timed_backend *)be;
+  if (rival->by_onednn && onednn_takes(a)) {
+    double begin = bench_seconds(be->threads);
+    return timed_add(rival, kind, begin, flops, onednn_gemm(&rival->onednn, a));
+  }
+  TIMED(kind, flops, gemm(timed->real, a));
 }
 
 /* Two products of the causal half forward; backward five, as the scores are made again. */
@@ -123,6 +147,51 @@ static inline qg_status timed_axpy(qg_backend *be, float alpha, qg_view src, qg_
   TIMED(TIMED_COPY, 0, axpy(timed->real, alpha, src, dst));
 }
 
+static inline qg_status timed_dequantize_int8(qg_backend *be, qg_int8_store src, int64_t count, void *dst,
+                                              qg_dtype type)
+{
+  TIMED(TIMED_DEQUANTIZE, 0, dequantize_int8(timed->real, src, count, dst, type));
+}
+
+static inline qg_status timed_dequantize_int4(qg_backend *be, qg_int4_store src, int64_t count, void *dst,
+                                              qg_dtype type)
+{
+  TIMED(TIMED_DEQUANTIZE, 0, dequantize_int4(timed->real, src, count, dst, type));
+}
+
+static inline qg_status timed_adam(qg_backend *be, const qg_adam_args *a)
+{
+  TIMED(TIMED_ADAM, 0, adam(timed->real, a));
+}
+
+static inline qg_status timed_update_int8(qg_backend *be, const qg_update_int8_args *a)
+{
+  TIMED(TIMED_UPDATE, 0, update_int8(timed->real, a));
+}
+
+static inline qg_status timed_update_dense(qg_backend *be, const qg_update_dense_args *a)
+{
+  TIMED(TIMED_UPDATE, 0, update_dense(timed->real, a));
+}
+
+static inline qg_status timed_zero(qg_backend *be, void *memory, size_t bytes)
+{
+  TIMED(TIMED_CLEAR_SQUARES, 0, zero(timed->real, memory, bytes));
+}
+
+static inline qg_status timed_sum_squares(qg_backend *be, qg_view src, double *out)
+{
+  TIMED(TIMED_CLEAR_SQUARES, 0, sum_squares(timed->real, src, out));
+}
+
+static inline void timed_forget(timed_backend *timed)
+{
+  for (int k = 0; k < TIMED_COUNT; k++) {
+    timed->seconds[k] = timed->flops[k] = 0;
+    timed->calls[k] = 0;
+  }
+}
+
 /* Shares the device and the workspace of `real`, which stays open. */
 static inline void timed_backend_make(qg_backend *real, timed_backend *timed)
 {
@@ -140,6 +209,13 @@ static inline void timed_backend_make(qg_backend *real, timed_backend *timed)
   timed->ops.embed_backward = timed_embed_backward;
   timed->ops.convert = timed_convert;
   timed->ops.axpy = timed_axpy;
+  timed->ops.dequantize_int8 = timed_dequantize_int8;
+  timed->ops.dequantize_int4 = timed_dequantize_int4;
+  timed->ops.adam = timed_adam;
+  timed->ops.update_int8 = timed_update_int8;
+  timed->ops.update_dense = timed_update_dense;
+  timed->ops.zero = timed_zero;
+  timed->ops.sum_squares = timed_sum_squares;
   timed->be.ops = &timed->ops;
 }
 

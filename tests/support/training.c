@@ -36,6 +36,7 @@ void training_close(training *t)
 {
   qg_trainer_destroy(t->trainer);
   qg_mem_destroy(t->mem);
+  onednn_close(&t->timed.onednn);
   if (t->real) qg_backend_close(t->real);
   if (t->par) qg_par_finalize(t->par);
 }

@@ -93,7 +93,7 @@ static void defaults_are_those_of_the_manual(void **state)
   assert_int_equal(c.model.num_kv_heads, 4);
   assert_int_equal(c.model.vocab_size, 32000);
   assert_int_equal(c.train.seed, 1);
-  assert_int_equal(c.train.loss_rows, 256);
+  assert_int_equal(c.train.loss_rows, 512);
   assert_true(c.optimizer.beta1 == 0.9 && c.optimizer.beta2 == 0.95 && c.optimizer.eps == 1e-8);
   assert_true(c.optimizer.grad_clip == 1.0 && c.optimizer.min_lr_ratio == 0.1);
   assert_int_equal(c.optimizer.moment_block, 256);

@@ -115,26 +115,57 @@ static void expect_same_code_around(float x)
   expect_same_code(nextafterf(x, -INFINITY));
 }
 
-/* Both searches are step functions of x. The plain one steps up at its thresholds only; the fast one there
- * and where a bin begins. Where they agree on both sides of all these places, they agree everywhere between.
- */
+/* Where the plain search steps up from `code`: between two neighbours that bisection finds. */
+static float step_of(uint8_t (*encode)(const float *, float), const float *map, int code)
+{
+  int64_t low = qg_float_key(-FLT_MAX), high = qg_float_key(FLT_MAX);
+  while (high - low > 1) {
+    int64_t middle = low + (high - low) / 2;
+    if (encode(map, qg_float_from_key((int32_t)middle)) <= code) low = middle;
+    else
+      high = middle;
+  }
+  return qg_float_from_key((int32_t)low);
+}
+
+static float place_in_bin(uint32_t bin, uint32_t place, bool negative)
+{
+  uint32_t bits = (uint32_t)QG_SEARCH_LOW + (bin << QG_SEARCH_SHIFT);
+  bits |= negative ? place ^ QG_SEARCH_LAST_PLACE : place;
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return negative ? -x : x;
+}
+
+static void expect_same_codes_of_bin(const qg_dynamic_search *search, uint32_t bin)
+{
+  expect_same_code_around(place_in_bin(bin, 0, false));
+  expect_same_code_around(-place_in_bin(bin, 0, false));
+  expect_same_code_around(place_in_bin(bin, search->entry[bin] >> QG_DYNAMIC_CODE_BITS, false));
+  expect_same_code_around(
+      place_in_bin(bin, search->entry[QG_SEARCH_BINS + bin] >> QG_DYNAMIC_CODE_BITS, true));
+}
+
+/* Both searches are step functions of x. The plain one steps up between codes only; the fast one where a bin
+ * begins and at its place of change. Where they agree on both sides of all these places, they agree
+ * everywhere between. */
 static void the_fast_search_equals_the_plain_one_at_every_step(void **state)
 {
   (void)state;
+  const qg_dynamic_maps *maps = qg_dynamic_maps_get();
   const qg_dynamic_searches *searches = qg_dynamic_searches_get();
   for (int code = 0; code < LAST; code++) {
-    expect_same_code_around(searches->of_signed.threshold[code]);
-    expect_same_code_around(searches->of_unsigned.threshold[code]);
+    expect_same_code_around(step_of(qg_dynamic_encode_signed, maps->signed_map, code));
+    expect_same_code_around(step_of(qg_dynamic_encode, maps->unsigned_map, code));
   }
-  for (uint32_t bin = 0; bin <= QG_SEARCH_BINS; bin++) {
-    uint32_t bits = (uint32_t)QG_SEARCH_LOW + (bin << QG_SEARCH_SHIFT);
-    float edge;
-    memcpy(&edge, &bits, sizeof edge);
-    expect_same_code_around(edge);
-    expect_same_code_around(-edge);
+  for (uint32_t bin = 0; bin < QG_SEARCH_BINS; bin++) {
+    expect_same_codes_of_bin(&searches->of_signed, bin);
+    expect_same_codes_of_bin(&searches->of_unsigned, bin);
   }
   expect_same_code_around(0.0f);
   expect_same_code(-0.0f);
+  expect_same_code_around(1.0f);
+  expect_same_code_around(-1.0f);
 }
 
 /* The stride is odd, so all mantissas come up; about two million numbers of every size, and NaNs. */

@@ -112,13 +112,13 @@ static void forward_chunk(const head_work *w, int64_t query, int64_t key, int64_
 {
   float rescale[QG_PANEL];
   for (int64_t b = 0; b < count; b++)
-    w->kernels->multiply(w->q, w->k + (key + b) * w->row_panel, w->wide, false,
+    w->kernels->multiply(qg_panel_packed(w->q), w->k + (key + b) * w->row_panel, w->wide, false,
                          w->scores + b * QG_PANEL_SUMS);
   qg_softmax_block(state, w->scores, count, (query - key) * QG_PANEL + 1, w->scale, w->p, rescale);
   if (key > 0) qg_scale_rows(w->out, w->wide, rescale);
   for (int64_t j = 0; j < w->wide; j++)
-    w->kernels->multiply(w->p, w->v + j * w->col_panel + key * QG_PANEL_STEP_ELEMENTS, count, key > 0,
-                         w->out + j * QG_PANEL_SUMS);
+    w->kernels->multiply(qg_panel_packed(w->p), w->v + j * w->col_panel + key * QG_PANEL_STEP_ELEMENTS, count,
+                         key > 0, w->out + j * QG_PANEL_SUMS);
 }
 
 static void forward_block(const head_work *w, qg_view q, qg_view o, int64_t query, float *lse)
@@ -164,8 +164,10 @@ static void backward_scores(const head_work *w, const chunk *c, int64_t i, int64
 {
   alignas(64) float scores[QG_PANEL_SUMS], dp[QG_PANEL_SUMS];
   int64_t key = c->key + i, query = c->query + j;
-  w->kernels->multiply(w->k + key * w->row_panel, w->q + query * w->row_panel, w->wide, false, scores);
-  w->kernels->multiply(w->v + key * w->row_panel, w->d_o + query * w->row_panel, w->wide, false, dp);
+  w->kernels->multiply(qg_panel_packed(w->k + key * w->row_panel), w->q + query * w->row_panel, w->wide,
+                       false, scores);
+  w->kernels->multiply(qg_panel_packed(w->v + key * w->row_panel), w->d_o + query * w->row_panel, w->wide,
+                       false, dp);
   qg_score_gradient_args args = {.scores = scores,
                                  .dp = dp,
                                  .lse = w->lse + query * QG_PANEL,
@@ -186,8 +188,10 @@ static void add_key_gradients(const head_work *w, const chunk *c, int64_t i)
   for (int64_t j = 0; steps > 0 && j < w->wide; j++) {
     float *d_v = w->d_v + (key * w->wide + j) * QG_PANEL_SUMS;
     float *d_k = w->d_k + (key * w->wide + j) * QG_PANEL_SUMS;
-    w->kernels->multiply(chunk_step(w->p, i, from), w->do_cols + j * w->col_panel + at, steps, true, d_v);
-    w->kernels->multiply(chunk_step(w->ds, i, from), w->q_cols + j * w->col_panel + at, steps, true, d_k);
+    w->kernels->multiply(qg_panel_packed(chunk_step(w->p, i, from)), w->do_cols + j * w->col_panel + at,
+                         steps, true, d_v);
+    w->kernels->multiply(qg_panel_packed(chunk_step(w->ds, i, from)), w->q_cols + j * w->col_panel + at,
+                         steps, true, d_k);
   }
 }
 
@@ -195,7 +199,7 @@ static void add_query_gradients(const head_work *w, const chunk *c, int64_t j)
 {
   int64_t query = c->query + j, steps = qg_min_i64(c->keys, query + 1 - c->key);
   for (int64_t d = 0; d < w->wide; d++)
-    w->kernels->multiply(w->kt + d * w->col_panel + c->key * QG_PANEL_STEP_ELEMENTS,
+    w->kernels->multiply(qg_panel_packed(w->kt + d * w->col_panel + c->key * QG_PANEL_STEP_ELEMENTS),
                          chunk_step(w->ds_b, j, 0), steps, true,
                          w->d_qt + (d * w->blocks + query) * QG_PANEL_SUMS);
 }

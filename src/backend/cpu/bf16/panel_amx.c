@@ -39,15 +39,16 @@ static void load_sums(bool accumulate, const float *c)
   _tile_zero(3);
 }
 
-static void multiply(const uint16_t *a, const uint16_t *b, int64_t steps, bool accumulate, float *c)
+static void multiply(qg_panel_rows a, const uint16_t *b, int64_t steps, bool accumulate, float *c)
 {
+  const int64_t row_bytes = a.stride * (int64_t)sizeof *a.data, half = a.stride * (QG_PANEL / 2);
   load_sums(accumulate, c);
-  for (const uint16_t *last = a + steps * QG_PANEL_STEP_ELEMENTS; a < last;
-       a += QG_PANEL_STEP_ELEMENTS, b += QG_PANEL_STEP_ELEMENTS) {
-    _tile_loadd(4, a, TILE_BYTES_PER_ROW);
+  for (const uint16_t *last = b + steps * QG_PANEL_STEP_ELEMENTS; b < last;
+       a.data += a.step, b += QG_PANEL_STEP_ELEMENTS) {
+    _tile_loadd(4, a.data, row_bytes);
     _tile_loadd(6, b, TILE_BYTES_PER_ROW);
     _tile_loadd(7, b + HALF, TILE_BYTES_PER_ROW);
-    _tile_loadd(5, a + HALF, TILE_BYTES_PER_ROW);
+    _tile_loadd(5, a.data + half, row_bytes);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(2, 5, 6);

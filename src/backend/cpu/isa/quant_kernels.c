@@ -8,7 +8,7 @@
 #include "backend/cpu/isa/table_lookup.h"
 
 /* Elements of an 8-bit moment block that are worked on at once. */
-enum { TILE = 2048 };
+enum { TILE = 2048, STRIP = 64 };
 
 static void decode_group(const uint8_t *restrict codes, qg_group_params params, int n, float *restrict w)
 {
@@ -216,21 +216,18 @@ static void decode_moments(qg_moment_block moments, int64_t n, float *restrict m
   decode_codes(maps->unsigned_map, *moments.v_absmax, moments.v_codes, n, v);
 }
 
-/* The search of qg_dynamic_find in two loops: arithmetic, which vectorises, and table look-ups. */
+/* n <= TILE. What is not looked up many at once goes in two loops: arithmetic, which vectorises, and
+ * look-ups. */
 static void encode_codes(const qg_dynamic_search *restrict search, const float *restrict x, float absmax,
                          int n, uint8_t *restrict codes)
 {
-  alignas(64) float ratio[TILE];
-  alignas(64) int32_t bin[TILE];
-  for (int i = 0; i < n; i++) {
-    float r = x[i] / absmax;
-    ratio[i] = r == r ? r : 0.0f;
-    bin[i] = (int32_t)qg_dynamic_bin(ratio[i]);
+  alignas(64) uint32_t where[TILE];
+  int first = look_up_codes(search, x, absmax, n, codes);
+  for (int i = first; i < n; i++) {
+    float ratio = x[i] / absmax;
+    where[i] = qg_dynamic_locate(ratio == ratio ? ratio : 0.0f);
   }
-  for (int i = look_up_codes(search, ratio, bin, n, codes); i < n; i++) {
-    uint8_t code = search->start[bin[i]];
-    codes[i] = (uint8_t)(code + (ratio[i] > search->threshold[code]));
-  }
+  for (int i = first; i < n; i++) codes[i] = qg_dynamic_code_at(search, where[i]);
 }
 
 static qg_moment_block moments_at(qg_moment_block moments, int64_t first)
@@ -249,13 +246,17 @@ static void encode_tile(const float *m, const float *v, float m_absmax, float v_
   encode_codes(&searches->of_unsigned, v, v_absmax, n, moments.v_codes);
 }
 
-/* Elements [first, first + n) of a block after the step. */
+/* Elements [first, first + n) of a block after the step, in strips so short that the processor decodes the next one
+ * while it divides for this one. */
 static void advance_tile(qg_adam_factors factors, qg_in grad, int64_t first, int n, qg_moment_block old,
                          moment_tile *restrict tile)
 {
   const float *g = load_floats(grad, first, n, tile->grad);
-  decode_moments(moments_at(old, first), n, tile->m, tile->v);
-  for (int i = 0; i < n; i++) tile->step[i] = qg_adam_step(factors, g[i], &tile->m[i], &tile->v[i]);
+  for (int from = 0; from < n; from += STRIP) {
+    int end = from + STRIP < n ? from + STRIP : n;
+    decode_moments(moments_at(old, first + from), end - from, tile->m + from, tile->v + from);
+    for (int i = from; i < end; i++) tile->step[i] = qg_adam_step(factors, g[i], &tile->m[i], &tile->v[i]);
+  }
 }
 
 /* Magnitudes compare as their bits do, and a NaN wins: it must show. */
