@@ -13,7 +13,12 @@
 
 #include "qgalore/base.h"
 
-enum { GIVEN_BYTES = 8192, TASK_SECONDS = 10 };
+enum {
+  GIVEN_BYTES = 8192,
+  TASK_SECONDS = 10,
+  TASKS = 500, /* before files that HDF5 has left open are too many */
+  REPLACE_ME = 99
+};
 
 typedef struct {
   qg_apart_task task; /* the same address in both processes */
@@ -40,12 +45,13 @@ _Noreturn static void serve(int in)
   for (int i = 0; i < QG_COUNT_OF(signals); i++) signal(signals[i], SIG_DFL);
   if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(NULL);
   close(STDERR_FILENO);
-  while (recv(in, &q, sizeof q, MSG_WAITALL) == (ssize_t)sizeof q) {
+  for (int i = 0; recv(in, &q, sizeof q, MSG_WAITALL) == (ssize_t)sizeof q; i++) {
     alarm(TASK_SECONDS);
     a.status = q.task(q.given, a.result);
     alarm(0);
     snprintf(a.message, sizeof a.message, "%s", a.status == QG_OK ? "" : qg_error_message());
     if (send(in, &a, sizeof a, MSG_NOSIGNAL) != (ssize_t)sizeof a) break;
+    if (i == TASKS) _exit(REPLACE_ME);
   }
   _exit(0);
 }
@@ -58,7 +64,8 @@ _Noreturn static void supervise(int in)
     pid_t worker = fork();
     if (worker == 0) serve(in);
     if (worker < 0 || waitpid(worker, &status, 0) < 0) break;
-    if (status != 0 && send(in, &crashed, sizeof crashed, MSG_NOSIGNAL) < 0) break;
+    bool crashes = status != 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == REPLACE_ME);
+    if (crashes && send(in, &crashed, sizeof crashed, MSG_NOSIGNAL) < 0) break;
   }
   _exit(0);
 }

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +7,6 @@
 #include "fuzz/reader.h"
 
 static char folder[] = "/dev/shm/qgalore-fuzz-XXXXXX", path[64];
-static int file = -1;
 
 static void remove_folder(void)
 {
@@ -23,17 +23,21 @@ static bool make_folder(void)
   return system(command) == 0;
 }
 
-/* HDF5 asks for the real path, so a file without a name does not do. */
+/* HDF5 asks for the real path, so a file without a name does not do. It knows files by their inode, and what
+ * a hostile one has left open must not be taken for the next one. */
 static int open_file(void)
 {
-  if (!make_folder()) return -1;
-  snprintf(path, sizeof path, "%s/file.h5-XXXXXX", folder);
-  return mkstemp(path);
+  static bool made;
+  if (!made) made = make_folder();
+  snprintf(path, sizeof path, "%s/file.h5", folder);
+  unlink(path);
+  return open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 }
 
 const char *qg_fuzz_file(const uint8_t *data, size_t size)
 {
-  if (file < 0) file = open_file();
-  if (file < 0 || ftruncate(file, 0) != 0 || pwrite(file, data, size, 0) != (ssize_t)size) return NULL;
-  return path;
+  int file = open_file();
+  bool written = file >= 0 && write(file, data, size) == (ssize_t)size;
+  if (file >= 0) close(file);
+  return written ? path : NULL;
 }

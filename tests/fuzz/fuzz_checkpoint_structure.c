@@ -9,7 +9,7 @@
 #include "qgalore/base.h"
 #include "qgalore/ckpt.h"
 
-static const char good[] = "tests/fuzz/corpus/checkpoint/good-1.0.h5";
+static const char good[] = "tests/fuzz/corpus/checkpoint/good-few.h5";
 
 static uint32_t add_attribute(hid_t file, const char *name, uint32_t crc)
 {
