@@ -3,6 +3,7 @@
  * and so is small and quick to fork. */
 #include "qgalore/apart.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -44,7 +45,7 @@ _Noreturn static void serve(int in)
   static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM};
   for (int i = 0; i < QG_COUNT_OF(signals); i++) signal(signals[i], SIG_DFL);
   if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(NULL);
-  close(STDERR_FILENO);
+  dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
   for (int i = 0; recv(in, &q, sizeof q, MSG_WAITALL) == (ssize_t)sizeof q; i++) {
     alarm(TASK_SECONDS);
     a.status = q.task(q.given, a.result);
