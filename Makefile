@@ -128,11 +128,14 @@ CUDAEMU_OBJS   := $(patsubst %.c,$(BUILD)/emu/%.o,$(wildcard cuda/*.c)) $(patsub
                   $(patsubst %.cu,$(BUILD)/emu/%.cu.o,$(wildcard cuda/kernels/*.cu)) \
                   $(patsubst %.cc,$(BUILD)/emu/%.o,$(wildcard tests/support/cudaemu/*.cc))
 
+# The emulation itself, apart from the backend.
+EMULATION_TESTS := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/cuda/test_*.cc))
+
 all: programs $(if $(filter 1,$(CUDA)),$(if $(SANITIZE),,$(CUDA_PLUGIN)))
 
 programs: $(PROGRAMS)
 # The fibers of the emulation are written for x86-64.
-tests: $(TESTS) $(if $(filter x86_64,$(shell uname -m)),$(CUDAEMU_PLUGIN) $(BUILD)/tests/cuda/test_emulation)
+tests: $(TESTS) $(if $(filter x86_64,$(shell uname -m)),$(CUDAEMU_PLUGIN) $(EMULATION_TESTS))
 fuzzers: $(FUZZERS)
 benches: $(BENCHES)
 
@@ -190,7 +193,7 @@ $(CUDAEMU_PLUGIN): $(CUDAEMU_OBJS) cuda/exports.map
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(PLUGIN_LINK) -o $@ $(CUDAEMU_OBJS) -lpthread -lm
 
-$(BUILD)/tests/cuda/test_emulation: $(BUILD)/emu/tests/cuda/test_emulation.o $(filter %/fibers.o %/runtime.o,$(CUDAEMU_OBJS))
+$(EMULATION_TESTS): $(BUILD)/tests/%: $(BUILD)/emu/tests/%.o $(filter %/fibers.o %/runtime.o %/streams.o %/shared.o %/tensor_core.o,$(CUDAEMU_OBJS))
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $^ -lcmocka
@@ -198,7 +201,7 @@ $(BUILD)/tests/cuda/test_emulation: $(BUILD)/emu/tests/cuda/test_emulation.o $(f
 # Programs for a machine with a GPU and compilers, but perhaps no MPI, HDF5, BLAS or cmocka.
 ALONE_SRCS := $(wildcard src/base/*.c src/quant/*.c tests/support/conformance*.c) src/backend/plugin.c tests/cuda/cmocka/cmocka.c \
               $(patsubst %,tests/support/%.c,adam_conformance quant_conformance quant_reference device_test)
-ALONE      := $(patsubst %,$(BUILD)/tests/cuda/alone/%,devices test_cuda bench_cuda)
+ALONE      := $(patsubst %,$(BUILD)/tests/cuda/alone/%,devices test_cuda test_cuda_attention test_cuda_device test_subspaces footprint bench_cuda bench_refresh)
 
 $(BUILD)/alone/%.o: %.c
 	$(call say,CC,$<)
@@ -210,9 +213,9 @@ $(ALONE): $(ALONE_SRCS:%.c=$(BUILD)/alone/%.o)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -ldl -lpthread -lm
 
-$(BUILD)/tests/cuda/alone/devices: $(BUILD)/alone/tests/cuda/device/devices.o
-$(BUILD)/tests/cuda/alone/test_cuda: $(BUILD)/alone/tests/conformance/test_cuda.o
-$(BUILD)/tests/cuda/alone/bench_cuda: $(BUILD)/alone/tests/cuda/device/bench_cuda.o
+$(foreach t,devices test_subspaces footprint bench_cuda bench_refresh,$(eval $(BUILD)/tests/cuda/alone/$(t): $(BUILD)/alone/tests/cuda/device/$(t).o))
+$(foreach t,test_cuda test_cuda_attention test_cuda_device,$(eval $(BUILD)/tests/cuda/alone/$(t): $(BUILD)/alone/tests/conformance/$(t).o))
+$(BUILD)/tests/cuda/alone/bench_cuda: $(patsubst %,$(BUILD)/alone/tests/cuda/device/%.o,bench_kernels bench_open)
 
 $(LIB): $(LIB_OBJS)
 	$(call say,AR,$@)
@@ -305,17 +308,18 @@ check-tsan: deps
 # Build the plugin for CUDA_ARCH alone. Needs nvcc and CUDA's libraries, nothing else.
 cuda: $(CUDA_PLUGIN)
 
-# On a machine with a GPU: conformance, training beside the CPU backend, checkpoints between the two. Without one it
-# says why it was skipped.
+# On a machine with a GPU: conformance, subspaces, memory against the plan, training beside the CPU backend, checkpoints
+# between the two. Without one it says why it was skipped.
+CUDA_RUNS := $(if $(filter 1,$(CUDA)),$(CUDA_PLUGIN)) $(ALONE) $(if $(MPI_LIBS),$(if $(HDF5_PC),programs))
+CUDA_WITH_CMOCKA := $(if $(MPI_LIBS),$(if $(HDF5_PC),$(if $(wildcard /usr/include/cmocka.h),$(BUILD)/tests/conformance/test_cuda_subspace)))
 check-cuda:
-	@$(MAKE) --no-print-directory $(if $(filter 1,$(CUDA)),$(CUDA_PLUGIN)) $(ALONE) $(if $(MPI_LIBS),$(if $(HDF5_PC),programs))
+	@$(MAKE) --no-print-directory $(CUDA_RUNS) $(CUDA_WITH_CMOCKA)
 	@tests/cuda/device/check.sh $(BUILD)
 
+# Kernels, refreshes, LLaMA-7B and, where PyTorch finds the GPU too (make bench-peers), its counterparts.
 bench-cuda:
-	@$(MAKE) --no-print-directory $(if $(filter 1,$(CUDA)),$(CUDA_PLUGIN)) $(ALONE)
-	@export QGALORE_CUDA_PLUGIN=$${QGALORE_CUDA_PLUGIN:-$(abspath $(CUDA_PLUGIN))}; \
-	if ! reason=$$($(BUILD)/tests/cuda/alone/devices); then echo "skipped: $$reason"; exit 0; fi; \
-	$(BUILD)/tests/cuda/alone/bench_cuda $(HIDDEN) $(BUILD)/bench-cuda.json
+	@$(MAKE) --no-print-directory $(CUDA_RUNS)
+	@tests/cuda/device/bench.sh $(BUILD) $(HIDDEN)
 
 # Proportions of LLaMA-7B at this hidden size.
 HIDDEN ?= 4096

@@ -39,11 +39,14 @@ static size_t item_bytes(qg_dtype type, int64_t length, int64_t dim)
          qg_dtype_bytes(QG_F32, 2 * head + 2 * block + padded(length));
 }
 
+/* Where heads are fused, one item at a time is enough for views that are not aligned. */
 size_t qg_cuda_attention_bytes(const qg_backend *be, const qg_workload *w)
 {
-  int64_t items = w->tokens / w->sequence_length * w->num_kv_heads;
-  size_t one = item_bytes(be->compute, w->sequence_length, w->hidden_size / w->num_heads);
-  size_t all = (size_t)items * one, enough = one > SCRATCH_BYTES ? one : SCRATCH_BYTES;
+  int64_t items = w->tokens / w->sequence_length * w->num_kv_heads, dim = w->hidden_size / w->num_heads;
+  size_t one = item_bytes(be->compute, w->sequence_length, dim), all = (size_t)items * one;
+  if (qg_cuda_fuses_heads(be, dim))
+    return qg_max_size(one, qg_cuda_attention_fused_bytes(w->num_heads, w->tokens));
+  size_t enough = qg_max_size(one, SCRATCH_BYTES);
   return all < enough ? all : enough;
 }
 
@@ -251,11 +254,13 @@ static qg_status for_all_items(qg_backend *be, const qg_attention_args *a, items
 qg_status qg_cuda_attention(qg_backend *be, const qg_attention_args *args)
 {
   QG_CUDA_RANGE("attention");
+  if (qg_cuda_fuses_forward(be, args)) return qg_cuda_attention_fused(be, args);
   return for_all_items(be, args, forward_items);
 }
 
 qg_status qg_cuda_attention_backward(qg_backend *be, const qg_attention_args *args)
 {
   QG_CUDA_RANGE("attention_backward");
+  if (qg_cuda_fuses_backward(be, args)) return qg_cuda_attention_fused_backward(be, args);
   return for_all_items(be, args, backward_items);
 }

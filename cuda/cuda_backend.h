@@ -12,6 +12,21 @@
 #include "cuda/kernels/kernels.h"
 #include "qgalore/backend.h"
 
+/* The time line of the stream: events in a fixed ring, each with the phase that pays for what follows it. A
+ * mark for which there is no room before the next reading is left out: its time goes on the account of the
+ * mark before. */
+enum { QG_CUDA_MARKS = 4096 };
+typedef struct {
+  cudaEvent_t event[QG_CUDA_MARKS];
+  int payer[QG_CUDA_MARKS];
+  int made,
+      count; /* events that exist; marks since the last reading, the first of them that reading's last */
+  cudaError_t error; /* of a mark; told by the next reading */
+} qg_cuda_clock;
+
+/* Sums that one operation reads back at once. */
+enum { QG_CUDA_SUMS = 3 };
+
 /* backend->impl. All work is queued on one stream. The workspace begins with the part that cuBLAS uses; the
  * rest belongs to one operation at a time. Before qg_backend_reserve both are empty. */
 typedef struct {
@@ -26,7 +41,9 @@ typedef struct {
   void *blas_workspace, *scratch;
   size_t blas_bytes, scratch_bytes;
   qg_cuda_tables *tables; /* device memory */
-  double *partial;        /* device memory, [QG_CUDA_SUM_BLOCKS] */
+  double *partial, *sums; /* device memory, [QG_CUDA_SUM_BLOCKS] and [QG_CUDA_SUMS] */
+  qg_cuda_clock clock;
+  bool fused_attention;   /* where head size and alignment allow it */
 } qg_cuda;
 
 static inline qg_cuda *qg_cuda_of(qg_backend *be)
@@ -83,6 +100,7 @@ static inline cudaDataType qg_cuda_type(qg_dtype type)
 
 /* device.c */
 qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *ops, qg_backend **out);
+qg_status qg_cuda_plan(const qg_backend_request *request, const qg_backend_ops *ops, qg_backend **out);
 void qg_cuda_close(qg_backend *be);
 /* As in qg_plugin. */
 void qg_cuda_list(char *buffer, size_t size);
@@ -96,8 +114,16 @@ qg_status qg_cuda_copy_in(qg_backend *be, void *device, const void *host, size_t
 qg_status qg_cuda_copy_out(qg_backend *be, void *host, const void *device, size_t bytes);
 qg_status qg_cuda_zero(qg_backend *be, void *memory, size_t bytes);
 qg_status qg_cuda_sync(qg_backend *be);
+qg_status qg_cuda_room(qg_backend *be, size_t *free, size_t *total);
 size_t qg_cuda_workspace_bytes(qg_backend *be, const qg_workload *workload);
 void qg_cuda_set_workspace(qg_backend *be, void *memory, size_t bytes);
+
+/* clock.c */
+qg_status qg_cuda_clock_open(qg_backend *be);
+void qg_cuda_clock_close(qg_backend *be);
+void qg_cuda_clock_begin(qg_backend *be, const char *name, int payer);
+void qg_cuda_clock_end(qg_backend *be, int payer);
+qg_status qg_cuda_clock_read(qg_backend *be, double *seconds, int phases);
 
 /* gemm.c */
 qg_status qg_cuda_gemm(qg_backend *be, const qg_gemm_args *args);
@@ -106,6 +132,14 @@ qg_status qg_cuda_gemm(qg_backend *be, const qg_gemm_args *args);
 size_t qg_cuda_attention_bytes(const qg_backend *be, const qg_workload *workload);
 qg_status qg_cuda_attention(qg_backend *be, const qg_attention_args *args);
 qg_status qg_cuda_attention_backward(qg_backend *be, const qg_attention_args *args);
+
+/* attention_fused.c: whether heads of a size are fused, and whether the views of a call can be. */
+bool qg_cuda_fuses_heads(const qg_backend *be, int64_t head_dim);
+bool qg_cuda_fuses_forward(const qg_backend *be, const qg_attention_args *args);
+bool qg_cuda_fuses_backward(const qg_backend *be, const qg_attention_args *args);
+size_t qg_cuda_attention_fused_bytes(int64_t heads, int64_t tokens);
+qg_status qg_cuda_attention_fused(qg_backend *be, const qg_attention_args *args);
+qg_status qg_cuda_attention_fused_backward(qg_backend *be, const qg_attention_args *args);
 
 /* rows.c */
 size_t qg_cuda_rows_bytes(const qg_workload *workload);
@@ -134,8 +168,11 @@ qg_status qg_cuda_adam(qg_backend *be, const qg_adam_args *args);
 qg_status qg_cuda_read_moments(qg_backend *be, const qg_moments_args *args);
 qg_status qg_cuda_write_moments(qg_backend *be, const qg_moments_args *args);
 
-/* subspace.c */
-size_t qg_cuda_subspace_bytes(qg_backend *be, int64_t m, int64_t n, int64_t rank, bool exact);
+/* subspace.c, subspace_memory.c */
+size_t qg_cuda_subspace_bytes(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver);
 qg_status qg_cuda_subspace(qg_backend *be, qg_subspace_args *args);
+
+/* basis_change.c */
+qg_status qg_cuda_basis_change(qg_backend *be, qg_basis_change_args *args);
 
 #endif

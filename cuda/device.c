@@ -6,26 +6,30 @@
 #include "cuda/cuda_backend.h"
 #include "qgalore/base.h"
 
+/* Three arguments: the device, and the tensor if there is one. */
+#define NAME_PLACE(be) \
+  qg_cuda_of(be)->place, (be)->tensor ? ", tensor " : "", (be)->tensor ? (be)->tensor : ""
+
 qg_status qg_cuda_fail(qg_backend *be, cudaError_t error, const char *call, const char *file, int line,
                        const char *func)
 {
   qg_status status = error == cudaErrorMemoryAllocation ? QG_ERR_RESOURCE : QG_ERR_RUNTIME;
-  return qg_error_raise(status, file, line, func, "%s at %s:%d failed on %s: %s (%s)", call, file, line,
-                        qg_cuda_of(be)->place, cudaGetErrorName(error), cudaGetErrorString(error));
+  return qg_error_raise(status, file, line, func, "%s at %s:%d failed on %s%s%s: %s (%s)", call, file, line,
+                        NAME_PLACE(be), cudaGetErrorName(error), cudaGetErrorString(error));
 }
 
 qg_status qg_cublas_fail(qg_backend *be, cublasStatus_t error, const char *call, const char *file, int line,
                          const char *func)
 {
-  return qg_error_raise(QG_ERR_RUNTIME, file, line, func, "%s at %s:%d failed on %s: %s", call, file, line,
-                        qg_cuda_of(be)->place, cublasGetStatusName(error));
+  return qg_error_raise(QG_ERR_RUNTIME, file, line, func, "%s at %s:%d failed on %s%s%s: %s", call, file,
+                        line, NAME_PLACE(be), cublasGetStatusName(error));
 }
 
 qg_status qg_cusolver_fail(qg_backend *be, cusolverStatus_t error, const char *call, const char *file,
                            int line, const char *func)
 {
-  return qg_error_raise(QG_ERR_RUNTIME, file, line, func, "%s at %s:%d failed on %s: cuSOLVER status %d",
-                        call, file, line, qg_cuda_of(be)->place, (int)error);
+  return qg_error_raise(QG_ERR_RUNTIME, file, line, func, "%s at %s:%d failed on %s%s%s: cuSOLVER status %d",
+                        call, file, line, NAME_PLACE(be), (int)error);
 }
 
 /* "13.0" of CUDA's 13000. */
@@ -33,6 +37,15 @@ static void version_text(int version, char *text, size_t size)
 {
   snprintf(text, size, "%d.%d", version / 1000, version % 1000 / 10);
 }
+
+enum { SUMS_BYTES = (QG_CUDA_SUM_BLOCKS + QG_CUDA_SUMS) * sizeof(double) };
+
+/* What NVIDIA's driver and libraries take of a device, and what of it may come after the first products:
+ * kernels are loaded at their first use. Both allowances are generous ones. */
+static const size_t ALLOWANCE = (size_t)768 << 20, MARGIN = (size_t)192 << 20;
+
+/* The fused kernels multiply bf16 on the tensor cores of sm_80 and up. */
+enum { TENSOR_CORES_MAJOR = 8 };
 
 static qg_status explain_driver(void)
 {
@@ -87,8 +100,9 @@ static void describe(qg_backend *be, const struct cudaDeviceProp *properties)
   if (cudaDeviceGetPCIBusId(be->device, (int)sizeof be->device, cuda->device) != cudaSuccess)
     snprintf(be->device, sizeof be->device, "device %d", cuda->device);
   snprintf(cuda->place, sizeof cuda->place, "device %d (%.64s)", cuda->device, properties->name);
-  snprintf(be->description, sizeof be->description, "cuda (%.64s, %s, driver %s, %s GEMM in cuBLASLt)",
-           properties->name, be->device, text, qg_dtype_name(be->compute));
+  snprintf(be->description, sizeof be->description, "cuda (%.48s, %s, driver %s, %s GEMM in cuBLASLt%s)",
+           properties->name, be->device, text, qg_dtype_name(be->compute),
+           cuda->fused_attention ? ", fused attention" : "");
 }
 
 /* The tables are built on the host, by the definitions that the CPU backend uses. */
@@ -96,7 +110,8 @@ static qg_status upload_tables(qg_backend *be)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   QG_CUDA(be, cudaMalloc((void **)&cuda->tables, sizeof *cuda->tables));
-  QG_CUDA(be, cudaMalloc((void **)&cuda->partial, QG_CUDA_SUM_BLOCKS * sizeof(double)));
+  QG_CUDA(be, cudaMalloc((void **)&cuda->partial, SUMS_BYTES));
+  cuda->sums = cuda->partial + QG_CUDA_SUM_BLOCKS;
   QG_TRY(qg_cuda_copy_in(be, &cuda->tables->maps, qg_dynamic_maps_get(), sizeof cuda->tables->maps));
   return qg_cuda_copy_in(be, &cuda->tables->searches, qg_dynamic_searches_get(),
                          sizeof cuda->tables->searches);
@@ -112,7 +127,33 @@ static qg_status create(qg_backend *be)
   QG_CUSOLVER(be, cusolverDnCreate(&cuda->solver));
   QG_CUSOLVER(be, cusolverDnCreateParams(&cuda->solver_params));
   QG_CUSOLVER(be, cusolverDnSetStream(cuda->solver, cuda->stream));
+  QG_TRY(qg_cuda_clock_open(be));
   return upload_tables(be);
+}
+
+/* All that a request and no device tells. */
+static qg_status make(const qg_backend_request *request, const qg_backend_ops *ops, qg_backend **out)
+{
+  qg_backend *be;
+  QG_TRY(qg_calloc(1, sizeof *be + sizeof(qg_cuda) + sizeof(qg_gemm_plans), "CUDA backend", (void **)&be));
+  be->ops = ops;
+  be->close = qg_cuda_close;
+  be->impl = be + 1;
+  be->compute = strcmp(request->precision, "fp32") == 0 ? QG_F32 : QG_BF16;
+  be->threads = request->threads;
+  be->share = (qg_device_share){sizeof(qg_cuda_tables) + SUMS_BYTES, ALLOWANCE, MARGIN};
+  qg_cuda_of(be)->plans = (qg_gemm_plans *)(qg_cuda_of(be) + 1);
+  qg_cuda_of(be)->fused_attention = request->fused_attention && be->compute == QG_BF16;
+  *out = be;
+  return QG_OK;
+}
+
+qg_status qg_cuda_plan(const qg_backend_request *request, const qg_backend_ops *ops, qg_backend **out)
+{
+  QG_TRY(make(request, ops, out));
+  (*out)->planned = true;
+  snprintf((*out)->description, sizeof(*out)->description, "cuda (planned without a device)");
+  return QG_OK;
 }
 
 qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *ops, qg_backend **out)
@@ -124,14 +165,9 @@ qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *
   QG_TRY(count_devices(&count));
   int device = request->local_rank % count;
   QG_TRY(select_device(device, &properties));
-  QG_TRY(qg_calloc(1, sizeof *be + sizeof(qg_cuda) + sizeof(qg_gemm_plans), "CUDA backend", (void **)&be));
-  be->ops = ops;
-  be->close = qg_cuda_close;
-  be->impl = be + 1;
-  be->compute = strcmp(request->precision, "fp32") == 0 ? QG_F32 : QG_BF16;
-  be->threads = request->threads;
+  QG_TRY(make(request, ops, &be));
   qg_cuda_of(be)->device = device;
-  qg_cuda_of(be)->plans = (qg_gemm_plans *)(qg_cuda_of(be) + 1);
+  if (properties.major < TENSOR_CORES_MAJOR) qg_cuda_of(be)->fused_attention = false;
   describe(be, &properties);
   QG_TRY_OUT(create(be));
   *out = be;
@@ -145,6 +181,7 @@ void qg_cuda_close(qg_backend *be)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   qg_gemm_plans_clear(cuda->plans);
+  qg_cuda_clock_close(be);
   if (cuda->solver_params) cusolverDnDestroyParams(cuda->solver_params);
   if (cuda->solver) cusolverDnDestroy(cuda->solver);
   if (cuda->lt) cublasLtDestroy(cuda->lt);

@@ -14,6 +14,10 @@ static const qg_backend_ops cuda_ops = {
     .copy_out = qg_cuda_copy_out,
     .zero = qg_cuda_zero,
     .sync = qg_cuda_sync,
+    .room = qg_cuda_room,
+    .clock_begin = qg_cuda_clock_begin,
+    .clock_end = qg_cuda_clock_end,
+    .clock_read = qg_cuda_clock_read,
     .workspace_bytes = qg_cuda_workspace_bytes,
     .set_workspace = qg_cuda_set_workspace,
     .gemm = qg_cuda_gemm,
@@ -41,6 +45,7 @@ static const qg_backend_ops cuda_ops = {
     .write_moments = qg_cuda_write_moments,
     .subspace_bytes = qg_cuda_subspace_bytes,
     .subspace = qg_cuda_subspace,
+    .basis_change = qg_cuda_basis_change,
 };
 
 static qg_status open_device(const qg_backend_request *request, qg_backend **out)
@@ -48,10 +53,16 @@ static qg_status open_device(const qg_backend_request *request, qg_backend **out
   return qg_cuda_open(request, &cuda_ops, out);
 }
 
+static qg_status plan_device(const qg_backend_request *request, qg_backend **out)
+{
+  return qg_cuda_plan(request, &cuda_ops, out);
+}
+
 const qg_plugin QG_PLUGIN_SYMBOL = {
     .version = QG_VERSION,
     .ops_bytes = sizeof(qg_backend_ops),
     .backend_bytes = sizeof(qg_backend),
     .open = open_device,
+    .plan = plan_device,
     .list = qg_cuda_list,
 };

@@ -1,5 +1,5 @@
 /* Adam with f32 or block-wise 8-bit moments, and moments as statistics. */
-#include "cuda/kernels/common.cuh"
+#include "cuda/kernels/groups.cuh"
 
 __device__ static inline float gradient(const qg_adam_args &a, int64_t i)
 {
@@ -141,10 +141,102 @@ __global__ void k_adam_8bit(qg_adam_args a, qg_adam_factors factors, const qg_cu
   store_absmax(b, m_absmax, v_absmax);
 }
 
+/* Blocks of QG_GROUP, a warp each: GROUPS_OF_WARP one after the other, so that the maps are worth their way
+ * into shared memory, where look-ups that scatter cost least. The tables of the searches are too large for
+ * that and lie in the cache. */
+enum { GROUPS_OF_WARP = 4, GROUPS_OF_BLOCK = GROUPS_OF_WARP * WARPS };
+
+static_assert(int(QG_DYNAMIC_CODES) == int(THREADS), "a thread loads one entry of each map");
+
+__device__ static inline void load_maps(qg_dynamic_maps *to, const qg_dynamic_maps *from)
+{
+  to->signed_map[threadIdx.x] = from->signed_map[threadIdx.x];
+  to->unsigned_map[threadIdx.x] = from->unsigned_map[threadIdx.x];
+  __syncthreads();
+}
+
+__device__ static inline void load_gradients(const qg_adam_args &a, int64_t first, int count, float *g)
+{
+  if (a.grad_type == QG_BF16) load_part(static_cast<const bf16 *>(a.grad) + first, count, g);
+  else
+    load_part(static_cast<const float *>(a.grad) + first, count, g);
+}
+
+__device__ static inline void store_deltas(const qg_adam_args &a, int64_t first, int count,
+                                           const float *delta)
+{
+  if (a.delta_type == QG_BF16) store_part(static_cast<bf16 *>(a.delta) + first, count, delta);
+  else
+    store_part(static_cast<float *>(a.delta) + first, count, delta);
+}
+
+/* The greatest magnitude that the warp holds; a NaN wins. */
+__device__ static inline float warp_absmax(const float *x, int count)
+{
+  int32_t most = 0;
+#pragma unroll
+  for (int i = 0; i < PART; i++) {
+    int32_t key = qg_float_key(fabsf(x[i]));
+    most = i < count && key > most ? key : most;
+  }
+  return qg_float_from_key(warp_max(most));
+}
+
+/* One kind of moment of a lane's part: values = map[codes] absmax, and back with another absmax. */
+__device__ static inline void decode_part(const float *map, const uint8_t *codes, int count, float absmax,
+                                          float *x)
+{
+  alignas(WIDE) uint8_t code[PART];
+  load_part(codes, count, code);
+#pragma unroll
+  for (int i = 0; i < PART; i++) x[i] = map[code[i]] * absmax;
+}
+
+__device__ static inline void encode_part(const qg_dynamic_search *search, const float *x, int count,
+                                          float absmax, uint8_t *codes)
+{
+  alignas(WIDE) uint8_t code[PART];
+#pragma unroll
+  for (int i = 0; i < PART; i++) code[i] = qg_dynamic_find(search, x[i] / absmax);
+  store_part(codes, count, static_cast<const uint8_t *>(code));
+}
+
+__device__ static inline void adam_group(const qg_adam_args &a, const qg_adam_factors &factors,
+                                         const qg_dynamic_maps &maps, const qg_dynamic_searches &searches,
+                                         const lane_part &part)
+{
+  alignas(WIDE) float g[PART], m[PART], v[PART];
+  load_gradients(a, part.first, part.count, g);
+  decode_part(maps.signed_map, a.m_codes + part.first, part.count, a.m_absmax[part.group], m);
+  decode_part(maps.unsigned_map, a.v_codes + part.first, part.count, a.v_absmax[part.group], v);
+#pragma unroll
+  for (int i = 0; i < PART; i++) g[i] = qg_adam_step(factors, g[i], &m[i], &v[i]);
+  float m_absmax = warp_absmax(m, part.count), v_absmax = warp_absmax(v, part.count);
+  encode_part(&searches.of_signed, m, part.count, m_absmax, a.m_codes + part.first);
+  encode_part(&searches.of_unsigned, v, part.count, v_absmax, a.v_codes + part.first);
+  store_deltas(a, part.first, part.count, g);
+  if (threadIdx.x % WARP != 0) return;
+  a.m_absmax[part.group] = m_absmax;
+  a.v_absmax[part.group] = v_absmax;
+}
+
+__global__ void k_adam_groups(qg_adam_args a, qg_adam_factors factors, const qg_cuda_tables *tables)
+{
+  __shared__ qg_dynamic_maps maps;
+  load_maps(&maps, &tables->maps);
+  int64_t first = blockIdx.x * static_cast<int64_t>(GROUPS_OF_BLOCK) + threadIdx.x / WARP;
+  for (int64_t group = first; group < first + GROUPS_OF_BLOCK; group += WARPS)
+    if (group * QG_GROUP < a.count)
+      adam_group(a, factors, maps, tables->searches, part_of_group(group, a.count));
+}
+
 cudaError_t qg_k_adam_8bit(cudaStream_t stream, const qg_adam_args *a, qg_adam_factors factors,
                            const qg_cuda_tables *tables)
 {
-  return launch(stream, (a->count + a->block - 1) / a->block, THREADS, k_adam_8bit, *a, factors, tables);
+  if (a->block != QG_GROUP)
+    return launch(stream, (a->count + a->block - 1) / a->block, THREADS, k_adam_8bit, *a, factors, tables);
+  int64_t blocks = (qg_group_count(a->count) + GROUPS_OF_BLOCK - 1) / GROUPS_OF_BLOCK;
+  return launch(stream, blocks, THREADS, k_adam_groups, *a, factors, tables);
 }
 
 __global__ void k_read_f32(qg_moments_args a)

@@ -1,7 +1,6 @@
 /* What attention does between its matrix products: heads are packed so that products of many heads are one
- * batched call with aligned operands, and scores become probabilities and their gradients row by row. One
- * warp works on one row. */
-#include "cuda/kernels/common.cuh"
+ * batched call with aligned operands, and scores become probabilities and their gradients row by row. */
+#include "cuda/kernels/parts.cuh"
 
 /* The row of this warp among items * rows. */
 struct packed_row {
@@ -40,18 +39,18 @@ __device__ static inline T *head_row(const qg_attention_block &b, qg_packed_head
 template <typename T>
 __global__ void k_pack(qg_attention_block b, qg_packed_heads heads, qg_view from, T *packed)
 {
-  packed_row r = row_of_warp(b.length);
-  if (r.item >= b.items) return;
-  const T *x = head_row<T>(b, heads, from, r.item, r.row);
-  T *to = packed + r.index * b.padded_dim;
-  for (int64_t j = threadIdx.x % WARP; j < b.padded_dim; j += WARP)
-    put(&to[j], j < b.dim ? value(x[j]) : 0.0f);
+  for_part(b.items * b.length, b.padded_dim, [&](int64_t row, int64_t j, int count) {
+    alignas(WIDE) T x[PART];
+    const T *head = head_row<T>(b, heads, from, row / b.length, row % b.length);
+    load_part(head + j, part_count(b.dim, j), x);
+    store_part(packed + row * b.padded_dim + j, count, static_cast<const T *>(x));
+  });
 }
 
 cudaError_t qg_k_pack(cudaStream_t stream, const qg_attention_block *b, qg_packed_heads heads, qg_view from,
                       void *packed)
 {
-  int64_t blocks = blocks_of_rows(b->items * b->length);
+  int64_t blocks = blocks_of_parts(b->items * b->length, b->padded_dim);
   if (from.type == QG_BF16)
     return launch(stream, blocks, THREADS, k_pack<bf16>, *b, heads, from, static_cast<bf16 *>(packed));
   return launch(stream, blocks, THREADS, k_pack<float>, *b, heads, from, static_cast<float *>(packed));
@@ -60,17 +59,17 @@ cudaError_t qg_k_pack(cudaStream_t stream, const qg_attention_block *b, qg_packe
 template <typename T, typename P>
 __global__ void k_unpack(qg_attention_block b, qg_packed_heads heads, const P *packed, qg_view to)
 {
-  packed_row r = row_of_warp(b.rows);
-  if (r.item >= b.items) return;
-  const P *x = packed + (r.item * b.length + r.row) * b.padded_dim;
-  T *y = head_row<T>(b, heads, to, r.item, b.first_row + r.row);
-  for (int64_t j = threadIdx.x % WARP; j < b.dim; j += WARP) put(&y[j], value(x[j]));
+  for_part(b.items * b.rows, b.dim, [&](int64_t index, int64_t j, int count) {
+    int64_t item = index / b.rows, row = index % b.rows;
+    convert_part(packed + (item * b.length + row) * b.padded_dim + j, count,
+                 head_row<T>(b, heads, to, item, b.first_row + row) + j);
+  });
 }
 
 cudaError_t qg_k_unpack(cudaStream_t stream, const qg_attention_block *b, qg_packed_heads heads,
                         const void *packed, qg_dtype packed_type, qg_view to)
 {
-  int64_t blocks = blocks_of_rows(b->items * b->rows);
+  int64_t blocks = blocks_of_parts(b->items * b->rows, b->dim);
   const float *wide = static_cast<const float *>(packed);
   if (to.type == QG_F32) return launch(stream, blocks, THREADS, k_unpack<float, float>, *b, heads, wide, to);
   if (packed_type == QG_F32)
@@ -85,26 +84,58 @@ __device__ static inline int64_t lse_index(const qg_attention_block &b, int64_t 
   return head_of(b, QG_HEADS_QUERY, item) * b.tokens + token_of(b, item, row);
 }
 
+/* work(j, count) for the parts of a row that the lanes of a warp share. */
+template <typename F>
+__device__ static inline void for_parts_of_warp(int64_t cols, F work)
+{
+  for (int64_t j = threadIdx.x % WARP * PART; j < cols; j += WARP * PART) work(j, part_count(cols, j));
+}
+
+/* The greatest score that a query sees; a NaN wins. */
+__device__ static inline float max_of_row(const float *s, int64_t visible)
+{
+  int32_t key = INT32_MIN;
+  for_parts_of_warp(visible, [&](int64_t j, int count) {
+    alignas(WIDE) float x[PART];
+    load_part(s + j, count, x);
+#pragma unroll
+    for (int i = 0; i < PART; i++) {
+      int32_t k = qg_float_key(x[i]);
+      key = i < count && k > key ? k : key;
+    }
+  });
+  return qg_float_from_key(warp_max(key));
+}
+
+__device__ static inline float sum_of_row(const float *s, int64_t visible, float max)
+{
+  float sum = 0.0f;
+  for_parts_of_warp(visible, [&](int64_t j, int count) {
+    alignas(WIDE) float x[PART];
+    load_part(s + j, count, x);
+#pragma unroll
+    for (int i = 0; i < PART; i++) sum += i < count ? expf(x[i] - max) : 0.0f;
+  });
+  return warp_sum(sum);
+}
+
 /* P = softmax(S); lse = max + log(sum of exp(S - max)). */
 template <typename T>
 __global__ void k_softmax(qg_attention_block b, const float *scores, T *p, float *lse)
 {
   packed_row r = row_of_warp(b.rows);
   if (r.item >= b.items) return;
-  int64_t visible = b.first_row + r.row + 1, keys = b.first_row + b.rows, lane = threadIdx.x % WARP;
+  int64_t visible = b.first_row + r.row + 1, keys = b.first_row + b.rows;
   const float *s = scores + r.index * b.padded_length;
-  T *out = p + r.index * b.padded_length;
-  int32_t key = INT32_MIN;
-  for (int64_t j = lane; j < visible; j += WARP) {
-    int32_t k = qg_float_key(s[j]);
-    key = k > key ? k : key;
-  }
-  float max = qg_float_from_key(warp_max(key)), sum = 0.0f;
-  for (int64_t j = lane; j < visible; j += WARP) sum += expf(s[j] - max);
-  sum = warp_sum(sum);
-  float factor = 1.0f / sum;
-  for (int64_t j = lane; j < keys; j += WARP) put(&out[j], j < visible ? expf(s[j] - max) * factor : 0.0f);
-  if (lane == 0) lse[lse_index(b, r.item, b.first_row + r.row)] = max + logf(sum);
+  float max = max_of_row(s, visible), sum = sum_of_row(s, visible, max), factor = 1.0f / sum;
+  for_parts_of_warp(keys, [&](int64_t j, int count) {
+    alignas(WIDE) float x[PART];
+    load_part(s + j, count, x);
+#pragma unroll
+    for (int i = 0; i < PART; i++) x[i] = j + i < visible ? expf(x[i] - max) * factor : 0.0f;
+    store_part(p + r.index * b.padded_length + j, count, static_cast<const float *>(x));
+  });
+  if (threadIdx.x % WARP == 0) lse[lse_index(b, r.item, b.first_row + r.row)] = max + logf(sum);
 }
 
 cudaError_t qg_k_softmax(cudaStream_t stream, const qg_attention_block *b, const float *scores, void *p,
@@ -145,11 +176,18 @@ __global__ void k_softmax_backward(qg_attention_block b, const float *scores, co
   int64_t visible = b.first_row + r.row + 1, keys = b.first_row + b.rows, at = r.index * b.padded_length;
   float shift = lse[lse_index(b, r.item, b.first_row + r.row)];
   float inner = delta[r.item * b.length + b.first_row + r.row];
-  for (int64_t j = threadIdx.x % WARP; j < keys; j += WARP) {
-    float weight = j < visible ? expf(scores[at + j] - shift) : 0.0f;
-    put(&p[at + j], weight);
-    put(&ds[at + j], j < visible ? weight * (dp[at + j] - inner) * b.scale : 0.0f);
-  }
+  for_parts_of_warp(keys, [&](int64_t j, int count) {
+    alignas(WIDE) float x[PART], d[PART];
+    load_part(scores + at + j, count, x);
+    load_part(dp + at + j, count, d);
+#pragma unroll
+    for (int i = 0; i < PART; i++) {
+      x[i] = j + i < visible ? expf(x[i] - shift) : 0.0f;
+      d[i] = j + i < visible ? x[i] * (d[i] - inner) * b.scale : 0.0f;
+    }
+    store_part(p + at + j, count, static_cast<const float *>(x));
+    store_part(ds + at + j, count, static_cast<const float *>(d));
+  });
 }
 
 cudaError_t qg_k_softmax_backward(cudaStream_t stream, const qg_attention_block *b, const float *scores,

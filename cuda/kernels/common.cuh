@@ -77,69 +77,65 @@ __device__ inline int32_t warp_min(int32_t x)
   return x;
 }
 
-/* Over a block of THREADS: every thread gets the sum. `parts` [WARPS] is shared memory, free again on return.
- */
-template <typename T>
+/* Over a block of N warps: every thread gets the sum. `parts` [N] is shared memory, free again on return. */
+template <int N = WARPS, typename T>
 __device__ inline T block_sum(T x, T *parts)
 {
   x = warp_sum(x);
   if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = x;
   __syncthreads();
   T sum = 0;
-  for (int w = 0; w < WARPS; w++) sum += parts[w];
+  for (int w = 0; w < N; w++) sum += parts[w];
   __syncthreads();
   return sum;
 }
 
+template <int N = WARPS>
 __device__ inline int32_t block_max(int32_t x, int32_t *parts)
 {
   x = warp_max(x);
   if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = x;
   __syncthreads();
   int32_t max = parts[0];
-  for (int w = 1; w < WARPS; w++) max = parts[w] > max ? parts[w] : max;
+  for (int w = 1; w < N; w++) max = parts[w] > max ? parts[w] : max;
   __syncthreads();
   return max;
 }
 
 /* The greatest by qg_float_key, so a NaN is never lost. */
+template <int N = WARPS>
 __device__ inline float block_max(float x, int32_t *parts)
 {
-  return qg_float_from_key(block_max(qg_float_key(x), parts));
+  return qg_float_from_key(block_max<N>(qg_float_key(x), parts));
 }
 
-/* Element-wise kernels: a block works on CHUNK neighbours of one row, each thread on CHUNK / THREADS of them.
- */
-enum { CHUNK = 4 * THREADS };
+/* What a block may take of shared memory without asking. */
+enum { SHARED_ALWAYS = 48 << 10 };
 
-static inline int64_t chunks_of(int64_t rows, int64_t cols)
+/* Starts `blocks` blocks of `threads` with `shared` bytes of dynamic shared memory; none is no error. */
+template <typename... Params, typename... Args>
+inline cudaError_t launch_shared(cudaStream_t stream, int64_t blocks, int threads, int shared,
+                                 void (*kernel)(Params...), Args... args)
 {
-  return rows * ((cols + CHUNK - 1) / CHUNK);
+  if (blocks <= 0) return cudaSuccess;
+  if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
+  if (shared > SHARED_ALWAYS) {
+    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+    if (error != cudaSuccess) return error;
+  }
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = static_cast<size_t>(shared);
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, kernel, args...);
 }
 
-/* work(i, j) for the elements of this block. */
-template <typename F>
-__device__ inline void for_each_element(int64_t cols, F work)
-{
-  int64_t chunks = (cols + CHUNK - 1) / CHUNK;
-  int64_t i = blockIdx.x / chunks, first = blockIdx.x % chunks * CHUNK + threadIdx.x;
-#pragma unroll
-  for (int k = 0; k < CHUNK; k += THREADS)
-    if (first + k < cols) work(i, first + k);
-}
-
-/* Starts `blocks` blocks of `threads`; none is no error. */
 template <typename... Params, typename... Args>
 inline cudaError_t launch(cudaStream_t stream, int64_t blocks, int threads, void (*kernel)(Params...),
                           Args... args)
 {
-  if (blocks <= 0) return cudaSuccess;
-  if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(blocks));
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.stream = stream;
-  return cudaLaunchKernelEx(&config, kernel, args...);
+  return launch_shared(stream, blocks, threads, 0, kernel, args...);
 }
 
 #endif

@@ -1,41 +1,25 @@
 /* Conversions, sums and the embedding. */
-#include "cuda/kernels/common.cuh"
-
-__device__ static inline void assign(float *to, float x)
-{
-  *to = x;
-}
-
-/* Bits are kept, those of a NaN too. */
-__device__ static inline void assign(bf16 *to, bf16 x)
-{
-  *to = x;
-}
-
-__device__ static inline void assign(float *to, bf16 x)
-{
-  *to = value(x);
-}
-
-__device__ static inline void assign(bf16 *to, float x)
-{
-  put(to, x);
-}
+#include "cuda/kernels/parts.cuh"
 
 template <typename D, typename S>
 __global__ void k_convert(qg_view dst, qg_view src)
 {
-  for_each_element(src.cols,
-                   [&](int64_t i, int64_t j) { assign(row_of<D>(dst, i) + j, row_of<S>(src, i)[j]); });
+  for_part(src.rows, src.cols, [&](int64_t i, int64_t j, int count) {
+    convert_part(row_of<const S>(src, i) + j, count, row_of<D>(dst, i) + j);
+  });
 }
 
 template <typename D, typename S>
 __global__ void k_scale_add(float alpha, qg_view src, float beta, qg_view dst)
 {
-  for_each_element(src.cols, [&](int64_t i, int64_t j) {
+  for_part(src.rows, src.cols, [&](int64_t i, int64_t j, int count) {
+    alignas(WIDE) float x[PART], y[PART];
     D *to = row_of<D>(dst, i) + j;
-    float x = alpha * value(row_of<S>(src, i)[j]);
-    put(to, beta == 0.0f ? x : beta * value(*to) + x);
+    load_part(row_of<const S>(src, i) + j, count, x);
+    load_part(static_cast<const D *>(to), beta == 0.0f ? 0 : count, y);
+#pragma unroll
+    for (int k = 0; k < PART; k++) y[k] = beta == 0.0f ? alpha * x[k] : beta * y[k] + alpha * x[k];
+    store_part(to, count, static_cast<const float *>(y));
   });
 }
 
@@ -44,7 +28,7 @@ cudaError_t qg_k_convert(cudaStream_t stream, qg_view dst, qg_view src)
   auto kernel = dst.type == QG_BF16
                     ? (src.type == QG_BF16 ? k_convert<bf16, bf16> : k_convert<bf16, float>)
                     : (src.type == QG_BF16 ? k_convert<float, bf16> : k_convert<float, float>);
-  return launch(stream, chunks_of(src.rows, src.cols), THREADS, kernel, dst, src);
+  return launch(stream, blocks_of_parts(src.rows, src.cols), THREADS, kernel, dst, src);
 }
 
 cudaError_t qg_k_scale_add(cudaStream_t stream, float alpha, qg_view src, float beta, qg_view dst)
@@ -52,7 +36,7 @@ cudaError_t qg_k_scale_add(cudaStream_t stream, float alpha, qg_view src, float 
   auto kernel = dst.type == QG_BF16
                     ? (src.type == QG_BF16 ? k_scale_add<bf16, bf16> : k_scale_add<bf16, float>)
                     : (src.type == QG_BF16 ? k_scale_add<float, bf16> : k_scale_add<float, float>);
-  return launch(stream, chunks_of(src.rows, src.cols), THREADS, kernel, alpha, src, beta, dst);
+  return launch(stream, blocks_of_parts(src.rows, src.cols), THREADS, kernel, alpha, src, beta, dst);
 }
 
 /* Block b takes the rows b, b + blocks, ... of a view. */
@@ -62,10 +46,12 @@ __global__ void k_sum_squares(qg_view src, double *partial)
   __shared__ double parts[WARPS];
   double sum = 0.0;
   for (int64_t i = blockIdx.x; i < src.rows; i += gridDim.x)
-    for (int64_t j = threadIdx.x; j < src.cols; j += THREADS) {
-      double x = value(row_of<T>(src, i)[j]);
-      sum += x * x;
-    }
+    for_parts_of_row(src.cols, [&](int64_t j, int count) {
+      alignas(WIDE) float x[PART];
+      load_part(row_of<const T>(src, i) + j, count, x);
+#pragma unroll
+      for (int k = 0; k < PART; k++) sum += static_cast<double>(x[k]) * static_cast<double>(x[k]);
+    });
   sum = block_sum(sum, parts);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
@@ -102,15 +88,16 @@ cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, 
 template <typename T, typename S>
 __global__ void k_embed(qg_view table, const int32_t *ids, qg_view out)
 {
-  for_each_element(out.cols,
-                   [&](int64_t i, int64_t j) { assign(row_of<T>(out, i) + j, row_of<S>(table, ids[i])[j]); });
+  for_part(out.rows, out.cols, [&](int64_t i, int64_t j, int count) {
+    convert_part(row_of<const S>(table, ids[i]) + j, count, row_of<T>(out, i) + j);
+  });
 }
 
 cudaError_t qg_k_embed(cudaStream_t stream, qg_view table, const int32_t *ids, qg_view out)
 {
   auto kernel = out.type == QG_BF16 ? (table.type == QG_BF16 ? k_embed<bf16, bf16> : k_embed<bf16, float>)
                                     : (table.type == QG_BF16 ? k_embed<float, bf16> : k_embed<float, float>);
-  return launch(stream, chunks_of(out.rows, out.cols), THREADS, kernel, table, ids, out);
+  return launch(stream, blocks_of_parts(out.rows, out.cols), THREADS, kernel, table, ids, out);
 }
 
 /* Whether this block's token is the first of its id. All threads get the answer. */
@@ -141,8 +128,26 @@ __device__ static int list_tokens(const int32_t *ids, int64_t first, int64_t tok
   return count;
 }
 
-/* One block a token. The block of an id's first token adds up the rows of all its tokens, in their order and
- * rounded to the gradient's type each time; so no two blocks write one row. */
+/* Adds the rows `found` [count] of d_out, in their order and rounded to the gradient's type each time. */
+template <typename T, typename G>
+__device__ static inline void add_rows(const qg_view &d_out, int64_t first, const int *found, int count,
+                                       G *row)
+{
+  for_parts_of_row(d_out.cols, [&](int64_t j, int elements) {
+    alignas(WIDE) G sum[PART];
+    load_part(static_cast<const G *>(row) + j, elements, sum);
+    for (int k = 0; k < count; k++) {
+      alignas(WIDE) float x[PART];
+      load_part(row_of<const T>(d_out, first + found[k]) + j, elements, x);
+#pragma unroll
+      for (int e = 0; e < PART; e++) put(&sum[e], value(sum[e]) + x[e]);
+    }
+    store_part(row + j, elements, static_cast<const G *>(sum));
+  });
+}
+
+/* One block a token. The block of an id's first token adds up the rows of all its tokens; so no two blocks
+ * write one row. */
 template <typename T, typename G>
 __global__ void k_embed_backward(const int32_t *ids, qg_view d_out, qg_view grad)
 {
@@ -153,11 +158,7 @@ __global__ void k_embed_backward(const int32_t *ids, qg_view d_out, qg_view grad
   G *row = row_of<G>(grad, id);
   for (int64_t first = blockIdx.x; first < d_out.rows; first += THREADS) {
     int count = list_tokens(ids, first, d_out.rows, id, found, before);
-    for (int64_t j = threadIdx.x; count > 0 && j < d_out.cols; j += THREADS) {
-      G sum = row[j];
-      for (int k = 0; k < count; k++) put(&sum, value(sum) + value(row_of<T>(d_out, first + found[k])[j]));
-      row[j] = sum;
-    }
+    if (count > 0) add_rows<T>(d_out, first, found, count, row);
     __syncthreads();
   }
 }

@@ -3,16 +3,16 @@
 
 __global__ void k_quantize_int8(const float *src, int64_t count, qg_int8_rule rule, qg_int8_store dst)
 {
-  alignas(WIDE) float w[LANE];
-  alignas(WIDE) uint8_t codes[LANE];
+  alignas(WIDE) float w[PART];
+  alignas(WIDE) uint8_t codes[PART];
   lane_part part = part_of_lane(count);
   if (part.group * QG_GROUP >= count) return;
   load_part(src + part.first, part.count, w);
 #pragma unroll
-  for (int i = 0; i < LANE; i++) w[i] = rule.bf16_arithmetic ? qg_bf16_round(w[i]) : w[i];
+  for (int i = 0; i < PART; i++) w[i] = rule.bf16_arithmetic ? qg_bf16_round(w[i]) : w[i];
   qg_group_params params = fit_group(w, part.count, QG_INT8_LEVELS, rule.include_zero);
 #pragma unroll
-  for (int i = 0; i < LANE; i++) codes[i] = qg_group_encode(w[i], params, QG_INT8_LEVELS);
+  for (int i = 0; i < PART; i++) codes[i] = qg_group_encode(w[i], params, QG_INT8_LEVELS);
   store_part(dst.codes + part.first, part.count, codes);
   store_params(params, part.group, dst.scale, dst.zero);
 }
@@ -26,14 +26,14 @@ cudaError_t qg_k_quantize_int8(cudaStream_t stream, const float *src, int64_t co
 template <typename T>
 __global__ void k_dequantize_int8(qg_int8_store src, int64_t count, T *dst)
 {
-  alignas(WIDE) float w[LANE];
-  alignas(WIDE) uint8_t codes[LANE];
+  alignas(WIDE) float w[PART];
+  alignas(WIDE) uint8_t codes[PART];
   lane_part part = part_of_lane(count);
   if (part.count == 0) return;
   qg_group_params params = {src.scale[part.group], src.zero[part.group]};
   load_part(src.codes + part.first, part.count, codes);
 #pragma unroll
-  for (int i = 0; i < LANE; i++) w[i] = qg_group_decode(codes[i], params);
+  for (int i = 0; i < PART; i++) w[i] = qg_group_decode(codes[i], params);
   store_part(dst + part.first, part.count, w);
 }
 
@@ -46,21 +46,52 @@ cudaError_t qg_k_dequantize_int8(cudaStream_t stream, qg_int8_store src, int64_t
   return launch(stream, blocks, THREADS, k_dequantize_int8<float>, src, count, static_cast<float *>(dst));
 }
 
+/* Packed codes of a part: PART / 2 bytes, in one access where all of them exist. */
+struct alignas(4) packed_part {
+  uint8_t pairs[PART / 2];
+};
+
+__device__ static inline bool is_packed_wide(const uint8_t *codes, int count)
+{
+  return count == PART && reinterpret_cast<uintptr_t>(codes) % alignof(packed_part) == 0;
+}
+
+__device__ static inline packed_part load_packed(const uint8_t *codes, int count)
+{
+  packed_part packed;
+  if (is_packed_wide(codes, count)) return *reinterpret_cast<const packed_part *>(codes);
+#pragma unroll
+  for (int i = 0; i < PART / 2; i++) packed.pairs[i] = 2 * i < count ? codes[i] : uint8_t(0);
+  return packed;
+}
+
+__device__ static inline void store_packed(packed_part packed, uint8_t *codes, int count)
+{
+  if (is_packed_wide(codes, count)) {
+    *reinterpret_cast<packed_part *>(codes) = packed;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < PART / 2; i++)
+    if (2 * i < count) codes[i] = packed.pairs[i];
+}
+
 /* The unused nibble of an odd count is 0. */
 __global__ void k_quantize_int4(const float *src, int64_t count, bool include_zero, qg_int4_store dst)
 {
-  alignas(WIDE) float w[LANE];
+  alignas(WIDE) float w[PART];
+  packed_part packed;
   lane_part part = part_of_lane(count);
   if (part.group * QG_GROUP >= count) return;
   load_part(src + part.first, part.count, w);
   qg_group_params params = fit_group(w, part.count, QG_INT4_LEVELS, include_zero);
 #pragma unroll
-  for (int i = 0; i < LANE; i += 2) {
-    if (i >= part.count) break;
+  for (int i = 0; i < PART; i += 2) {
     uint8_t low = qg_group_encode(w[i], params, QG_INT4_LEVELS);
     uint8_t high = i + 1 < part.count ? qg_group_encode(w[i + 1], params, QG_INT4_LEVELS) : 0;
-    dst.codes[(part.first + i) / 2] = static_cast<uint8_t>(low | high << 4);
+    packed.pairs[i / 2] = static_cast<uint8_t>(low | high << 4);
   }
+  store_packed(packed, dst.codes + part.first / 2, part.count);
   store_params(params, part.group, dst.scale, dst.zero);
 }
 
@@ -73,16 +104,14 @@ cudaError_t qg_k_quantize_int4(cudaStream_t stream, const float *src, int64_t co
 template <typename T>
 __global__ void k_dequantize_int4(qg_int4_store src, int64_t count, T *dst)
 {
-  alignas(WIDE) float w[LANE];
+  alignas(WIDE) float w[PART];
   lane_part part = part_of_lane(count);
   if (part.count == 0) return;
   qg_group_params params = {src.scale[part.group], src.zero[part.group]};
+  packed_part packed = load_packed(src.codes + part.first / 2, part.count);
 #pragma unroll
-  for (int i = 0; i < LANE; i += 2) {
-    uint8_t pair = i < part.count ? src.codes[(part.first + i) / 2] : 0;
-    w[i] = qg_group_decode(pair & 15, params);
-    w[i + 1] = qg_group_decode(pair >> 4, params);
-  }
+  for (int i = 0; i < PART; i++)
+    w[i] = qg_group_decode(static_cast<uint8_t>(packed.pairs[i / 2] >> i % 2 * 4 & 15), params);
   store_part(dst + part.first, part.count, w);
 }
 
@@ -96,12 +125,12 @@ cudaError_t qg_k_dequantize_int4(cudaStream_t stream, qg_int4_store src, int64_t
 }
 
 /* Codes of a lane's part with stochastic rounding. `element` counts from the matrix's first; it is a multiple
- * of LANE, so whole blocks of random words belong to the part. */
+ * of PART, so whole blocks of random words belong to the part. */
 __device__ static inline void encode_stochastic(const float *w, qg_group_params params, qg_rng rng,
                                                 uint64_t element, uint8_t *codes)
 {
 #pragma unroll
-  for (int i = 0; i < LANE; i += 4) {
+  for (int i = 0; i < PART; i += 4) {
     qg_rng_block block = qg_rng_draw(rng, (element + i) >> 2);
 #pragma unroll
     for (int k = 0; k < 4; k++)
@@ -112,8 +141,8 @@ __device__ static inline void encode_stochastic(const float *w, qg_group_params 
 /* Dequantise, step, fit, requantise: each weight is read and written once. */
 __global__ void k_update_int8(qg_update_int8_args a)
 {
-  alignas(WIDE) float w[LANE], update[LANE];
-  alignas(WIDE) uint8_t codes[LANE];
+  alignas(WIDE) float w[PART], update[PART];
+  alignas(WIDE) uint8_t codes[PART];
   lane_part part = part_of_lane(a.count);
   if (part.group * QG_GROUP >= a.count) return;
   int64_t group = a.first / QG_GROUP + part.group;
@@ -121,14 +150,14 @@ __global__ void k_update_int8(qg_update_int8_args a)
   load_part(a.store.codes + a.first + part.first, part.count, codes);
   load_part(a.update + part.first, part.count, update);
 #pragma unroll
-  for (int i = 0; i < LANE; i++)
+  for (int i = 0; i < PART; i++)
     w[i] = qg_weight_step(qg_group_decode(codes[i], params), update[i], a.decay, a.rule.bf16_arithmetic);
   params = fit_group(w, part.count, QG_INT8_LEVELS, a.rule.include_zero);
   if (a.rule.stochastic) {
     encode_stochastic(w, params, a.rng, static_cast<uint64_t>(a.first + part.first), codes);
   } else {
 #pragma unroll
-    for (int i = 0; i < LANE; i++) codes[i] = qg_group_encode(w[i], params, QG_INT8_LEVELS);
+    for (int i = 0; i < PART; i++) codes[i] = qg_group_encode(w[i], params, QG_INT8_LEVELS);
   }
   store_part(a.store.codes + a.first + part.first, part.count, codes);
   store_params(params, group, a.store.scale, a.store.zero);
@@ -139,37 +168,80 @@ cudaError_t qg_k_update_int8(cudaStream_t stream, const qg_update_int8_args *a)
   return launch(stream, blocks_of_groups(a->count), THREADS, k_update_int8, *a);
 }
 
-__device__ static inline void store_rounded(float *to, float w, bool, uint32_t)
+/* The part of a matrix that a thread of k_update_dense works on: elements 8 p to 8 p + 7 share two blocks of
+ * random words; of them [low, high) are updated. */
+struct window {
+  int64_t first; /* counted from the first that is updated; negative if that one lies inside */
+  int low, high;
+  bool whole;
+};
+
+__device__ static inline window window_of(int64_t part, int64_t first, int64_t count)
+{
+  int64_t at = part * PART - first, rest = count - at;
+  int low = static_cast<int>(at < 0 ? -at : 0), high = static_cast<int>(rest < PART ? rest : int64_t(PART));
+  return window{at, low, high, low == 0 && high == PART};
+}
+
+template <typename T>
+__device__ static inline void load_window(const T *from, const window &w, float *x)
+{
+  if (w.whole) {
+    load_part(from + w.first, PART, x);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < PART; i++) x[i] = i >= w.low && i < w.high ? value(from[w.first + i]) : 0.0f;
+}
+
+template <typename T>
+__device__ static inline void store_window(T *to, const window &w, const T *x)
+{
+  if (w.whole) {
+    store_part(to + w.first, PART, x);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < PART; i++)
+    if (i >= w.low && i < w.high) to[w.first + i] = x[i];
+}
+
+__device__ static inline void put_rounded(float *to, float w, bool, uint32_t)
 {
   *to = w;
 }
 
-__device__ static inline void store_rounded(bf16 *to, float w, bool stochastic, uint32_t word)
+__device__ static inline void put_rounded(bf16 *to, float w, bool stochastic, uint32_t word)
 {
   to->bits = stochastic ? qg_bf16_stochastic(w, word) : qg_bf16_from_float(w);
 }
 
-/* A thread works on the four matrix elements that share a block of random words. */
 template <typename T>
 __global__ void k_update_dense(qg_update_dense_args a)
 {
-  int64_t quad = a.first / 4 + blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
+  alignas(WIDE) float w[PART], update[PART];
+  alignas(WIDE) T rounded[PART];
+  int64_t part = a.first / PART + blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
   T *weights = static_cast<T *>(a.weights);
-  qg_rng_block words = {{0, 0, 0, 0}};
-  if (4 * quad >= a.first + a.count) return;
-  if (a.stochastic) words = qg_rng_draw(a.rng, static_cast<uint64_t>(quad));
+  if (part * PART >= a.first + a.count) return;
+  window at = window_of(part, a.first, a.count);
+  load_window(static_cast<const T *>(weights), at, w);
+  load_window(a.update, at, update);
 #pragma unroll
-  for (int k = 0; k < 4; k++) {
-    int64_t i = 4 * quad + k - a.first;
-    if (i < 0 || i >= a.count) continue;
-    float w = qg_weight_step(value(weights[i]), a.update[i], a.decay, false);
-    store_rounded(&weights[i], w, a.stochastic, words.v[k]);
+  for (int i = 0; i < PART; i += 4) {
+    qg_rng_block words = {{0, 0, 0, 0}};
+    if (a.stochastic) words = qg_rng_draw(a.rng, static_cast<uint64_t>(part * PART + i) >> 2);
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+      put_rounded(&rounded[i + k], qg_weight_step(w[i + k], update[i + k], a.decay, false), a.stochastic,
+                  words.v[k]);
   }
+  store_window(weights, at, static_cast<const T *>(rounded));
 }
 
 cudaError_t qg_k_update_dense(cudaStream_t stream, const qg_update_dense_args *a)
 {
-  int64_t quads = a->count > 0 ? (a->first + a->count + 3) / 4 - a->first / 4 : 0;
+  int64_t parts = a->count > 0 ? (a->first + a->count + PART - 1) / PART - a->first / PART : 0;
   auto kernel = a->type == QG_BF16 ? k_update_dense<bf16> : k_update_dense<float>;
-  return launch(stream, (quads + THREADS - 1) / THREADS, THREADS, kernel, *a);
+  return launch(stream, (parts + THREADS - 1) / THREADS, THREADS, kernel, *a);
 }

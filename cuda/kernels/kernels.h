@@ -33,7 +33,7 @@ cudaError_t qg_k_embed_backward(cudaStream_t stream, const int32_t *ids, qg_view
 
 /* Rows. The weight's gradient is summed over blocks of QG_CUDA_NORM_ROWS rows:
  * `partial` f32 [ceil(rows / QG_CUDA_NORM_ROWS), cols]. */
-enum { QG_CUDA_NORM_ROWS = 64 };
+enum { QG_CUDA_NORM_ROWS = 16 };
 cudaError_t qg_k_rmsnorm(cudaStream_t stream, const qg_rmsnorm_args *args);
 cudaError_t qg_k_rmsnorm_backward(cudaStream_t stream, const qg_rmsnorm_backward_args *args, float *partial);
 cudaError_t qg_k_rope(cudaStream_t stream, const qg_rope_args *args);
@@ -42,7 +42,12 @@ cudaError_t qg_k_swiglu_backward(cudaStream_t stream, const qg_swiglu_args *args
 /* `row_loss` f64 [rows]. */
 cudaError_t qg_k_cross_entropy(cudaStream_t stream, const qg_cross_entropy_args *args, double *row_loss);
 
-/* Attention. An item is one sequence of one kv head, and one of the query heads that share it: item =
+/* Fused attention on tensor cores of sm_80 and up: bf16, head sizes of 16 to 128 in multiples of 16, rows of
+ * every head aligned to 16 bytes. `delta` f32 [heads, tokens] is scratch. */
+cudaError_t qg_k_attention_forward(cudaStream_t stream, const qg_attention_args *args);
+cudaError_t qg_k_attention_backward(cudaStream_t stream, const qg_attention_args *args, float *delta);
+
+/* Attention in blocks. An item is one sequence of one kv head, and one of the query heads that share it: item =
  * sequence * kv_heads + kv_head. Packed arrays hold items one after the other, each [length, dim] with rows
  * of `padded_dim` elements (zeros beyond dim); scores hold items of [rows, padded_length]. */
 typedef struct {
@@ -77,11 +82,15 @@ cudaError_t qg_k_softmax_backward(cudaStream_t stream, const qg_attention_block 
                                   const float *dp, const float *lse, const float *delta, void *p, void *ds,
                                   qg_dtype type);
 
-/* Bases: `left` as in the projector's layout; rows [k, d] ascend. */
-cudaError_t qg_k_load_basis(cudaStream_t stream, const float *basis, bool left, int64_t k, int64_t d, float *rows);
+/* Bases: `left` as in the projector's layout; rows [k, d], from the last vector to the first if they ascend.
+ */
+cudaError_t qg_k_load_basis(cudaStream_t stream, const float *basis, bool left, int64_t k, int64_t d,
+                            float *rows);
 cudaError_t qg_k_random_rows(cudaStream_t stream, uint64_t seed, int64_t rows, int64_t d, float *out);
-cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, bool left, int64_t k, int64_t d,
-                               float *basis);
+cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, bool ascend, bool left, int64_t k,
+                               int64_t d, float *basis);
+/* out[i] = x[i]^2 */
+cudaError_t qg_k_square(cudaStream_t stream, const float *x, int64_t count, float *out);
 
 /* Quantised state. */
 cudaError_t qg_k_quantize_int8(cudaStream_t stream, const float *src, int64_t count, qg_int8_rule rule,

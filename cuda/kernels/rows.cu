@@ -1,25 +1,46 @@
 /* RMSNorm, rotary embedding and SwiGLU. */
-#include "cuda/kernels/common.cuh"
+#include "cuda/kernels/parts.cuh"
+#include "cuda/kernels/shared.cuh"
+
+/* x, or the sum that takes its place. */
+template <typename T>
+__device__ static inline void load_input(const qg_rmsnorm_args &a, int64_t j, int count, float *x)
+{
+  alignas(WIDE) float add[PART];
+  load_part(row_of<const T>(a.x, blockIdx.x) + j, count, x);
+  if (!a.add.data) return;
+  load_part(row_of<const T>(a.add, blockIdx.x) + j, count, add);
+  T *sum = row_of<T>(a.sum, blockIdx.x) + j;
+#pragma unroll
+  for (int k = 0; k < PART; k++) x[k] += add[k];
+  store_part(sum, count, static_cast<const float *>(x));
+  load_part(static_cast<const T *>(sum), count, x);
+}
 
 /* One block a row; every thread comes back to the elements that it wrote itself. */
 template <typename T>
 __global__ void k_rmsnorm(qg_rmsnorm_args a)
 {
   __shared__ float parts[WARPS];
-  const T *x = row_of<T>(a.x, blockIdx.x), *add = row_of<T>(a.add, blockIdx.x),
-          *weight = row_of<T>(a.weight, 0);
-  T *sum = row_of<T>(a.sum, blockIdx.x), *y = row_of<T>(a.y, blockIdx.x);
-  bool adds = a.add.data != nullptr;
+  const T *x = row_of<T>(a.add.data ? a.sum : a.x, blockIdx.x), *weight = row_of<T>(a.weight, 0);
+  T *y = row_of<T>(a.y, blockIdx.x);
   float squares = 0.0f;
-  for (int64_t j = threadIdx.x; j < a.x.cols; j += THREADS) {
-    if (adds) put(&sum[j], value(x[j]) + value(add[j]));
-    float v = value(adds ? sum[j] : x[j]);
-    squares += v * v;
-  }
+  for_parts_of_row(a.x.cols, [&](int64_t j, int count) {
+    alignas(WIDE) float v[PART];
+    load_input<T>(a, j, count, v);
+#pragma unroll
+    for (int k = 0; k < PART; k++) squares += v[k] * v[k];
+  });
   float rstd = 1.0f / sqrtf(block_sum(squares, parts) / static_cast<float>(a.x.cols) + a.eps);
   if (a.rstd && threadIdx.x == 0) a.rstd[blockIdx.x] = rstd;
-  for (int64_t j = threadIdx.x; j < a.x.cols; j += THREADS)
-    put(&y[j], value(adds ? sum[j] : x[j]) * rstd * value(weight[j]));
+  for_parts_of_row(a.x.cols, [&](int64_t j, int count) {
+    alignas(WIDE) float v[PART], w[PART];
+    load_part(x + j, count, v);
+    load_part(weight + j, count, w);
+#pragma unroll
+    for (int k = 0; k < PART; k++) v[k] = v[k] * rstd * w[k];
+    store_part(y + j, count, static_cast<const float *>(v));
+  });
 }
 
 cudaError_t qg_k_rmsnorm(cudaStream_t stream, const qg_rmsnorm_args *a)
@@ -28,82 +49,122 @@ cudaError_t qg_k_rmsnorm(cudaStream_t stream, const qg_rmsnorm_args *a)
   return launch(stream, a->x.rows, THREADS, kernel, *a);
 }
 
-/* partial[b, j] = sum over the rows i of block b of dy x rstd, ascending. A block works on THREADS columns.
- */
+/* sum_j dy weight x of one row, for every thread. */
 template <typename T>
-__global__ void k_norm_weight_parts(qg_rmsnorm_backward_args a, float *partial)
+__device__ static inline float dot_of_row(const qg_rmsnorm_backward_args &a, int64_t i, float *parts)
 {
-  int64_t strips = (a.x.cols + THREADS - 1) / THREADS;
-  int64_t b = blockIdx.x / strips, j = blockIdx.x % strips * THREADS + threadIdx.x;
-  int64_t first = b * QG_CUDA_NORM_ROWS, last = first + QG_CUDA_NORM_ROWS;
-  if (j >= a.x.cols) return;
-  float sum = 0.0f;
-  for (int64_t i = first; i < last && i < a.x.rows; i++)
-    sum += value(row_of<T>(a.dy, i)[j]) * value(row_of<T>(a.x, i)[j]) * a.rstd[i];
-  partial[b * a.x.cols + j] = sum;
+  float dot = 0.0f;
+  for_parts_of_row(a.x.cols, [&](int64_t j, int count) {
+    alignas(WIDE) float x[PART], dy[PART], w[PART];
+    load_part(row_of<const T>(a.x, i) + j, count, x);
+    load_part(row_of<const T>(a.dy, i) + j, count, dy);
+    load_part(row_of<const T>(a.weight, 0) + j, count, w);
+#pragma unroll
+    for (int k = 0; k < PART; k++) dot += dy[k] * w[k] * x[k];
+  });
+  return block_sum(dot, parts);
 }
 
+/* dx of one row, and sums[j] += dy x rstd. */
+template <typename T>
+__device__ static inline void norm_row(const qg_rmsnorm_backward_args &a, int64_t i, float dot, float *sums)
+{
+  float rstd = a.rstd[i], mean = rstd * rstd * rstd / static_cast<float>(a.x.cols) * dot;
+  T *dx = row_of<T>(a.dx, i);
+  for_parts_of_row(a.x.cols, [&](int64_t j, int count) {
+    alignas(WIDE) float x[PART], dy[PART], w[PART], d[PART], sum[PART];
+    load_part(row_of<const T>(a.x, i) + j, count, x);
+    load_part(row_of<const T>(a.dy, i) + j, count, dy);
+    load_part(row_of<const T>(a.weight, 0) + j, count, w);
+    load_part(static_cast<const T *>(dx) + j, a.accumulate ? count : 0, d);
+    load_part(static_cast<const float *>(sums) + j, count, sum);
+#pragma unroll
+    for (int k = 0; k < PART; k++) {
+      float more = dy[k] * w[k] * rstd - x[k] * mean;
+      d[k] = a.accumulate ? d[k] + more : more;
+      sum[k] += dy[k] * x[k] * rstd;
+    }
+    store_part(dx + j, count, static_cast<const float *>(d));
+    store_part(sums + j, count, static_cast<const float *>(sum));
+  });
+}
+
+/* One block QG_CUDA_NORM_ROWS rows, each read once from memory: dx, and in partial [block, cols] the sums of
+ * dy x rstd over them, ascending. A thread keeps to its columns, so that dx may lie on dy. */
+template <typename T>
+__global__ void k_rmsnorm_backward(qg_rmsnorm_backward_args a, float *partial)
+{
+  __shared__ float parts[WARPS];
+  float *sums = reinterpret_cast<float *>(shared_memory());
+  int64_t first = static_cast<int64_t>(blockIdx.x) * QG_CUDA_NORM_ROWS, last = first + QG_CUDA_NORM_ROWS;
+  for_parts_of_row(a.x.cols, [&](int64_t j, int count) {
+    alignas(WIDE) const float none[PART] = {};
+    store_part(sums + j, count, none);
+  });
+  for (int64_t i = first; i < last && i < a.x.rows; i++) norm_row<T>(a, i, dot_of_row<T>(a, i, parts), sums);
+  for_parts_of_row(a.x.cols, [&](int64_t j, int count) {
+    alignas(WIDE) float sum[PART];
+    load_part(static_cast<const float *>(sums) + j, count, sum);
+    store_part(partial + blockIdx.x * a.x.cols + j, count, static_cast<const float *>(sum));
+  });
+}
+
+/* dweight += the sum over blocks, 32 columns a block: each warp adds every WARPS-th, then their sums are
+ * added in order. */
 __global__ void k_norm_weight(const float *partial, int64_t blocks, int64_t cols, float *dweight)
 {
-  int64_t j = blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
-  if (j >= cols) return;
+  __shared__ float sums[WARPS][WARP];
+  int64_t j = static_cast<int64_t>(blockIdx.x) * WARP + threadIdx.x % WARP;
   float sum = 0.0f;
-  for (int64_t b = 0; b < blocks; b++) sum += partial[b * cols + j];
+  for (int64_t b = threadIdx.x / WARP; j < cols && b < blocks; b += WARPS) sum += partial[b * cols + j];
+  sums[threadIdx.x / WARP][threadIdx.x % WARP] = sum;
+  __syncthreads();
+  if (threadIdx.x >= WARP || j >= cols) return;
+  sum = 0.0f;
+  for (int w = 0; w < WARPS; w++) sum += sums[w][threadIdx.x];
   dweight[j] += sum;
 }
 
-template <typename T>
-__global__ void k_norm_input(qg_rmsnorm_backward_args a)
-{
-  __shared__ float parts[WARPS];
-  const T *x = row_of<T>(a.x, blockIdx.x), *dy = row_of<T>(a.dy, blockIdx.x),
-          *weight = row_of<T>(a.weight, 0);
-  T *dx = row_of<T>(a.dx, blockIdx.x);
-  float dot = 0.0f, rstd = a.rstd[blockIdx.x];
-  for (int64_t j = threadIdx.x; j < a.x.cols; j += THREADS)
-    dot += value(dy[j]) * value(weight[j]) * value(x[j]);
-  float mean = rstd * rstd * rstd / static_cast<float>(a.x.cols) * block_sum(dot, parts);
-  for (int64_t j = threadIdx.x; j < a.x.cols; j += THREADS) {
-    float d = value(dy[j]) * value(weight[j]) * rstd - value(x[j]) * mean;
-    put(&dx[j], a.accumulate ? value(dx[j]) + d : d);
-  }
-}
-
-/* The weight's gradient first: dx may lie on dy. */
 cudaError_t qg_k_rmsnorm_backward(cudaStream_t stream, const qg_rmsnorm_backward_args *a, float *partial)
 {
-  bool half = a->x.type == QG_BF16;
   int64_t blocks = (a->x.rows + QG_CUDA_NORM_ROWS - 1) / QG_CUDA_NORM_ROWS;
-  int64_t strips = (a->x.cols + THREADS - 1) / THREADS;
-  cudaError_t error = launch(stream, blocks * strips, THREADS,
-                             half ? k_norm_weight_parts<bf16> : k_norm_weight_parts<float>, *a, partial);
-  if (error == cudaSuccess)
-    error = launch(stream, strips, THREADS, k_norm_weight, partial, blocks, a->x.cols, a->dweight);
+  auto kernel = a->x.type == QG_BF16 ? k_rmsnorm_backward<bf16> : k_rmsnorm_backward<float>;
+  int64_t shared = a->x.cols * static_cast<int64_t>(sizeof(float));
+  if (shared > INT32_MAX) return cudaErrorInvalidValue;
+  cudaError_t error = launch_shared(stream, blocks, THREADS, static_cast<int>(shared), kernel, *a, partial);
   if (error != cudaSuccess) return error;
-  return launch(stream, a->x.rows, THREADS, half ? k_norm_input<bf16> : k_norm_input<float>, *a);
+  return launch(stream, (a->x.cols + WARP - 1) / WARP, THREADS, k_norm_weight, partial, blocks, a->x.cols,
+                a->dweight);
 }
 
-/* A thread rotates pairs of one token. */
+/* A thread rotates a part of the first half of a head with that of the second. */
 template <typename T>
 __global__ void k_rope(qg_rope_args a)
 {
-  int64_t half = a.head_dim / 2, position = blockIdx.x % a.sequence_length;
-  T *x = row_of<T>(a.x, blockIdx.x);
-  for (int64_t p = threadIdx.x; p < a.heads * half; p += THREADS) {
-    int64_t j = p % half;
-    T *low = x + p / half * a.head_dim + j, *high = low + half;
-    float c = a.cos[position * half + j], s = a.sin[position * half + j];
-    float u = value(*low), v = value(*high);
-    if (a.inverse) s = -s;
-    put(low, u * c - v * s);
-    put(high, v * c + u * s);
-  }
+  int64_t half = a.head_dim / 2;
+  for_part(a.x.rows * a.heads, half, [&](int64_t row, int64_t j, int count) {
+    alignas(WIDE) float u[PART], v[PART], c[PART], s[PART];
+    int64_t token = row / a.heads, angle = token % a.sequence_length * half + j;
+    T *low = row_of<T>(a.x, token) + row % a.heads * a.head_dim + j, *high = low + half;
+    load_part(static_cast<const T *>(low), count, u);
+    load_part(static_cast<const T *>(high), count, v);
+    load_part(a.cos + angle, count, c);
+    load_part(a.sin + angle, count, s);
+#pragma unroll
+    for (int k = 0; k < PART; k++) {
+      float x = u[k], y = a.inverse ? -s[k] : s[k];
+      u[k] = x * c[k] - v[k] * y;
+      v[k] = v[k] * c[k] + x * y;
+    }
+    store_part(low, count, static_cast<const float *>(u));
+    store_part(high, count, static_cast<const float *>(v));
+  });
 }
 
 cudaError_t qg_k_rope(cudaStream_t stream, const qg_rope_args *a)
 {
   auto kernel = a->x.type == QG_BF16 ? k_rope<bf16> : k_rope<float>;
-  return launch(stream, a->x.rows, THREADS, kernel, *a);
+  return launch(stream, blocks_of_parts(a->x.rows * a->heads, a->head_dim / 2), THREADS, kernel, *a);
 }
 
 /* exp overflows to infinity for very negative x, and the quotient is the limit, 0. */
@@ -115,9 +176,13 @@ __device__ static inline float sigmoid(float x)
 template <typename T>
 __global__ void k_swiglu(qg_swiglu_args a)
 {
-  for_each_element(a.gate.cols, [&](int64_t i, int64_t j) {
-    float g = value(row_of<T>(a.gate, i)[j]);
-    put(row_of<T>(a.out, i) + j, g * sigmoid(g) * value(row_of<T>(a.up, i)[j]));
+  for_part(a.gate.rows, a.gate.cols, [&](int64_t i, int64_t j, int count) {
+    alignas(WIDE) float g[PART], u[PART];
+    load_part(row_of<const T>(a.gate, i) + j, count, g);
+    load_part(row_of<const T>(a.up, i) + j, count, u);
+#pragma unroll
+    for (int k = 0; k < PART; k++) u[k] = g[k] * sigmoid(g[k]) * u[k];
+    store_part(row_of<T>(a.out, i) + j, count, static_cast<const float *>(u));
   });
 }
 
@@ -125,23 +190,32 @@ __global__ void k_swiglu(qg_swiglu_args a)
 template <typename T>
 __global__ void k_swiglu_backward(qg_swiglu_args a)
 {
-  for_each_element(a.gate.cols, [&](int64_t i, int64_t j) {
-    float g = value(row_of<T>(a.gate, i)[j]), u = value(row_of<T>(a.up, i)[j]);
-    float d = value(row_of<T>(a.d_out, i)[j]), s = sigmoid(g);
-    put(row_of<T>(a.d_gate, i) + j, d * u * s * (1.0f + g * (1.0f - s)));
-    put(row_of<T>(a.d_up, i) + j, d * g * s);
-    if (a.out.data) put(row_of<T>(a.out, i) + j, g * s * u);
+  for_part(a.gate.rows, a.gate.cols, [&](int64_t i, int64_t j, int count) {
+    alignas(WIDE) float g[PART], u[PART], d[PART];
+    load_part(row_of<const T>(a.gate, i) + j, count, g);
+    load_part(row_of<const T>(a.up, i) + j, count, u);
+    load_part(row_of<const T>(a.d_out, i) + j, count, d);
+#pragma unroll
+    for (int k = 0; k < PART; k++) {
+      float s = sigmoid(g[k]), d_gate = d[k] * u[k] * s * (1.0f + g[k] * (1.0f - s));
+      d[k] = d[k] * g[k] * s;
+      u[k] = g[k] * s * u[k];
+      g[k] = d_gate;
+    }
+    store_part(row_of<T>(a.d_gate, i) + j, count, static_cast<const float *>(g));
+    store_part(row_of<T>(a.d_up, i) + j, count, static_cast<const float *>(d));
+    if (a.out.data) store_part(row_of<T>(a.out, i) + j, count, static_cast<const float *>(u));
   });
 }
 
 cudaError_t qg_k_swiglu(cudaStream_t stream, const qg_swiglu_args *a)
 {
   auto kernel = a->gate.type == QG_BF16 ? k_swiglu<bf16> : k_swiglu<float>;
-  return launch(stream, chunks_of(a->gate.rows, a->gate.cols), THREADS, kernel, *a);
+  return launch(stream, blocks_of_parts(a->gate.rows, a->gate.cols), THREADS, kernel, *a);
 }
 
 cudaError_t qg_k_swiglu_backward(cudaStream_t stream, const qg_swiglu_args *a)
 {
   auto kernel = a->gate.type == QG_BF16 ? k_swiglu_backward<bf16> : k_swiglu_backward<float>;
-  return launch(stream, chunks_of(a->gate.rows, a->gate.cols), THREADS, kernel, *a);
+  return launch(stream, blocks_of_parts(a->gate.rows, a->gate.cols), THREADS, kernel, *a);
 }

@@ -10,13 +10,14 @@ __device__ static inline int64_t place_of(bool left, int64_t k, int64_t d, int64
 
 __global__ void k_load_basis(const float *basis, bool left, int64_t k, int64_t d, float *rows)
 {
-  for_each_element(d, [&](int64_t i, int64_t j) { rows[i * d + j] = basis[place_of(left, k, d, i, j)]; });
+  int64_t e = blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
+  if (e < k * d) rows[e] = basis[place_of(left, k, d, e / d, e % d)];
 }
 
 cudaError_t qg_k_load_basis(cudaStream_t stream, const float *basis, bool left, int64_t k, int64_t d,
                             float *rows)
 {
-  return launch(stream, chunks_of(k, d), THREADS, k_load_basis, basis, left, k, d, rows);
+  return launch(stream, (k * d + THREADS - 1) / THREADS, THREADS, k_load_basis, basis, left, k, d, rows);
 }
 
 /* Uniform in (-w, w) with the variance 1 / d: rows of norm 1 on average. A thread fills the four elements
@@ -38,13 +39,13 @@ cudaError_t qg_k_random_rows(cudaStream_t stream, uint64_t seed, int64_t rows, i
   return launch(stream, (quads + THREADS - 1) / THREADS, THREADS, k_random_rows, seed, rows * d, d, out);
 }
 
-/* Vector i of the basis = row k - 1 - i (they ascend), with the sign that makes its largest component
- * positive; of equal ones the first counts. One block a vector. */
-__global__ void k_publish_basis(const float *rows, bool left, int64_t k, int64_t d, float *basis)
+/* Vector i of the basis = row i, or k - 1 - i where they ascend, with the sign that makes its largest
+ * component positive; of equal ones the first counts. One block a vector. */
+__global__ void k_publish_basis(const float *rows, bool ascend, bool left, int64_t k, int64_t d, float *basis)
 {
   __shared__ int32_t parts[WARPS];
   int64_t i = blockIdx.x;
-  const float *row = rows + (k - 1 - i) * d;
+  const float *row = rows + (ascend ? k - 1 - i : i) * d;
   int32_t most = 0, first = INT32_MAX;
   for (int64_t j = threadIdx.x; j < d; j += THREADS) {
     int32_t key = qg_float_key(fabsf(row[j]));
@@ -58,8 +59,19 @@ __global__ void k_publish_basis(const float *rows, bool left, int64_t k, int64_t
   for (int64_t j = threadIdx.x; j < d; j += THREADS) basis[place_of(left, k, d, i, j)] = sign * row[j];
 }
 
-cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, bool left, int64_t k, int64_t d,
-                               float *basis)
+cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, bool ascend, bool left, int64_t k,
+                               int64_t d, float *basis)
 {
-  return launch(stream, k, THREADS, k_publish_basis, rows, left, k, d, basis);
+  return launch(stream, k, THREADS, k_publish_basis, rows, ascend, left, k, d, basis);
+}
+
+__global__ void k_square(const float *x, int64_t count, float *out)
+{
+  int64_t j = blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
+  if (j < count) out[j] = x[j] * x[j];
+}
+
+cudaError_t qg_k_square(cudaStream_t stream, const float *x, int64_t count, float *out)
+{
+  return launch(stream, (count + THREADS - 1) / THREADS, THREADS, k_square, x, count, out);
 }

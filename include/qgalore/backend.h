@@ -192,24 +192,44 @@ typedef struct {
   int64_t block;
 } qg_moments_args;
 
-/* The subspace of a gradient that lies on the device; layouts and methods are those of qgalore/linalg.h. Either the
- * exact solution (eigenvectors of the Gram matrix of the short side, in fp32), or block power steps from a previous basis
- * (one, or two from a random start) and up to more_steps more, until they capture min_energy_ratio of the estimated optimum. */
+/* How a device solves a subspace. POWER: block power steps from a previous basis (one, or two from a random start) and up to
+ * more_steps more, until they capture min_energy_ratio of the estimated optimum. GRAM: exact, by the eigenvectors of the Gram
+ * matrix of the short side, in fp32. SVD: singular vectors of the gradient itself, slow: what validates the others. */
+typedef enum { QG_SOLVER_POWER, QG_SOLVER_GRAM, QG_SOLVER_SVD } qg_device_solver;
+
+/* The subspace of a gradient; layouts are those of qgalore/linalg.h. */
 typedef struct {
   qg_view gradient;        /* f32 [m, n], dense */
   int64_t rank;
-  bool exact;
-  const float *previous;   /* host; NULL: a random start */
+  qg_device_solver solver;
+  const float *previous;   /* basis on the device; NULL: a random start */
   int more_steps;
   double min_energy_ratio;
   uint64_t seed;           /* of random vectors */
   void *workspace;         /* device, of subspace_bytes */
   size_t workspace_bytes;
-  float *basis;            /* host, out */
+  float *basis;            /* device, out; not `previous` */
   float *singular_values;  /* host, out [rank], descending */
   double energy;           /* out */
   bool accepted;           /* out; false: not finite, beyond fp32 or not enough energy. The results are then undefined */
 } qg_subspace_args;
+
+/* From one basis to another of the same gradient's short side d, both on the device: the change of basis C (qg_subspace_rotation)
+ * and what qg_subspace_overlap and qg_subspace_cosine say of it. */
+typedef struct {
+  bool left;               /* the side, as of qgalore/linalg.h */
+  int64_t rank, d;
+  const float *from, *to;
+  float *rotation;         /* device, out [2, rank * rank]: C, and the squares of its elements */
+  double overlap, cosine;  /* out */
+} qg_basis_change_args;
+
+/* What a backend takes of its device's memory beside what the ledger takes; 0 where memory is unified. */
+typedef struct {
+  size_t held;      /* since it was opened: tables and the like */
+  size_t allowance; /* estimate of what its context, code and libraries take */
+  size_t margin;    /* of the allowance: what may come later, as code that is loaded at its first use */
+} qg_device_share;
 
 /* The table. Entries marked optional may be NULL; the wrapper named there then does the work. */
 typedef struct {
@@ -225,6 +245,14 @@ typedef struct {
   qg_status (*copy_out)(qg_backend *be, void *host, const void *device, size_t bytes); /* waits */
   qg_status (*zero)(qg_backend *be, void *memory, size_t bytes);
   qg_status (*sync)(qg_backend *be);
+  qg_status (*room)(qg_backend *be, size_t *free, size_t *total); /* bytes of the device, all processes; NULL: unified memory */
+
+  /* Optional, all or none: the device's own time. From a begin or an end on it belongs to `payer`, a phase (-1: nobody);
+   * `name` opens and the end closes a range for profilers. Neither waits. clock_read waits for what was queued before the
+   * last of them and adds to seconds [phases] what passed since the last reading. */
+  void (*clock_begin)(qg_backend *be, const char *name, int payer);
+  void (*clock_end)(qg_backend *be, int payer);
+  qg_status (*clock_read)(qg_backend *be, double *seconds, int phases);
 
   /* Scratch: how much this backend wants for a workload, and the memory itself. */
   size_t (*workspace_bytes)(qg_backend *be, const qg_workload *workload);
@@ -259,9 +287,10 @@ typedef struct {
   qg_status (*read_moments)(qg_backend *be, const qg_moments_args *args);
   qg_status (*write_moments)(qg_backend *be, const qg_moments_args *args);
 
-  /* Optional, both or neither: qg_subspace_solve does it on the host. Waits. */
-  size_t (*subspace_bytes)(qg_backend *be, int64_t m, int64_t n, int64_t rank, bool exact);
+  /* Optional, all or none: qg_subspace_solve and its relatives do it on the host. They wait. */
+  size_t (*subspace_bytes)(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver);
   qg_status (*subspace)(qg_backend *be, qg_subspace_args *args);
+  qg_status (*basis_change)(qg_backend *be, qg_basis_change_args *args);
 } qg_backend_ops;
 
 struct qg_backend {
@@ -270,17 +299,29 @@ struct qg_backend {
   void *impl;             /* the backend's own */
   qg_dtype compute;       /* QG_BF16 or QG_F32 */
   int threads;            /* CPU threads this rank may use */
+  bool planned;           /* opened without its device: it tells sizes and nothing else */
+  const char *tensor;     /* what the operations are about, for messages; see qg_backend_name */
+  qg_device_share share;
   bool own_gemm;          /* products pack their operands in the workspace, not in memory of a library */
   char device[32];        /* what at most one rank of a node should use: PCI id; "" for the CPU */
   char description[160];  /* for the log: device, instruction set, libraries */
   char choice[160];       /* for the log: why not another backend, where the choice was the program's; or "" */
 };
 
+/* Operations are about `tensor` from here on, in a layer also those that follow on its product: a failed call names it. The
+ * text stays the caller's. */
+static inline void qg_backend_name(qg_backend *be, const char *tensor)
+{
+  be->tensor = tensor;
+}
+
 typedef struct {
   const char *name;      /* "auto", "cpu", "cuda" */
   const char *precision; /* "bf16", "fp32" */
   int threads;           /* >= 1 */
   int local_rank;        /* node-local rank, for the choice of a device */
+  bool fused_attention;  /* scores stay on the chip where the device and the head size allow it */
+  bool plan;             /* only sizes will be asked for: the device that is named need not be here */
 } qg_backend_request;
 
 /* Opens a backend. QG_ERR_RESOURCE explains why the one that was asked for is not there. Local. */

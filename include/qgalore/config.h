@@ -15,6 +15,7 @@ enum { QG_PATH_MAX = 1024, QG_MAX_STAGES = 1024 };
 typedef enum { QG_COMPAT_NONE, QG_COMPAT_REFERENCE } qg_compat;
 typedef enum { QG_UPDATE_AUTO, QG_UPDATE_FUSED, QG_UPDATE_ACCUMULATED } qg_update;
 typedef enum { QG_ASYNCHRONOUS_AUTO, QG_ASYNCHRONOUS_YES, QG_ASYNCHRONOUS_NO } qg_asynchronous;
+typedef enum { QG_ATTENTION_BLOCKS, QG_ATTENTION_FUSED } qg_attention;
 typedef enum { QG_LAYOUT_SHARED, QG_LAYOUT_PER_RANK } qg_layout;
 
 /* All sections. Derived members (no key of their own) are filled by qg_config_load. */
@@ -74,6 +75,7 @@ typedef struct {
     qg_sample sample;
     bool stagger;
     int64_t distributed_min; /* short side, for method = scalapack */
+    bool validate;
   } subspace;
   struct {
     int64_t pipeline;                          /* stages, 0: all ranks */
@@ -84,6 +86,7 @@ typedef struct {
   struct {
     char name[32];      /* auto | cpu | cuda */
     char precision[8];  /* bf16 | fp32 */
+    qg_attention attention;
     int64_t threads;    /* 0: cores per rank */
   } backend;
   struct {

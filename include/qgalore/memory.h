@@ -21,10 +21,14 @@ typedef enum {
   QG_OWNER_DATA,         /* token batches */
   QG_OWNER_CHECKPOINT,   /* the snapshot of an asynchronous save, the probe's tokens */
   QG_OWNER_RUNTIME,      /* program, MPI, HDF5, BLAS: estimated, not allocated by us */
+  QG_OWNER_CONTEXT,      /* on a device beside the ledger's memory: qg_device_share, partly estimated */
   QG_OWNER_COUNT
 } qg_owner;
 
 const char *qg_owner_name(qg_owner owner);
+
+/* Where memory lies. In unified memory both are the same, and only the calls tell them apart. */
+typedef enum { QG_SPACE_DEVICE, QG_SPACE_HOST, QG_SPACE_COUNT } qg_space;
 
 typedef struct qg_mem qg_mem;
 
@@ -34,16 +38,26 @@ qg_status qg_mem_create(qg_backend *be, qg_mem **out);
 void qg_mem_destroy(qg_mem *mem);
 bool qg_mem_is_dry(const qg_mem *mem);
 
-/* Device memory, zeroed, 64-byte aligned. Freed by qg_mem_destroy. QG_ERR_RESOURCE names what, bytes and
+/* Takes at once and in one piece what `plan`, a dry ledger of the same creators, counted on the device; qg_mem_alloc cuts from
+ * it until it is used up, and asking for more is QG_ERR_RUNTIME: memory can run out here only. QG_ERR_RESOURCE names the
+ * plan's largest owners, what is free, and what to do. For devices with memory of their own; before any allocation. */
+qg_status qg_mem_reserve(qg_mem *mem, const qg_mem *plan);
+
+/* Device memory, zeroed, 64-byte aligned (256 in a reserved piece). Freed by qg_mem_destroy. QG_ERR_RESOURCE names what, bytes and
  * the largest owners so far. bytes == 0 gives NULL. */
 qg_status qg_mem_alloc(qg_mem *mem, qg_owner owner, const char *what, size_t bytes, void **out);
 /* Host memory for transfers (pinned where that means something). */
 qg_status qg_mem_alloc_host(qg_mem *mem, qg_owner owner, const char *what, size_t bytes, void **out);
-/* Counts bytes that somebody else allocates. */
+/* Counts host bytes that somebody else allocates. */
 void qg_mem_note(qg_mem *mem, qg_owner owner, size_t bytes);
+/* Counts what a backend takes of its device beside the ledger. */
+void qg_mem_note_device(qg_mem *mem, const qg_device_share *share);
 
 size_t qg_mem_bytes(const qg_mem *mem, qg_owner owner);
+size_t qg_mem_bytes_in(const qg_mem *mem, qg_space space, qg_owner owner);
 size_t qg_mem_total(const qg_mem *mem);
+/* Of one space, with what aligning the pieces of a reservation costs. */
+size_t qg_mem_space(const qg_mem *mem, qg_space space);
 /* How many times qg_mem_alloc was called: a steady step must not change it. */
 int64_t qg_mem_allocations(const qg_mem *mem);
 

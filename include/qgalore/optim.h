@@ -21,6 +21,7 @@
 #include "qgalore/model.h"
 #include "qgalore/par.h"
 #include "qgalore/state.h"
+#include "qgalore/timer.h"
 
 typedef enum { QG_METHOD_ADAMW, QG_METHOD_ADAM8BIT, QG_METHOD_GALORE, QG_METHOD_QGALORE } qg_method;
 typedef enum { QG_SIMILARITY_OVERLAP, QG_SIMILARITY_COSINE } qg_similarity;
@@ -58,6 +59,7 @@ typedef struct {
   double shrink_threshold; /* mean similarity under which a longer T halves; 0: never */
   bool stagger;            /* spread refreshes over steps; false: at multiples of T, as the reference */
   qg_subspace_options subspace; /* of matrices that one rank factors alone */
+  bool validate_subspaces; /* devices that solve subspaces compare each with the singular vectors (qg_subspace_validation) */
   int64_t distributed_min; /* short side from which all ranks factor a matrix together; 0: none */
   int this_rank, all_ranks; /* of the job, for the workspace of that; all_ranks 0 counts as alone */
   uint64_t seed;
@@ -103,6 +105,9 @@ void qg_optim_destroy(qg_optim *optim);
 qg_status qg_optim_init_weights(qg_optim *optim);
 
 const qg_param_port *qg_optim_port(qg_optim *optim);
+
+/* Subspaces and updates inside backward become phases of their own in `timers`. */
+void qg_optim_set_timers(qg_optim *optim, qg_timers *timers);
 
 /* Zeroes accumulators and decides which matrices refresh at this step (0-based). */
 qg_status qg_optim_begin(qg_optim *optim, int64_t step);
@@ -150,9 +155,16 @@ typedef struct {
   int64_t refreshes, failed; /* in the last step */
   int64_t total_refreshes, total_saved, failed_refreshes;
   double mean_energy;        /* of the last step's refreshes, 0 if none */
-  double refresh_seconds, update_seconds; /* of the last step's backward, spent on subspaces and fused updates */
 } qg_optim_stats;
 qg_optim_stats qg_optim_get_stats(const qg_optim *optim);
+
+/* Subspaces of this run beside the singular vectors of the same gradients. */
+typedef struct {
+  int64_t count;
+  double lost_energy; /* the most that one captured less than the best, as a share of that */
+  double overlap;     /* the least ||C||_F^2 / rank; below 1 also where singular values around the rank are alike */
+} qg_subspace_validation;
+qg_subspace_validation qg_optim_validation(const qg_optim *optim);
 
 /* One refresh of the last step. */
 typedef struct {

@@ -11,6 +11,8 @@ typedef struct {
   size_t ops_bytes, backend_bytes; /* sizes of qg_backend_ops and qg_backend */
   /* QG_ERR_RESOURCE says why there is no device. */
   qg_status (*open)(const qg_backend_request *request, qg_backend **out);
+  /* For sizes alone, on machines without a device. */
+  qg_status (*plan)(const qg_backend_request *request, qg_backend **out);
   /* One indented line per device that can be used; "" if there is none, and qg_error_message says why. */
   void (*list)(char *buffer, size_t size);
 } qg_plugin;

@@ -19,17 +19,28 @@ typedef enum {
 /* The name of a phase as users read it. */
 const char *qg_phase_name(qg_phase phase);
 
+/* A device that keeps a time of its own: told whom its time belongs to from here on (a qg_phase, or -1). */
 typedef struct {
-  double seconds[QG_PHASE_COUNT];
-  double started[QG_PHASE_COUNT];
-  int outer[QG_PHASE_COUNT];     /* what `running` was before */
+  void (*begin)(void *device, const char *name, int payer); /* of a phase; `name` for profilers */
+  void (*end)(void *device, int payer);
+  void *device; /* NULL: there is none */
+} qg_device_clock;
+
+/* A moment belongs to the innermost phase, but all that happens inside validation belongs to that. */
+typedef struct {
+  double seconds[QG_PHASE_COUNT];        /* of this thread */
+  double device_seconds[QG_PHASE_COUNT]; /* of the device's time line, filled by whoever reads its clock */
+  qg_device_clock clock;
+  double since;             /* when the one who pays changed last */
+  int payer;                /* 1 + phase, 0: none */
+  int outer[QG_PHASE_COUNT], outer_payer[QG_PHASE_COUNT]; /* what was before */
   /* For other threads that ask where this one is. */
-  _Atomic int running;           /* 1 + the innermost phase that was started, 0: none */
-  _Atomic int micro_batch;       /* of the last forward or backward */
-  _Atomic int parameter;         /* that the model asked for last, its global id */
+  _Atomic int running;      /* 1 + the innermost phase that was started, 0: none */
+  _Atomic int micro_batch;  /* of the last forward or backward */
+  _Atomic int parameter;    /* that the model asked for last, its global id */
 } qg_timers;
 
-/* Phases may nest: validation contains forward, loss and wait. */
+/* Phases may nest. */
 void qg_timer_start(qg_timers *timers, qg_phase phase);
 void qg_timer_stop(qg_timers *timers, qg_phase phase);
 

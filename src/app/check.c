@@ -7,20 +7,57 @@
 #include "qgalore/ckpt.h"
 #include "qgalore/train.h"
 
-void qg_memory_print(const qg_log *log, const qg_mem *mem)
+/* The sums of a ledger: one, or one for each space where a device has memory of its own. */
+typedef struct {
+  const char *name;
+  size_t (*of)(const qg_mem *mem);
+} memory_sum;
+
+static size_t on_device(const qg_mem *mem)
 {
-  char text[32];
-  for (qg_owner owner = 0; owner < QG_OWNER_COUNT; owner++)
-    qg_log_raw(log, "  %-12s %12s\n", qg_owner_name(owner),
-               qg_format_bytes(text, sizeof text, (double)qg_mem_bytes(mem, owner)));
-  qg_log_raw(log, "  %-12s %12s\n", "total", qg_format_bytes(text, sizeof text, (double)qg_mem_total(mem)));
+  return qg_mem_space(mem, QG_SPACE_DEVICE);
 }
 
-static void print_heading(const qg_log *log)
+static size_t on_host(const qg_mem *mem)
 {
+  return qg_mem_space(mem, QG_SPACE_HOST);
+}
+
+static const memory_sum *sums_of(const qg_backend *be, int *count)
+{
+  static const memory_sum unified[] = {{"total", qg_mem_total}};
+  static const memory_sum apart[] = {{"device", on_device}, {"host", on_host}};
+  *count = be->ops->unified_memory ? QG_COUNT_OF(unified) : QG_COUNT_OF(apart);
+  return be->ops->unified_memory ? unified : apart;
+}
+
+/* Owners before the context, and that one where there is one. */
+static int owners_of(const qg_backend *be)
+{
+  return be->ops->unified_memory ? QG_OWNER_CONTEXT : QG_OWNER_COUNT;
+}
+
+void qg_memory_print(const qg_log *log, const qg_backend *be, const qg_mem *mem)
+{
+  char text[32];
+  int count;
+  const memory_sum *sums = sums_of(be, &count);
+  for (int i = 0; i < owners_of(be); i++)
+    qg_log_raw(log, "  %-12s %12s\n", qg_owner_name((qg_owner)i),
+               qg_format_bytes(text, sizeof text, (double)qg_mem_bytes(mem, (qg_owner)i)));
+  for (int i = 0; i < count; i++)
+    qg_log_raw(log, "  %-12s %12s\n", sums[i].name,
+               qg_format_bytes(text, sizeof text, (double)sums[i].of(mem)));
+}
+
+static void print_heading(const qg_log *log, const qg_backend *be)
+{
+  int count;
+  const memory_sum *sums = sums_of(be, &count);
   qg_log_raw(log, "\n%5s %-22s %6s", "rank", "part", "cost");
-  for (qg_owner owner = 0; owner < QG_OWNER_COUNT; owner++) qg_log_raw(log, " %11s", qg_owner_name(owner));
-  qg_log_raw(log, " %11s\n", "total");
+  for (int i = 0; i < owners_of(be); i++) qg_log_raw(log, " %11s", qg_owner_name((qg_owner)i));
+  for (int i = 0; i < count; i++) qg_log_raw(log, " %11s", sums[i].name);
+  qg_log_raw(log, "\n");
 }
 
 static void describe_part(const qg_partition *part, char *text, size_t size)
@@ -33,18 +70,32 @@ static void describe_part(const qg_partition *part, char *text, size_t size)
 }
 
 typedef struct {
-  double cost, most_memory;
+  double cost;
+  size_t memory[QG_SPACE_COUNT]; /* of the fullest rank; unified: all of it counts as the host's */
   int64_t checkpoint;
 } totals;
 
-static void print_row(const qg_log *log, int rank, const qg_partition *part, double cost, const qg_mem *mem)
+static void count_memory(const qg_backend *be, const qg_mem *mem, totals *sum)
+{
+  size_t host = be->ops->unified_memory ? qg_mem_total(mem) : on_host(mem);
+  size_t device = be->ops->unified_memory ? 0 : on_device(mem);
+  sum->memory[QG_SPACE_HOST] = qg_max_size(sum->memory[QG_SPACE_HOST], host);
+  sum->memory[QG_SPACE_DEVICE] = qg_max_size(sum->memory[QG_SPACE_DEVICE], device);
+}
+
+static void print_row(const qg_log *log, int rank, const qg_partition *part, double cost,
+                      const qg_backend *be, const qg_mem *mem)
 {
   char part_text[64], text[32];
+  int count;
+  const memory_sum *sums = sums_of(be, &count);
   describe_part(part, part_text, sizeof part_text);
   qg_log_raw(log, "%5d%-23s %5.1f%%", rank, part_text, 100.0 * part->cost / cost);
-  for (qg_owner owner = 0; owner < QG_OWNER_COUNT; owner++)
-    qg_log_raw(log, " %11s", qg_format_bytes(text, sizeof text, (double)qg_mem_bytes(mem, owner)));
-  qg_log_raw(log, " %11s\n", qg_format_bytes(text, sizeof text, (double)qg_mem_total(mem)));
+  for (int i = 0; i < owners_of(be); i++)
+    qg_log_raw(log, " %11s", qg_format_bytes(text, sizeof text, (double)qg_mem_bytes(mem, (qg_owner)i)));
+  for (int i = 0; i < count; i++)
+    qg_log_raw(log, " %11s", qg_format_bytes(text, sizeof text, (double)sums[i].of(mem)));
+  qg_log_raw(log, "\n");
 }
 
 static double total_cost(const qg_config *c)
@@ -63,6 +114,7 @@ static qg_status check_stage(const qg_log *log, const qg_config *c, qg_backend *
   qg_status status;
   QG_TRY_OUT(qg_mem_create(NULL, &mem));
   qg_mem_note(mem, QG_OWNER_RUNTIME, runtime);
+  qg_mem_note_device(mem, &be->share);
   qg_trainer_request request = {c, be, NULL, mem, rank, ranks};
   QG_TRY_OUT(qg_trainer_create(&request, &trainer));
   qg_mem_note(mem, QG_OWNER_RUNTIME, qg_footprint_of_libraries(c, be, trainer));
@@ -70,9 +122,8 @@ static qg_status check_stage(const qg_log *log, const qg_config *c, qg_backend *
   sum->checkpoint = qg_ckpt_bytes(entries, count);
   const qg_partition *part = qg_trainer_partition(trainer);
   sum->cost = part->cost > sum->cost ? part->cost : sum->cost;
-  double bytes = (double)qg_mem_total(mem);
-  sum->most_memory = bytes > sum->most_memory ? bytes : sum->most_memory;
-  if (log) print_row(log, rank, part, total_cost(c), mem);
+  count_memory(be, mem, sum);
+  if (log) print_row(log, rank, part, total_cost(c), be, mem);
 out:
   qg_trainer_destroy(trainer);
   qg_mem_destroy(mem);
@@ -95,7 +146,8 @@ static qg_status print_update(const qg_log *log, const qg_config *config, qg_bac
   }
   other.train.update = fused ? QG_UPDATE_ACCUMULATED : QG_UPDATE_FUSED;
   for (int rank = 0; rank < ranks; rank++) QG_TRY(check_stage(NULL, &other, be, ranks, rank, runtime, &sum));
-  double difference = sum.most_memory - chosen->most_memory;
+  qg_space space = be->ops->unified_memory ? QG_SPACE_HOST : QG_SPACE_DEVICE;
+  double difference = (double)sum.memory[space] - (double)chosen->memory[space];
   qg_log_info(log, "update    %s; train.update = %s would take %s %s on the fullest rank", names[fused],
               names[!fused], qg_format_bytes(bytes, sizeof bytes, fabs(difference)),
               difference < 0 ? "less" : "more");
@@ -113,6 +165,22 @@ static void print_model(const qg_log *log, const qg_config *c)
       qg_model_flops_per_token(&c->model, c->train.sequence_length));
 }
 
+static void print_memory(const qg_log *log, qg_backend *be, const totals *sum)
+{
+  char a[32], b[32];
+  size_t free, total;
+  qg_log_info(log, "memory    %s on the fullest rank",
+              qg_format_bytes(a, sizeof a, (double)sum->memory[QG_SPACE_HOST]));
+  if (be->ops->unified_memory) return;
+  qg_log_info(log,
+              "device    %s on the fullest rank; %s of it is an allowance for CUDA's context and libraries",
+              qg_format_bytes(a, sizeof a, (double)sum->memory[QG_SPACE_DEVICE]),
+              qg_format_bytes(b, sizeof b, (double)be->share.allowance));
+  if (!be->planned && be->ops->room(be, &free, &total) == QG_OK)
+    qg_log_info(log, "          %s of %s are free on the device here",
+                qg_format_bytes(a, sizeof a, (double)free), qg_format_bytes(b, sizeof b, (double)total));
+}
+
 static void print_totals(const qg_log *log, const qg_config *c, qg_backend *be, int ranks, const totals *sum,
                          double gemm_flops)
 {
@@ -125,12 +193,15 @@ static void print_totals(const qg_log *log, const qg_config *c, qg_backend *be, 
               ranks > 1 ? qg_format_bytes(a, sizeof a, wire) : "nothing");
   qg_log_info(log, "bubble    %.1f %% of a step at %d micro-batches", 100.0 * qg_schedule_bubble(ranks, m),
               m);
-  qg_log_info(log, "memory    %s on the fullest rank", qg_format_bytes(a, sizeof a, sum->most_memory));
+  print_memory(log, be, sum);
   qg_log_info(log, "checkpoint %s", qg_format_bytes(a, sizeof a, (double)sum->checkpoint));
-  qg_log_info(
-      log, "time      at least %s a step and %s in all, at the GEMM rate measured here (%.0f GFLOP/s a rank)",
-      qg_format_seconds(a, sizeof a, step), qg_format_seconds(b, sizeof b, step * (double)c->train.steps),
-      gemm_flops / 1e9);
+  if (be->planned) qg_log_info(log, "time      unknown: the device is not here");
+  else
+    qg_log_info(
+        log,
+        "time      at least %s a step and %s in all, at the GEMM rate measured here (%.0f GFLOP/s a rank)",
+        qg_format_seconds(a, sizeof a, step), qg_format_seconds(b, sizeof b, step * (double)c->train.steps),
+        gemm_flops / 1e9);
 }
 
 qg_status qg_check_print(const qg_log *log, const qg_config *c, qg_backend *be, int ranks, double gemm_flops)
@@ -138,7 +209,7 @@ qg_status qg_check_print(const qg_log *log, const qg_config *c, qg_backend *be, 
   totals sum = {0};
   size_t runtime = qg_memory_resident();
   print_model(log, c);
-  print_heading(log);
+  print_heading(log, be);
   for (int rank = 0; rank < ranks; rank++) QG_TRY(check_stage(log, c, be, ranks, rank, runtime, &sum));
   print_totals(log, c, be, ranks, &sum, gemm_flops);
   return print_update(log, c, be, ranks, runtime, &sum);

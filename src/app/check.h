@@ -12,6 +12,6 @@ qg_status qg_check_print(const qg_log *log, const qg_config *config, qg_backend 
                          double gemm_flops);
 
 /* The memory table of one stage from its (dry or live) ledger. */
-void qg_memory_print(const qg_log *log, const qg_mem *mem);
+void qg_memory_print(const qg_log *log, const qg_backend *be, const qg_mem *mem);
 
 #endif

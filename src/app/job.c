@@ -42,8 +42,10 @@ static qg_status prepare(job *j)
 {
   const qg_app_options *o = j->options;
   QG_TRY(qg_par_agree(j->par, qg_config_load(o->file, o->overrides, o->override, &j->config)));
-  QG_TRY(qg_par_agree(j->par, qg_machine_open_backend(&j->config, j->grid, &j->be)));
+  bool plan = o->action == QG_ACTION_CHECK;
+  QG_TRY(qg_par_agree(j->par, qg_machine_open_backend(&j->config, j->grid, plan, &j->be)));
   QG_TRY(qg_devices_check(&j->config, j->par, j->be));
+  if (j->be->planned) return QG_OK;
   QG_TRY(qg_par_agree(j->par, qg_footprint_warm_up(j->be)));
   QG_TRY(qg_par_barrier(j->par)); /* the ranks of a node share its speed: measure together */
   return qg_par_agree(j->par, qg_machine_gemm_rate(j->be, &j->gemm_flops));
@@ -65,7 +67,9 @@ static qg_status create(job *j)
   size_t runtime = qg_memory_resident();
   QG_TRY(qg_mem_create(j->be, &j->mem));
   qg_mem_note(j->mem, QG_OWNER_RUNTIME, runtime);
+  qg_mem_note_device(j->mem, &j->be->share);
   qg_trainer_request request = {&j->config, j->be, j->par, j->mem, j->grid->stage, j->grid->stages};
+  if (!j->be->ops->unified_memory) QG_TRY(qg_trainer_reserve(&request));
   QG_TRY(qg_trainer_create(&request, &j->trainer));
   qg_mem_note(j->mem, QG_OWNER_RUNTIME, qg_footprint_of_libraries(&j->config, j->be, j->trainer));
   return qg_trainer_open_data(j->trainer);
@@ -85,7 +89,7 @@ static qg_status print_opening(job *j)
   QG_TRY(qg_report_ranks(j->par, &j->log, j->be, qg_trainer_partition(j->trainer)));
   qg_report_input(&j->log, &j->config);
   qg_log_info(&j->log, "\nmemory plan of rank 0");
-  qg_memory_print(&j->log, j->mem);
+  qg_memory_print(&j->log, j->be, j->mem);
   qg_log_raw(&j->log, "\n");
   print_data(j);
   return QG_OK;
@@ -129,7 +133,7 @@ static qg_status print_closing(job *j, const qg_train_summary *s)
   char path[3 * QG_PATH_MAX];
   QG_TRY(qg_report_timing(j->par, &j->log, qg_trainer_timers(j->trainer), s->seconds));
   QG_TRY(qg_report_refreshes(j->par, &j->log, &j->config.model, qg_trainer_optim(j->trainer)));
-  QG_TRY(qg_report_memory(j->par, &j->log, qg_mem_total(j->mem)));
+  QG_TRY(qg_report_memory(j->par, &j->log, j->be, j->mem));
   snprintf(path, sizeof path, "%s/%s/metrics.jsonl", j->config.run.output_dir, j->config.run.name);
   if (qg_par_is_root(j->grid)) qg_report_curve(&j->log, path);
   double rate = s->step > s->first_step ? (double)(s->step - s->first_step) / s->seconds : 0.0;

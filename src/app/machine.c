@@ -14,10 +14,15 @@ int qg_machine_threads(const qg_config *config, const qg_grid *grid)
   return (int)qg_max_i64(1, cores / grid->local_size);
 }
 
-qg_status qg_machine_open_backend(const qg_config *config, const qg_grid *grid, qg_backend **out)
+qg_status qg_machine_open_backend(const qg_config *config, const qg_grid *grid, bool plan, qg_backend **out)
 {
   int threads = qg_machine_threads(config, grid);
-  qg_backend_request request = {config->backend.name, config->backend.precision, threads, grid->local_rank};
+  qg_backend_request request = {.name = config->backend.name,
+                                .precision = config->backend.precision,
+                                .threads = threads,
+                                .local_rank = grid->local_rank,
+                                .fused_attention = config->backend.attention == QG_ATTENTION_FUSED,
+                                .plan = plan};
   qg_blas_threads(threads);
   return qg_backend_open(&request, out);
 }

@@ -88,6 +88,22 @@ static void print_table(const qg_log *log, const qg_model_shape *shape, const do
   print(log, "all", &total);
 }
 
+/* Where a device was asked to validate its subspaces. */
+static qg_status report_validation(qg_par *par, const qg_log *log, const qg_optim *optim)
+{
+  qg_subspace_validation v = qg_optim_validation(optim);
+  double count = (double)v.count, lost = v.lost_energy, overlap = v.count > 0 ? v.overlap : 1.0;
+  QG_TRY(qg_par_sum(par, &count, 1));
+  QG_TRY(qg_par_max(par, &lost, 1));
+  QG_TRY(qg_par_min(par, &overlap, 1));
+  if (count > 0.0)
+    qg_log_info(log,
+                "validated   %.0f subspaces against singular vectors: energy at most %.1e below theirs, "
+                "overlap at least %.6f",
+                count, lost, overlap);
+  return QG_OK;
+}
+
 qg_status qg_report_refreshes(qg_par *par, const qg_log *log, const qg_model_shape *shape,
                               const qg_optim *optim)
 {
@@ -97,6 +113,7 @@ qg_status qg_report_refreshes(qg_par *par, const qg_log *log, const qg_model_sha
   QG_TRY_OUT(qg_calloc(FIELDS * (size_t)parameters, sizeof *all, "the table of refreshes", (void **)&all));
   QG_TRY_OUT(gather(par, optim, parameters, all));
   print_table(log, shape, all);
+  QG_TRY_OUT(report_validation(par, log, optim));
 out:
   free(all);
   return status;

@@ -65,24 +65,42 @@ void qg_report_input(const qg_log *log, const qg_config *config)
   free(text);
 }
 
-qg_status qg_report_timing(qg_par *par, const qg_log *log, const qg_timers *timers, double seconds)
+/* Over ranks, of each phase. */
+typedef struct {
+  double low[QG_PHASE_COUNT], high[QG_PHASE_COUNT], mean[QG_PHASE_COUNT];
+} spread;
+
+static qg_status gather_spread(qg_par *par, const double *seconds, spread *s)
 {
-  double low[QG_PHASE_COUNT], high[QG_PHASE_COUNT], sum[QG_PHASE_COUNT];
-  memcpy(low, timers->seconds, sizeof low);
-  memcpy(high, timers->seconds, sizeof high);
-  memcpy(sum, timers->seconds, sizeof sum);
-  QG_TRY(qg_par_min(par, low, QG_PHASE_COUNT));
-  QG_TRY(qg_par_max(par, high, QG_PHASE_COUNT));
-  QG_TRY(qg_par_sum(par, sum, QG_PHASE_COUNT));
-  int ranks = qg_par_grid(par)->size;
-  qg_log_raw(log, "\n%-12s %10s %10s %10s %7s\n", "phase", "min s", "mean s", "max s", "share");
-  for (int p = 0; p < QG_PHASE_COUNT; p++)
-    qg_log_raw(log, "%-12s %10.2f %10.2f %10.2f %6.1f%%\n", qg_phase_name((qg_phase)p), low[p],
-               sum[p] / ranks, high[p], 100.0 * sum[p] / ranks / seconds);
+  memcpy(s->low, seconds, sizeof s->low);
+  memcpy(s->high, seconds, sizeof s->high);
+  memcpy(s->mean, seconds, sizeof s->mean);
+  QG_TRY(qg_par_min(par, s->low, QG_PHASE_COUNT));
+  QG_TRY(qg_par_max(par, s->high, QG_PHASE_COUNT));
+  QG_TRY(qg_par_sum(par, s->mean, QG_PHASE_COUNT));
+  for (int p = 0; p < QG_PHASE_COUNT; p++) s->mean[p] /= qg_par_grid(par)->size;
   return QG_OK;
 }
 
-qg_status qg_report_memory(qg_par *par, const qg_log *log, size_t planned)
+qg_status qg_report_timing(qg_par *par, const qg_log *log, const qg_timers *timers, double seconds)
+{
+  spread host, device;
+  double clocks = timers->clock.device ? 1.0 : 0.0;
+  QG_TRY(gather_spread(par, timers->seconds, &host));
+  QG_TRY(gather_spread(par, timers->device_seconds, &device));
+  QG_TRY(qg_par_max(par, &clocks, 1));
+  qg_log_raw(log, "\n%-12s %10s %10s %10s %7s%s\n", "phase", "min s", "mean s", "max s", "share",
+             clocks > 0.0 ? "   device s" : "");
+  for (int p = 0; p < QG_PHASE_COUNT; p++) {
+    qg_log_raw(log, "%-12s %10.2f %10.2f %10.2f %6.1f%%", qg_phase_name((qg_phase)p), host.low[p],
+               host.mean[p], host.high[p], 100.0 * host.mean[p] / seconds);
+    if (clocks > 0.0) qg_log_raw(log, " %10.2f", device.mean[p]);
+    qg_log_raw(log, "\n");
+  }
+  return QG_OK;
+}
+
+static qg_status report_host(qg_par *par, const qg_log *log, size_t planned)
 {
   double both[2] = {(double)planned, (double)qg_memory_peak()};
   char a[32], b[32];
@@ -91,4 +109,26 @@ qg_status qg_report_memory(qg_par *par, const qg_log *log, size_t planned)
               qg_format_bytes(a, sizeof a, both[0]), qg_format_bytes(b, sizeof b, both[1]),
               100.0 * both[1] / both[0]);
   return QG_OK;
+}
+
+/* Devices tell what all processes use together; nothing is given back or taken after the first step. */
+static qg_status report_device(qg_par *par, const qg_log *log, qg_backend *be, const qg_mem *mem)
+{
+  char a[32], b[32], c[32];
+  size_t free, total;
+  QG_TRY(be->ops->room(be, &free, &total));
+  double all[3] = {(double)qg_mem_space(mem, QG_SPACE_DEVICE), (double)qg_mem_bytes(mem, QG_OWNER_CONTEXT),
+                   (double)(total - free)};
+  QG_TRY(qg_par_max(par, all, 3));
+  qg_log_info(log, "device    fullest rank: planned %s with %s for the context, in use on its device %s",
+              qg_format_bytes(a, sizeof a, all[0]), qg_format_bytes(b, sizeof b, all[1]),
+              qg_format_bytes(c, sizeof c, all[2]));
+  return QG_OK;
+}
+
+qg_status qg_report_memory(qg_par *par, const qg_log *log, qg_backend *be, const qg_mem *mem)
+{
+  if (be->ops->unified_memory) return report_host(par, log, qg_mem_total(mem));
+  QG_TRY(report_host(par, log, qg_mem_space(mem, QG_SPACE_HOST)));
+  return report_device(par, log, be, mem);
 }

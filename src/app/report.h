@@ -14,14 +14,16 @@ void qg_report_version(FILE *out);
 /* Rank, host, threads, part and backend of every rank. Collective. */
 qg_status qg_report_ranks(qg_par *par, const qg_log *log, const qg_backend *be, const qg_partition *part);
 void qg_report_input(const qg_log *log, const qg_config *config);
-/* Phases with minimum, mean and maximum over ranks and their share of `seconds`. Collective. */
+/* Phases with minimum, mean and maximum over ranks and their share of `seconds`, and the mean on devices that
+ * keep a clock. Collective. */
 qg_status qg_report_timing(qg_par *par, const qg_log *log, const qg_timers *timers, double seconds);
-/* Highest memory against the plan. Collective. */
-qg_status qg_report_memory(qg_par *par, const qg_log *log, size_t planned);
+/* Highest memory against the plan, and what is in use on devices with memory of their own. Collective. */
+qg_status qg_report_memory(qg_par *par, const qg_log *log, qg_backend *be, const qg_mem *mem);
 /* Loss over steps, drawn with characters, from <folder>/metrics.jsonl. Does nothing without the file. */
 void qg_report_curve(const qg_log *log, const char *metrics_path);
 
 /* Subspace refreshes per layer. Collective. */
-qg_status qg_report_refreshes(qg_par *par, const qg_log *log, const qg_model_shape *shape, const qg_optim *optim);
+qg_status qg_report_refreshes(qg_par *par, const qg_log *log, const qg_model_shape *shape,
+                              const qg_optim *optim);
 
 #endif

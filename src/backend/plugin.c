@@ -49,7 +49,7 @@ static qg_status check_driver(void)
 }
 
 /* A file that the user names is opened whether there is a driver or not. */
-static qg_status choose_file(char *path, size_t size)
+static qg_status choose_file(bool needs_driver, char *path, size_t size)
 {
   const char *named = getenv("QGALORE_CUDA_PLUGIN");
   if (named && *named) {
@@ -58,13 +58,13 @@ static qg_status choose_file(char *path, size_t size)
     return QG_OK;
   }
   QG_CHECK(search(path, size), QG_ERR_RESOURCE, "%s was not built or installed (make cuda)", object);
-  return check_driver();
+  return needs_driver ? check_driver() : QG_OK;
 }
 
-qg_status qg_plugin_find(const qg_plugin **out)
+qg_status qg_plugin_find(bool needs_driver, const qg_plugin **out)
 {
   char path[PATH_BYTES + 64];
-  QG_TRY(choose_file(path, sizeof path));
+  QG_TRY(choose_file(needs_driver, path, sizeof path));
   void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   QG_CHECK(handle, QG_ERR_RESOURCE, "%s does not load: %s", path, dlerror());
   const qg_plugin *plugin = dlsym(handle, NAME_OF(QG_PLUGIN_SYMBOL));

@@ -9,8 +9,16 @@
 static qg_status open_cuda(const qg_backend_request *request, qg_backend **out)
 {
   const qg_plugin *plugin;
-  QG_TRY(qg_plugin_find(&plugin));
+  QG_TRY(qg_plugin_find(true, &plugin));
   return plugin->open(request, out);
+}
+
+/* Where the device is not: login nodes plan jobs of compute nodes. */
+static qg_status plan_cuda(const qg_backend_request *request, qg_backend **out)
+{
+  const qg_plugin *plugin;
+  QG_TRY(qg_plugin_find(false, &plugin));
+  return plugin->plan(request, out);
 }
 
 /* The log says what was chosen, and why not the other. */
@@ -39,6 +47,7 @@ qg_status qg_backend_open(const qg_backend_request *request, qg_backend **out)
   if (!any && !cuda) return qg_cpu_open(request, out);
   qg_status status = open_cuda(request, out);
   if (status != QG_ERR_RESOURCE) return status;
+  if (cuda && request->plan && plan_cuda(request, out) == QG_OK) return QG_OK;
   return cuda ? refuse_cuda() : fall_back(request, out);
 }
 
@@ -51,7 +60,7 @@ void qg_backend_list(char *buffer, size_t size)
 {
   const qg_plugin *plugin;
   char devices[1024] = "";
-  if (qg_plugin_find(&plugin) == QG_OK) plugin->list(devices, sizeof devices);
+  if (qg_plugin_find(true, &plugin) == QG_OK) plugin->list(devices, sizeof devices);
   if (devices[0]) snprintf(buffer, size, "cpu   available\ncuda  available\n%s", devices);
   else
     snprintf(buffer, size, "cpu   available\ncuda  not available: %s\n", qg_error_message());

@@ -14,15 +14,28 @@ const char *qg_phase_name(qg_phase phase)
   return names[phase];
 }
 
+/* Seconds so far go to the one who paid for them. */
+static void hand_over(qg_timers *timers, int payer)
+{
+  double now = qg_now();
+  if (timers->payer) timers->seconds[timers->payer - 1] += now - timers->since;
+  timers->since = now;
+  timers->payer = payer;
+}
+
 void qg_timer_start(qg_timers *timers, qg_phase phase)
 {
   timers->outer[phase] = timers->running;
+  timers->outer_payer[phase] = timers->payer;
   timers->running = (int)phase + 1;
-  timers->started[phase] = qg_now();
+  hand_over(timers, timers->payer == QG_PHASE_VALIDATE + 1 ? timers->payer : (int)phase + 1);
+  if (timers->clock.device)
+    timers->clock.begin(timers->clock.device, qg_phase_name(phase), timers->payer - 1);
 }
 
 void qg_timer_stop(qg_timers *timers, qg_phase phase)
 {
-  timers->seconds[phase] += qg_now() - timers->started[phase];
   timers->running = timers->outer[phase];
+  hand_over(timers, timers->outer_payer[phase]);
+  if (timers->clock.device) timers->clock.end(timers->clock.device, timers->payer - 1);
 }

@@ -46,6 +46,7 @@ static qg_status load_item(const qg_ckpt_reader *r, qg_backend *be, const qg_sta
                            void *staging)
 {
   bool on_device = entry->on_device && !be->ops->unified_memory;
+  qg_backend_name(be, entry->dataset);
   for (int64_t index = 0; index < r->slabs; index++) {
     qg_ckpt_slab slab = qg_ckpt_slab_at(r->elements, r->element_bytes, r->file->header.slab_bytes, index);
     char *to = (char *)entry->data + slab.offset;

@@ -62,6 +62,7 @@ qg_optim_options qg_config_optim_options(const qg_config *config, int threads)
       .project_head = config->qgalore.project_head,
       .rotate_moments = config->qgalore.rotate_moments,
       .sample = config->subspace.sample,
+      .validate_subspaces = config->subspace.validate,
       .update_gap = config->qgalore.update_gap,
       .lazy = config->qgalore.lazy,
       .similarity = config->qgalore.similarity,

@@ -29,6 +29,8 @@ static const qg_choice update_choices[] = {
     {"auto", QG_UPDATE_AUTO}, {"fused", QG_UPDATE_FUSED}, {"accumulated", QG_UPDATE_ACCUMULATED}, {NULL, 0}};
 static const qg_choice backend_choices[] = {{"auto", 0}, {"cpu", 0}, {"cuda", 0}, {NULL, 0}};
 static const qg_choice precision_choices[] = {{"bf16", 0}, {"fp32", 0}, {NULL, 0}};
+static const qg_choice attention_choices[] = {
+    {"blocks", QG_ATTENTION_BLOCKS}, {"fused", QG_ATTENTION_FUSED}, {NULL, 0}};
 static const qg_choice layout_choices[] = {
     {"shared", QG_LAYOUT_SHARED}, {"per_rank", QG_LAYOUT_PER_RANK}, {NULL, 0}};
 static const qg_choice asynchronous_choices[] = {
@@ -267,6 +269,9 @@ const qg_key qg_schema[] = {
      .doc = "A warm or randomised result that seems to capture less than this share of the best possible "
             "energy gets "
             "more iterations, then the exact method."},
+    {KEY(subspace, validate), QG_KEY_BOOL, MEMBER(subspace, validate), .fallback = "no", .may_change = true,
+     .doc = "A GPU that refreshes a projector also computes the singular vectors of the gradient, which is slow and takes "
+            "memory; the log's end tells the largest loss of energy and the least overlap."},
     {KEY(subspace, distributed_min), QG_KEY_INT, MEMBER(subspace, distributed_min), .fallback = "4096",
      .range = "[1, 1073741824]", .may_change = true,
      .doc = "Smaller side of the matrices that method = scalapack gives to all ranks."},
@@ -297,6 +302,10 @@ const qg_key qg_schema[] = {
     {KEY(backend, precision), QG_KEY_STRING, MEMBER(backend, precision), .fallback = "bf16",
      .choices = precision_choices, .may_change = true,
      .doc = "Type of activations and of the inputs of matrix products; sums are fp32."},
+    {KEY(backend, attention), QG_KEY_ENUM, MEMBER(backend, attention), .fallback = "blocks",
+     .choices = attention_choices, .may_change = true,
+     .doc = "Attention of the cuda backend. blocks: products of cuBLAS, a block of scores at a time. fused: scores never leave "
+            "the chip; for bf16 on sm_80 and up and head sizes of 16 to 128 in multiples of 16, blocks for others."},
     {KEY(backend, threads), QG_KEY_INT, MEMBER(backend, threads), .fallback = "0", .range = "[0, 4096]",
      .may_change = true, .doc = "CPU threads per rank. 0: the cores of the node over its ranks."},
 

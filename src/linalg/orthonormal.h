@@ -2,10 +2,13 @@
 #ifndef QG_LINALG_ORTHONORMAL_H
 #define QG_LINALG_ORTHONORMAL_H
 
+#include <stdbool.h>
+
 #include "linalg/scratch.h"
 #include "qgalore/status.h"
 
 typedef struct {
+  float *gram;      /* [count, count] */
   float *tau;       /* [count] */
   float *work;      /* [64 * count] */
   float *reflector; /* [32, 32]: T of a panel's block reflector */
@@ -15,5 +18,10 @@ void qg_orthonormal_lay_out(qg_scratch *scratch, int count, qg_orthonormal *out)
 
 /* rows [count, d], count <= d, finite: replaced by an orthonormal basis of a space that holds them. */
 qg_status qg_orthonormalise(int count, int d, float *rows, qg_orthonormal *scratch);
+
+/* The same up to signs from the Cholesky factor of the Gram matrix, which is all matrix products, where every
+ * row is well apart from the ones before it. Elsewhere false, and the rows are scaled or still what they
+ * were. */
+bool qg_orthonormalise_apart(int count, int d, float *rows, qg_orthonormal *scratch);
 
 #endif

@@ -6,8 +6,8 @@
 
 #include "linalg/block_product.h"
 #include "linalg/eigen.h"
-#include "linalg/normal.h"
 #include "linalg/orthonormal.h"
+#include "linalg/signs.h"
 #include "qgalore/base.h"
 
 /* A second step that still gains this share of everything: the spectrum falls too slowly for a complete
@@ -66,8 +66,7 @@ static double start_block(const qg_problem *problem, const float *previous, uint
   int64_t random_count = (int64_t)(s->count - known) * d;
   double norm2, largest;
   if (previous) qg_problem_load_basis(problem, previous, s->block);
-  qg_normal_fill(seed, random_count, random);
-  for (int64_t i = 0; i < random_count; i++) random[i] /= sqrtf((float)d);
+  qg_sign_fill(seed, 1.0f / sqrtf((float)d), random_count, random);
   qg_scan_f32((int64_t)s->count * d, s->block, &norm2, &largest);
   return norm2 / s->count;
 }
@@ -80,12 +79,15 @@ static qg_status begin_product(power_scratch *s, double *energy)
   return QG_OK;
 }
 
-/* block <- orthonormal basis of block H, with its energy. */
-static qg_status power_step(const qg_problem *problem, power_scratch *s, double *energy)
+/* block <- orthonormal basis of block H, with its energy. Where steps go on until nothing is left, the rows
+ * soon are nearly eigenvectors, whose images stay apart. */
+static qg_status power_step(const qg_problem *problem, const qg_power_plan *plan, power_scratch *s,
+                            double *energy)
 {
   QG_TRY(qg_block_product_finish(&s->product));
   memcpy(s->block, s->product.image, (size_t)s->count * (size_t)problem->d * sizeof *s->block);
-  QG_TRY(qg_orthonormalise(s->count, problem->d, s->block, &s->orthonormal));
+  if (!plan->complete || !qg_orthonormalise_apart(s->count, problem->d, s->block, &s->orthonormal))
+    QG_TRY(qg_orthonormalise(s->count, problem->d, s->block, &s->orthonormal));
   return begin_product(s, energy);
 }
 
@@ -156,7 +158,7 @@ qg_status qg_power_solve(const qg_problem *problem, const qg_power_plan *plan, q
   energy /= scale;
   for (int step = 1; step <= last && !*accepted; step++) {
     before = energy;
-    QG_TRY(power_step(problem, &s, &energy));
+    QG_TRY(power_step(problem, plan, &s, &energy));
     if (plan->complete && step == steps && energy - before > HOPELESS_GAIN * problem->norm2) break;
     if (step >= steps) QG_TRY(judge(problem, plan, step == last, energy, energy - before, &s, accepted));
   }

@@ -111,6 +111,7 @@ static qg_status apply_projected(qg_optim *optim, const qg_optim_param *p, const
 /* Without a subspace there is nothing to update by, and requantising would only add noise. */
 qg_status qg_optim_apply_param(qg_optim *optim, const qg_optim_param *p, const qg_step_rates *rates)
 {
+  qg_optim_name(optim, p);
   if (p->policy.projected && !qg_optim_has_projector(p)) return QG_OK;
   return p->policy.projected ? apply_projected(optim, p, rates) : apply_dense(optim, p, rates);
 }

@@ -51,6 +51,7 @@ static qg_status store_fresh(qg_optim *optim, const qg_optim_param *p, int64_t f
 static qg_status init_param(qg_optim *optim, const qg_optim_param *p)
 {
   int64_t total = qg_optim_elements(p), step = qg_min_i64(QG_OPTIM_CHUNK, optim->scratch.update_elements);
+  qg_optim_name(optim, p);
   /* A scratch that holds less than a chunk still holds the largest parameter whole. */
   for (int64_t first = 0; first < total; first += step) {
     int64_t count = qg_min_i64(step, total - first);

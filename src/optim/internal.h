@@ -88,7 +88,8 @@ typedef struct {
   size_t workspace_bytes;
   void *device_workspace; /* of a device that solves subspaces; NULL: there is none */
   size_t device_workspace_bytes;
-  void *distributed; /* [distributed_bytes]: this rank's part of a solution by all ranks */
+  float *device_basis; /* device [2, basis_stride]: a new basis, and what validates it */
+  void *distributed;   /* [distributed_bytes]: this rank's part of a solution by all ranks */
   size_t distributed_bytes;
   qg_subspace_job *jobs;    /* [slots] */
   qg_optim_param **pending; /* [slots] */
@@ -122,7 +123,8 @@ struct qg_optim {
   int64_t failed_refreshes;
   qg_refresh_record *records; /* [param_count] of this step */
   int step_refreshes, step_failed;
-  double refresh_seconds, update_seconds; /* spent in backward at this step */
+  qg_subspace_validation validation;
+  qg_timers *timers; /* for what happens inside backward; NULL: nobody measures */
   qg_state_entry *entries;
   int entry_count;
 };
@@ -172,6 +174,21 @@ static inline bool qg_optim_needs_full(const qg_optim *optim, const qg_optim_par
   return p->policy.projected && (optim->options.full_gradient || refreshes);
 }
 
+/* The operations that follow are about this parameter. */
+static inline void qg_optim_name(const qg_optim *optim, const qg_optim_param *p)
+{
+  qg_backend_name(optim->be, p->info.name);
+}
+
+static inline void qg_optim_start(const qg_optim *optim, qg_phase phase)
+{
+  if (optim->timers) qg_timer_start(optim->timers, phase);
+}
+static inline void qg_optim_stop(const qg_optim *optim, qg_phase phase)
+{
+  if (optim->timers) qg_timer_stop(optim->timers, phase);
+}
+
 /* policy.c */
 qg_optim_policy qg_optim_choose_policy(const qg_optim *optim, const qg_param *param);
 /* The weight must be converted or dequantised into scratch before a GEMM can read it. */
@@ -197,10 +214,11 @@ qg_status qg_optim_convert_vectors(qg_optim *optim);
 /* port.c */
 qg_param_port qg_optim_make_port(qg_optim *optim);
 
-/* optim.c: a parameter held here, or QG_ERR_RUNTIME. */
+/* optim.c: a parameter held here, which operations are about from then on; or QG_ERR_RUNTIME. */
 qg_status qg_optim_find(qg_optim *optim, int id, qg_optim_param **out);
 
-/* projector.c: P as a device matrix of a type, and between device and host. */
+/* projector.c: P as a device matrix of a type, stored from one, and between device and host. */
+qg_status qg_optim_projector_keep(qg_optim *optim, const qg_optim_param *p, const float *device);
 qg_status qg_optim_projector_read(qg_optim *optim, const qg_optim_param *p, qg_dtype type, qg_view *out);
 qg_status qg_optim_projector_fetch(qg_optim *optim, const qg_optim_param *p, float *host);
 qg_status qg_optim_projector_store(qg_optim *optim, const qg_optim_param *p, const float *host);
@@ -214,18 +232,29 @@ qg_status qg_optim_apply_param(qg_optim *optim, const qg_optim_param *p, const q
 /* Solves the subspaces of the gradients of `count` <= slots parameters in refresher.pending: from G, or from
  * the pair. */
 qg_status qg_optim_refresh(qg_optim *optim, int count, const qg_gradient_pair *pair);
+/* The seed of random vectors for this refresh. */
+uint64_t qg_optim_refresh_seed(const qg_optim *optim, const qg_optim_param *p);
+/* Counts and records a refresh. similarity: with the basis before, NaN at the first. */
+void qg_optim_note_refresh(qg_optim *optim, qg_optim_param *p, double similarity, double energy,
+                           qg_subspace_method used);
 /* Fills slot `slot` of the refresher for its pending parameter. */
-/* Device scratch for solving subspaces there, 0 where the backend does not. */
-size_t qg_optim_device_solver_bytes(const qg_optim *optim);
-/* The job of a slot, whose gradient is on the device; *solved false: the host has to. */
-qg_status qg_optim_solve_on_device(qg_optim *optim, int slot, bool *solved);
 qg_status qg_optim_prepare_job(qg_optim *optim, int slot, const qg_gradient_pair *pair);
 /* Takes over what the slot's job found, or keeps the old basis. */
 qg_status qg_optim_accept_job(qg_optim *optim, int slot);
 /* In waves of `slots`: every parameter whose refresh is pending. */
 qg_status qg_optim_refresh_pending(qg_optim *optim);
 
-/* rotate.c: moments of p into the basis that refresher.rotation leads to. */
+/* device_refresh.c, for backends that solve subspaces themselves */
+/* Takes their memory; nothing for others. */
+qg_status qg_optim_take_device_solver(qg_optim *optim);
+/* Refreshes a parameter whose gradient is on the device, where all of it stays; *done false: the host has to
+ * solve it. */
+qg_status qg_optim_refresh_on_device(qg_optim *optim, qg_optim_param *p, bool *done);
+
+/* rotate.c: moments of p into the basis that scratch.rotation leads to. On the host's side the change of
+ * basis is in refresher.rotation, and qg_optim_place_rotation brings it there. */
+bool qg_optim_rotates(const qg_optim *optim, const qg_optim_param *p);
+qg_status qg_optim_place_rotation(qg_optim *optim, int64_t rank);
 qg_status qg_optim_rotate_moments(qg_optim *optim, const qg_optim_param *p);
 
 /* norms.c */

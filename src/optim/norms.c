@@ -35,8 +35,9 @@ qg_status qg_optim_norms(qg_optim *optim, double *sum_squares)
   QG_TRY(qg_optim_add_tied(optim));
   for (int id = 0; id < optim->param_count; id++) {
     const qg_optim_param *p = &optim->params[id];
-    if (counts(optim, p) && !p->policy.fused)
-      QG_TRY(be->ops->sum_squares(be, qg_optim_grad_view(p), optim->scratch.sums + id));
+    if (!counts(optim, p) || p->policy.fused) continue;
+    qg_optim_name(optim, p);
+    QG_TRY(be->ops->sum_squares(be, qg_optim_grad_view(p), optim->scratch.sums + id));
   }
   QG_TRY(be->ops->copy_out(be, optim->host_sums, optim->scratch.sums,
                            qg_dtype_bytes(QG_F64, optim->param_count)));

@@ -102,6 +102,7 @@ out:
 void qg_optim_destroy(qg_optim *optim)
 {
   if (!optim) return;
+  qg_backend_name(optim->be, NULL); /* names are the parameters' */
   free(optim->refresher.jobs);
   free(optim->refresher.pending);
   free(optim->entries);
@@ -116,7 +117,13 @@ qg_status qg_optim_find(qg_optim *optim, int id, qg_optim_param **out)
   QG_CHECK(id >= 0 && id < optim->param_count && optim->params[id].held, QG_ERR_RUNTIME,
            "parameter %d is not held by this stage", id);
   *out = &optim->params[id];
+  qg_optim_name(optim, *out);
   return QG_OK;
+}
+
+void qg_optim_set_timers(qg_optim *optim, qg_timers *timers)
+{
+  optim->timers = timers;
 }
 
 const qg_param_port *qg_optim_port(qg_optim *optim)
@@ -153,6 +160,7 @@ static qg_status begin_param(qg_optim *optim, qg_optim_param *p)
 {
   p->refresh_pending = is_due(optim, p);
   if (!p->held) return QG_OK;
+  qg_optim_name(optim, p);
   p->accumulates_full = qg_optim_gathers(p) && qg_optim_needs_full(optim, p);
   p->fresh = true;
   if (is_added_to(p)) QG_TRY(clear_grad(optim, p));
@@ -165,7 +173,6 @@ qg_status qg_optim_begin(qg_optim *optim, int64_t step)
   optim->step = step;
   optim->tied_added = optim->discarded = false;
   optim->step_refreshes = optim->step_failed = 0;
-  optim->refresh_seconds = optim->update_seconds = 0.0;
   for (int id = 0; id < optim->param_count; id++) QG_TRY(begin_param(optim, &optim->params[id]));
   return QG_OK;
 }
@@ -233,9 +240,7 @@ qg_optim_stats qg_optim_get_stats(const qg_optim *optim)
   qg_optim_stats stats = {.refreshes = optim->step_refreshes,
                           .failed = optim->step_failed,
                           .failed_refreshes = optim->failed_refreshes,
-                          .mean_energy = mean_energy(optim),
-                          .refresh_seconds = optim->refresh_seconds,
-                          .update_seconds = optim->update_seconds};
+                          .mean_energy = mean_energy(optim)};
   for (int id = 0; id < optim->param_count; id++) {
     const qg_optim_param *p = &optim->params[id];
     if (!p->held) continue;
@@ -249,6 +254,11 @@ const qg_refresh_record *qg_optim_refreshes(const qg_optim *optim, int *count)
 {
   *count = optim->step_refreshes;
   return optim->records;
+}
+
+qg_subspace_validation qg_optim_validation(const qg_optim *optim)
+{
+  return optim->validation;
 }
 
 const qg_tracker *qg_optim_tracker(const qg_optim *optim, int param)

@@ -54,10 +54,10 @@ static qg_status add_low_rank(qg_optim *optim, qg_optim_param *p, qg_view dy, qg
 
 static qg_status refresh_now(qg_optim *optim, qg_optim_param *p, const qg_gradient_pair *pair)
 {
-  double begin = qg_now();
+  qg_optim_start(optim, QG_PHASE_REFRESH);
   optim->refresher.pending[0] = p;
   QG_TRY(qg_optim_refresh(optim, 1, pair));
-  optim->refresh_seconds += qg_now() - begin;
+  qg_optim_stop(optim, QG_PHASE_REFRESH);
   return QG_OK;
 }
 
@@ -87,13 +87,14 @@ static qg_status add_projected(qg_optim *optim, qg_optim_param *p, qg_view dy, q
 static qg_status update_now(qg_optim *optim, const qg_optim_param *p)
 {
   qg_backend *be = optim->be;
-  double begin = qg_now(), squares, *sum = optim->scratch.sums + p->info.id;
+  double squares, *sum = optim->scratch.sums + p->info.id;
+  qg_optim_start(optim, QG_PHASE_UPDATE);
   QG_TRY(be->ops->sum_squares(be, qg_optim_grad_view(p), sum));
   QG_TRY(be->ops->copy_out(be, &squares, sum, sizeof squares));
   if (isfinite(squares)) QG_TRY(qg_optim_apply_param(optim, p, &optim->rates));
   else
     qg_optim_discard(optim);
-  optim->update_seconds += qg_now() - begin;
+  qg_optim_stop(optim, QG_PHASE_UPDATE);
   return QG_OK;
 }
 

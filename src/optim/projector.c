@@ -29,14 +29,22 @@ qg_status qg_optim_projector_fetch(qg_optim *optim, const qg_optim_param *p, flo
                                   qg_dtype_bytes(QG_F32, qg_optim_basis_elements(p)));
 }
 
+qg_status qg_optim_projector_keep(qg_optim *optim, const qg_optim_param *p, const float *device)
+{
+  qg_backend *be = optim->be;
+  if (p->policy.int4)
+    return be->ops->quantize_int4(be, device, qg_optim_basis_elements(p), optim->options.include_zero,
+                                  p->packed);
+  return be->ops->convert(be, shaped(p, p->basis, QG_F32), shaped(p, (void *)device, QG_F32));
+}
+
 qg_status qg_optim_projector_store(qg_optim *optim, const qg_optim_param *p, const float *host)
 {
   qg_backend *be = optim->be;
   int64_t elements = qg_optim_basis_elements(p);
   void *device = p->policy.int4 ? optim->scratch.projector : p->basis;
   QG_TRY(be->ops->copy_in(be, device, host, qg_dtype_bytes(QG_F32, elements)));
-  if (p->policy.int4)
-    QG_TRY(be->ops->quantize_int4(be, device, elements, optim->options.include_zero, p->packed));
+  if (p->policy.int4) QG_TRY(qg_optim_projector_keep(optim, p, device));
   /* `host` is reused by the next refresh. */
   return be->ops->sync(be);
 }
@@ -45,6 +53,7 @@ qg_status qg_optim_projector_store(qg_optim *optim, const qg_optim_param *p, con
 qg_status qg_optim_project(qg_optim *optim, const qg_optim_param *p, float beta)
 {
   qg_view full = qg_view_make(p->full, QG_F32, p->info.rows, p->info.cols), basis;
+  qg_optim_name(optim, p);
   QG_TRY(qg_optim_projector_read(optim, p, QG_F32, &basis));
   bool right = p->policy.side == QG_SIDE_RIGHT;
   qg_gemm_args gemm = {

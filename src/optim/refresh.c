@@ -5,7 +5,7 @@
 #include "qgalore/base.h"
 
 /* A start of its own for every (run, step, matrix), whichever rank solves it. */
-static uint64_t job_seed(const qg_optim *optim, const qg_optim_param *p)
+uint64_t qg_optim_refresh_seed(const qg_optim *optim, const qg_optim_param *p)
 {
   qg_rng rng = {optim->options.seed, (uint64_t)optim->step, (uint32_t)p->info.id, QG_RNG_SUBSPACE};
   qg_rng_block block = qg_rng_draw(rng, 0);
@@ -29,6 +29,7 @@ static qg_status describe_job(qg_optim *optim, int slot, const qg_gradient_pair 
   qg_optim_refresher *r = &optim->refresher;
   const qg_optim_param *p = r->pending[slot];
   float *previous = r->previous + slot * r->basis_stride;
+  qg_optim_name(optim, p);
   if (qg_optim_has_projector(p)) QG_TRY(qg_optim_projector_fetch(optim, p, previous));
   r->jobs[slot] = (qg_subspace_job){
       .m = p->info.rows,
@@ -38,7 +39,7 @@ static qg_status describe_job(qg_optim *optim, int slot, const qg_gradient_pair 
       .previous = qg_optim_has_projector(p) ? previous : NULL,
       .basis = r->basis + slot * r->basis_stride,
       .singular_values = r->singular_values + slot * r->rank_stride,
-      .seed = job_seed(optim, p),
+      .seed = qg_optim_refresh_seed(optim, p),
   };
   return QG_OK;
 }
@@ -62,13 +63,16 @@ static double compare(const qg_optim *optim, const qg_optim_param *p, const qg_s
              : qg_subspace_cosine(p->policy.side, side, job->rank, job->previous, job->basis);
 }
 
-static void record(qg_optim *optim, const qg_optim_param *p, const qg_subspace_job *job, double similarity)
+void qg_optim_note_refresh(qg_optim *optim, qg_optim_param *p, double similarity, double energy,
+                           qg_subspace_method used)
 {
+  p->refresh_pending = false;
+  qg_tracker_refreshed(&p->tracker, optim->step, similarity, &optim->options);
   optim->records[optim->step_refreshes++] = (qg_refresh_record){.param = p->info.id,
                                                                 .similarity = similarity,
-                                                                .energy = job->energy,
+                                                                .energy = energy,
                                                                 .interval = p->tracker.interval,
-                                                                .used = job->used};
+                                                                .used = used};
 }
 
 /* A matrix that never had a projector keeps a zero one: its update is zero until a refresh succeeds. */
@@ -77,49 +81,51 @@ qg_status qg_optim_accept_job(qg_optim *optim, int slot)
   const qg_subspace_job *job = &optim->refresher.jobs[slot];
   qg_optim_param *p = optim->refresher.pending[slot];
   p->refresh_pending = false;
+  qg_optim_name(optim, p);
   if (job->status != QG_OK) {
     optim->failed_refreshes++;
     optim->step_failed++;
     return QG_OK;
   }
   double similarity = compare(optim, p, job);
-  if (job->previous && optim->options.rotate_moments && optim->step > 0)
+  if (qg_optim_rotates(optim, p)) {
+    QG_TRY(qg_optim_place_rotation(optim, job->rank));
     QG_TRY(qg_optim_rotate_moments(optim, p));
-  QG_TRY(qg_optim_projector_store(optim, p, job->basis));
-  qg_tracker_refreshed(&p->tracker, optim->step, similarity, &optim->options);
-  record(optim, p, job, similarity);
-  return QG_OK;
-}
-
-/* One after the other: each has the device to itself. What it does not settle goes to the host. */
-static qg_status solve_on_device(qg_optim *optim, int count)
-{
-  qg_optim_refresher *r = &optim->refresher;
-  for (int slot = 0; slot < count; slot++) {
-    bool solved;
-    QG_TRY(describe_job(optim, slot, NULL));
-    QG_TRY(qg_optim_solve_on_device(optim, slot, &solved));
-    if (solved) continue;
-    QG_TRY(fetch_gradient(optim, slot, &r->jobs[slot].gradient));
-    QG_TRY(qg_subspace_solve(&optim->options.subspace, &r->jobs[slot], 1, r->workspace, r->workspace_bytes));
   }
+  QG_TRY(qg_optim_projector_store(optim, p, job->basis));
+  qg_optim_note_refresh(optim, p, similarity, job->energy, job->used);
   return QG_OK;
 }
 
-static qg_status solve_on_host(qg_optim *optim, int count, const qg_gradient_pair *pair)
+static qg_status refresh_on_host(qg_optim *optim, int count, const qg_gradient_pair *pair)
 {
   qg_optim_refresher *r = &optim->refresher;
   for (int slot = 0; slot < count; slot++) QG_TRY(qg_optim_prepare_job(optim, slot, pair));
   QG_TRY(optim->be->ops->sync(optim->be));
-  return qg_subspace_solve(&optim->options.subspace, r->jobs, count, r->workspace, r->workspace_bytes);
+  QG_TRY(qg_subspace_solve(&optim->options.subspace, r->jobs, count, r->workspace, r->workspace_bytes));
+  for (int slot = 0; slot < count; slot++) QG_TRY(qg_optim_accept_job(optim, slot));
+  return QG_OK;
+}
+
+/* One after the other: each has the device to itself. What it does not settle goes to the host, in the first
+ * slot, whose own parameter has been dealt with. */
+static qg_status refresh_on_device(qg_optim *optim, int count)
+{
+  qg_optim_param **pending = optim->refresher.pending;
+  for (int i = 0; i < count; i++) {
+    bool done;
+    QG_TRY(qg_optim_refresh_on_device(optim, pending[i], &done));
+    if (done) continue;
+    pending[0] = pending[i];
+    QG_TRY(refresh_on_host(optim, 1, NULL));
+  }
+  return QG_OK;
 }
 
 qg_status qg_optim_refresh(qg_optim *optim, int count, const qg_gradient_pair *pair)
 {
   bool device = optim->be->ops->subspace && !pair;
-  QG_TRY(device ? solve_on_device(optim, count) : solve_on_host(optim, count, pair));
-  for (int slot = 0; slot < count; slot++) QG_TRY(qg_optim_accept_job(optim, slot));
-  return QG_OK;
+  return device ? refresh_on_device(optim, count) : refresh_on_host(optim, count, pair);
 }
 
 qg_status qg_optim_refresh_pending(qg_optim *optim)

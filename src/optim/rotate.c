@@ -28,8 +28,13 @@ static qg_moments_args moments_of(const qg_optim *optim, const qg_optim_param *p
   };
 }
 
+bool qg_optim_rotates(const qg_optim *optim, const qg_optim_param *p)
+{
+  return optim->options.rotate_moments && optim->step > 0 && qg_optim_has_projector(p);
+}
+
 /* C and the squares of its elements, where the device reads them. */
-static qg_status place_rotation(qg_optim *optim, int64_t rank)
+qg_status qg_optim_place_rotation(qg_optim *optim, int64_t rank)
 {
   float *host = optim->refresher.rotation;
   int64_t count = rank * rank;
@@ -80,7 +85,6 @@ qg_status qg_optim_rotate_moments(qg_optim *optim, const qg_optim_param *p)
   all.count = qg_optim_grad_elements(p);
   all.mean = optim->scratch.statistics;
   all.variance = optim->scratch.statistics + all.count;
-  QG_TRY(place_rotation(optim, p->policy.rank));
   QG_TRY(optim->be->ops->read_moments(optim->be, &all));
   for (int64_t first = 0; first < rows; first += step)
     QG_TRY(rotate_rows(optim, p, first, qg_min_i64(step, rows - first)));

@@ -117,11 +117,11 @@ static qg_status take_rotation(qg_optim *optim, const extents *e)
   void *memory;
   QG_TRY(take_for_host(optim, "a change of basis", qg_dtype_bytes(QG_F32, elements), &memory));
   optim->refresher.rotation = scratch->rotation = memory;
-  if (!optim->options.rotate_moments) return QG_OK;
-  if (!optim->be->ops->unified_memory) {
+  if (!optim->be->ops->unified_memory && (optim->options.rotate_moments || optim->be->ops->basis_change)) {
     QG_TRY(take(optim, "a change of basis", QG_F32, elements, &memory));
     scratch->rotation = memory;
   }
+  if (!optim->options.rotate_moments) return QG_OK;
   scratch->mixed_elements = e->mixed;
   QG_TRY(take(optim, "rows of moments in a new basis", QG_F32, 2 * e->mixed, &memory));
   scratch->mixed = memory;
@@ -175,9 +175,7 @@ static qg_status take_jobs(qg_optim *optim)
   QG_TRY(measure_solver(optim, &r->workspace_bytes));
   QG_TRY(qg_mem_alloc_host(optim->mem, QG_OWNER_WORKSPACE, "the subspace solver", r->workspace_bytes,
                            &r->workspace));
-  r->device_workspace_bytes = qg_optim_device_solver_bytes(optim);
-  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "the device's subspace solver",
-                      r->device_workspace_bytes, &r->device_workspace));
+  QG_TRY(qg_optim_take_device_solver(optim));
   QG_TRY(qg_calloc((size_t)r->slots, sizeof *r->jobs, "subspace jobs", &memory));
   r->jobs = memory;
   QG_TRY(qg_calloc((size_t)r->slots, sizeof(qg_optim_param *), "pending refreshes", &memory));

@@ -1,8 +1,11 @@
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "qgalore/base.h"
 #include "qgalore/memory.h"
+#include "tensor/refusal.h"
+
+/* Of the pieces that a reservation is cut into; what CUDA's own allocations have. */
+enum { PIECE = 256 };
 
 typedef struct allocation {
   struct allocation *next;
@@ -14,7 +17,10 @@ typedef struct allocation {
 struct qg_mem {
   qg_backend *be; /* NULL: dry */
   allocation *allocations;
-  size_t bytes[QG_OWNER_COUNT];
+  size_t bytes[QG_SPACE_COUNT][QG_OWNER_COUNT];
+  size_t pieces;  /* bytes that a reservation for everything so far would have */
+  char *reserved; /* NULL: every allocation is the backend's */
+  size_t rest;    /* bytes of `reserved` that are not given out */
   int64_t calls;
 };
 
@@ -26,6 +32,7 @@ const char *qg_owner_name(qg_owner owner)
       [QG_OWNER_ACTIVATIONS] = "activations", [QG_OWNER_WORKSPACE] = "workspace",
       [QG_OWNER_TRANSFER] = "transfer",       [QG_OWNER_DATA] = "data",
       [QG_OWNER_CHECKPOINT] = "checkpoint",   [QG_OWNER_RUNTIME] = "runtime",
+      [QG_OWNER_CONTEXT] = "context",
   };
   return names[owner];
 }
@@ -62,44 +69,6 @@ bool qg_mem_is_dry(const qg_mem *mem)
   return !mem->be;
 }
 
-/* The owner with the most bytes among those not yet `seen`. */
-static qg_owner largest_owner(const qg_mem *mem, bool seen[QG_OWNER_COUNT])
-{
-  int best = -1;
-  for (int i = 0; i < QG_OWNER_COUNT; i++)
-    if (!seen[i] && (best < 0 || mem->bytes[i] > mem->bytes[best])) best = i;
-  seen[best] = true;
-  return (qg_owner)best;
-}
-
-/* "weights 1.20 GiB, moments 600 MiB, ..." */
-static const char *describe_largest(const qg_mem *mem, char *buffer, size_t size)
-{
-  bool seen[QG_OWNER_COUNT] = {false};
-  size_t used = 0;
-  buffer[0] = '\0';
-  for (int i = 0; i < 3 && used < size; i++) {
-    qg_owner owner = largest_owner(mem, seen);
-    char text[32];
-    if (mem->bytes[owner] == 0) break;
-    used += (size_t)snprintf(buffer + used, size - used, "%s%s %s", i ? ", " : "", qg_owner_name(owner),
-                             qg_format_bytes(text, sizeof text, (double)mem->bytes[owner]));
-  }
-  return used ? buffer : "nothing";
-}
-
-static qg_status fail_allocation(const qg_mem *mem, qg_owner owner, const char *what, size_t bytes)
-{
-  char reason[512], text[32], largest[160];
-  snprintf(reason, sizeof reason, "%s", qg_error_message());
-  return QG_FAIL(
-      QG_ERR_RESOURCE,
-      "no memory for %s (%s): %zu bytes (%s) were refused (%s); held so far: %s. Use more ranks, a "
-      "smaller micro-batch or a lower rank of the projection.",
-      what, qg_owner_name(owner), bytes, qg_format_bytes(text, sizeof text, (double)bytes), reason,
-      describe_largest(mem, largest, sizeof largest));
-}
-
 /* Takes memory from the backend and remembers it. */
 static qg_status take(qg_mem *mem, bool host, size_t bytes, void **out)
 {
@@ -118,40 +87,91 @@ static qg_status take(qg_mem *mem, bool host, size_t bytes, void **out)
   return QG_OK;
 }
 
-static qg_status allocate(qg_mem *mem, qg_owner owner, const char *what, size_t bytes, bool host, void **out)
+static size_t whole_pieces(size_t bytes)
+{
+  return (bytes + PIECE - 1) / PIECE * PIECE;
+}
+
+qg_status qg_mem_reserve(qg_mem *mem, const qg_mem *plan)
+{
+  void *memory;
+  if (plan->pieces == 0) return QG_OK;
+  if (!qg_memory_fits(mem->be, plan->pieces) || take(mem, false, plan->pieces, &memory) != QG_OK)
+    return qg_memory_refuse_plan(mem->be, plan);
+  mem->reserved = memory;
+  mem->rest = plan->pieces;
+  return QG_OK;
+}
+
+/* The piece is zero as the whole is: nothing is cut twice. */
+static qg_status cut(qg_mem *mem, const char *what, size_t bytes, void **out)
+{
+  size_t piece = whole_pieces(bytes);
+  QG_CHECK(piece <= mem->rest, QG_ERR_RUNTIME, "%s: %zu bytes are not in the plan that memory was taken for",
+           what, bytes);
+  *out = mem->reserved;
+  mem->reserved += piece;
+  mem->rest -= piece;
+  return QG_OK;
+}
+
+static qg_status allocate(qg_mem *mem, qg_owner owner, const char *what, size_t bytes, qg_space space,
+                          void **out)
 {
   *out = NULL;
   mem->calls++;
   if (bytes == 0) return QG_OK;
-  if (mem->be && take(mem, host, bytes, out) != QG_OK) return fail_allocation(mem, owner, what, bytes);
-  mem->bytes[owner] += bytes;
+  bool host = space == QG_SPACE_HOST;
+  if (mem->reserved && !host) QG_TRY(cut(mem, what, bytes, out));
+  else if (mem->be && take(mem, host, bytes, out) != QG_OK)
+    return qg_memory_refuse(mem, owner, what, bytes);
+  mem->bytes[space][owner] += bytes;
+  if (!host) mem->pieces += whole_pieces(bytes);
   return QG_OK;
 }
 
 qg_status qg_mem_alloc(qg_mem *mem, qg_owner owner, const char *what, size_t bytes, void **out)
 {
-  return allocate(mem, owner, what, bytes, false, out);
+  return allocate(mem, owner, what, bytes, QG_SPACE_DEVICE, out);
 }
 
 qg_status qg_mem_alloc_host(qg_mem *mem, qg_owner owner, const char *what, size_t bytes, void **out)
 {
-  return allocate(mem, owner, what, bytes, true, out);
+  return allocate(mem, owner, what, bytes, QG_SPACE_HOST, out);
 }
 
 void qg_mem_note(qg_mem *mem, qg_owner owner, size_t bytes)
 {
-  mem->bytes[owner] += bytes;
+  mem->bytes[QG_SPACE_HOST][owner] += bytes;
+}
+
+void qg_mem_note_device(qg_mem *mem, const qg_device_share *share)
+{
+  mem->bytes[QG_SPACE_DEVICE][QG_OWNER_CONTEXT] += share->held + share->allowance;
 }
 
 size_t qg_mem_bytes(const qg_mem *mem, qg_owner owner)
 {
-  return mem->bytes[owner];
+  return mem->bytes[QG_SPACE_DEVICE][owner] + mem->bytes[QG_SPACE_HOST][owner];
+}
+
+size_t qg_mem_bytes_in(const qg_mem *mem, qg_space space, qg_owner owner)
+{
+  return mem->bytes[space][owner];
+}
+
+size_t qg_mem_space(const qg_mem *mem, qg_space space)
+{
+  size_t total = 0;
+  if (space == QG_SPACE_DEVICE) return mem->pieces + mem->bytes[QG_SPACE_DEVICE][QG_OWNER_CONTEXT];
+  for (int i = 0; i < QG_OWNER_COUNT; i++) total += mem->bytes[QG_SPACE_HOST][i];
+  return total;
 }
 
 size_t qg_mem_total(const qg_mem *mem)
 {
   size_t total = 0;
-  for (int i = 0; i < QG_OWNER_COUNT; i++) total += mem->bytes[i];
+  for (int i = 0; i < QG_OWNER_COUNT; i++) total += qg_mem_bytes(mem, (qg_owner)i);
   return total;
 }
 

@@ -17,6 +17,7 @@ static int slot_of(const qg_trainer *t, int micro_batch)
 static qg_status timed_receive(qg_trainer *t, qg_channel *channel, int index, void *device)
 {
   qg_timer_start(&t->timers, QG_PHASE_WAIT);
+  qg_backend_name(t->be, "activations or gradients of another stage");
   qg_status status = qg_channel_receive(channel, t->be, index, device);
   qg_timer_stop(&t->timers, QG_PHASE_WAIT);
   return status;
@@ -75,23 +76,11 @@ static qg_status guard(qg_trainer *t, int slot)
   return QG_OK;
 }
 
-/* What the optimizer did meanwhile has phases of its own. */
-static void sort_seconds(qg_trainer *t, const qg_optim_stats *before)
-{
-  qg_optim_stats now = qg_optim_get_stats(t->optim);
-  double refresh = now.refresh_seconds - before->refresh_seconds;
-  double update = now.update_seconds - before->update_seconds;
-  t->timers.seconds[QG_PHASE_REFRESH] += refresh;
-  t->timers.seconds[QG_PHASE_UPDATE] += update;
-  t->timers.seconds[QG_PHASE_BACKWARD] -= refresh + update;
-}
-
 static qg_status backward(qg_trainer *t, int micro_batch, int slot)
 {
   t->timers.micro_batch = micro_batch;
   if (!qg_trainer_is_last(t)) QG_TRY(timed_receive(t, &t->backward_in, micro_batch, t->d_out.data));
   await_copy(t);
-  qg_optim_stats before = qg_optim_get_stats(t->optim);
   qg_view d_in;
   qg_timer_start(&t->timers, QG_PHASE_BACKWARD);
   QG_TRY(guard(t, slot));
@@ -99,7 +88,6 @@ static qg_status backward(qg_trainer *t, int micro_batch, int slot)
                            t->d_out, &d_in));
   QG_TRY(qg_optim_end_micro_batch(t->optim, micro_batch));
   qg_timer_stop(&t->timers, QG_PHASE_BACKWARD);
-  sort_seconds(t, &before);
   if (!qg_trainer_is_first(t)) QG_TRY(timed_send(t, &t->backward_out, micro_batch, d_in.data));
   return QG_OK;
 }

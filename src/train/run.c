@@ -242,6 +242,7 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
   qg_status status = begin(&run);
   if (status == QG_OK) {
     status = loop(&run);
+    if (status == QG_OK) status = qg_trainer_read_clock(t);
     summarize(&run);
     if (run.root) qg_run_write_final_status(&run, status);
   }

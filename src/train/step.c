@@ -8,6 +8,7 @@
 static qg_status upload(qg_trainer *t, const qg_token_batch *batch)
 {
   size_t bytes = qg_dtype_bytes(QG_I32, t->config->train.global_batch * t->config->train.sequence_length);
+  qg_backend_name(t->be, "tokens of one step");
   return batch->host ? t->be->ops->copy_in(t->be, batch->device, batch->host, bytes) : QG_OK;
 }
 
@@ -40,6 +41,7 @@ static qg_status clear_loss(qg_trainer *t)
 static qg_status read_loss(qg_trainer *t, double *loss)
 {
   *loss = 0.0;
+  qg_backend_name(t->be, "loss");
   return t->loss ? t->be->ops->copy_out(t->be, loss, t->loss, sizeof(double)) : QG_OK;
 }
 
@@ -50,6 +52,7 @@ static qg_status reduce(qg_trainer *t, const qg_wish *wish, int64_t targets, qg_
   int parameters = qg_param_count(&t->config->model);
   double *extra = t->reduce + parameters;
   memset(t->reduce, 0, ((size_t)parameters + QG_REDUCE_EXTRA) * sizeof(double));
+  qg_timer_start(&t->timers, QG_PHASE_REDUCE);
   QG_TRY(qg_optim_norms(t->optim, t->reduce));
   QG_TRY(read_loss(t, &extra[QG_REDUCE_LOSS]));
   extra[QG_REDUCE_TARGETS] = (double)targets;
@@ -58,7 +61,6 @@ static qg_status reduce(qg_trainer *t, const qg_wish *wish, int64_t targets, qg_
   extra[QG_REDUCE_REFRESHES] = (double)stats.refreshes;
   extra[QG_REDUCE_FAILED] = (double)stats.failed;
   extra[QG_REDUCE_SAVED] = t->save && qg_ckpt_is_done(t->save);
-  qg_timer_start(&t->timers, QG_PHASE_REDUCE);
   QG_TRY(qg_par_sum(t->par, t->reduce, parameters + QG_REDUCE_EXTRA));
   qg_timer_stop(&t->timers, QG_PHASE_REDUCE);
   double squares = 0.0;
@@ -154,7 +156,8 @@ qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_wi
   QG_TRY(finish_gradients(t));
   QG_TRY(reduce(t, wish, targets, result));
   QG_TRY(share_refreshes(t, result));
-  return apply(t, result);
+  QG_TRY(apply(t, result));
+  return qg_trainer_read_clock(t);
 }
 
 /* Validation goes through the same buffers in pieces of the training batch. */
@@ -228,14 +231,9 @@ static qg_status sum_losses(qg_trainer *t, const qg_validation_observer *observe
 
 qg_status qg_validate(qg_trainer *t, const qg_validation_observer *observer, qg_validation_result *result)
 {
-  double before[QG_PHASE_COUNT];
   *result = (qg_validation_result){0};
-  memcpy(before, t->timers.seconds, sizeof before);
   qg_timer_start(&t->timers, QG_PHASE_VALIDATE);
   QG_TRY(sum_losses(t, observer, result));
   qg_timer_stop(&t->timers, QG_PHASE_VALIDATE);
-  /* Forward, loss and wait inside validation are validation. */
-  before[QG_PHASE_VALIDATE] = t->timers.seconds[QG_PHASE_VALIDATE];
-  memcpy(t->timers.seconds, before, sizeof before);
-  return QG_OK;
+  return qg_trainer_read_clock(t);
 }

@@ -130,6 +130,28 @@ out:
   return status;
 }
 
+static void begin_on_device(void *be, const char *name, int payer)
+{
+  ((qg_backend *)be)->ops->clock_begin(be, name, payer);
+}
+
+static void end_on_device(void *be, int payer)
+{
+  ((qg_backend *)be)->ops->clock_end(be, payer);
+}
+
+static void connect_clock(qg_trainer *t)
+{
+  qg_optim_set_timers(t->optim, &t->timers);
+  if (t->be->ops->clock_begin) t->timers.clock = (qg_device_clock){begin_on_device, end_on_device, t->be};
+}
+
+qg_status qg_trainer_read_clock(qg_trainer *t)
+{
+  if (!t->timers.clock.device) return QG_OK;
+  return t->be->ops->clock_read(t->be, t->timers.device_seconds, QG_PHASE_COUNT);
+}
+
 qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
 {
   const qg_config *c = request->config;
@@ -153,7 +175,24 @@ qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
   QG_TRY(take_snapshot_memory(t));
   qg_schedule_1f1b(t->stages, t->stage_index, t->micro_batches, t->schedule);
   if (qg_mem_is_dry(t->mem)) return QG_OK;
+  connect_clock(t);
   return qg_stage_init(t->stage);
+}
+
+qg_status qg_trainer_reserve(const qg_trainer_request *request)
+{
+  qg_trainer_request dry = *request;
+  qg_trainer *trainer = NULL;
+  qg_status status;
+  dry.par = NULL;
+  dry.mem = NULL;
+  QG_TRY_OUT(qg_mem_create(NULL, &dry.mem));
+  QG_TRY_OUT(qg_trainer_create(&dry, &trainer));
+  QG_TRY_OUT(qg_mem_reserve(request->mem, dry.mem));
+out:
+  qg_trainer_destroy(trainer);
+  qg_mem_destroy(dry.mem);
+  return status;
 }
 
 void qg_trainer_destroy(qg_trainer *t)

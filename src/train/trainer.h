@@ -65,6 +65,9 @@ qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *c
  * step (0 or NaN: none). Collective. */
 qg_status qg_trainer_begin(qg_trainer *t, double last_grad_norm);
 
+/* The device's seconds so far into the timers, where it keeps a clock. Waits for the device. Local. */
+qg_status qg_trainer_read_clock(qg_trainer *t);
+
 /* What one rank tells the others about a refresh of its own. */
 enum { QG_SHARED_SIMILARITY, QG_SHARED_ENERGY, QG_SHARED_INTERVAL, QG_SHARED_METHOD, QG_SHARED_FIELDS };
 

@@ -13,6 +13,7 @@
 #include "../support/cuda_device.h"
 #include "../support/planted.h"
 #include "../support/tolerances.h"
+#include "qgalore/linalg.h"
 
 enum { RANK = 12, MOST = 96 * 80 };
 
@@ -39,34 +40,43 @@ static void plant(subspace_case *c, matrix_shape shape, double first)
   planted_matrix(shape.m, shape.n, c->s, 7, c->host);
 }
 
-static void begin(subspace_case *c, matrix_shape shape, bool exact)
+static size_t basis_bytes(const subspace_case *c)
+{
+  int64_t d = c->judge.m < c->judge.n ? c->judge.m : c->judge.n;
+  return (size_t)(RANK * d) * sizeof(float);
+}
+
+static void begin(subspace_case *c, matrix_shape shape, qg_device_solver solver)
 {
   size_t bytes = (size_t)(shape.m * shape.n) * sizeof(float);
   c->args = (qg_subspace_args){.rank = RANK,
-                               .exact = exact,
+                               .solver = solver,
                                .more_steps = 1,
                                .min_energy_ratio = 0.9,
                                .seed = 3,
-                               .basis = c->basis,
                                .singular_values = c->values};
   c->judge = (qg_subspace_job){.m = shape.m, .n = shape.n, .rank = RANK, .gradient = c->host};
-  c->args.workspace_bytes = c->be->ops->subspace_bytes(c->be, shape.m, shape.n, RANK, exact);
-  void *gradient;
+  c->args.workspace_bytes = c->be->ops->subspace_bytes(c->be, shape.m, shape.n, RANK, solver);
+  void *gradient, *basis;
   assert_int_equal(c->be->ops->alloc(c->be, bytes, &gradient), QG_OK);
   assert_int_equal(c->be->ops->copy_in(c->be, gradient, c->host, bytes), QG_OK);
   assert_int_equal(c->be->ops->alloc(c->be, c->args.workspace_bytes, &c->args.workspace), QG_OK);
   c->args.gradient = qg_view_make(gradient, QG_F32, shape.m, shape.n);
+  assert_int_equal(c->be->ops->alloc(c->be, basis_bytes(c), &basis), QG_OK);
+  c->args.basis = basis;
 }
 
 static void solve(subspace_case *c)
 {
   qg_status status = c->be->ops->subspace(c->be, &c->args);
   if (status != QG_OK) fail_msg("%s", qg_error_message());
+  assert_int_equal(c->be->ops->copy_out(c->be, c->basis, c->args.basis, basis_bytes(c)), QG_OK);
 }
 
 static void end(subspace_case *c)
 {
   c->be->ops->release(c->be, c->args.gradient.data, 0);
+  c->be->ops->release(c->be, c->args.basis, 0);
   c->be->ops->release(c->be, c->args.workspace, c->args.workspace_bytes);
 }
 
@@ -109,7 +119,7 @@ static void the_exact_solution_is_the_best_there_is(void **state)
   subspace_case *c = *state;
   for (int i = 0; i < 3; i++) {
     plant(c, shapes[i], 5.0);
-    begin(c, shapes[i], true);
+    begin(c, shapes[i], QG_SOLVER_GRAM);
     solve(c);
     check_basis(c, 1.0 - QG_TOL_F32_SUM);
     check_values(c);
@@ -123,11 +133,88 @@ static void power_steps_from_a_random_start_come_close(void **state)
   subspace_case *c = *state;
   for (int i = 0; i < 3; i++) {
     plant(c, shapes[i], 5.0);
-    begin(c, shapes[i], false);
+    begin(c, shapes[i], QG_SOLVER_POWER);
     solve(c);
     check_basis(c, 1.0 - QG_TOL_POWER_ENERGY);
     check_signs(c);
     end(c);
+  }
+}
+
+static void *device_copy(const subspace_case *c, const float *basis)
+{
+  void *device;
+  assert_int_equal(c->be->ops->alloc(c->be, basis_bytes(c), &device), QG_OK);
+  assert_int_equal(c->be->ops->copy_in(c->be, device, basis, basis_bytes(c)), QG_OK);
+  return device;
+}
+
+/* How the two are related, as the device says it; the rotation in `rotation` [2, RANK, RANK]. */
+static qg_basis_change_args change_of(const subspace_case *c, void *from, void *to, float *rotation)
+{
+  int64_t d = c->judge.m < c->judge.n ? c->judge.m : c->judge.n;
+  size_t bytes = 2 * RANK * RANK * sizeof(float);
+  void *device;
+  assert_int_equal(c->be->ops->alloc(c->be, bytes, &device), QG_OK);
+  qg_basis_change_args args = {c->judge.m < c->judge.n, RANK, d, from, to, device, 0, 0};
+  assert_int_equal(c->be->ops->basis_change(c->be, &args), QG_OK);
+  assert_int_equal(c->be->ops->copy_out(c->be, rotation, device, bytes), QG_OK);
+  c->be->ops->release(c->be, device, bytes);
+  return args;
+}
+
+/* Two ways to the same subspace: the Gram matrix squares the singular values, the SVD works on the gradient.
+ */
+static void singular_vectors_of_the_gradient_confirm_the_exact_solution(void **state)
+{
+  subspace_case *c = *state;
+  static float exact[MOST], rotation[2 * RANK * RANK];
+  for (int i = 0; i < 3; i++) {
+    plant(c, shapes[i], 5.0);
+    begin(c, shapes[i], QG_SOLVER_GRAM);
+    solve(c);
+    double energy = c->args.energy;
+    memcpy(exact, c->basis, sizeof exact);
+    end(c);
+    begin(c, shapes[i], QG_SOLVER_SVD);
+    solve(c);
+    check_basis(c, 1.0 - QG_TOL_F32_SUM);
+    check_values(c);
+    check_signs(c);
+    assert_true(QG_CLOSE(energy, c->args.energy, QG_TOL_F32_SUM));
+    void *other = device_copy(c, exact);
+    qg_basis_change_args change = change_of(c, other, c->args.basis, rotation);
+    assert_true(change.overlap > 1.0 - QG_TOL_SUBSPACE_DISTANCE);
+    assert_true(change.cosine > 1.0 - QG_TOL_SUBSPACE_DISTANCE);
+    c->be->ops->release(c->be, other, basis_bytes(c));
+    end(c);
+  }
+}
+
+/* The definitions are those of linalg.h, on a pair of bases that have little to do with each other. */
+static void a_change_of_basis_is_that_of_the_host(void **state)
+{
+  subspace_case *c = *state;
+  static float from[MOST], to[MOST], rotation[2 * RANK * RANK], expected[RANK * RANK];
+  for (int i = 0; i < 3; i++) {
+    qg_side side = qg_side_of(shapes[i].m, shapes[i].n);
+    int64_t d = shapes[i].m < shapes[i].n ? shapes[i].m : shapes[i].n;
+    c->judge = (qg_subspace_job){.m = shapes[i].m, .n = shapes[i].n, .rank = RANK};
+    for (int64_t e = 0; e < RANK * d; e++) {
+      from[e] = (float)((e * 7919) % 211 - 105) / 400.0f;
+      to[e] = (float)((e * 104729) % 199 - 80) / 400.0f;
+    }
+    void *device_from = device_copy(c, from), *device_to = device_copy(c, to);
+    qg_basis_change_args change = change_of(c, device_from, device_to, rotation);
+    qg_subspace_rotation(side, d, RANK, from, to, expected);
+    for (int e = 0; e < RANK * RANK; e++) {
+      assert_true(QG_CLOSE(rotation[e], expected[e], QG_TOL_F32_SUM));
+      assert_true(QG_CLOSE(rotation[RANK * RANK + e], rotation[e] * rotation[e], QG_TOL_F32_SUM));
+    }
+    assert_true(QG_CLOSE(change.overlap, qg_subspace_overlap(RANK, expected), QG_TOL_F32_SUM));
+    assert_true(QG_CLOSE(change.cosine, qg_subspace_cosine(side, d, RANK, from, to), QG_TOL_F32_SUM));
+    c->be->ops->release(c->be, device_from, 0);
+    c->be->ops->release(c->be, device_to, 0);
   }
 }
 
@@ -138,18 +225,20 @@ static void a_warm_start_follows_the_gradient(void **state)
   static float previous[MOST];
   for (int i = 0; i < 3; i++) {
     plant(c, shapes[i], 5.0);
-    begin(c, shapes[i], true);
+    begin(c, shapes[i], QG_SOLVER_GRAM);
     solve(c);
     end(c);
     memcpy(previous, c->basis, sizeof previous);
     for (int64_t e = 0; e < shapes[i].m * shapes[i].n; e++)
       c->host[e] += 0.02f * (float)((e * 7919) % 101 - 50) / 50.0f;
     planted_singular_values(shapes[i].m, shapes[i].n, c->host, c->s);
-    begin(c, shapes[i], false);
-    c->args.previous = previous;
+    begin(c, shapes[i], QG_SOLVER_POWER);
+    void *start = device_copy(c, previous);
+    c->args.previous = start;
     c->args.more_steps = 0;
     solve(c);
     check_basis(c, 1.0 - QG_TOL_POWER_ENERGY);
+    c->be->ops->release(c->be, start, basis_bytes(c));
     end(c);
   }
 }
@@ -158,7 +247,7 @@ static void too_little_energy_is_not_accepted(void **state)
 {
   subspace_case *c = *state;
   plant(c, shapes[0], 5.0);
-  begin(c, shapes[0], false);
+  begin(c, shapes[0], QG_SOLVER_POWER);
   c->args.more_steps = 0;
   c->args.min_energy_ratio = 1.01;
   solve(c);
@@ -169,12 +258,12 @@ static void too_little_energy_is_not_accepted(void **state)
 static void what_fp32_cannot_hold_is_left_to_the_host(void **state)
 {
   subspace_case *c = *state;
-  for (int exact = 0; exact < 2; exact++)
+  for (int solver = 0; solver <= QG_SOLVER_SVD; solver++)
     for (int kind = 0; kind < 3; kind++) {
       plant(c, shapes[0], kind == 1 ? 1e-16 : 5.0);
       if (kind == 0) memset(c->host, 0, sizeof c->host);
       if (kind == 2) c->host[100] = NAN;
-      begin(c, shapes[0], exact);
+      begin(c, shapes[0], (qg_device_solver)solver);
       solve(c);
       assert_false(c->args.accepted);
       end(c);
@@ -183,7 +272,7 @@ static void what_fp32_cannot_hold_is_left_to_the_host(void **state)
   plant(c, shapes[0], 5.0);
   for (int i = 0; i < 40; i++) c->s[i] = 5.0 * pow(0.4, i);
   planted_matrix(96, 40, c->s, 7, c->host);
-  begin(c, shapes[0], true);
+  begin(c, shapes[0], QG_SOLVER_GRAM);
   solve(c);
   assert_false(c->args.accepted);
   end(c);
@@ -193,9 +282,9 @@ static void the_same_gradient_gives_the_same_bits(void **state)
 {
   subspace_case *c = *state;
   static float first[MOST];
-  for (int exact = 0; exact < 2; exact++) {
+  for (int solver = 0; solver <= QG_SOLVER_SVD; solver++) {
     plant(c, shapes[1], 5.0);
-    begin(c, shapes[1], exact);
+    begin(c, shapes[1], (qg_device_solver)solver);
     solve(c);
     memcpy(first, c->basis, sizeof first);
     solve(c);
@@ -208,7 +297,7 @@ static void a_small_workspace_is_an_error(void **state)
 {
   subspace_case *c = *state;
   plant(c, shapes[0], 5.0);
-  begin(c, shapes[0], true);
+  begin(c, shapes[0], QG_SOLVER_GRAM);
   c->args.workspace_bytes /= 2;
   assert_int_equal(c->be->ops->subspace(c->be, &c->args), QG_ERR_RUNTIME);
   qg_error_clear();
@@ -222,6 +311,8 @@ int main(void)
   if (!c.be) return 1;
   struct CMUnitTest tests[] = {
       cmocka_unit_test(the_exact_solution_is_the_best_there_is),
+      cmocka_unit_test(singular_vectors_of_the_gradient_confirm_the_exact_solution),
+      cmocka_unit_test(a_change_of_basis_is_that_of_the_host),
       cmocka_unit_test(power_steps_from_a_random_start_come_close),
       cmocka_unit_test(a_warm_start_follows_the_gradient),
       cmocka_unit_test(too_little_energy_is_not_accepted),

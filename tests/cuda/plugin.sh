@@ -65,6 +65,16 @@ done
 export QGALORE_CUDA_PLUGIN=$plugin
 short=(train.steps=2 checkpoint.every=0)
 
+# A login node plans for the device that it does not have.
+run env QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="no driver" "$program" --check --ranks 2 "$tmp/tiny.in" backend.name=cuda
+expect "--check plans device memory without a device" 0 "on the fullest rank; 768 MiB of it is an allowance for CUDA"
+expect "and without a time" 0 "time      unknown: the device is not here"
+planned=$output
+run env QGALORE_CUDA_PLUGIN="$plugin" "$program" --check --ranks 2 "$tmp/tiny.in" backend.name=cuda
+# The solver's scratch is an estimate there; whole MiB agree for a model this small.
+plan_of() { sed -n 's/^device *\([0-9.]* .iB\) on the fullest.*/\1/p' <<<"$1"; }
+check "as with one" test -n "$(plan_of "$output")" -a "$(plan_of "$planned")" = "$(plan_of "$output")"
+
 # start_of NAME RANKS [KEY=VALUE...]: a short run; its log in $output.
 start_of() {
   train "$2" "$1" "${short[@]}" "${@:3}"
@@ -82,6 +92,22 @@ start_of crowd 2 backend.name=cuda
 expect "two ranks on one device are refused" 4 "would share the GPU at 0000:00:00.0"
 start_of shared 2 backend.name=cuda parallel.share_gpu=yes
 expect "unless the user wants it" 0 "finished"
+CUDAEMU_MEMORY=$((200 << 20)) start_of full 1 backend.name=cuda
+expect "a plan that does not fit is refused at the start, with its largest owners" 4 "does not fit on cuda (Emulated device"
+expect "and with what is free" 4 "of 200 MiB are free, and 192 MiB have to stay so. Largest: workspace 32."
+# One allocation after the other is refused, until the run gets through: the last one was the plan's.
+for number in {8..40}; do
+  before=${output:-}
+  CUDAEMU_FAIL_MALLOC=$number start_of "malloc$number" 1 backend.name=cuda
+  [ "$code" -ne 0 ] || break
+done
+expect "a run takes no device memory" 0 "all 2 steps done"
+output=$before code=4
+expect "after that of its plan" 4 "does not fit on cuda (Emulated device"
+# One of the first forward pass.
+CUDAEMU_FAIL_LAUNCH=250 start_of failing 1 backend.name=cuda
+expect "a failed call names itself, its place, the device and the tensor" 1 \
+  "failed on device 0 (Emulated device), tensor model.layers."
 CUDAEMU_DEVICES=2 start_of apart 2 backend.name=cuda
 expect "two ranks take two devices" 0 "cuda (Emulated device, 0000:01:00.0"
 finish

@@ -1,5 +1,5 @@
-/* The emulation finds what it is there to find: missing barriers, accesses out of bounds, hosts that touch
- * device memory. The planted mistakes are those of real kernels. */
+/* The emulation finds what it is there to find: missing barriers, missing waits between streams, accesses out
+ * of bounds, hosts that touch device memory. The planted mistakes are those of real kernels. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,12 +9,9 @@ extern "C" {
 #include <cmocka.h>
 }
 
-#include <sys/wait.h>
-#include <unistd.h>
-#include <csignal>
-#include <cstdio>
 #include <cstdlib>
 
+#include "child.h"
 #include "cuda_runtime.h"
 
 enum { THREADS = 128, WARPS = THREADS / 32, SEEDS = 20, ROUNDS = 3 };
@@ -74,21 +71,106 @@ static void a_right_kernel_is_right_in_every_schedule(void **)
   for (unsigned seed = 0; seed <= SEEDS; seed++) assert_true(sums_are_right(k_sums<true>, seed));
 }
 
-/* How a child ends that does `act`. */
-static int end_of_child(void (*act)())
+__global__ void k_set(int *out, int value)
 {
-  fflush(nullptr);
-  pid_t child = fork();
-  if (child == 0) {
-    if (!freopen("/dev/null", "w", stderr)) _exit(2);
-    signal(SIGSEGV, SIG_DFL);
-    signal(SIGABRT, SIG_DFL);
-    act();
-    _exit(0);
+  out[threadIdx.x] = value;
+}
+
+__global__ void k_add(int *out, const int *in)
+{
+  out[threadIdx.x] += in[threadIdx.x];
+}
+
+template <typename... Params, typename... Args>
+static void launch_on(cudaStream_t stream, void (*kernel)(Params...), Args... args)
+{
+  cudaLaunchConfig_t config = {dim3(1), dim3(THREADS), 0, stream};
+  assert_int_equal(cudaLaunchKernelEx(&config, kernel, args...), cudaSuccess);
+}
+
+struct two_streams {
+  cudaStream_t fills, adds;
+  cudaEvent_t filled, added;
+  int *operand, *sum;
+};
+
+static two_streams open_streams()
+{
+  two_streams t = {};
+  cudaStreamCreateWithFlags(&t.fills, cudaStreamNonBlocking);
+  cudaStreamCreateWithFlags(&t.adds, cudaStreamNonBlocking);
+  cudaEventCreateWithFlags(&t.filled, cudaEventDisableTiming);
+  cudaEventCreateWithFlags(&t.added, cudaEventDisableTiming);
+  cudaMalloc(reinterpret_cast<void **>(&t.operand), THREADS * sizeof(int));
+  cudaMalloc(reinterpret_cast<void **>(&t.sum), THREADS * sizeof(int));
+  return t;
+}
+
+static void close_streams(const two_streams &t)
+{
+  cudaFree(t.operand);
+  cudaFree(t.sum);
+  cudaEventDestroy(t.filled);
+  cudaEventDestroy(t.added);
+  cudaStreamDestroy(t.fills);
+  cudaStreamDestroy(t.adds);
+}
+
+/* One stream fills an operand that the other adds, again and again: each has to wait for the other. */
+static bool streams_agree(unsigned seed, bool waits_for_fill, bool waits_for_sum)
+{
+  int host[THREADS], expected = 0, wrong = 0;
+  cudaemu::set_stream_seed(seed);
+  two_streams t = open_streams();
+  cudaMemsetAsync(t.sum, 0, sizeof host, t.adds);
+  for (int round = 0; round < ROUNDS; round++) {
+    if (waits_for_sum) cudaStreamWaitEvent(t.fills, t.added, 0);
+    launch_on(t.fills, k_set, t.operand, round + 1);
+    cudaEventRecord(t.filled, t.fills);
+    if (waits_for_fill) cudaStreamWaitEvent(t.adds, t.filled, 0);
+    launch_on(t.adds, k_add, t.sum, static_cast<const int *>(t.operand));
+    cudaEventRecord(t.added, t.adds);
+    expected += round + 1;
   }
-  int state = 0;
-  assert_int_equal(waitpid(child, &state, 0), child);
-  return state;
+  cudaMemcpyAsync(host, t.sum, sizeof host, cudaMemcpyDeviceToHost, t.adds);
+  cudaStreamSynchronize(t.adds);
+  for (int x : host) wrong += x != expected;
+  close_streams(t);
+  cudaemu::set_stream_seed(0);
+  return wrong == 0;
+}
+
+static int seeds_that_find(bool waits_for_fill, bool waits_for_sum)
+{
+  int found = 0;
+  for (unsigned seed = 1; seed <= SEEDS; seed++) found += !streams_agree(seed, waits_for_fill, waits_for_sum);
+  return found;
+}
+
+static void random_turns_of_streams_find_a_missing_wait(void **)
+{
+  assert_true(seeds_that_find(false, true) > 0);
+  assert_true(seeds_that_find(true, false) > 0);
+}
+
+static void streams_that_wait_for_each_other_are_right_in_every_order(void **)
+{
+  assert_int_equal(seeds_that_find(true, true), 0);
+}
+
+static void work_waits_until_the_host_does(void **)
+{
+  int host[THREADS] = {0};
+  cudaemu::set_stream_seed(1);
+  two_streams t = open_streams();
+  launch_on(t.fills, k_set, t.operand, 7);
+  cudaMemcpyAsync(host, t.operand, sizeof host, cudaMemcpyDeviceToHost, t.fills);
+  cudaEventRecord(t.filled, t.fills);
+  assert_int_equal(host[0], 0);
+  while (cudaEventQuery(t.filled) == cudaErrorNotReady) continue;
+  assert_int_equal(host[0], 7);
+  close_streams(t);
+  cudaemu::set_stream_seed(0);
 }
 
 __global__ void k_divergent(int *)
@@ -170,6 +252,9 @@ int main()
       cmocka_unit_test(random_schedules_find_a_missing_barrier),
       cmocka_unit_test(threads_in_turns_do_not_find_it),
       cmocka_unit_test(a_right_kernel_is_right_in_every_schedule),
+      cmocka_unit_test(random_turns_of_streams_find_a_missing_wait),
+      cmocka_unit_test(streams_that_wait_for_each_other_are_right_in_every_order),
+      cmocka_unit_test(work_waits_until_the_host_does),
       cmocka_unit_test(a_barrier_that_not_all_threads_reach_ends_the_program),
       cmocka_unit_test(a_host_that_reads_device_memory_is_stopped),
       cmocka_unit_test(an_access_out_of_bounds_is_found),

@@ -16,23 +16,6 @@ export QGALORE_CUDA_PLUGIN=${QGALORE_CUDA_PLUGIN:-$PWD/${BUILD:-build}/tests/lib
 keys=(train.steps=8 checkpoint.every=0 qgalore.update_gap=3 backend.precision=fp32 qgalore.stochastic_rounding=no
   optimizer.lr=0.001 optimizer.warmup_steps=0 optimizer.min_lr_ratio=1)
 
-# complete NAME KEY...: the run ends well.
-complete() {
-  train 1 "$@" || {
-    show_log "$1"
-    return 1
-  }
-}
-
-# Losses of the first run from metrics.jsonl beside those of the second; fails if a pair differs by more than $3.
-losses_within() {
-  paste <(loss_column "$1") <(loss_column "$2") | awk -v tolerance="$3" '
-    NF != 2 { wrong = 1 }
-    { d = $1 > $2 ? $1 - $2 : $2 - $1; if (d > most) most = d; if (!(d <= tolerance)) wrong = 1 }
-    END { print "# largest difference " most " over " NR " steps"; exit wrong || NR == 0 }'
-}
-loss_column() { sed -n 's/.*"loss": *\([0-9.eE+-]*\).*/\1/p' "$tmp/$1/metrics.jsonl"; }
-
 check "the CPU backend trains" complete cpu "${keys[@]}" backend.name=cpu
 check "the CUDA backend trains" complete cuda "${keys[@]}" backend.name=cuda
 # fp32 losses of about 4.9: sums in another order differ by 1e-6, and eight steps carry it on.
@@ -52,4 +35,7 @@ check "bf16 on the CPU" complete cpu16 "${half[@]}" backend.name=cpu
 check "bf16 on the device" complete cuda16 "${half[@]}" backend.name=cuda
 # bf16 rounds every activation by 2^-9; the losses of random tokens stay within 1 % of each other.
 check "with about the same losses" losses_within cpu16 cuda16 0.05
+check "bf16 with fused attention" complete fused16 "${half[@]}" backend.name=cuda backend.attention=fused
+check "which the rank table tells" grep -q "fused attention" "$tmp/fused16.log"
+check "and again about the same losses" losses_within cpu16 fused16 0.05
 finish

@@ -32,9 +32,51 @@ static int give_back(void **state)
 #f, f, NULL, give_back, NULL \
   }
 
+/* What the tests of one run share. */
+typedef struct {
+  conformance c;
+  void *workspace;
+  size_t bytes;
+} suite;
+
+/* Gives the backend a workspace for `largest`. */
+static bool begin(suite *s, qg_backend *be, struct CMUnitTest *tests, size_t count)
+{
+  *s = (suite){.c.be = be, .bytes = be->ops->workspace_bytes(be, &largest)};
+  for (size_t i = 0; i < count; i++) tests[i].initial_state = &s->c;
+  if (s->bytes && be->ops->alloc(be, s->bytes, &s->workspace) != QG_OK) {
+    fprintf(stderr, "no workspace: %s\n", qg_error_message());
+    return false;
+  }
+  be->ops->set_workspace(be, s->workspace, s->bytes);
+  return true;
+}
+
+static void end(suite *s)
+{
+  qg_backend *be = s->c.be;
+  be->ops->set_workspace(be, NULL, 0);
+  if (s->workspace) be->ops->release(be, s->workspace, s->bytes);
+}
+
+int qg_conformance_run_attention(qg_backend *be)
+{
+  suite s;
+  struct CMUnitTest tests[] = {
+      TEST(attention_and_its_gradient),
+      TEST(attention_shares_keys_within_a_group),
+      TEST(attention_survives_large_scores),
+      TEST(attention_gives_the_same_bits_again),
+  };
+  if (!begin(&s, be, tests, sizeof tests / sizeof tests[0])) return 1;
+  int failures = cmocka_run_group_tests_name(be->description, tests, NULL, NULL);
+  end(&s);
+  return failures;
+}
+
 int qg_conformance_run(qg_backend *be)
 {
-  conformance c = {.be = be};
+  suite s;
   struct CMUnitTest tests[] = {
       TEST(memory_is_aligned_zeroed_and_copied),
       TEST(host_memory_is_for_transfers),
@@ -59,22 +101,15 @@ int qg_conformance_run(qg_backend *be)
       TEST(attention_and_its_gradient),
       TEST(attention_shares_keys_within_a_group),
       TEST(attention_survives_large_scores),
+      TEST(attention_gives_the_same_bits_again),
       TEST(cross_entropy_gives_loss_and_gradient),
       TEST(cross_entropy_without_gradient_only_adds_the_loss),
       TEST(cross_entropy_may_write_over_its_logits),
       TEST(cross_entropy_survives_large_logits),
       TEST(cross_entropy_shows_a_nan_logit),
   };
-  for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) tests[i].initial_state = &c;
-  void *workspace = NULL;
-  size_t bytes = be->ops->workspace_bytes(be, &largest);
-  if (bytes && be->ops->alloc(be, bytes, &workspace) != QG_OK) {
-    fprintf(stderr, "no workspace: %s\n", qg_error_message());
-    return 1;
-  }
-  be->ops->set_workspace(be, workspace, bytes);
+  if (!begin(&s, be, tests, sizeof tests / sizeof tests[0])) return 1;
   int failures = cmocka_run_group_tests_name(be->description, tests, NULL, NULL);
-  be->ops->set_workspace(be, NULL, 0);
-  if (workspace) be->ops->release(be, workspace, bytes);
+  end(&s);
   return failures;
 }

@@ -9,4 +9,7 @@
 /* Runs every test on `be`, whose workspace the suite sets. Returns the number of failed tests. */
 int qg_conformance_run(qg_backend *be);
 
+/* Those of attention alone, for a backend that was opened with another kind of it. */
+int qg_conformance_run_attention(qg_backend *be);
+
 #endif

@@ -27,6 +27,7 @@ void swiglu_backward_works_in_place(void **state);
 void attention_and_its_gradient(void **state);
 void attention_shares_keys_within_a_group(void **state);
 void attention_survives_large_scores(void **state);
+void attention_gives_the_same_bits_again(void **state);
 void cross_entropy_gives_loss_and_gradient(void **state);
 void cross_entropy_without_gradient_only_adds_the_loss(void **state);
 void cross_entropy_may_write_over_its_logits(void **state);

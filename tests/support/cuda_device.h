@@ -22,15 +22,25 @@ static inline void choose_plugin(void)
 }
 
 /* NULL, with a message on stderr, if it does not open. Close with be->close(be). */
-static inline qg_backend *open_cuda(const char *precision)
+static inline qg_backend *open_cuda_as(const qg_backend_request *request)
 {
-  qg_backend_request request = {.name = "cuda", .precision = precision, .threads = 2};
   const qg_plugin *plugin;
   qg_backend *be = NULL;
   choose_plugin();
-  if (qg_plugin_find(&plugin) != QG_OK || plugin->open(&request, &be) != QG_OK)
+  if (qg_plugin_find(true, &plugin) != QG_OK || plugin->open(request, &be) != QG_OK)
     fprintf(stderr, "%s\n", qg_error_message());
   return be;
+}
+
+static inline qg_backend *open_cuda(const char *precision)
+{
+  return open_cuda_as(&(qg_backend_request){.name = "cuda", .precision = precision, .threads = 2});
+}
+
+static inline qg_backend *open_cuda_fused(const char *precision)
+{
+  return open_cuda_as(
+      &(qg_backend_request){.name = "cuda", .precision = precision, .threads = 2, .fused_attention = true});
 }
 
 #endif

@@ -99,3 +99,20 @@ same_losses() { diff <(losses "$1") <(losses "$2") | sed 's/^/# /' | head -n 20 
 
 # show_log NAME: its end, as TAP comments.
 show_log() { tail -n "${2:-15}" "$tmp/$1.log" | sed 's/^/# /'; }
+
+# complete NAME [KEY=VALUE...]: a run on one rank ends well.
+complete() {
+  train 1 "$@" || {
+    show_log "$1"
+    return 1
+  }
+}
+
+# losses_within NAME NAME TOLERANCE: no step's losses differ by more.
+losses_within() {
+  paste <(loss_column "$1") <(loss_column "$2") | awk -v tolerance="$3" '
+    NF != 2 { wrong = 1 }
+    { d = $1 > $2 ? $1 - $2 : $2 - $1; if (d > most) most = d; if (!(d <= tolerance)) wrong = 1 }
+    END { print "# largest difference " most " over " NR " steps"; exit wrong || NR == 0 }'
+}
+loss_column() { sed -n 's/.*"loss": *\([0-9.eE+-]*\).*/\1/p' "$tmp/$1/metrics.jsonl"; }

@@ -29,6 +29,7 @@
 #define QG_TOL_ADAM_FIRST 2e-4     /* Adam's first steps against lr exactly: eps of 1e-8 beside a gradient of 1e-4, and fp32 */
 #define QG_TOL_MOMENTS_8BIT 0.03    /* sum of squares of 8-bit moments after a rotation: each is rounded by up to 4 % of itself, at random */
 #define QG_TOL_MAP_CELLS 1e-6f     /* values of the dynamic maps against cells computed in fp32: some roundings of 6e-8 */
+#define QG_TOL_SUBSPACE_DISTANCE 1e-4 /* overlap of two fp32 solutions with 1: vectors turn by the error of their eigenvalue, 2e-6 s_1^2, over gaps of 0.36 s_r^2, squared */
 #define QG_TOL_POWER_ENERGY 1e-3   /* share of the best energy that one to three block power steps may miss where singular values fall by a fifth each */
 
 #endif

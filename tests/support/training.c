@@ -25,7 +25,7 @@ qg_status training_open(const char *input, int overrides, const char *const *ove
   *t = (training){0};
   QG_TRY(qg_config_load(input, overrides, (char *const *) override, &t->config));
   QG_TRY(qg_par_init(NULL, NULL, &t->par));
-  QG_TRY(qg_machine_open_backend(&t->config, qg_par_grid(t->par), &t->real));
+  QG_TRY(qg_machine_open_backend(&t->config, qg_par_grid(t->par), false, &t->real));
   QG_TRY(qg_footprint_warm_up(t->real));
   timed_backend_make(t->real, &t->timed);
   QG_TRY(qg_mem_create(t->real, &t->mem));

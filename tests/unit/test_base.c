@@ -232,6 +232,67 @@ static void timers_add_up_per_phase(void **state)
   assert_true(timers.seconds[QG_PHASE_BACKWARD] == 0);
 }
 
+enum { PAUSE = 10000 }; /* microseconds */
+
+/* A phase that lasts a pause, inside of whatever runs. */
+static void pause_in(qg_timers *timers, qg_phase phase)
+{
+  qg_timer_start(timers, phase);
+  usleep(PAUSE);
+  qg_timer_stop(timers, phase);
+}
+
+static void a_moment_belongs_to_the_innermost_phase(void **state)
+{
+  (void)state;
+  qg_timers timers = {0};
+  qg_timer_start(&timers, QG_PHASE_BACKWARD);
+  pause_in(&timers, QG_PHASE_UPDATE);
+  assert_int_equal(timers.running, QG_PHASE_BACKWARD + 1);
+  qg_timer_stop(&timers, QG_PHASE_BACKWARD);
+  assert_int_equal(timers.running, 0);
+  assert_true(timers.seconds[QG_PHASE_UPDATE] >= 1e-6 * PAUSE);
+  assert_true(timers.seconds[QG_PHASE_BACKWARD] < timers.seconds[QG_PHASE_UPDATE]);
+}
+
+static void all_of_validation_is_validation(void **state)
+{
+  (void)state;
+  qg_timers timers = {0};
+  qg_timer_start(&timers, QG_PHASE_VALIDATE);
+  pause_in(&timers, QG_PHASE_FORWARD);
+  qg_timer_stop(&timers, QG_PHASE_VALIDATE);
+  assert_true(timers.seconds[QG_PHASE_VALIDATE] >= 1e-6 * PAUSE);
+  assert_true(timers.seconds[QG_PHASE_FORWARD] == 0);
+  pause_in(&timers, QG_PHASE_FORWARD);
+  assert_true(timers.seconds[QG_PHASE_FORWARD] >= 1e-6 * PAUSE);
+}
+
+/* What a device was told: "forward 1 end -1". */
+static void hear_begin(void *device, const char *name, int payer)
+{
+  char *text = device;
+  sprintf(text + strlen(text), "%s %d ", name, payer);
+}
+
+static void hear_end(void *device, int payer)
+{
+  char *text = device;
+  sprintf(text + strlen(text), "end %d ", payer);
+}
+
+static void a_device_hears_who_pays(void **state)
+{
+  (void)state;
+  char heard[256] = "";
+  qg_timers timers = {.clock = {hear_begin, hear_end, heard}};
+  qg_timer_start(&timers, QG_PHASE_BACKWARD);
+  qg_timer_start(&timers, QG_PHASE_REFRESH);
+  qg_timer_stop(&timers, QG_PHASE_REFRESH);
+  qg_timer_stop(&timers, QG_PHASE_BACKWARD);
+  assert_string_equal(heard, "backward 2 subspaces 5 end 2 end -1 ");
+}
+
 static void every_phase_has_its_own_name(void **state)
 {
   (void)state;
@@ -263,6 +324,9 @@ int main(void)
       IN_SCRATCH(the_folder_of_a_path_can_be_synced),
       IN_SCRATCH(only_the_root_rank_logs),
       cmocka_unit_test(timers_add_up_per_phase),
+      cmocka_unit_test(a_moment_belongs_to_the_innermost_phase),
+      cmocka_unit_test(all_of_validation_is_validation),
+      cmocka_unit_test(a_device_hears_who_pays),
       cmocka_unit_test(every_phase_has_its_own_name),
   };
   return cmocka_run_group_tests_name("base", tests, NULL, NULL);

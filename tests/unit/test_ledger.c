@@ -15,6 +15,7 @@
 /* A backend that hands out host memory up to a limit and knows what is still out. */
 typedef struct {
   size_t limit, device_bytes, host_bytes;
+  int device_calls;
   void *workspace;
   size_t workspace_bytes;
 } fake;
@@ -32,6 +33,7 @@ static qg_status take(fake *f, size_t *held, size_t bytes, void **out)
 static qg_status fake_alloc(qg_backend *be, size_t bytes, void **out)
 {
   fake *f = be->impl;
+  f->device_calls++;
   return take(f, &f->device_bytes, bytes, out);
 }
 
@@ -53,6 +55,14 @@ static void fake_release_host(qg_backend *be, void *memory, size_t bytes)
   free(memory);
 }
 
+static qg_status fake_room(qg_backend *be, size_t *free, size_t *total)
+{
+  fake *f = be->impl;
+  *total = f->limit;
+  *free = f->limit - f->device_bytes;
+  return QG_OK;
+}
+
 static size_t fake_workspace_bytes(qg_backend *be, const qg_workload *workload)
 {
   (void)be;
@@ -72,6 +82,7 @@ static const qg_backend_ops fake_ops = {
     .release = fake_release,
     .alloc_host = fake_alloc_host,
     .release_host = fake_release_host,
+    .room = fake_room,
     .workspace_bytes = fake_workspace_bytes,
     .set_workspace = fake_set_workspace,
 };
@@ -171,6 +182,79 @@ static void a_refusal_names_the_request_and_the_three_largest_owners(void **stat
   assert_int_equal(f.device_bytes, 0);
 }
 
+/* A ledger of the fake device, with memory reserved for what create_something takes; returns what that said.
+ */
+static qg_status reserve_for_something(fake *f, qg_backend *be, size_t limit, size_t margin, qg_mem **mem)
+{
+  qg_mem *plan;
+  qg_view weights;
+  void *host;
+  *be = open_fake(f, limit);
+  be->share.margin = margin;
+  assert_int_equal(qg_mem_create(NULL, &plan), QG_OK);
+  create_something(plan, be, &weights, &host);
+  assert_int_equal(qg_mem_create(be, mem), QG_OK);
+  qg_status status = qg_mem_reserve(*mem, plan);
+  qg_mem_destroy(plan);
+  return status;
+}
+
+/* 2048 bytes of weights and 800 of workspace, in whole pieces. */
+enum { RESERVED = 2048 + 4 * 256 };
+
+static void a_reservation_is_one_allocation_that_holds_everything(void **state)
+{
+  (void)state;
+  fake f;
+  qg_backend be;
+  qg_mem *mem;
+  qg_view weights;
+  void *host, *more;
+  assert_int_equal(reserve_for_something(&f, &be, 1 << 20, 0, &mem), QG_OK);
+  assert_int_equal(f.device_bytes, RESERVED);
+  create_something(mem, &be, &weights, &host);
+  check_counts(mem);
+  assert_int_equal(f.device_calls, 1);
+  assert_int_equal(f.device_bytes, RESERVED);
+  assert_int_equal(f.host_bytes, 300);
+  assert_int_equal((char *)f.workspace - (char *)weights.data, 2048);
+  assert_int_equal(qg_mem_space(mem, QG_SPACE_DEVICE), RESERVED);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_DATA, "an afterthought", 1, &more), QG_ERR_RUNTIME);
+  assert_null(more);
+  assert_non_null(strstr(qg_error_message(), "an afterthought: 1 bytes are not in the plan"));
+  qg_mem_destroy(mem);
+  assert_int_equal(f.device_bytes, 0);
+}
+
+static void a_plan_that_does_not_fit_is_refused_whole(void **state)
+{
+  (void)state;
+  fake f;
+  qg_backend be;
+  qg_mem *mem;
+  assert_int_equal(reserve_for_something(&f, &be, RESERVED + 100, 101, &mem), QG_ERR_RESOURCE);
+  assert_int_equal(f.device_calls, 0);
+  assert_non_null(strstr(qg_error_message(), "the plan of 3.00 KiB does not fit"));
+  assert_non_null(strstr(qg_error_message(), "3.10 KiB of 3.10 KiB are free, and 101 B have to stay so"));
+  assert_non_null(strstr(qg_error_message(), "Largest: weights 2.00 KiB, workspace 800 B."));
+  qg_mem_destroy(mem);
+  assert_int_equal(reserve_for_something(&f, &be, RESERVED + 100, 100, &mem), QG_OK);
+  qg_mem_destroy(mem);
+}
+
+static void what_a_backend_takes_beside_the_ledger_is_named(void **state)
+{
+  (void)state;
+  qg_mem *mem;
+  const qg_device_share share = {.held = 10, .allowance = 500, .margin = 50};
+  assert_int_equal(qg_mem_create(NULL, &mem), QG_OK);
+  qg_mem_note_device(mem, &share);
+  assert_int_equal(qg_mem_bytes(mem, QG_OWNER_CONTEXT), 510);
+  assert_int_equal(qg_mem_space(mem, QG_SPACE_DEVICE), 510);
+  assert_int_equal(qg_mem_space(mem, QG_SPACE_HOST), 0);
+  qg_mem_destroy(mem);
+}
+
 static void nothing_and_nonsense(void **state)
 {
   (void)state;
@@ -204,6 +288,9 @@ int main(void)
       cmocka_unit_test(a_dry_ledger_counts_and_takes_nothing),
       cmocka_unit_test(a_live_ledger_counts_the_same_and_gives_everything_back),
       cmocka_unit_test(a_refusal_names_the_request_and_the_three_largest_owners),
+      cmocka_unit_test(a_reservation_is_one_allocation_that_holds_everything),
+      cmocka_unit_test(a_plan_that_does_not_fit_is_refused_whole),
+      cmocka_unit_test(what_a_backend_takes_beside_the_ledger_is_named),
       cmocka_unit_test(nothing_and_nonsense),
       cmocka_unit_test(every_owner_has_its_own_name),
   };

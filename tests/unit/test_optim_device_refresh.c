@@ -8,26 +8,50 @@
 #include <cmocka.h>
 
 #include "../support/optim_fixture.h"
+#include "../support/tolerances.h"
 
-enum { TOKENS = 40, STEPS = 3, WORKSPACE = 1000 };
+enum { TOKENS = 40, STEPS = 3, WORKSPACE = 1000, SVD_WORKSPACE = 5000 };
 
 /* What the device was asked, and whether it refuses. */
 static struct {
-  int calls, exact, with_previous;
-  bool refuses;
+  int calls, exact, with_previous, changes, validations, host_copies, copies_of_steps;
+  bool refuses, validates;
 } device;
 
-static size_t device_bytes_wanted(qg_backend *be, int64_t m, int64_t n, int64_t rank, bool exact)
+static size_t device_bytes_wanted(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver)
 {
   (void)be, (void)m, (void)n, (void)rank;
-  return exact ? WORKSPACE : WORKSPACE / 2;
+  return solver == QG_SOLVER_SVD ? SVD_WORKSPACE : solver == QG_SOLVER_GRAM ? WORKSPACE : WORKSPACE / 2;
+}
+
+static qg_status device_basis_change(qg_backend *be, qg_basis_change_args *a)
+{
+  qg_side side = a->left ? QG_SIDE_LEFT : QG_SIDE_RIGHT;
+  int64_t count = a->rank * a->rank;
+  (void)be;
+  device.changes++;
+  qg_subspace_rotation(side, a->d, a->rank, a->from, a->to, a->rotation);
+  for (int64_t i = 0; i < count; i++) a->rotation[count + i] = a->rotation[i] * a->rotation[i];
+  a->overlap = qg_subspace_overlap(a->rank, a->rotation);
+  a->cosine = qg_subspace_cosine(side, a->d, a->rank, a->from, a->to);
+  return QG_OK;
+}
+
+/* Transfers of more than a number. */
+static qg_status counted_copy(qg_backend *be, void *to, const void *from, size_t bytes)
+{
+  (void)be;
+  device.host_copies += bytes > (size_t)TOKENS * sizeof(double);
+  memcpy(to, from, bytes);
+  return QG_OK;
 }
 
 static qg_status device_subspace(qg_backend *be, qg_subspace_args *a)
 {
   (void)be;
   device.calls++;
-  device.exact += a->exact;
+  device.exact += a->solver == QG_SOLVER_GRAM;
+  device.validations += a->solver == QG_SOLVER_SVD;
   device.with_previous += a->previous != NULL;
   assert_non_null(a->workspace);
   a->accepted = !device.refuses;
@@ -54,10 +78,14 @@ static void open_small(fixture *f, qg_subspace_method method, bool with_device)
   *f = (fixture){.shape = small_shape(), .options = options_of(QG_METHOD_QGALORE), .tokens = TOKENS};
   f->options.subspace.method = method;
   f->options.update_gap = 2;
+  f->options.rotate_moments = true;
+  f->options.validate_subspaces = device.validates;
   qg_partition part = whole(&f->shape);
   counting_open(&f->counter, "fp32");
   if (with_device) f->counter.ops.subspace = device_subspace;
   if (with_device) f->counter.ops.subspace_bytes = device_bytes_wanted;
+  if (with_device) f->counter.ops.basis_change = device_basis_change;
+  f->counter.ops.copy_in = f->counter.ops.copy_out = counted_copy;
   assert_ok(qg_mem_create(&f->counter.be, &f->mem));
   assert_ok(qg_optim_create(f->mem, &f->counter.be, &f->shape, &part, &f->options, TOKENS, 1, &f->optim));
   f->dy = device_floats(f, TOKENS * f->shape.intermediate_size);
@@ -72,11 +100,16 @@ static uint32_t digest_of_run(qg_subspace_method method, bool with_device, bool 
   memset(&device, 0, sizeof device);
   device.refuses = refuses;
   open_small(&f, method, with_device);
+  device.host_copies = 0;
   for (int64_t step = 0; step < STEPS; step++) noise_step(&f, step, 0.01);
+  device.copies_of_steps = device.host_copies;
   uint32_t digest = state_digest(&f);
   fixture_close(&f);
   return digest;
 }
+
+/* The largest basis of the small model: rank 24 of a short side of 96. */
+enum { BASIS_BYTES = 24 * 96 * sizeof(float) };
 
 /* Seven matrices in each of two layers, at steps 0 and 2. */
 enum { REFRESHES = 2 * 7 * 2 };
@@ -89,6 +122,7 @@ static void the_device_is_asked_for_every_subspace(void **state)
   assert_int_equal(digest_of_run(QG_SUBSPACE_EXACT, true, false), host);
   assert_int_equal(device.calls, REFRESHES);
   assert_int_equal(device.exact, REFRESHES);
+  assert_int_equal(device.changes, REFRESHES / 2);
 }
 
 static void the_host_solves_what_the_device_refuses(void **state)
@@ -97,6 +131,47 @@ static void the_host_solves_what_the_device_refuses(void **state)
   uint32_t host = digest_of_run(QG_SUBSPACE_EXACT, false, false);
   assert_int_equal(digest_of_run(QG_SUBSPACE_EXACT, true, true), host);
   assert_int_equal(device.calls, REFRESHES);
+}
+
+/* The host's way reads the old basis, if there is one, and writes the new one. The test's gradients come in
+ * both runs. */
+static void bases_do_not_go_through_the_host(void **state)
+{
+  (void)state;
+  digest_of_run(QG_SUBSPACE_EXACT, true, false);
+  int gradients = device.copies_of_steps;
+  digest_of_run(QG_SUBSPACE_EXACT, false, false);
+  assert_int_equal(device.copies_of_steps - gradients, REFRESHES / 2 + REFRESHES);
+}
+
+static void every_subspace_is_validated_where_that_is_asked_for(void **state)
+{
+  (void)state;
+  fixture f;
+  memset(&device, 0, sizeof device);
+  device.validates = true;
+  open_small(&f, QG_SUBSPACE_EXACT, true);
+  for (int64_t step = 0; step < STEPS; step++) noise_step(&f, step, 0.01);
+  qg_subspace_validation v = qg_optim_validation(f.optim);
+  assert_int_equal(device.validations, REFRESHES);
+  assert_int_equal(v.count, REFRESHES);
+  assert_true(v.lost_energy == 0 && QG_CLOSE(v.overlap, 1.0, QG_TOL_F32_SUM));
+  fixture_close(&f);
+}
+
+static void validation_takes_memory_only_then(void **state)
+{
+  (void)state;
+  fixture with, without;
+  memset(&device, 0, sizeof device);
+  open_small(&without, QG_SUBSPACE_EXACT, true);
+  device.validates = true;
+  open_small(&with, QG_SUBSPACE_EXACT, true);
+  size_t more = qg_mem_bytes(with.mem, QG_OWNER_WORKSPACE) - qg_mem_bytes(without.mem, QG_OWNER_WORKSPACE);
+  assert_int_equal(more, SVD_WORKSPACE - WORKSPACE + BASIS_BYTES);
+  device.validates = false;
+  fixture_close(&with);
+  fixture_close(&without);
 }
 
 static void the_first_is_exact_and_the_next_ones_are_warm(void **state)
@@ -114,7 +189,7 @@ static void its_workspace_is_in_the_ledger(void **state)
   open_small(&with, QG_SUBSPACE_EXACT, true);
   open_small(&without, QG_SUBSPACE_EXACT, false);
   size_t more = qg_mem_bytes(with.mem, QG_OWNER_WORKSPACE) - qg_mem_bytes(without.mem, QG_OWNER_WORKSPACE);
-  assert_int_equal(more, WORKSPACE);
+  assert_int_equal(more, WORKSPACE + BASIS_BYTES);
   fixture_close(&with);
   fixture_close(&without);
 }
@@ -124,6 +199,9 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_device_is_asked_for_every_subspace),
       cmocka_unit_test(the_host_solves_what_the_device_refuses),
+      cmocka_unit_test(bases_do_not_go_through_the_host),
+      cmocka_unit_test(every_subspace_is_validated_where_that_is_asked_for),
+      cmocka_unit_test(validation_takes_memory_only_then),
       cmocka_unit_test(the_first_is_exact_and_the_next_ones_are_warm),
       cmocka_unit_test(its_workspace_is_in_the_ledger),
   };

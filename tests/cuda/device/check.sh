@@ -4,9 +4,17 @@
 set -u
 BUILD=$(realpath "${1:?usage: tests/cuda/device/check.sh BUILD}")
 cd "$(dirname "$0")/../../.." || exit 2
+export CMOCKA_MESSAGE_OUTPUT=TAP
 export QGALORE_CUDA_PLUGIN=${QGALORE_CUDA_PLUGIN:-$BUILD/libqgalore_cuda.so}
 failed=0
 notes=()
+
+# What other programs use of the first visible device, in bytes; 0 where nobody can say.
+used_by_others() {
+  local mib first=${CUDA_VISIBLE_DEVICES:-0}
+  mib=$(nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i "${first%%,*}" 2>/dev/null) || mib=0
+  echo $((${mib:-0} * 1048576))
+}
 
 note_skipped() { notes+=("skipped: $1: $2"); }
 
@@ -18,7 +26,7 @@ part() {
   code=$?
   printf '%-12s %4d ok, %d failed, %d skipped\n' "$name" "$(grep -c '^ok ' "$log")" "$(grep -c '^not ok ' "$log")" \
     "$(grep -c '# SKIP' "$log")"
-  grep '^# largest difference' "$log"
+  grep -E '^# (largest difference|device memory|context|\[)' "$log"
   [ "$code" -eq 0 ] && return
   failed=1
   grep -A 3 '^not ok ' "$log" || tail -n 20 "$log"
@@ -33,11 +41,22 @@ if ! devices=$("$BUILD/tests/cuda/alone/devices"); then
   exit 0
 fi
 echo "$devices"
-part conformance "$BUILD/tests/cuda/alone/test_cuda"
+others=$(used_by_others)
+alone=$BUILD/tests/cuda/alone
+part conformance "$alone/test_cuda"
+part attention "$alone/test_cuda_attention"
+part device "$alone/test_cuda_device"
+part subspaces "$alone/test_subspaces"
+part footprint "$alone/footprint" "$others"
 if [ ! -x "$BUILD/qgalore_hpc" ] || ! command -v mpirun >/dev/null; then
-  note_skipped "training beside the CPU backend, checkpoints" "qgalore_hpc was not built here (it needs MPI and HDF5)"
+  note_skipped "training beside the CPU backend, checkpoints, memory of a run" "qgalore_hpc was not built here (it needs MPI and HDF5)"
 else
-  BUILD=$(realpath --relative-to=. "$BUILD") part training bash tests/cuda/train.sh
+  part training env BUILD="$(realpath --relative-to=. "$BUILD")" bash tests/cuda/train.sh
+  part demo env BUILD="$(realpath --relative-to=. "$BUILD")" DEVICE_BASE="$others" bash tests/cuda/demo.sh
+  if [ -x "$BUILD/tests/conformance/test_cuda_subspace" ]; then part planted "$BUILD/tests/conformance/test_cuda_subspace"
+  else
+    note_skipped "subspaces with known singular values" "its test was not built here (it needs cmocka)"
+  fi
 fi
 for note in ${notes[@]+"${notes[@]}"}; do echo "$note"; done
 exit "$failed"

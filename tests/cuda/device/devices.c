@@ -5,7 +5,7 @@ int main(void)
 {
   char devices[2048] = "";
   const qg_plugin *plugin;
-  if (qg_plugin_find(&plugin) == QG_OK) plugin->list(devices, sizeof devices);
+  if (qg_plugin_find(true, &plugin) == QG_OK) plugin->list(devices, sizeof devices);
   if (devices[0]) fputs(devices, stdout);
   else
     puts(qg_error_message());

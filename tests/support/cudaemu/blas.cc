@@ -5,6 +5,11 @@
 #include "arena.h"
 #include "cublasLt.h"
 #include "qgalore/quant.h"
+#include "streams.h"
+
+struct cublasContext {
+  cudaStream_t stream;
+};
 
 struct cublasLtMatmulDescOpaque_t {
   cublasOperation_t op_a, op_b;
@@ -70,7 +75,7 @@ std::vector<double> gather(const matrix &x, bool swap, int64_t length, int64_t c
   return dense;
 }
 
-void multiply(product &p)
+void multiply(product p)
 {
   cudaemu::device_access access;
   std::vector<double> a = gather(p.a, p.op_a == CUBLAS_OP_N, p.k, p.m),
@@ -105,17 +110,19 @@ const char *cublasGetStatusName(cublasStatus_t status)
 
 cublasStatus_t cublasCreate(cublasHandle_t *handle)
 {
-  *handle = nullptr;
+  *handle = new cublasContext{nullptr};
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasDestroy(cublasHandle_t)
+cublasStatus_t cublasDestroy(cublasHandle_t handle)
 {
+  delete handle;
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasSetStream(cublasHandle_t, cudaStream_t)
+cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream)
 {
+  handle->stream = stream;
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -124,12 +131,13 @@ cublasStatus_t cublasSetWorkspace(cublasHandle_t, void *, size_t)
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t, cublasOperation_t op_a, cublasOperation_t op_b,
-                                          int m, int n, int k, const void *alpha, const void *a,
-                                          cudaDataType a_type, int lda, long long stride_a, const void *b,
-                                          cudaDataType b_type, int ldb, long long stride_b, const void *beta,
-                                          void *c, cudaDataType c_type, int ldc, long long stride_c,
-                                          int batch, cublasComputeType_t, cublasGemmAlgo_t)
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t op_a,
+                                          cublasOperation_t op_b, int m, int n, int k, const void *alpha,
+                                          const void *a, cudaDataType a_type, int lda, long long stride_a,
+                                          const void *b, cudaDataType b_type, int ldb, long long stride_b,
+                                          const void *beta, void *c, cudaDataType c_type, int ldc,
+                                          long long stride_c, int batch, cublasComputeType_t,
+                                          cublasGemmAlgo_t)
 {
   if (!is_supported(a_type, b_type, c_type)) return CUBLAS_STATUS_NOT_SUPPORTED;
   product p = {op_a,
@@ -143,7 +151,7 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t, cublasOperation_t op_a
                make_matrix(b, b_type, ldb),
                make_matrix(c, c_type, ldc)};
   for (int i = 0; i < batch; i++) {
-    multiply(p);
+    cudaemu::queue(handle->stream, [p] { multiply(p); });
     p.a.data += static_cast<size_t>(stride_a) * bytes_of(a_type);
     p.b.data += static_cast<size_t>(stride_b) * bytes_of(b_type);
     p.c.data += static_cast<size_t>(stride_c) * bytes_of(c_type);
@@ -240,7 +248,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                               cublasLtMatrixLayout_t a_layout, const void *b, cublasLtMatrixLayout_t b_layout,
                               const void *beta, const void *c, cublasLtMatrixLayout_t c_layout, void *d,
                               cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *, void *, size_t,
-                              cudaStream_t)
+                              cudaStream_t stream)
 {
   bool swapped = desc->op_a == CUBLAS_OP_T;
   int64_t k = static_cast<int64_t>(swapped ? a_layout->rows : a_layout->cols);
@@ -258,6 +266,6 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                make_matrix(a, a_layout->type, a_layout->ld),
                make_matrix(b, b_layout->type, b_layout->ld),
                make_matrix(d, d_layout->type, d_layout->ld)};
-  multiply(p);
+  cudaemu::queue(stream, [p] { multiply(p); });
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -1,20 +1,24 @@
 /* Stand-in for CUDA C++ as the kernels use it: one fiber a thread, blocks one after the other (fibers.h).
- * One-dimensional grids and blocks, static shared memory, full-warp shuffles and ballots. Warps of fewer than
- * 32 threads, races between blocks and tensor cores are not covered. */
+ * One-dimensional grids and blocks, shared memory, full-warp shuffles and ballots. Warps of fewer than 32
+ * threads and races between blocks are not covered. Tensor cores: cuda/kernels/tensor_core.cuh. */
 #ifndef CUDAEMU_CUDA_RUNTIME_H
 #define CUDAEMU_CUDA_RUNTIME_H
 
 #include <math.h>
 #include <cstdint>
 #include <cstring>
+#include <tuple>
 
 #include "cuda_runtime_api.h"
 #include "fibers.h"
+#include "shared.h"
+#include "streams.h"
 
 #define __global__ static
 #define __device__
 #define __host__
 #define __shared__ static
+#define __launch_bounds__(...)
 
 struct dim3 {
   unsigned x, y, z;
@@ -65,13 +69,35 @@ struct cudaLaunchConfig_t {
   cudaStream_t stream;
 };
 
+namespace cudaemu {
+/* Whether this launch is the one that a test wants to fail. */
+bool launch_fails();
+}  // namespace cudaemu
+
 template <typename... Params, typename... Args>
 static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(Params...),
                                              Args &&...args)
 {
-  if (config->blockDim.x % 32 != 0 || config->dynamicSmemBytes != 0) return cudaErrorInvalidConfiguration;
-  cudaemu::run(config->gridDim.x, config->blockDim.x, [&] { kernel(static_cast<Params>(args)...); });
+  size_t shared = config->dynamicSmemBytes;
+  if (config->blockDim.x % 32 != 0) return cudaErrorInvalidConfiguration;
+  if (!cudaemu::shared_is_allowed(reinterpret_cast<const void *>(kernel), shared))
+    return cudaErrorInvalidValue;
+  if (cudaemu::launch_fails()) return cudaErrorLaunchFailure;
+  cudaemu::queue(config->stream, [blocks = config->gridDim.x, threads = config->blockDim.x, shared, kernel,
+                                  values = std::tuple<Params...>(static_cast<Params>(args)...)] {
+    cudaemu::resize_shared(shared);
+    cudaemu::run(blocks, threads, [&] { std::apply(kernel, values); });
+  });
   return cudaSuccess;
+}
+
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+
+template <typename... Params>
+static inline cudaError_t cudaFuncSetAttribute(void (*kernel)(Params...), cudaFuncAttribute, int value)
+{
+  bool done = cudaemu::allow_shared(reinterpret_cast<const void *>(kernel), static_cast<size_t>(value));
+  return done ? cudaSuccess : cudaErrorInvalidValue;
 }
 
 struct cudaFuncAttributes {

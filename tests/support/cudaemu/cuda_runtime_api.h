@@ -1,9 +1,11 @@
 /* Stand-in for the part of CUDA's run time that the CUDA backend calls: "device" memory is host memory that
- * the host may touch through these functions alone, and a stream is done when a call returns. Names and
- * values are NVIDIA's, so that the same sources build against either.
+ * the host may touch through these functions alone, and streams are queues (streams.h). Names and values are
+ * NVIDIA's, so that the same sources build against either.
  *
  * For tests: CUDAEMU_FAULT makes the first call fail as a machine without a usable device does: "no driver",
- * "old driver", "no device", "old device". CUDAEMU_DEVICES sets the number of devices. */
+ * "old driver", "no device", "old device". CUDAEMU_DEVICES sets the number of devices, CUDAEMU_MEMORY the
+ * bytes of each. CUDAEMU_FAIL_LAUNCH=N: the Nth kernel is not started; CUDAEMU_FAIL_MALLOC=N: the Nth
+ * cudaMalloc is refused. */
 #ifndef CUDAEMU_CUDA_RUNTIME_API_H
 #define CUDAEMU_CUDA_RUNTIME_API_H
 
@@ -23,7 +25,9 @@ typedef enum {
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
-  cudaErrorNoKernelImageForDevice = 209
+  cudaErrorNoKernelImageForDevice = 209,
+  cudaErrorNotReady = 600,
+  cudaErrorLaunchFailure = 719
 } cudaError_t;
 
 typedef enum { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 } cudaMemcpyKind;
@@ -31,13 +35,19 @@ typedef enum { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 } cudaMemc
 typedef enum { CUDA_R_32F = 0, CUDA_R_64F = 1, CUDA_R_16BF = 14 } cudaDataType;
 
 typedef struct cudaemu_stream *cudaStream_t;
+typedef struct cudaemu_event *cudaEvent_t;
 
 struct cudaDeviceProp {
   char name[256];
   int major, minor;
 };
 
-enum { cudaStreamNonBlocking = 1, cudaHostAllocDefault = 0 };
+enum {
+  cudaStreamNonBlocking = 1,
+  cudaHostAllocDefault = 0,
+  cudaEventDefault = 0,
+  cudaEventDisableTiming = 2
+};
 
 const char *cudaGetErrorName(cudaError_t error);
 const char *cudaGetErrorString(cudaError_t error);
@@ -49,8 +59,16 @@ cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int device);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventQuery(cudaEvent_t event);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEvent_t end);
 cudaError_t cudaMalloc(void **memory, size_t bytes);
 cudaError_t cudaFree(void *memory);
+cudaError_t cudaMemGetInfo(size_t *free, size_t *total);
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void *memory);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,

@@ -32,6 +32,19 @@ cusolverStatus_t cusolverDnXsyevd(cusolverDnHandle_t handle, cusolverDnParams_t 
                                   cudaDataType a_type, void *a, int64_t lda, cudaDataType w_type, void *w,
                                   cudaDataType compute, void *device_work, size_t device_bytes,
                                   void *host_work, size_t host_bytes, int *info);
+cusolverStatus_t cusolverDnXgesvd_bufferSize(cusolverDnHandle_t handle, cusolverDnParams_t params,
+                                             signed char jobu, signed char jobvt, int64_t m, int64_t n,
+                                             cudaDataType a_type, const void *a, int64_t lda,
+                                             cudaDataType s_type, const void *s, cudaDataType u_type,
+                                             const void *u, int64_t ldu, cudaDataType vt_type, const void *vt,
+                                             int64_t ldvt, cudaDataType compute, size_t *device_bytes,
+                                             size_t *host_bytes);
+cusolverStatus_t cusolverDnXgesvd(cusolverDnHandle_t handle, cusolverDnParams_t params, signed char jobu,
+                                  signed char jobvt, int64_t m, int64_t n, cudaDataType a_type, void *a,
+                                  int64_t lda, cudaDataType s_type, void *s, cudaDataType u_type, void *u,
+                                  int64_t ldu, cudaDataType vt_type, void *vt, int64_t ldvt,
+                                  cudaDataType compute, void *device_work, size_t device_bytes,
+                                  void *host_work, size_t host_bytes, int *info);
 cusolverStatus_t cusolverDnSgeqrf_bufferSize(cusolverDnHandle_t handle, int m, int n, float *a, int lda,
                                              int *floats);
 cusolverStatus_t cusolverDnSgeqrf(cusolverDnHandle_t handle, int m, int n, float *a, int lda, float *tau,

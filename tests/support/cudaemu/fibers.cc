@@ -1,6 +1,7 @@
 #include "fibers.h"
 
 #include "arena.h"
+#include "shared.h"
 
 #include <sys/mman.h>
 
@@ -90,11 +91,16 @@ bool can_run(const fiber &f)
   return !f.done && (!f.waits_for || f.waits_for->generation != f.generation);
 }
 
-unsigned random_thread()
+unsigned random_bits()
 {
   seed = seed * 1664525u + 1013904223u;
   if (seed == 0) seed = 1;
-  return (seed >> 8) % block.threads;
+  return seed >> 8;
+}
+
+unsigned random_thread()
+{
+  return random_bits() % block.threads;
 }
 
 /* The first from `from` on, round the block, that can run; block.threads if none can. */
@@ -197,6 +203,7 @@ void prepare(fiber &f)
 void run_block(unsigned index)
 {
   position.block.x = index;
+  begin_shared(block.threads);
   block.all = {0, block.threads, 0};
   for (warp &w : block.warps) w.all = {0, WARP, 0};
   for (unsigned i = 0; i < block.threads; i++) prepare(block.fibers[i]);
@@ -219,6 +226,11 @@ void run(unsigned blocks, unsigned threads, const std::function<void()> &kernel)
 void set_seed(unsigned value)
 {
   seed = value;
+}
+
+bool coin()
+{
+  return seed != 0 && random_bits() / 256 % 2 == 1;
 }
 
 void wait_for_block()

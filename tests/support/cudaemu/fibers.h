@@ -33,6 +33,9 @@ void run(unsigned blocks, unsigned threads, const std::function<void()> &kernel)
 /* 0: in turns. */
 void set_seed(unsigned seed);
 
+/* Of a random schedule: true every other time. In turns: false. */
+bool coin();
+
 /* Barriers of the threads that have not returned yet. */
 void wait_for_block();
 void wait_for_warp();

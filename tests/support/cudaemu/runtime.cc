@@ -1,6 +1,7 @@
 /* Devices and memory of the emulation. Device memory lies in one arena that only the functions of this file
  * and running kernels may touch: a host that reads or writes through a device pointer is stopped by the
- * hardware. Under AddressSanitizer the gaps between allocations are poisoned. */
+ * hardware, unless CUDAEMU_OPEN=1 lets it, as an MPI library that takes device pointers needs. Under
+ * AddressSanitizer the gaps between allocations are poisoned. */
 #include <sys/mman.h>
 
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include "arena.h"
 #include "cuda_runtime.h"
 #include "nvtx3/nvToolsExt.h"
+#include "streams.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -35,6 +37,13 @@ bool fault_is(const char *name)
   return fault && strcmp(fault, name) == 0;
 }
 
+/* Whether this call, counted in *calls, is the one whose number the environment names. */
+bool is_the_one(const char *name, long *calls)
+{
+  const char *fault = getenv(name);
+  return fault && ++*calls == atol(fault);
+}
+
 /* Reserved at the first allocation, and closed. */
 bool reserve()
 {
@@ -49,9 +58,24 @@ bool reserve()
 
 void protect(int protection)
 {
-  if (taken.empty()) return;
+  const char *open = getenv("CUDAEMU_OPEN");
+  if (taken.empty() || (protection == PROT_NONE && open && strcmp(open, "1") == 0)) return;
   size_t end = taken.rbegin()->first + taken.rbegin()->second;
   mprotect(arena, (end + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, protection);
+}
+
+/* Nobody's arena is larger, whatever the device is said to have. */
+size_t device_bytes()
+{
+  const char *bytes = getenv("CUDAEMU_MEMORY");
+  return bytes ? strtoull(bytes, nullptr, 10) : ARENA_BYTES;
+}
+
+size_t taken_bytes()
+{
+  size_t sum = 0;
+  for (const auto &line : taken) sum += line.second;
+  return sum;
 }
 
 /* The first gap that is large enough. */
@@ -79,6 +103,12 @@ device_access::~device_access()
   if (--depth == 0) protect(PROT_NONE);
 }
 
+bool launch_fails()
+{
+  static long launches = 0;
+  return is_the_one("CUDAEMU_FAIL_LAUNCH", &launches);
+}
+
 }  // namespace cudaemu
 
 const char *cudaGetErrorName(cudaError_t error)
@@ -98,6 +128,10 @@ const char *cudaGetErrorName(cudaError_t error)
       return "cudaErrorInvalidDevice";
     case cudaErrorNoKernelImageForDevice:
       return "cudaErrorNoKernelImageForDevice";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
+    case cudaErrorNotReady:
+      return "cudaErrorNotReady";
     default:
       return "cudaErrorInvalidValue";
   }
@@ -149,29 +183,14 @@ cudaError_t cudaemu_function_attributes(cudaFuncAttributes *attributes)
   return fault_is("old device") ? cudaErrorNoKernelImageForDevice : cudaSuccess;
 }
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
-{
-  *stream = nullptr;
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamDestroy(cudaStream_t)
-{
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamSynchronize(cudaStream_t)
-{
-  return cudaSuccess;
-}
-
 /* Filled with a pattern: nobody may rely on zeros. */
 cudaError_t cudaMalloc(void **memory, size_t bytes)
 {
   size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + GAP;
-  if (!reserve()) return cudaErrorMemoryAllocation;
+  static long calls = 0;
+  if (!reserve() || is_the_one("CUDAEMU_FAIL_MALLOC", &calls)) return cudaErrorMemoryAllocation;
   size_t offset = find_room(rounded);
-  if (offset + rounded > ARENA_BYTES) return cudaErrorMemoryAllocation;
+  if (offset + rounded > device_bytes()) return cudaErrorMemoryAllocation;
   taken[offset] = rounded;
   cudaemu::device_access access;
   ASAN_UNPOISON_MEMORY_REGION(arena + offset, bytes);
@@ -183,10 +202,18 @@ cudaError_t cudaMalloc(void **memory, size_t bytes)
 cudaError_t cudaFree(void *memory)
 {
   if (!memory) return cudaSuccess;
+  cudaemu::finish_all();
   auto line = taken.find(static_cast<size_t>(static_cast<char *>(memory) - arena));
   if (line == taken.end()) return cudaErrorInvalidValue;
   ASAN_POISON_MEMORY_REGION(memory, line->second);
   taken.erase(line);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *free, size_t *total)
+{
+  *total = device_bytes();
+  *free = *total - taken_bytes();
   return cudaSuccess;
 }
 
@@ -198,21 +225,26 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned)
 
 cudaError_t cudaFreeHost(void *memory)
 {
+  cudaemu::finish_all();
   free(memory);
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t stream)
 {
-  cudaemu::device_access access;
-  memcpy(to, from, bytes);
+  cudaemu::queue(stream, [=] {
+    cudaemu::device_access access;
+    memcpy(to, from, bytes);
+  });
   return cudaSuccess;
 }
 
-cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t)
+cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream)
 {
-  cudaemu::device_access access;
-  memset(memory, value, bytes);
+  cudaemu::queue(stream, [=] {
+    cudaemu::device_access access;
+    memset(memory, value, bytes);
+  });
   return cudaSuccess;
 }
 

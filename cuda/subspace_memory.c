@@ -1,0 +1,106 @@
+/* Where the arrays of a subspace problem lie. */
+#include "cuda/subspace.h"
+#include "qgalore/base.h"
+
+enum { OVERSAMPLING = 16, ALIGNMENT = 256 };
+
+static void *carve(char **next, size_t bytes)
+{
+  void *piece = *next;
+  *next += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  return piece;
+}
+
+static float *carve_matrix(char **next, int64_t rows, int64_t cols)
+{
+  return carve(next, qg_dtype_bytes(QG_F32, rows * cols));
+}
+
+static qg_status measure_eigenproblem(qg_backend *be, qg_cuda_problem *p, int64_t order)
+{
+  qg_cuda *cuda = qg_cuda_of(be);
+  QG_CUSOLVER(
+      be, cusolverDnXsyevd_bufferSize(cuda->solver, cuda->solver_params, CUSOLVER_EIG_MODE_VECTOR,
+                                      CUBLAS_FILL_MODE_LOWER, order, CUDA_R_32F, p->matrix, order, CUDA_R_32F,
+                                      p->eigenvalues, CUDA_R_32F, &p->work_bytes, &p->host_bytes));
+  return QG_OK;
+}
+
+static qg_status measure_qr(qg_backend *be, qg_cuda_problem *p)
+{
+  cusolverDnHandle_t solver = qg_cuda_of(be)->solver;
+  int qr = 0, orthonormal = 0, d, count;
+  QG_TRY(qg_narrow_int(p->d, "elements of a basis vector", &d));
+  QG_TRY(qg_narrow_int(p->count, "vectors of a block", &count));
+  QG_CUSOLVER(be, cusolverDnSgeqrf_bufferSize(solver, d, count, p->block, d, &qr));
+  QG_CUSOLVER(be, cusolverDnSorgqr_bufferSize(solver, d, count, count, p->block, d, p->tau, &orthonormal));
+  p->work_bytes = qg_max_size(p->work_bytes, (size_t)qg_max_i64(qr, orthonormal) * sizeof(float));
+  return QG_OK;
+}
+
+static qg_status measure_svd(qg_backend *be, qg_cuda_problem *p)
+{
+  qg_cuda *cuda = qg_cuda_of(be);
+  QG_CUSOLVER(be, cusolverDnXgesvd_bufferSize(cuda->solver, cuda->solver_params, 'N', 'S', p->length, p->d,
+                                              CUDA_R_32F, p->image, p->length, CUDA_R_32F, p->eigenvalues,
+                                              CUDA_R_32F, NULL, p->length, CUDA_R_32F, p->matrix, p->d,
+                                              CUDA_R_32F, &p->work_bytes, &p->host_bytes));
+  return QG_OK;
+}
+
+/* cuSOLVER cannot be asked without a device: eigenvectors by divide and conquer work on some copies of the
+ * matrix, and what the SVD wants beyond that is small. */
+static qg_status estimate_work(qg_cuda_problem *p, int64_t order)
+{
+  enum { COPIES = 3 };
+  p->work_bytes = qg_dtype_bytes(QG_F32, COPIES * order * order);
+  return QG_OK;
+}
+
+/* cuSOLVER's scratch: the most that any of the calls wants. */
+static qg_status measure_work(qg_backend *be, qg_cuda_problem *p, qg_device_solver solver)
+{
+  if (be->planned) return estimate_work(p, solver == QG_SOLVER_POWER ? p->count : p->d);
+  if (solver == QG_SOLVER_SVD) return measure_svd(be, p);
+  QG_TRY(measure_eigenproblem(be, p, solver == QG_SOLVER_GRAM ? p->d : p->count));
+  return solver == QG_SOLVER_POWER ? measure_qr(be, p) : QG_OK;
+}
+
+static void place_arrays(qg_cuda_problem *p, qg_device_solver solver, char **next)
+{
+  bool power = solver == QG_SOLVER_POWER, svd = solver == QG_SOLVER_SVD;
+  int64_t order = power ? p->count : p->d, vectors = power ? p->count : 0;
+  p->matrix = carve_matrix(next, order, order);
+  p->eigenvalues = carve_matrix(next, 1, order);
+  p->block = carve_matrix(next, vectors, p->d);
+  p->image = carve_matrix(next, svd ? p->d : vectors, p->length);
+  p->rows = carve_matrix(next, svd ? p->d : vectors, p->d);
+  p->tau = carve_matrix(next, 1, vectors);
+  p->sum = carve(next, sizeof *p->sum);
+  p->info = carve(next, sizeof *p->info);
+}
+
+qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver,
+                          char *memory, qg_cuda_problem *p, size_t *bytes)
+{
+  char *next = memory;
+  int64_t d = qg_min_i64(m, n);
+  *p = (qg_cuda_problem){.left = m < n,
+                         .d = d,
+                         .length = qg_max_i64(m, n),
+                         .rank = rank,
+                         .count = qg_min_i64(rank + OVERSAMPLING, d)};
+  place_arrays(p, solver, &next);
+  p->work = next;
+  *bytes = (size_t)(next - memory);
+  QG_TRY(measure_work(be, p, solver));
+  *bytes += p->work_bytes;
+  return QG_OK;
+}
+
+size_t qg_cuda_subspace_bytes(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver)
+{
+  qg_cuda_problem p;
+  size_t bytes = 0;
+  return qg_cuda_lay_out(be, m, n, rank, solver, NULL, &p, &bytes) == QG_OK ? bytes : 0;
+}

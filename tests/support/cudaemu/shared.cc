@@ -1,0 +1,113 @@
+#include "shared.h"
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <vector>
+
+#include "fibers.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+#endif
+
+namespace cudaemu {
+
+namespace {
+
+/* What an H100 gives to a block, and what every kernel may take. */
+constexpr size_t MOST = 227 << 10, ALWAYS = 48 << 10, PIECE = 16;
+
+alignas(128) char memory[MOST];
+size_t size;
+std::map<const void *, size_t> allowed;
+
+struct copy {
+  void *to;
+  const void *from;
+  bool exists;
+  unsigned group;
+};
+
+struct copies_of_thread {
+  std::vector<copy> waiting;
+  unsigned groups; /* that were committed */
+};
+
+std::vector<copies_of_thread> copies;
+
+void check_aligned(const void *at)
+{
+  if (reinterpret_cast<uintptr_t>(at) % PIECE == 0) return;
+  fprintf(stderr, "cudaemu: an asynchronous copy at %p is not aligned to %zu bytes\n", at, PIECE);
+  abort();
+}
+
+void perform(const copy &c)
+{
+  if (c.exists) memcpy(c.to, c.from, PIECE);
+  else
+    memset(c.to, 0, PIECE);
+}
+
+}  // namespace
+
+char *dynamic_shared = memory;
+
+bool allow_shared(const void *kernel, size_t bytes)
+{
+  if (bytes > MOST) return false;
+  allowed[kernel] = bytes;
+  return true;
+}
+
+bool shared_is_allowed(const void *kernel, size_t bytes)
+{
+  auto line = allowed.find(kernel);
+  return bytes <= ALWAYS || (line != allowed.end() && bytes <= line->second);
+}
+
+void resize_shared(size_t bytes)
+{
+  ASAN_POISON_MEMORY_REGION(memory, MOST);
+  ASAN_UNPOISON_MEMORY_REGION(memory, bytes);
+  size = bytes;
+}
+
+void begin_shared(unsigned threads)
+{
+  memset(memory, 0xff, size);
+  copies.assign(size ? threads : 0, copies_of_thread{});
+}
+
+void copy_async(void *shared, const void *from, bool exists)
+{
+  copies_of_thread &mine = copies.at(position.thread.x);
+  copy c = {shared, from, exists, mine.groups};
+  check_aligned(shared);
+  check_aligned(from);
+  if (coin()) perform(c);
+  else
+    mine.waiting.push_back(c);
+}
+
+void commit_copies()
+{
+  copies.at(position.thread.x).groups++;
+}
+
+void wait_for_copies(unsigned left)
+{
+  copies_of_thread &mine = copies.at(position.thread.x);
+  size_t done = 0;
+  while (done < mine.waiting.size() && mine.waiting[done].group + left < mine.groups)
+    perform(mine.waiting[done++]);
+  mine.waiting.erase(mine.waiting.begin(), mine.waiting.begin() + static_cast<long>(done));
+}
+
+}  // namespace cudaemu
