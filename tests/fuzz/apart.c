@@ -4,6 +4,7 @@
 #include "qgalore/apart.h"
 
 #include <fcntl.h>
+#include <hdf5.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -50,6 +51,7 @@ _Noreturn static void serve(int in)
     alarm(TASK_SECONDS);
     a.status = q.task(q.given, a.result);
     alarm(0);
+    H5close(); /* as in a process that has just begun: HDF5 must not find the remains of the last file */
     snprintf(a.message, sizeof a.message, "%s", a.status == QG_OK ? "" : qg_error_message());
     if (send(in, &a, sizeof a, MSG_NOSIGNAL) != (ssize_t)sizeof a) break;
     if (i == TASKS) _exit(REPLACE_ME);
