@@ -34,11 +34,11 @@ static void mend_header(hid_t file)
   static const char *const names[] = {
       "step",       "tokens",     "cursor",   "seed",    "elapsed",     "last_loss", "last_grad_norm",
       "probe_loss", "slab_bytes", "software", "created", "arrangement", "history",   "resolved_input"};
-  uint32_t crc = 0;
-  for (int i = 0; i < QG_COUNT_OF(names); i++) crc = add_attribute(file, names[i], crc);
+  uint32_t crc[4] = {0}; /* the recipe may have made an array of it */
+  for (int i = 0; i < QG_COUNT_OF(names); i++) crc[0] = add_attribute(file, names[i], crc[0]);
   hid_t attribute = H5Aopen(file, "meta_crc32c", H5P_DEFAULT);
   if (attribute < 0) return;
-  H5Awrite(attribute, H5T_NATIVE_UINT32, &crc);
+  H5Awrite(attribute, H5T_NATIVE_UINT32, crc);
   H5Aclose(attribute);
 }
 
