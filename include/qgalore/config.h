@@ -113,8 +113,9 @@ qg_status qg_config_resolved(const qg_config *config, char **text);
  * input B" per line. QG_ERR_INPUT if any. `saved` is the resolved text of a checkpoint. Local. */
 qg_status qg_config_check_restart(const qg_config *config, const char *saved);
 
-/* --help-input: plain text for a terminal; doc/inputs.md: Markdown. `section` NULL: all. */
-void qg_config_help(FILE *out, const char *section);
+/* --help-input: plain text for a terminal; doc/inputs.md: Markdown. `topic` is a section, a key, or section.key; NULL: all.
+ * QG_ERR_INPUT names the nearest of them if there is no such thing. */
+qg_status qg_config_help(FILE *out, const char *topic);
 void qg_config_write_markdown(FILE *out);
 
 /* Micro-batches of one step. */

@@ -113,8 +113,9 @@ void qg_optim_set_timers(qg_optim *optim, qg_timers *timers);
 qg_status qg_optim_begin(qg_optim *optim, int64_t step);
 /* Rates of the updates that happen in backward (fused): as in qg_optim_apply. After begin. */
 void qg_optim_set_rates(qg_optim *optim, double lr, double grad_scale);
-/* The gradient that enters this stage is not finite: nothing of the step reaches any state, and norms are NaN. Between begin and the
- * micro-batch's backward. */
+/* The gradient that enters this stage is not finite: nothing of it reaches any state from here on, and norms are NaN. Between begin and
+ * the micro-batch's backward. A fused update whose gradient is not finite does the same by itself: updates that backward had made before
+ * it in this step stay. */
 void qg_optim_discard(qg_optim *optim);
 /* Whether this step changes state before all its gradients are known: fused updates, or refreshes from one micro-batch. Then it is
  * worth to look at the gradient that enters the stage (qg_optim_discard). */

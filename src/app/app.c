@@ -21,11 +21,10 @@ static qg_status fail(qg_status status)
   return status;
 }
 
-static qg_status help_input(const char *section)
+static qg_status help_input(const char *topic)
 {
-  if (section && strcmp(section, "markdown") == 0) qg_config_write_markdown(stdout);
-  else
-    qg_config_help(stdout, section);
+  if (!topic || strcmp(topic, "markdown") != 0) return qg_config_help(stdout, topic);
+  qg_config_write_markdown(stdout);
   return QG_OK;
 }
 

@@ -19,7 +19,7 @@ typedef enum {
 
 typedef struct {
   qg_action action;
-  const char *argument; /* section of --help-input, folder of --status, file of --verify */
+  const char *argument; /* topic of --help-input, folder of --status, file of --verify */
   int ranks;            /* of --check; 0: as many as were started */
   const char *file;
   int overrides;

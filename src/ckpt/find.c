@@ -13,6 +13,7 @@ static qg_status verify_part(qg_par *par, const char *path)
 {
   const qg_grid *grid = qg_par_grid(par);
   qg_ckpt_file *file = NULL;
+  QG_TRY(qg_par_agree(par, qg_par_is_root(grid) ? qg_ckpt_file_rehearse(path) : QG_OK));
   QG_TRY(qg_ckpt_file_open(path, &file));
   qg_status status = qg_ckpt_file_verify(file, grid->rank, grid->size);
   qg_ckpt_file_close(file);

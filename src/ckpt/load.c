@@ -9,6 +9,7 @@ qg_status qg_ckpt_open(qg_par *par, const char *path, qg_ckpt_file **out)
 {
   qg_ckpt_file *file = NULL;
   *out = NULL;
+  QG_TRY(qg_par_agree(par, qg_par_is_root(qg_par_grid(par)) ? qg_ckpt_file_rehearse(path) : QG_OK));
   qg_status status = qg_par_agree(par, qg_ckpt_file_open(path, &file));
   if (status != QG_OK) {
     qg_ckpt_file_close(file);

@@ -47,6 +47,7 @@ static inline size_t qg_ckpt_item_bytes(const qg_ckpt_dataset *dataset)
 typedef struct {
   const void *data;
   bool on_device;
+  char *copy;  /* its place in the snapshot, if there is one */
   int dataset; /* of the layout */
   int64_t item;
 } qg_ckpt_piece;

@@ -25,8 +25,14 @@ typedef struct {
   size_t element_bytes;
 } qg_ckpt_reader;
 
+/* Opens header and datasets once in a process of its own, which a hostile file may crash: to be called before somebody's
+ * file is opened here. */
+qg_status qg_ckpt_file_rehearse(const char *path);
+
 /* Opens a file for reading and checks its header and that it holds nothing but its own datasets. */
 qg_status qg_ckpt_file_open(const char *path, qg_ckpt_file **out);
+/* Both. */
+qg_status qg_ckpt_file_open_foreign(const char *path, qg_ckpt_file **out);
 /* NULL is fine. */
 void qg_ckpt_file_close(qg_ckpt_file *file);
 

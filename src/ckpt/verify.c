@@ -30,7 +30,7 @@ qg_status qg_ckpt_file_verify(const qg_ckpt_file *file, int part, int parts)
 qg_status qg_ckpt_verify(const char *path)
 {
   qg_ckpt_file *file = NULL;
-  QG_TRY(qg_ckpt_file_open(path, &file));
+  QG_TRY(qg_ckpt_file_open_foreign(path, &file));
   qg_status status = qg_ckpt_file_verify(file, 0, 1);
   qg_ckpt_file_close(file);
   return status;

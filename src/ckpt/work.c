@@ -3,28 +3,37 @@
 #include <signal.h>
 #include <stdio.h>
 
-void qg_ckpt_work_here(qg_ckpt_work *work)
+#include "qgalore/base.h"
+
+static void *run(void *argument)
 {
-  work->status = qg_ckpt_write(&work->writer);
+  qg_ckpt_work *work = argument;
+  double begun = qg_now();
+  work->status = work->task(work->context);
+  work->seconds = qg_now() - begun;
   if (work->status != QG_OK) snprintf(work->message, sizeof work->message, "%s", qg_error_message());
   atomic_store_explicit(&work->done, true, memory_order_release);
-}
-
-static void *run(void *work)
-{
-  qg_ckpt_work_here(work);
   return NULL;
 }
 
 /* Signals are for the thread that trains: the helper is born with all of them blocked. */
-void qg_ckpt_work_beside(qg_ckpt_work *work)
+static bool run_beside(qg_ckpt_work *work)
 {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  work->beside = pthread_create(&work->thread, NULL, run, work) == 0;
+  bool created = pthread_create(&work->thread, NULL, run, work) == 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (!work->beside) qg_ckpt_work_here(work);
+  return created;
+}
+
+void qg_ckpt_work_start(qg_ckpt_work *work, qg_ckpt_task task, void *context, bool beside)
+{
+  work->task = task;
+  work->context = context;
+  atomic_store_explicit(&work->done, false, memory_order_relaxed);
+  work->beside = beside && run_beside(work);
+  if (!work->beside) run(work);
 }
 
 bool qg_ckpt_work_is_done(const qg_ckpt_work *work)

@@ -21,33 +21,6 @@ static size_t stride(size_t rest)
   return rest < QG_CKPT_STRIDE ? rest : QG_CKPT_STRIDE;
 }
 
-/* Memory is faster than one thread, and training waits. */
-static void copy_in_parallel(const qg_ckpt_piece *piece, size_t bytes, char *to, int threads)
-{
-  int64_t parts = qg_ceil_div((int64_t)bytes, QG_CKPT_STRIDE);
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t i = 0; i < parts; i++) {
-    size_t first = (size_t)i * QG_CKPT_STRIDE;
-    memcpy(to + first, (const char *)piece->data + first, stride(bytes - first));
-  }
-}
-
-qg_status qg_ckpt_take_snapshot(const qg_ckpt_plan *plan, qg_backend *be, qg_ckpt_piece *pieces,
-                                int64_t count, void *memory)
-{
-  char *to = memory;
-  for (int64_t i = 0; i < count; i++) {
-    size_t bytes = qg_ckpt_item_bytes(&plan->layout.datasets[pieces[i].dataset]);
-    if (pieces[i].on_device) QG_TRY(be->ops->copy_out(be, to, pieces[i].data, bytes));
-    else
-      copy_in_parallel(&pieces[i], bytes, to, be->threads);
-    pieces[i].data = to;
-    pieces[i].on_device = false;
-    to += bytes;
-  }
-  return be->ops->sync(be);
-}
-
 /* A write may stop short of its end, and says why only when it is asked to go on. */
 static qg_status write_all(const channel *c, const char *from, size_t bytes, int64_t offset)
 {

@@ -16,10 +16,6 @@ typedef struct {
   uint32_t *sums;   /* [plan->sums]: those of this rank's slabs are filled in */
 } qg_ckpt_writer;
 
-/* Copies all pieces to host memory one behind the other and lets them refer to it. */
-qg_status qg_ckpt_take_snapshot(const qg_ckpt_plan *plan, qg_backend *be, qg_ckpt_piece *pieces,
-                                int64_t count, void *memory);
-
 /* Writes all pieces, reads them back and compares their checksums, and forces them to the disk. Disk full,
  * quota and write errors are QG_ERR_RESOURCE, other bytes than were written QG_ERR_CHECKPOINT. */
 qg_status qg_ckpt_write(const qg_ckpt_writer *writer);

@@ -20,12 +20,9 @@ static const qg_choice compat_choices[] = {
 static const qg_choice similarity_choices[] = {
     {"overlap", QG_SIMILARITY_OVERLAP}, {"cosine", QG_SIMILARITY_COSINE}, {NULL, 0}};
 static const qg_choice subspace_choices[] = {
-    {"auto", QG_SUBSPACE_AUTO},
-    {"exact", QG_SUBSPACE_EXACT},
-    {"warm", QG_SUBSPACE_WARM},
-    {"randomized", QG_SUBSPACE_RANDOMIZED},
-    {"scalapack", QG_SUBSPACE_SCALAPACK},
-    {NULL, 0}};
+    {"auto", QG_SUBSPACE_AUTO},           {"exact", QG_SUBSPACE_EXACT},
+    {"warm", QG_SUBSPACE_WARM},           {"randomized", QG_SUBSPACE_RANDOMIZED},
+    {"scalapack", QG_SUBSPACE_SCALAPACK}, {NULL, 0}};
 static const qg_choice sample_choices[] = {
     {"batch", QG_SAMPLE_BATCH}, {"micro_batch", QG_SAMPLE_MICRO_BATCH}, {NULL, 0}};
 static const qg_choice update_choices[] = {
@@ -148,13 +145,15 @@ const qg_key qg_schema[] = {
      .doc = "Tokens whose logits are alive at once: loss_rows x vocab_size numbers of scratch."},
     {KEY(train, update), QG_KEY_ENUM, MEMBER(train, update), .fallback = "auto", .reference = "accumulated",
      .choices = update_choices, .may_change = true,
-     .doc =
-         "accumulated: gradients of the micro-batches add up, then every matrix is updated. fused: each projected "
-         "matrix is updated as soon as backward has its gradient, whose memory all share; needs one micro-batch a "
-         "step, and clips by the gradient norm of the step before. auto: fused with one micro-batch."},
+     .doc = "accumulated: gradients of the micro-batches add up, then every matrix is updated. fused: each "
+            "projected "
+            "matrix is updated as soon as backward has its gradient, whose memory all share; needs one "
+            "micro-batch a "
+            "step, and clips by the gradient norm of the step before. auto: fused with one micro-batch."},
     {KEY(train, accumulators), QG_KEY_ENUM, MEMBER(train, accumulators), .fallback = "fp32",
      .choices = dense_choices, .may_change = true,
-     .doc = "Type in which gradients of matrices add up over micro-batches. With backend.precision = fp32 always fp32."},
+     .doc = "Type in which gradients of matrices add up over micro-batches. With backend.precision = fp32 "
+            "always fp32."},
 
     /* optimizer */
     {KEY(optimizer, method), QG_KEY_ENUM, MEMBER(optimizer, method), .fallback = "qgalore",
@@ -192,7 +191,8 @@ const qg_key qg_schema[] = {
      .doc = "Elements of an 8-bit moment that share one scale."},
     {KEY(optimizer, bound_moments), QG_KEY_BOOL, MEMBER(optimizer, bound_moments), .fallback = "yes",
      .reference = "no", .may_change = true,
-     .doc = "Keep the second moment at least at what the first allows. Exact moments obey that by themselves; 8-bit ones "
+     .doc = "Keep the second moment at least at what the first allows. Exact moments obey that by "
+            "themselves; 8-bit ones "
             "break it where gradients of one block differ by orders of magnitude, and the loss jumps."},
     {KEY(optimizer, dense_weights), QG_KEY_ENUM, MEMBER(optimizer, dense_type), .fallback = "bf16",
      .choices = dense_choices, .doc = "Storage of the weights that are not INT8."},
@@ -230,7 +230,8 @@ const qg_key qg_schema[] = {
      .doc = "Mean similarity under which a gap that had doubled halves again. 0: never."},
     {KEY(qgalore, rotate_moments), QG_KEY_BOOL, MEMBER(qgalore, rotate_moments), .fallback = "yes",
      .reference = "no", .may_change = true,
-     .doc = "At a refresh, read the moments of Adam in the new subspace; no: keep their numbers in whatever basis "
+     .doc = "At a refresh, read the moments of Adam in the new subspace; no: keep their numbers in whatever "
+            "basis "
             "comes."},
     {KEY(qgalore, project_head), QG_KEY_BOOL, MEMBER(qgalore, project_head), .fallback = "no",
      .doc = "Project the gradients of embedding and output head too. Their weights stay dense."},
@@ -260,14 +261,17 @@ const qg_key qg_schema[] = {
     /* subspace */
     {KEY(subspace, method), QG_KEY_ENUM, MEMBER(subspace, method), .fallback = "auto", .reference = "exact",
      .choices = subspace_choices, .may_change = true,
-     .doc =
-         "exact: eigenvectors of the Gram matrix, by LAPACK. warm: subspace iteration from the old projector. "
-         "randomized: from a random start. auto: warm where there is an old projector, else exact; for matrices whose "
-         "smaller side is 2048 or more, subspace iteration alone. scalapack: all ranks together for matrices whose "
-         "smaller side is at least distributed_min, auto for the others."},
+     .doc = "exact: eigenvectors of the Gram matrix, by LAPACK. warm: subspace iteration from the old "
+            "projector. "
+            "randomized: from a random start. auto: warm where there is an old projector, else exact; for "
+            "matrices whose "
+            "smaller side is 2048 or more, subspace iteration alone. scalapack: all ranks together for "
+            "matrices whose "
+            "smaller side is at least distributed_min, auto for the others."},
     {KEY(subspace, min_energy), QG_KEY_REAL, MEMBER(subspace, min_energy), .fallback = "0.97",
      .range = "[0, 1]", .may_change = true,
-     .doc = "A warm or randomised result that seems to capture less than this share of the best possible energy gets "
+     .doc = "A warm or randomised result that seems to capture less than this share of the best possible "
+            "energy gets "
             "more iterations, then the exact method."},
     {KEY(subspace, validate), QG_KEY_BOOL, MEMBER(subspace, validate), .fallback = "no", .may_change = true,
      .doc = "A GPU that refreshes a projector also computes the singular vectors of the gradient, which is slow and takes "
@@ -277,7 +281,8 @@ const qg_key qg_schema[] = {
      .doc = "Smaller side of the matrices that method = scalapack gives to all ranks."},
     {KEY(subspace, stagger), QG_KEY_BOOL, MEMBER(subspace, stagger), .fallback = "yes", .reference = "no",
      .may_change = true,
-     .doc = "Spread refreshes over the steps of a gap: after the first one, each matrix waits up to one gap longer. "
+     .doc = "Spread refreshes over the steps of a gap: after the first one, each matrix waits up to one gap "
+            "longer. "
             "no: all at multiples of their gap."},
     {KEY(subspace, sample), QG_KEY_ENUM, MEMBER(subspace, sample), .fallback = "batch",
      .choices = sample_choices, .may_change = true,
@@ -332,9 +337,9 @@ const qg_key qg_schema[] = {
     {KEY(checkpoint, asynchronous), QG_KEY_ENUM, MEMBER(checkpoint, asynchronous), .fallback = "auto",
      .choices = asynchronous_choices, .may_change = true,
      .doc =
-         "auto: a rank whose part of a checkpoint fits into checkpoint.snapshot_memory copies it there and "
-         "writes the copy while training goes on. no: training waits for every save. yes: as auto, but a "
-         "snapshot that does not fit is an error."},
+         "auto: if the part of a checkpoint of every rank fits into checkpoint.snapshot_memory, it is copied "
+         "there, and the copy written while training goes on. no: training waits for every save. yes: as "
+         "auto, but a snapshot that does not fit is an error."},
     {KEY(checkpoint, snapshot_memory), QG_KEY_SIZE, MEMBER(checkpoint, snapshot_memory), .fallback = "0",
      .range = "[0, inf)", .may_change = true,
      .doc = "Host memory that the copy may take on each rank; it is held for the whole run. 0: no copy."},

@@ -1,4 +1,6 @@
 /* Where the gradients of backward go. */
+#include <math.h>
+
 #include "optim/internal.h"
 #include "qgalore/base.h"
 
@@ -80,14 +82,18 @@ static qg_status add_projected(qg_optim *optim, qg_optim_param *p, qg_view dy, q
   return qg_optim_needs_full(optim, p) ? add_full(optim, p, dy, x) : add_low_rank(optim, p, dy, x);
 }
 
-/* Elements that are not finite count as 0 there, so the state stays sound; their norm makes the step a bad
- * one. */
+/* A gradient that is not finite ends the updates of this step: neither it nor what backward still brings
+ * reaches any state, and norms are NaN. */
 static qg_status update_now(qg_optim *optim, const qg_optim_param *p)
 {
   qg_backend *be = optim->be;
+  double squares, *sum = optim->scratch.sums + p->info.id;
   qg_optim_start(optim, QG_PHASE_UPDATE);
-  QG_TRY(be->ops->sum_squares(be, qg_optim_grad_view(p), optim->scratch.sums + p->info.id));
-  QG_TRY(qg_optim_apply_param(optim, p, &optim->rates));
+  QG_TRY(be->ops->sum_squares(be, qg_optim_grad_view(p), sum));
+  QG_TRY(be->ops->copy_out(be, &squares, sum, sizeof squares));
+  if (isfinite(squares)) QG_TRY(qg_optim_apply_param(optim, p, &optim->rates));
+  else
+    qg_optim_discard(optim);
   qg_optim_stop(optim, QG_PHASE_UPDATE);
   return QG_OK;
 }

@@ -37,19 +37,28 @@ static qg_status forward(qg_trainer *t, int micro_batch, int slot)
   if (!qg_trainer_is_first(t)) QG_TRY(timed_receive(t, &t->forward_in, qg_stage_input(t->stage, slot).data));
   qg_view out;
   qg_timer_start(&t->timers, QG_PHASE_FORWARD);
-  QG_TRY(qg_stage_forward(t->stage, qg_optim_port(t->optim), slot, micro_batch_of(t, &t->inputs, micro_batch),
-                          &out));
+  QG_TRY(qg_stage_forward(t->stage, &t->port.port, slot, micro_batch_of(t, &t->inputs, micro_batch), &out));
   qg_timer_stop(&t->timers, QG_PHASE_FORWARD);
   if (!qg_trainer_is_last(t)) QG_TRY(timed_send(t, &t->forward_out, out.data));
   return QG_OK;
 }
 
+/* From its first gradient on a step changes the state. */
+static void await_copy(qg_trainer *t)
+{
+  if (!t->save) return;
+  qg_timer_start(&t->timers, QG_PHASE_CHECKPOINT);
+  qg_ckpt_await_copy(t->save);
+  qg_timer_stop(&t->timers, QG_PHASE_CHECKPOINT);
+}
+
 static qg_status loss(qg_trainer *t, int micro_batch, int slot, float grad_scale)
 {
   if (!qg_trainer_is_last(t)) return QG_OK;
+  await_copy(t);
   qg_timer_start(&t->timers, QG_PHASE_LOSS);
-  QG_TRY(qg_stage_loss(t->stage, qg_optim_port(t->optim), slot, micro_batch_of(t, &t->targets, micro_batch),
-                       grad_scale, t->loss));
+  QG_TRY(qg_stage_loss(t->stage, &t->port.port, slot, micro_batch_of(t, &t->targets, micro_batch), grad_scale,
+                       t->loss));
   qg_timer_stop(&t->timers, QG_PHASE_LOSS);
   return QG_OK;
 }
@@ -70,11 +79,12 @@ static qg_status backward(qg_trainer *t, int micro_batch, int slot)
 {
   t->timers.micro_batch = micro_batch;
   if (!qg_trainer_is_last(t)) QG_TRY(timed_receive(t, &t->backward_in, t->d_out.data));
+  await_copy(t);
   qg_view d_in;
   qg_timer_start(&t->timers, QG_PHASE_BACKWARD);
   QG_TRY(guard(t, slot));
-  QG_TRY(qg_stage_backward(t->stage, qg_optim_port(t->optim), slot,
-                           micro_batch_of(t, &t->inputs, micro_batch), t->d_out, &d_in));
+  QG_TRY(qg_stage_backward(t->stage, &t->port.port, slot, micro_batch_of(t, &t->inputs, micro_batch),
+                           t->d_out, &d_in));
   QG_TRY(qg_optim_end_micro_batch(t->optim, micro_batch));
   qg_timer_stop(&t->timers, QG_PHASE_BACKWARD);
   if (!qg_trainer_is_first(t)) QG_TRY(timed_send(t, &t->backward_out, d_in.data));

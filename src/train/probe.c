@@ -85,7 +85,7 @@ static qg_status forward(qg_trainer *t)
   QG_TRY(qg_channel_begin(&p->received, 1));
   QG_TRY(qg_channel_begin(&p->to_send, 1));
   if (!qg_trainer_is_first(t)) QG_TRY(qg_channel_receive(&p->received, qg_stage_input(p->stage, 0).data));
-  QG_TRY(qg_stage_forward(p->stage, qg_optim_port(t->optim), 0, t->inputs.device, &out));
+  QG_TRY(qg_stage_forward(p->stage, &t->port.port, 0, t->inputs.device, &out));
   if (qg_trainer_is_last(t)) return QG_OK;
   QG_TRY(qg_channel_send(&p->to_send, out.data));
   return qg_channel_drain(&p->to_send);
@@ -97,7 +97,7 @@ static qg_status last_loss(qg_trainer *t, double *loss)
   if (!qg_trainer_is_last(t)) return QG_OK;
   QG_TRY(upload(t, &t->targets, t->probe.ids + 1));
   QG_TRY(t->be->ops->zero(t->be, t->loss, sizeof *t->loss));
-  QG_TRY(qg_stage_loss(t->probe.stage, qg_optim_port(t->optim), 0, t->targets.device, 0.0f, t->loss));
+  QG_TRY(qg_stage_loss(t->probe.stage, &t->port.port, 0, t->targets.device, 0.0f, t->loss));
   return t->be->ops->copy_out(t->be, loss, t->loss, sizeof *t->loss);
 }
 

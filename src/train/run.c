@@ -12,7 +12,7 @@ static void report_saved(qg_run *run)
   const qg_saver *s = &run->saver;
   run->saved_step = s->step;
   run->rollbacks = 0;
-  run->watch.longest_save = fmax(run->watch.longest_save, s->seconds);
+  run->watch.longest_save = fmax(run->watch.longest_save, s->alone);
   if (s->beside)
     qg_log_info(run->log, "%9lld checkpoint saved in %.2f s, training stood still for %.3f s of them",
                 (long long)s->step, s->seconds, s->stall);
@@ -33,7 +33,7 @@ static qg_status report_save(qg_run *run, qg_status status)
   return status;
 }
 
-/* Ends the save under way, if there is one and it is written, or after waiting for it. */
+/* Takes the save under way, if there is one, to its next phase or to its end. */
 static qg_status settle(qg_run *run, bool wait)
 {
   bool ended;
@@ -47,18 +47,13 @@ void qg_run_finish_save(qg_run *run)
 }
 
 /* One save at a time: an earlier one is waited for. A save that is not beside training ends here. */
-static qg_status save(qg_run *run)
+static qg_status save(qg_run *run, bool beside)
 {
   (void)settle(run, true);
   if (run->saved_step == run->state.step) return QG_OK;
-  qg_status status = qg_saver_begin(&run->saver, &run->state);
-  return status == QG_OK ? settle(run, false) : report_save(run, status);
-}
-
-static qg_status save_the_end(qg_run *run)
-{
-  QG_TRY(save(run));
-  return settle(run, true);
+  qg_status status = qg_saver_begin(&run->saver, &run->state, beside);
+  if (status != QG_OK) return report_save(run, status);
+  return run->saver.beside ? QG_OK : settle(run, true);
 }
 
 /* All ranks see the same sums, so they decide the same. */
@@ -144,7 +139,9 @@ static qg_status one_step(qg_run *run)
   advance(run, &result, seconds);
   (void)note(run, result.wishes);
   QG_TRY(qg_guard_spike(run, &result, &back));
-  return back ? QG_OK : finish_step(run, &result, seconds);
+  if (!back) QG_TRY(finish_step(run, &result, seconds));
+  if (result.save_moves) (void)settle(run, false);
+  return QG_OK;
 }
 
 /* A streak of skipped steps has nothing to save, and must not push out the checkpoints from before it. What
@@ -154,7 +151,7 @@ static qg_status save_between(qg_run *run)
   int64_t every = run->t->config->checkpoint.every;
   bool due = every > 0 && run->state.step % every == 0 && run->bad_steps == 0;
   if (!due && run->request != QG_REQUEST_SAVE) return QG_OK;
-  (void)save(run);
+  (void)save(run, true);
   double wishes = qg_stop_wish(&run->watch);
   QG_TRY(qg_par_sum(run->t->par, &wishes, 1));
   (void)note(run, wishes);
@@ -189,12 +186,11 @@ static qg_status loop(qg_run *run)
   QG_TRY(make_up_validation(run));
   while (may_go_on(run)) {
     QG_TRY(one_step(run));
-    (void)settle(run, false);
     if (may_go_on(run)) QG_TRY(save_between(run));
   }
   if (run->state.step < run->t->config->train.steps || run->owes_validation)
     run->summary->reason = reasons[run->request];
-  qg_status status = save_the_end(run);
+  qg_status status = save(run, false);
   run->summary->agreed |= status != QG_OK;
   return status;
 }
@@ -211,7 +207,7 @@ static qg_status begin(qg_run *run)
   QG_TRY(qg_guard_begin(run));
   qg_progress_header(&run->progress);
   run->progress.started = run->began = qg_now();
-  qg_status status = qg_watchdog_start(run->t->config->run.watchdog, &run->t->timers,
+  qg_status status = qg_watchdog_start(run->t->config->run.watchdog, &run->t->timers, &run->t->config->model,
                                        qg_par_grid(run->t->par), &run->watchdog);
   return qg_par_agree(run->t->par, status);
 }

@@ -14,10 +14,11 @@ static qg_ckpt_options options_of(const qg_saver *s)
       .files = c->checkpoint.layout == QG_LAYOUT_PER_RANK ? QG_CKPT_PER_RANK : QG_CKPT_SHARED};
 }
 
-static qg_status begin(qg_saver *s, const qg_progress_state *state, const char *resolved)
+static qg_status begin(qg_saver *s, const qg_progress_state *state, const char *resolved, bool beside)
 {
   qg_trainer *t = s->t;
   qg_ckpt_options options = options_of(s);
+  qg_ckpt_snapshot room = beside ? t->snapshot : (qg_ckpt_snapshot){0};
   const qg_state_entry *entries;
   char arrangement[QG_ARRANGEMENT];
   int count;
@@ -34,32 +35,51 @@ static qg_status begin(qg_saver *s, const qg_progress_state *state, const char *
                        .resolved_input = resolved};
   QG_TRY(qg_probe_loss(t, &meta.probe_loss));
   QG_TRY(qg_par_agree(t->par, qg_trainer_state(t, &entries, &count)));
-  return qg_ckpt_begin(t->par, t->be, &options, &meta, entries, count, t->snapshot, &s->pending);
+  QG_TRY(qg_ckpt_begin(t->par, t->be, &options, &meta, entries, count, room, &s->pending));
+  t->save = s->pending;
+  return QG_OK;
 }
 
-qg_status qg_saver_begin(qg_saver *s, const qg_progress_state *state)
+/* What training has waited for saves: the phase says it, wherever it waits. */
+static double waited(const qg_saver *s)
+{
+  return s->t->timers.seconds[QG_PHASE_CHECKPOINT];
+}
+
+qg_status qg_saver_begin(qg_saver *s, const qg_progress_state *state, bool beside)
 {
   qg_status status;
   char *resolved = NULL;
   s->step = state->step;
-  s->beside = false;
   s->begun = qg_now();
+  s->waited_before = waited(s);
   qg_timer_start(&s->t->timers, QG_PHASE_CHECKPOINT);
   QG_TRY_OUT(qg_par_agree(s->t->par, qg_config_resolved(s->t->config, &resolved)));
-  QG_TRY_OUT(begin(s, state, resolved));
+  QG_TRY_OUT(begin(s, state, resolved, beside));
+  s->beside = qg_ckpt_is_beside(s->pending);
 out:
   free(resolved);
   qg_timer_stop(&s->t->timers, QG_PHASE_CHECKPOINT);
-  s->seconds = s->stall = qg_now() - s->begun;
   return status;
 }
 
-/* Every rank has an answer of its own until it is everybody's. */
-static qg_status all_have_written(const qg_saver *s, bool *all)
+static qg_status go_on(qg_saver *s, bool wait, bool *ended)
 {
-  double written = qg_ckpt_is_written(s->pending);
-  QG_TRY(qg_par_min(s->t->par, &written, 1));
-  *all = written > 0.0;
+  *ended = wait;
+  qg_timer_start(&s->t->timers, QG_PHASE_CHECKPOINT);
+  qg_status status =
+      wait ? qg_ckpt_finish(s->pending, &s->phases) : qg_ckpt_advance(s->pending, ended, &s->phases);
+  qg_timer_stop(&s->t->timers, QG_PHASE_CHECKPOINT);
+  return status;
+}
+
+/* The longest wait of any rank is the one that training feels. */
+static qg_status measure(qg_saver *s)
+{
+  s->seconds = qg_now() - s->begun;
+  s->stall = waited(s) - s->waited_before;
+  QG_TRY(qg_par_max(s->t->par, &s->stall, 1));
+  s->alone = s->beside ? s->phases + s->stall : s->seconds;
   return QG_OK;
 }
 
@@ -67,24 +87,15 @@ qg_status qg_saver_settle(qg_saver *s, bool wait, bool *ended)
 {
   *ended = false;
   if (!s->pending) return QG_OK;
-  if (!wait) QG_TRY(all_have_written(s, &wait));
-  if (!wait) {
-    s->beside = true;
-    return QG_OK;
-  }
-  *ended = true;
-  double begun = qg_now();
-  qg_timer_start(&s->t->timers, QG_PHASE_CHECKPOINT);
-  qg_status status = qg_ckpt_finish(s->pending);
-  qg_timer_stop(&s->t->timers, QG_PHASE_CHECKPOINT);
-  s->pending = NULL;
-  s->stall += qg_now() - begun;
-  s->seconds = qg_now() - s->begun;
-  return status;
+  qg_status status = go_on(s, wait, ended);
+  if (!*ended) return status;
+  s->pending = s->t->save = NULL;
+  QG_TRY(status);
+  return measure(s);
 }
 
 void qg_saver_abandon(qg_saver *s)
 {
   qg_ckpt_abandon(s->pending);
-  s->pending = NULL;
+  s->pending = s->t->save = NULL;
 }

@@ -13,15 +13,19 @@ typedef struct {
   qg_ckpt_pending *pending; /* the save under way, or NULL */
   int64_t step;             /* of the save under way or the last one */
   double begun;             /* qg_now() */
-  bool beside;              /* training went on meanwhile */
-  double seconds, stall;    /* from begin to end; of these training stood still */
+  double waited_before;     /* of the phase "checkpoint", when it began */
+  bool beside;              /* training goes on meanwhile */
+  /* Of the last save that ended, seconds: from begin to end; of these training stood still on the rank that
+   * waited longest; and what the save would take if training waited for all of it. */
+  double seconds, stall, alone;
+  double phases; /* s, of its phases */
 } qg_saver;
 
-/* Starts a save; none may be under way. Collective. */
-qg_status qg_saver_begin(qg_saver *saver, const qg_progress_state *state);
+/* Starts a save, beside training if it may and there is room for it; none may be under way. Collective. */
+qg_status qg_saver_begin(qg_saver *saver, const qg_progress_state *state, bool beside);
 
-/* Ends the save under way, if there is one and all ranks have written or `wait`; otherwise *ended is false.
- * Its failure is the result. Collective. */
+/* Takes the save under way, if there is one, to its next phase, or with `wait` to its end; *ended tells
+ * whether it got there. Its failure is the result. Collective. */
 qg_status qg_saver_settle(qg_saver *saver, bool wait, bool *ended);
 
 /* Gives up a save under way. Local. */

@@ -60,6 +60,7 @@ static qg_status reduce(qg_trainer *t, const qg_wish *wish, int64_t targets, qg_
   qg_optim_stats stats = qg_optim_get_stats(t->optim);
   extra[QG_REDUCE_REFRESHES] = (double)stats.refreshes;
   extra[QG_REDUCE_FAILED] = (double)stats.failed;
+  extra[QG_REDUCE_SAVED] = t->save && qg_ckpt_is_done(t->save);
   QG_TRY(qg_par_sum(t->par, t->reduce, parameters + QG_REDUCE_EXTRA));
   qg_timer_stop(&t->timers, QG_PHASE_REDUCE);
   double squares = 0.0;
@@ -70,6 +71,7 @@ static qg_status reduce(qg_trainer *t, const qg_wish *wish, int64_t targets, qg_
   result->refreshes = (int64_t)extra[QG_REDUCE_REFRESHES];
   result->failed_refreshes = (int64_t)extra[QG_REDUCE_FAILED];
   result->wishes = extra[QG_REDUCE_WISHES];
+  result->save_moves = extra[QG_REDUCE_SAVED] == t->stages;
   return QG_OK;
 }
 

@@ -11,6 +11,7 @@ enum {
   QG_REDUCE_WISHES,
   QG_REDUCE_REFRESHES,
   QG_REDUCE_FAILED,
+  QG_REDUCE_SAVED,
   QG_REDUCE_EXTRA
 };
 
@@ -30,9 +31,11 @@ typedef struct {
   const qg_refresh_record *records;    /* [refreshes], in parameter order; the trainer's */
   bool skipped;                        /* loss or gradient was not finite: nothing was changed */
   double wishes;                       /* sum over ranks */
+  bool save_moves;                     /* all ranks have done the phase of the save under way */
 } qg_step_result;
 
-/* Trains on the sequences [cursor, cursor + global_batch). The wish (NULL: none) is for after the step. Collective. */
+/* Trains on the sequences [cursor, cursor + global_batch). The wish (NULL: none) is for after the step.
+ * Collective. */
 qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_wish *wish,
                         qg_step_result *result);
 

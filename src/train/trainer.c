@@ -72,8 +72,10 @@ static qg_status create_optim(qg_trainer *t)
   qg_optim_options options = qg_config_optim_options(t->config, t->be->threads);
   options.this_rank = t->stage_index;
   options.all_ranks = t->stages;
-  return qg_optim_create(t->mem, t->be, &t->config->model, &t->part, &options, t->micro_tokens,
-                         t->micro_batches, &t->optim);
+  QG_TRY(qg_optim_create(t->mem, t->be, &t->config->model, &t->part, &options, t->micro_tokens,
+                         t->micro_batches, &t->optim));
+  qg_noting_port_make(qg_optim_port(t->optim), &t->timers, &t->port);
+  return QG_OK;
 }
 
 static qg_status create_rest(qg_trainer *t)

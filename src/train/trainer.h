@@ -5,6 +5,7 @@
 #include "qgalore/log.h"
 #include "qgalore/train.h"
 #include "train/channel.h"
+#include "train/noting_port.h"
 #include "train/probe.h"
 
 /* Tags of the messages between stages. */
@@ -27,7 +28,8 @@ struct qg_trainer {
   qg_partition part;
   qg_stage *stage;
   qg_optim *optim;
-  qg_op *schedule; /* [2 * micro_batches] */
+  qg_noting_port port; /* of optim, for the model */
+  qg_op *schedule;     /* [2 * micro_batches] */
   qg_channel forward_in, forward_out, backward_in, backward_out;
   qg_view d_out; /* gradient of this stage's output as it arrives; empty on the last stage */
   qg_transfer *tied_sending, *tied_receiving;
@@ -42,6 +44,7 @@ struct qg_trainer {
   qg_tokens *train_tokens, *valid_tokens;
   qg_probe probe;
   qg_ckpt_snapshot snapshot; /* for saves beside training; empty: none */
+  qg_ckpt_pending *save;     /* under way; NULL: none. The saver's */
   qg_state_entry *state;     /* [state_count]: what qg_trainer_state gives */
   int state_count;
   qg_timers timers;

@@ -18,6 +18,7 @@ enum { SECONDS_FOR_THE_OTHERS = 3 };
 struct qg_watchdog {
   double limit;
   const qg_timers *timers;
+  const qg_model_shape *shape;
   const qg_grid *grid;
   pthread_t thread;
   pthread_mutex_t lock; /* of what follows */
@@ -33,13 +34,14 @@ static bool goes_by_micro_batch(qg_phase phase)
          phase == QG_PHASE_WAIT;
 }
 
-static void describe_place(const qg_timers *timers, char *text, size_t size)
+void qg_watchdog_describe(const qg_timers *timers, const qg_model_shape *shape, char *text, size_t size)
 {
   int running = timers->running;
   qg_phase phase = (qg_phase)(running - 1);
   if (running == 0) snprintf(text, size, "between phases");
   else if (goes_by_micro_batch(phase))
-    snprintf(text, size, "in %s, micro-batch %d", qg_phase_name(phase), timers->micro_batch);
+    snprintf(text, size, "in %s, micro-batch %d, %s %s", qg_phase_name(phase), timers->micro_batch,
+             phase == QG_PHASE_WAIT ? "after" : "at", qg_param_describe(shape, timers->parameter).name);
   else
     snprintf(text, size, "in %s", qg_phase_name(phase));
 }
@@ -47,8 +49,8 @@ static void describe_place(const qg_timers *timers, char *text, size_t size)
 /* One write, so that the lines of ranks do not mix; no stdio lock, which the hanging thread may hold. */
 static void speak(const qg_watchdog *w)
 {
-  char place[64], seconds[32], line[256];
-  describe_place(w->timers, place, sizeof place);
+  char place[160], seconds[32], line[512];
+  qg_watchdog_describe(w->timers, w->shape, place, sizeof place);
   int length = snprintf(line, sizeof line,
                         "watchdog: rank %d on %s is %s; nothing was finished for %s, %lld steps are done\n",
                         w->grid->rank, w->grid->host, place,
@@ -112,7 +114,8 @@ static void release(qg_watchdog *w)
   free(w);
 }
 
-qg_status qg_watchdog_start(double limit, const qg_timers *timers, const qg_grid *grid, qg_watchdog **out)
+qg_status qg_watchdog_start(double limit, const qg_timers *timers, const qg_model_shape *shape,
+                            const qg_grid *grid, qg_watchdog **out)
 {
   *out = NULL;
   if (limit <= 0.0) return QG_OK;
@@ -120,6 +123,7 @@ qg_status qg_watchdog_start(double limit, const qg_timers *timers, const qg_grid
   QG_TRY(qg_calloc(1, sizeof *w, "the watchdog", (void **)&w));
   w->limit = limit;
   w->timers = timers;
+  w->shape = shape;
   w->grid = grid;
   w->fed = qg_now();
   pthread_mutex_init(&w->lock, NULL);

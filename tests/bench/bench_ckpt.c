@@ -1,9 +1,10 @@
-/* Saving and loading a checkpoint against plain writes and reads of the same bytes with fsync, in turns on
- * the same disk. Usage: bench_ckpt [FOLDER [JSON_FILE]]; FOLDER is where the files go (default: the working
- * folder).
+/* Saves and loads of LLaMA-60M under Q-GaLore (inputs/llama60m.in), in turns on the same disk: against plain
+ * writes and reads of the same bytes with fsync; and how long a step stands still for a save beside training.
  *
- * The state has the datasets and sizes of LLaMA-60M under Q-GaLore. Reads come from the disk: the kernel is
- * asked to forget the file before each. The table shows medians of ROUNDS. */
+ *   bench_ckpt [FOLDER [JSON_FILE]]   from the repository root; FOLDER is where the files go
+ *
+ * Reads come from the disk: the kernel is asked to forget the file before each. Rates are of one thread, as
+ * in a run; the table shows medians of ROUNDS. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,61 +13,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "qgalore/backend.h"
-#include "qgalore/base.h"
-#include "qgalore/ckpt.h"
+#include "../support/training.h"
+#include "train/saver.h"
 
-enum { ROUNDS = 7, LAYERS = 8, MODULES = 7, MOST_ENTRIES = 512, STRIDE = 1 << 20 };
+enum { ROUNDS = 7, STRIDE = 1 << 20 };
 
 typedef struct {
-  qg_par *par;
-  qg_backend *be;
-  qg_state_entry entries[MOST_ENTRIES];
+  training t;
+  const qg_state_entry *entries; /* the trainer's */
   int count;
   const char *folder;
   char checkpoint[1024], plain[1024];
 } bench;
-
-static qg_status add(bench *b, const char *name, qg_dtype type, int64_t items, int64_t item, int64_t elements)
-{
-  qg_state_entry *e = &b->entries[b->count++];
-  *e = (qg_state_entry){.type = type, .items = items, .item = item, .elements = elements, .owner = true};
-  snprintf(e->dataset, sizeof e->dataset, "%s", name);
-  QG_TRY(qg_calloc(1, qg_dtype_bytes(type, elements), name, &e->data));
-  memset(e->data, b->count, qg_dtype_bytes(type, elements));
-  return QG_OK;
-}
-
-/* A projected matrix of 512 x 1376 at rank 128, in one layer. */
-static qg_status add_matrix(bench *b, int module, int layer)
-{
-  static const struct {
-    const char *group, *name;
-    qg_dtype type;
-    int64_t elements;
-  } fields[] = {{"weights", "codes", QG_U8, 704512},   {"weights", "scale", QG_F32, 2752},
-                {"projector", "codes", QG_U4, 65536},  {"moments", "m_codes", QG_U8, 176128},
-                {"moments", "v_codes", QG_U8, 176128}, {"moments", "m_absmax", QG_F32, 688}};
-  char name[64];
-  for (int i = 0; i < QG_COUNT_OF(fields); i++) {
-    snprintf(name, sizeof name, "%s/%d/%s", fields[i].group, module, fields[i].name);
-    QG_TRY(add(b, name, fields[i].type, LAYERS, layer, fields[i].elements));
-  }
-  return QG_OK;
-}
-
-static qg_status make_state(bench *b)
-{
-  const int64_t table = 32000 * 512;
-  for (int module = 0; module < MODULES; module++)
-    for (int layer = 0; layer < LAYERS; layer++) QG_TRY(add_matrix(b, module, layer));
-  QG_TRY(add(b, "weights/embed/values", QG_BF16, 1, 0, table));
-  QG_TRY(add(b, "weights/head/values", QG_BF16, 1, 0, table));
-  QG_TRY(add(b, "moments/embed/m_codes", QG_U8, 1, 0, table));
-  QG_TRY(add(b, "moments/embed/v_codes", QG_U8, 1, 0, table));
-  QG_TRY(add(b, "moments/head/m_codes", QG_U8, 1, 0, table));
-  return add(b, "moments/head/v_codes", QG_U8, 1, 0, table);
-}
 
 /* --- what is timed --- */
 
@@ -100,7 +58,7 @@ static qg_status save_as(bench *b, qg_ckpt_files files)
 {
   qg_ckpt_options options = {.folder = b->folder, .keep_last = 1, .files = files};
   qg_ckpt_meta meta = {.step = 1};
-  return qg_ckpt_save(b->par, b->be, &options, &meta, b->entries, b->count);
+  return qg_ckpt_save(b->t.par, b->t.real, &options, &meta, b->entries, b->count);
 }
 
 static qg_status save_shared(bench *b)
@@ -131,8 +89,8 @@ out:
 static qg_status load(bench *b)
 {
   qg_ckpt_file *file = NULL;
-  QG_TRY(qg_ckpt_open(b->par, b->checkpoint, &file));
-  qg_status status = qg_ckpt_load(file, b->be, b->entries, b->count);
+  QG_TRY(qg_ckpt_open(b->t.par, b->checkpoint, &file));
+  qg_status status = qg_ckpt_load(file, b->t.real, b->entries, b->count);
   qg_ckpt_close(file);
   return status;
 }
@@ -208,11 +166,98 @@ static void print_table(const bench *b, double seconds[OPERATIONS][ROUNDS + 1])
            1e-6 * bytes / median(seconds[k]), median_ratio(seconds, k));
 }
 
-static qg_status write_json(double seconds[OPERATIONS][ROUNDS + 1], const char *path)
+/* --- beside training --- */
+
+typedef struct {
+  double save, stall;  /* s: of a save that training waits for, and what it waits for one beside it */
+  double step, beside; /* s a step, without a save and beside one */
+} halt;
+
+static qg_status take_step(bench *b, int64_t step, double *seconds, qg_step_result *result)
+{
+  double begin = qg_now();
+  QG_TRY(qg_train_step(b->t.trainer, step, step * b->t.config.train.global_batch, NULL, result));
+  *seconds = qg_now() - begin;
+  return QG_OK;
+}
+
+static qg_status save_waiting(qg_saver *s, const qg_progress_state *state, double *seconds)
+{
+  bool ended;
+  QG_TRY(qg_saver_begin(s, state, false));
+  QG_TRY(qg_saver_settle(s, true, &ended));
+  *seconds = s->seconds;
+  return QG_OK;
+}
+
+static qg_status save_beside(bench *b, qg_saver *s, qg_progress_state *state, halt *out)
+{
+  bool ended = false;
+  int64_t begun = state->step;
+  out->beside = 0.0;
+  QG_TRY(qg_saver_begin(s, state, true));
+  while (!ended) {
+    double seconds = 0.0;
+    qg_step_result result;
+    QG_TRY(take_step(b, state->step++, &seconds, &result));
+    out->beside += seconds;
+    if (result.save_moves) QG_TRY(qg_saver_settle(s, false, &ended));
+  }
+  out->beside /= (double)(state->step - begun);
+  out->stall = s->stall;
+  return QG_OK;
+}
+
+static qg_status one_halt(bench *b, qg_saver *s, qg_progress_state *state, halt *out)
+{
+  qg_step_result result;
+  QG_TRY(take_step(b, state->step++, &out->step, &result));
+  QG_TRY(save_waiting(s, state, &out->save));
+  QG_TRY(take_step(b, state->step++, &out->step, &result));
+  return save_beside(b, s, state, out);
+}
+
+static qg_status measure_halts(bench *b, halt halts[ROUNDS + 1])
+{
+  qg_run_folder folder;
+  qg_saver saver = {.t = b->t.trainer, .folder = &folder};
+  qg_progress_state state = {.step = 2};
+  qg_status status = QG_OK;
+  snprintf(folder.checkpoints, sizeof folder.checkpoints, "%s", b->folder);
+  for (int i = 0; i <= ROUNDS && status == QG_OK; i++) status = one_halt(b, &saver, &state, &halts[i]);
+  qg_saver_abandon(&saver);
+  snprintf(b->checkpoint, sizeof b->checkpoint, "%.900s/step-%010lld.h5", b->folder, (long long)saver.step);
+  return status;
+}
+
+/* One column of the halts: the median after the warm-up round, in the form that `median` takes. */
+static double median_of(const halt *halts, size_t member)
+{
+  double values[ROUNDS + 1];
+  for (int i = 0; i <= ROUNDS; i++) values[i] = *(const double *)((const char *)&halts[i] + member);
+  return median(values);
+}
+#define MEDIAN(halts, member) median_of(halts, offsetof(halt, member))
+
+static void print_halts(const bench *b, const halt *halts)
+{
+  double save = MEDIAN(halts, save), stall = MEDIAN(halts, stall), step = MEDIAN(halts, step);
+  printf("\nbeside training, %d threads, steps of %lld tokens, in turns\n", b->t.real->threads,
+         (long long)(b->t.config.train.global_batch * b->t.config.train.sequence_length));
+  printf("save that training waits for %.3f s; stall of one beside it %.4f s: %.3f of it (", save, stall,
+         stall / save);
+  for (int i = 1; i <= ROUNDS; i++) printf("%s%.3f", i > 1 ? " " : "", halts[i].stall / halts[i].save);
+  printf(")\na step %.3f s, beside a save %.3f s\n", step, MEDIAN(halts, beside));
+}
+
+static qg_status write_json(double seconds[OPERATIONS][ROUNDS + 1], const halt *halts, const char *path)
 {
   FILE *file = fopen(path, "w");
   QG_CHECK(file, QG_ERR_RESOURCE, "cannot write %s: choose a writable path", path);
-  fprintf(file, "{\"bench\": \"ckpt\", \"operations\": {");
+  fprintf(file,
+          "{\"bench\": \"ckpt\", \"save_s\": %.4f, \"stall_s\": %.4f, \"step_s\": %.4f, "
+          "\"step_beside_s\": %.4f,\n \"operations\": {",
+          MEDIAN(halts, save), MEDIAN(halts, stall), MEDIAN(halts, step), MEDIAN(halts, beside));
   for (int k = 0; k < OPERATIONS; k++)
     fprintf(file, "%s\n  \"%s\": {\"s\": %.4f, \"rate_to_plain_write\": %.3f}", k ? "," : "",
             operations[k].name, median(seconds[k]), median_ratio(seconds, k));
@@ -221,30 +266,46 @@ static qg_status write_json(double seconds[OPERATIONS][ROUNDS + 1], const char *
   return QG_OK;
 }
 
+/* Small batches, so that a save spans several steps; the first step takes all subspaces. */
+static const char *const overrides[] = {"data.train=random:100000", "data.valid=",
+                                        "train.validate_every=0",   "train.validate_sequences=0",
+                                        "train.micro_batch=2",      "train.global_batch=2",
+                                        "checkpoint.keep_last=1",   "checkpoint.snapshot_memory=1GiB"};
+
+static qg_status open_run(bench *b)
+{
+  double seconds;
+  qg_step_result result;
+  QG_TRY(training_open("inputs/llama60m.in", QG_COUNT_OF(overrides), overrides, &b->t));
+  QG_TRY(qg_trainer_begin(b->t.trainer, 0.0));
+  QG_TRY(take_step(b, 0, &seconds, &result));
+  return qg_trainer_state(b->t.trainer, &b->entries, &b->count);
+}
+
 static qg_status run(bench *b, const char *json)
 {
   double seconds[OPERATIONS][ROUNDS + 1];
-  qg_backend_request request = {.name = "cpu", .precision = "fp32", .threads = 1};
+  halt halts[ROUNDS + 1];
   snprintf(b->checkpoint, sizeof b->checkpoint, "%.900s/step-0000000001.h5", b->folder);
   snprintf(b->plain, sizeof b->plain, "%.900s/plain", b->folder);
-  QG_TRY(qg_backend_open(&request, &b->be));
-  QG_TRY(make_state(b));
+  QG_TRY(open_run(b));
   QG_TRY(measure(b, seconds));
   print_table(b, seconds);
-  return json ? write_json(seconds, json) : QG_OK;
+  QG_TRY(measure_halts(b, halts));
+  print_halts(b, halts);
+  return json ? write_json(seconds, halts, json) : QG_OK;
 }
 
 int main(int argc, char **argv)
 {
   static bench b;
   char folder[] = "bench-ckpt-XXXXXX";
-  qg_status status = qg_par_init(&argc, &argv, &b.par);
   b.folder = argc > 1 ? argv[1] : mkdtemp(folder);
-  if (status == QG_OK) status = run(&b, argc > 2 ? argv[2] : NULL);
+  qg_status status = run(&b, argc > 2 ? argv[2] : NULL);
   if (status != QG_OK) fprintf(stderr, "bench_ckpt: %s\n", qg_error_message());
+  training_close(&b.t);
   unlink(b.checkpoint);
   unlink(b.plain);
   if (argc <= 1) rmdir(folder);
-  qg_par_finalize(b.par);
   return status;
 }

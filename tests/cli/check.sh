@@ -97,6 +97,10 @@ run "$program" --help-input
 expect "--help-input tells every section" 0 "[checkpoint]"
 run "$program" --help-input=qgalore
 expect "--help-input=qgalore tells the keys of one" 0 "similarity_threshold: "
+run "$program" --help-input=nosuch
+expect "--help-input of nothing known is an error" 2 "there is no section or key 'nosuch'"
+run "$program" --help-input=optimizer.lrr
+expect "that suggests the nearest" 2 "did you mean 'optimizer.lr'?"
 run "$program" --help-input=markdown
 expect "--help-input=markdown is the page of the manual" 0 "$(head -n 3 doc/inputs.md 2>/dev/null)"
 run "$program" --version

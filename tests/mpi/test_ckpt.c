@@ -294,49 +294,95 @@ static void a_write_that_fails_on_one_rank_fails_the_save_on_all(void **unused)
 
 /* --- saves beside training --- */
 
-/* Begins to save version 2 and then fills the state with another. Every other rank has no room for a
- * snapshot. */
-static qg_ckpt_pending *save_beside(qg_backend *be, void *snapshot, size_t bytes)
+/* Begins to save a state of version 2. The last rank has room for `bytes` of snapshot, the others for all. */
+static qg_ckpt_pending *begin_save(const state *s, qg_backend *be, size_t bytes)
 {
-  state s;
+  static char snapshot[1 << 20];
   qg_ckpt_options options = {folder, 2, 0, files_under_test()};
   qg_ckpt_meta meta = {.step = 2};
-  qg_ckpt_snapshot room = {snapshot, grid->rank % 2 ? 0 : bytes};
+  qg_ckpt_snapshot room = {snapshot, grid->rank == grid->size - 1 ? bytes : sizeof snapshot};
   qg_ckpt_pending *pending = NULL;
+  assert_in_range(qg_ckpt_snapshot_bytes(s->entries, s->count), 1, sizeof snapshot);
+  assert_int_equal(qg_ckpt_begin(par, be, &options, &meta, s->entries, s->count, room, &pending), QG_OK);
+  return pending;
+}
+
+/* The same, after which the state is of version 77 and gone. */
+static qg_ckpt_pending *save_beside(qg_backend *be)
+{
+  state s;
   make_state(&s, grid, in_blocks);
   fill_state(&s, be, 2);
-  assert_in_range(qg_ckpt_snapshot_bytes(s.entries, s.count), 1, bytes);
-  assert_int_equal(qg_ckpt_begin(par, be, &options, &meta, s.entries, s.count, room, &pending), QG_OK);
+  qg_ckpt_pending *pending = begin_save(&s, be, 1 << 20);
+  assert_true(qg_ckpt_is_beside(pending));
+  qg_ckpt_await_copy(pending);
   fill_state(&s, be, 77);
   free_state(&s);
   return pending;
 }
 
+static void check_version_2(void)
+{
+  char path[FIXTURE_PATH];
+  int64_t wrong = -1;
+  step_path(folder, 2, path);
+  assert_int_equal(load_path(par, &host_backend, path, round_robin, 2, &wrong), QG_OK);
+  assert_int_equal(wrong, 0);
+}
+
 static void what_is_saved_beside_training_is_the_state_of_its_begin(void **unused)
 {
   (void)unused;
-  static char snapshot[1 << 20];
+  double seconds = -1.0;
   qg_backend *backends[] = {&host_backend, &device_backend};
   for (int i = 0; i < QG_COUNT_OF(backends); i++) {
-    char path[FIXTURE_PATH];
-    int64_t wrong = -1;
-    qg_ckpt_pending *pending = save_beside(backends[i], snapshot, sizeof snapshot);
-    step_path(folder, 2, path);
-    assert_int_equal(qg_ckpt_finish(pending), QG_OK);
-    assert_int_equal(load_path(par, &host_backend, path, round_robin, 2, &wrong), QG_OK);
-    assert_int_equal(wrong, 0);
+    assert_int_equal(qg_ckpt_finish(save_beside(backends[i]), &seconds), QG_OK);
+    assert_true(seconds > 0.0);
+    check_version_2();
   }
+}
+
+/* As training does: it asks after every step and never waits. */
+static void a_save_ends_without_being_waited_for(void **unused)
+{
+  (void)unused;
+  bool ended = false;
+  int phases = 0;
+  qg_ckpt_pending *pending = save_beside(&host_backend);
+  while (!ended) {
+    double done = qg_ckpt_is_done(pending), seconds;
+    assert_int_equal(qg_par_min(par, &done, 1), QG_OK);
+    if (done == 0.0) continue;
+    assert_false(step_exists(folder, 2) && phases < 2);
+    assert_int_equal(qg_ckpt_advance(pending, &ended, &seconds), QG_OK);
+    phases++;
+  }
+  assert_int_equal(phases, 3);
+  check_version_2();
+}
+
+static void without_room_on_one_rank_all_ranks_write_at_once(void **unused)
+{
+  (void)unused;
+  state s;
+  double seconds;
+  make_state(&s, grid, in_blocks);
+  fill_state(&s, &host_backend, 2);
+  qg_ckpt_pending *pending = begin_save(&s, &host_backend, 1);
+  assert_false(qg_ckpt_is_beside(pending));
+  assert_int_equal(qg_ckpt_finish(pending, &seconds), QG_OK);
+  free_state(&s);
+  check_version_2();
 }
 
 static void a_save_that_is_given_up_does_not_count(void **unused)
 {
   (void)unused;
-  static char snapshot[1 << 20];
   char found[FIXTURE_PATH], old[FIXTURE_PATH];
   qg_log silent = {0};
   step_path(folder, 1, old);
   assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 1, 1, 0), QG_OK);
-  qg_ckpt_abandon(save_beside(&host_backend, snapshot, sizeof snapshot));
+  qg_ckpt_abandon(save_beside(&host_backend));
   qg_ckpt_abandon(NULL);
   assert_int_equal(qg_par_barrier(par), QG_OK);
   assert_int_equal(qg_ckpt_find(par, &silent, folder, found, sizeof found), QG_OK);
@@ -455,6 +501,8 @@ int main(int argc, char **argv)
       IN_FOLDER(a_full_disk_leaves_the_older_ones),
       IN_FOLDER(a_write_that_fails_on_one_rank_fails_the_save_on_all),
       IN_FOLDER(what_is_saved_beside_training_is_the_state_of_its_begin),
+      IN_FOLDER(a_save_ends_without_being_waited_for),
+      IN_FOLDER(without_room_on_one_rank_all_ranks_write_at_once),
       IN_FOLDER(a_save_that_is_given_up_does_not_count),
       IN_FOLDER(a_step_that_is_saved_again_replaces_its_parts),
       IN_FOLDER(discarded_checkpoints_take_their_parts_along),

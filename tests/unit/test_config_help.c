@@ -18,7 +18,7 @@ static char *help_of(const char *section)
   char *text;
   size_t bytes;
   FILE *out = open_memstream(&text, &bytes);
-  qg_config_help(out, section);
+  assert_int_equal(qg_config_help(out, section), QG_OK);
   fclose(out);
   return text;
 }
@@ -55,9 +55,37 @@ static void help_of_one_section_leaves_the_others_out(void **state)
   assert_non_null(strstr(text, "min_energy"));
   assert_null(strstr(text, "hidden_size"));
   free(text);
-  text = help_of("modle");
-  assert_non_null(strstr(text, "no section 'modle' (did you mean 'model'?)"));
-  free(text);
+}
+
+static void help_of_one_key_is_that_key(void **state)
+{
+  (void)state;
+  static const char *const topics[] = {"beta2", "optimizer.beta2"};
+  for (int i = 0; i < 2; i++) {
+    char *text = help_of(topics[i]);
+    assert_int_equal(strncmp(text, "[optimizer]\n  beta2: number", 26), 0);
+    assert_null(strstr(text, "beta1"));
+    free(text);
+  }
+}
+
+static void help_of_nothing_known_is_an_error_that_names_the_nearest(void **state)
+{
+  (void)state;
+  static const char *const wrong[][2] = {{"modle", "did you mean 'model'?"},
+                                         {"modle.hidden_size", "did you mean 'model.hidden_size'?"},
+                                         {"weight_decy", "did you mean 'weight_decay'?"},
+                                         {"nosuch", "sections: run model data"}};
+  for (int i = 0; i < (int)(sizeof wrong / sizeof *wrong); i++) {
+    char *text;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    assert_int_equal(qg_config_help(out, wrong[i][0]), QG_ERR_INPUT);
+    fclose(out);
+    assert_string_equal(text, "");
+    if (!strstr(qg_error_message(), wrong[i][1])) fail_msg("%s", qg_error_message());
+    free(text);
+  }
 }
 
 static void help_fits_a_terminal(void **state)
@@ -88,6 +116,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(help_names_every_key_with_default_and_range),
       cmocka_unit_test(help_of_one_section_leaves_the_others_out),
+      cmocka_unit_test(help_of_one_key_is_that_key),
+      cmocka_unit_test(help_of_nothing_known_is_an_error_that_names_the_nearest),
       cmocka_unit_test(help_fits_a_terminal),
       cmocka_unit_test(the_page_of_input_keys_is_up_to_date),
   };

@@ -105,6 +105,56 @@ static void a_step_whose_gradient_is_not_finite_touches_nothing(void **state)
   fixture_close(&f);
 }
 
+/* In the order of backward, with one infinity in the dY of one matrix. */
+static void send_noise_with_overflow(fixture *f, int64_t step, const qg_optim_param *bad)
+{
+  for (int id = f->optim->param_count - 1; id >= 0; id--) {
+    const qg_optim_param *p = &f->optim->params[id];
+    if (!p->policy.fused) continue;
+    float *dy = pair_half(f, p, step, 0, 0), *x = pair_half(f, p, step, 0, 1);
+    if (p == bad) dy[0] = INFINITY;
+    assert_ok(send_matrix(f, p, f->tokens, dy, x));
+    free(dy);
+    free(x);
+  }
+}
+
+static uint32_t digest_of_codes(const fixture *f, const qg_optim_param *p)
+{
+  size_t bytes = (size_t)(p->info.rows * p->info.cols);
+  void *codes = copied_out(f, p->codes.codes, bytes);
+  uint32_t digest = qg_crc32c(0, codes, bytes);
+  free(codes);
+  return digest;
+}
+
+/* Overflow inside backward: what came before it is updated, nothing after. */
+static void updates_end_at_the_first_gradient_that_is_not_finite(void **state)
+{
+  (void)state;
+  fixture f;
+  small_open(&f, fused_options(QG_METHOD_QGALORE), TOKENS, 1);
+  noise_step(&f, 0, 0.01);
+  const qg_optim_param *bad = param_of(&f, QG_ROLE_K, 1);
+  uint32_t *before = calloc((size_t)f.optim->param_count, sizeof *before);
+  double *squares = calloc((size_t)f.optim->param_count, sizeof *squares);
+  for (int id = 0; id < f.optim->param_count; id++)
+    if (f.optim->params[id].policy.fused) before[id] = digest_of_codes(&f, &f.optim->params[id]);
+  assert_ok(qg_optim_begin(f.optim, 1));
+  qg_optim_set_rates(f.optim, 0.01, 1.0);
+  send_noise_with_overflow(&f, 1, bad);
+  assert_ok(qg_optim_finish_gradients(f.optim));
+  assert_ok(qg_optim_norms(f.optim, squares));
+  assert_true(isnan(squares[1]));
+  for (int id = 0; id < f.optim->param_count; id++) {
+    const qg_optim_param *p = &f.optim->params[id];
+    if (p->policy.fused) assert_int_equal(digest_of_codes(&f, p) == before[id], id <= bad->info.id);
+  }
+  free(squares);
+  free(before);
+  fixture_close(&f);
+}
+
 static void several_micro_batches_are_refused(void **state)
 {
   (void)state;
@@ -125,6 +175,7 @@ int main(void)
       cmocka_unit_test(fused_and_accumulated_updates_give_the_same_bits),
       cmocka_unit_test(fused_matrices_share_one_low_rank_gradient),
       cmocka_unit_test(a_step_whose_gradient_is_not_finite_touches_nothing),
+      cmocka_unit_test(updates_end_at_the_first_gradient_that_is_not_finite),
       cmocka_unit_test(several_micro_batches_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
