@@ -77,7 +77,7 @@ static void what_the_model_asks_for_is_noted_and_passed_on(void **state)
   listener l = {0};
   qg_timers timers = {0};
   qg_noting_port noting;
-  const qg_param_port inner = {&l, hear_read, hear_rows, hear_matrix, hear_row, hear_vector},
+  const qg_param_port inner = {&l, hear_read, NULL, hear_rows, hear_matrix, hear_row, hear_vector},
                       *port = &noting.port;
   qg_noting_port_make(&inner, &timers, &noting);
   for (int call = 0; call < 5; call++) {
