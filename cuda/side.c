@@ -50,24 +50,25 @@ static qg_status begin(qg_backend *be, cudaStream_t stream, qg_event *after)
   return QG_OK;
 }
 
+static qg_status copy(qg_backend *be, cudaStream_t stream, void *to, const void *from, size_t bytes,
+                      enum cudaMemcpyKind kind, qg_event *after, qg_event *done)
+{
+  QG_TRY(begin(be, stream, after));
+  QG_CUDA(be, cudaMemcpyAsync(to, from, bytes, kind, stream));
+  QG_CUDA(be, cudaEventRecord(event_of(done), stream));
+  return QG_OK;
+}
+
 static qg_status copy_in(qg_backend *be, void *device, const void *host, size_t bytes, qg_event *after,
                          qg_event *done)
 {
-  cudaStream_t stream = qg_cuda_of(be)->copy_in;
-  QG_TRY(begin(be, stream, after));
-  QG_CUDA(be, cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream));
-  QG_CUDA(be, cudaEventRecord(event_of(done), stream));
-  return QG_OK;
+  return copy(be, qg_cuda_of(be)->copy_in, device, host, bytes, cudaMemcpyHostToDevice, after, done);
 }
 
 static qg_status copy_out(qg_backend *be, void *host, const void *device, size_t bytes, qg_event *after,
                           qg_event *done)
 {
-  cudaStream_t stream = qg_cuda_of(be)->copy_out;
-  QG_TRY(begin(be, stream, after));
-  QG_CUDA(be, cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream));
-  QG_CUDA(be, cudaEventRecord(event_of(done), stream));
-  return QG_OK;
+  return copy(be, qg_cuda_of(be)->copy_out, host, device, bytes, cudaMemcpyDeviceToHost, after, done);
 }
 
 static qg_status dequantize_int8(qg_backend *be, const qg_unpack_args *args, qg_event *after, qg_event *done)

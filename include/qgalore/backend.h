@@ -238,6 +238,7 @@ typedef struct {
   size_t allowance; /* estimate of what its context, code and libraries take */
   size_t margin;    /* of the allowance: what may come later, as code that is loaded at its first use */
 } qg_device_share;
+
 /* A point in the work of a device. One that was never recorded is reached. */
 typedef struct qg_event qg_event;
 /* A sequence of operations with their arguments, to be queued in one call. */

@@ -26,11 +26,10 @@ static qg_status read_structure(const void *path, void *result)
 
 qg_status qg_ckpt_file_rehearse(const char *path)
 {
-  char given[QG_CKPT_PATH] = "";
+  size_t length = strlen(path);
   bool answered;
-  QG_CHECK(strlen(path) < sizeof given, QG_ERR_CHECKPOINT, "%.200s...: the path is too long", path);
-  strcpy(given, path);
-  QG_TRY(qg_run_apart(read_structure, given, sizeof given, NULL, 0, &answered));
+  QG_CHECK(length < QG_CKPT_PATH, QG_ERR_CHECKPOINT, "%.200s...: the path is too long", path);
+  QG_TRY(qg_run_apart(read_structure, path, length + 1, NULL, 0, &answered));
   QG_CHECK(answered, QG_ERR_CHECKPOINT, "%s: HDF5 cannot cope with its structure, it is damaged", path);
   return QG_OK;
 }

@@ -20,8 +20,8 @@ void qg_orthonormal_lay_out(qg_scratch *scratch, int count, qg_orthonormal *out)
 qg_status qg_orthonormalise(int count, int d, float *rows, qg_orthonormal *scratch);
 
 /* The same up to signs from the Cholesky factor of the Gram matrix, which is all matrix products, where every
- * row is well apart from the ones before it. Elsewhere false, and the rows are scaled or still what they
- * were. */
+ * row is well apart from the ones before it. Elsewhere false: the rows are others then, but span the same
+ * space. */
 bool qg_orthonormalise_apart(int count, int d, float *rows, qg_orthonormal *scratch);
 
 #endif

@@ -216,7 +216,10 @@ qg_optim_moments qg_optim_moments_from(const qg_optim_options *options, const qg
 /* weights.c: weights as the model reads them. */
 qg_status qg_optim_read(void *impl, int id, qg_view *out);
 qg_status qg_optim_read_rows(void *impl, int id, int64_t first, int64_t count, qg_view *out);
-/* ahead.c: of `bytes`; nothing where the backend has no side. */
+/* After norms changed: their copies in the compute type. */
+qg_status qg_optim_convert_vectors(qg_optim *optim);
+
+/* ahead.c: memory of `bytes`; nothing where the backend has no side. */
 qg_status qg_optim_take_ahead(qg_optim *optim, size_t bytes);
 void qg_optim_close_ahead(qg_optim *optim);
 qg_status qg_optim_prefetch(void *impl, int id);
@@ -224,9 +227,6 @@ qg_status qg_optim_prefetch(void *impl, int id);
 qg_status qg_optim_take_prefetched(qg_optim *optim, const qg_optim_param *p, bool *found);
 /* Before the codes of p change. */
 qg_status qg_optim_forget_prefetched(qg_optim *optim, const qg_optim_param *p);
-
-/* weights.c: After norms changed: their copies in the compute type. */
-qg_status qg_optim_convert_vectors(qg_optim *optim);
 
 /* port.c */
 qg_param_port qg_optim_make_port(qg_optim *optim);

@@ -33,10 +33,10 @@ static qg_status shrink(qg_optim *optim, const qg_optim_param *p, qg_view operan
   return be->ops->gemm(be, &gemm);
 }
 
-/* 0 for the first product of a step, which overwrites what is there, 1 for others. A fused gradient is alone. */
+/* 0 for the first product of a step, which overwrites what is there, 1 for others. */
 static float keep(qg_optim_param *p)
 {
-  bool first = p->policy.fused || p->fresh;
+  bool first = p->fresh;
   p->fresh = false;
   return first ? 0.0f : 1.0f;
 }

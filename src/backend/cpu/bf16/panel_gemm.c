@@ -26,6 +26,7 @@ typedef struct {
   const qg_panel_kernels *kernels;
   int grid_rows, grid_cols; /* threads */
   bool waits;               /* bf16 results deeper than a block */
+  bool reads_a_in_place;    /* whole panels of A; parts begin at whole lines, so one answer holds for all */
   int64_t depth, block_depth, block_rows, block_cols;
   char *workspace; /* [threads] shares */
 } product;
@@ -76,12 +77,12 @@ static int64_t cost_of_part(int64_t row_panels, int64_t col_panels, bool in_plac
   return row_panels * col_panels + (in_place ? 7 : 9) * row_panels + 9 * col_panels;
 }
 
-static void choose_grid(product *p, int threads, bool in_place)
+static void choose_grid(product *p, int threads)
 {
   int64_t rows = qg_ceil_div(p->args->c.rows, QG_PANEL), cols = qg_ceil_div(p->args->c.cols, QG_PANEL);
   int64_t least = INT64_MAX;
   for (int r = 1; r <= threads; r++) {
-    int64_t cost = cost_of_part(qg_ceil_div(rows, r), qg_ceil_div(cols, threads / r), in_place);
+    int64_t cost = cost_of_part(qg_ceil_div(rows, r), qg_ceil_div(cols, threads / r), p->reads_a_in_place);
     if (cost >= least) continue;
     least = cost;
     p->grid_rows = r;
@@ -108,7 +109,8 @@ static product plan(qg_backend *be, const qg_gemm_args *args, void *workspace)
   p.block_cols = BLOCK_ELEMENTS / depth / QG_PANEL * QG_PANEL;
   if (depth > STRIP_DEPTH) p.block_cols = qg_min_i64(p.block_cols, ITEM_PANELS * QG_PANEL);
   p.block_rows = p.waits ? PART_ROWS : args->c.rows;
-  choose_grid(&p, be->threads, is_readable_in_place(source_of(args->a, args->trans_a, 0, 0)));
+  p.reads_a_in_place = is_readable_in_place(source_of(args->a, args->trans_a, 0, 0));
+  choose_grid(&p, be->threads);
   return p;
 }
 
@@ -157,7 +159,7 @@ static group take_group(const product *p, const block *blk, share *own, int64_t 
   group g = {.packed = own->a,
              .panel = qg_panel_elements(blk->depth),
              .source = source_of(p->args->a, p->args->trans_a, blk->row + row, blk->first)};
-  g.in_place = rows % QG_PANEL == 0 && blk->depth % QG_PANEL_STEP == 0 && is_readable_in_place(g.source);
+  g.in_place = rows % QG_PANEL == 0 && blk->depth % QG_PANEL_STEP == 0 && p->reads_a_in_place;
   if (!g.in_place) pack_panels(QG_PANEL_A, g.source, rows, blk->depth, own->a);
   return g;
 }
