@@ -8,12 +8,10 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "../support/conformance.h"
 #include "../support/conformance_arrays.h"
-#include "../support/cuda_device.h"
+#include "../support/cuda_schedules.h"
 #include "qgalore/base.h"
 
 enum { LENGTH = 64, HEADS = 2 };
@@ -184,24 +182,8 @@ static int run_all(void)
   return failures;
 }
 
-/* The emulation takes its schedule from the environment when it is loaded. */
-static bool passes_in_a_child(const char *seed)
-{
-  fflush(NULL);
-  pid_t child = fork();
-  if (child == 0) {
-    setenv("CUDAEMU_SEED", seed, 1);
-    exit(run_all() != 0);
-  }
-  int result = 1;
-  return child > 0 && waitpid(child, &result, 0) == child && WIFEXITED(result) && WEXITSTATUS(result) == 0;
-}
-
 int main(void)
 {
-  static const char *const seeds[] = {"0", "1", "2"};
   on_a_device = getenv("QGALORE_CUDA_PLUGIN") != NULL;
-  int count = on_a_device ? 1 : QG_COUNT_OF(seeds), failed = 0;
-  for (int i = 0; i < count; i++) failed += !passes_in_a_child(seeds[i]);
-  return failed;
+  return fail_under_seeds(run_all);
 }

@@ -13,24 +13,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../support/cuda_device.h"
+#include "../support/mistaken_device.h"
 #include "../support/optim_fixture.h"
 
 enum { SEEDS = 8, TOKENS = 16, ROUNDS = 2, MATRICES = 14 };
 
-/* The backend of a test, with mistakes to choose. */
-static struct {
-  qg_backend be;
-  qg_backend_ops ops;
-  qg_backend_side_ops side;
-  qg_backend *real;
-} device;
-
-static qg_status hold_nothing(qg_backend *be, qg_event *event)
-{
-  (void)be, (void)event;
-  return QG_OK;
-}
+static mistaken_device device;
 
 static qg_status unpack_at_once(qg_backend *be, const qg_unpack_args *args, qg_event *after, qg_event *done)
 {
@@ -42,13 +30,8 @@ typedef enum { NO_MISTAKE, NO_HOLD, NO_WAIT, NO_SIDE } mistake;
 
 static void open_device(mistake wanted)
 {
-  device.real = open_cuda("bf16");
-  assert_non_null(device.real);
-  device.be = *device.real;
-  device.ops = *device.real->ops;
-  device.side = *device.real->ops->side;
-  device.be.ops = &device.ops;
-  device.ops.side = wanted == NO_SIDE ? NULL : &device.side;
+  assert_true(mistaken_device_open("bf16", &device));
+  if (wanted == NO_SIDE) device.ops.side = NULL;
   if (wanted == NO_HOLD) device.side.hold = hold_nothing;
   if (wanted == NO_WAIT) device.side.dequantize_int8 = unpack_at_once;
 }

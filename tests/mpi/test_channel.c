@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-#include "../support/cuda_device.h"
+#include "../support/mistaken_device.h"
 #include "../support/mpi_test.h"
 #include "qgalore/base.h"
 #include "train/channel.h"
@@ -27,19 +27,7 @@ enum { MESSAGES = 24, ELEMENTS = 600, TAG_DOWN = 1, TAG_UP = 2 };
 
 static qg_par *par;
 
-/* The backend of a test, with mistakes to choose. */
-static struct {
-  qg_backend be;
-  qg_backend_ops ops;
-  qg_backend_side_ops side;
-  qg_backend *real;
-} device;
-
-static qg_status hold_nothing(qg_backend *be, qg_event *event)
-{
-  (void)be, (void)event;
-  return QG_OK;
-}
+static mistaken_device device;
 
 static qg_status call_all_reached(qg_backend *be, qg_event *event, bool *reached)
 {
@@ -229,12 +217,7 @@ static void messages_handed_to_mpi_too_early_are_found(void **state)
 static void open_device(void)
 {
   setenv("CUDAEMU_SEED", "1", 0);
-  device.real = open_cuda("fp32");
-  if (!device.real) qg_par_abort(par, QG_ERR_RUNTIME);
-  device.be = *device.real;
-  device.ops = *device.real->ops;
-  device.be.ops = &device.ops;
-  device.ops.side = &device.side;
+  if (!mistaken_device_open("fp32", &device)) qg_par_abort(par, QG_ERR_RUNTIME);
 }
 
 int main(int argc, char **argv)

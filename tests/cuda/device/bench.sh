@@ -7,20 +7,10 @@ set -u
 BUILD=$(realpath "${1:?usage: tests/cuda/device/bench.sh BUILD [HIDDEN]}")
 hidden=${2:-4096}
 cd "$(dirname "$0")/../../.." || exit 2
-export QGALORE_CUDA_PLUGIN=${QGALORE_CUDA_PLUGIN:-$BUILD/libqgalore_cuda.so}
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-alone=$BUILD/tests/cuda/alone
 failed=0
 
-if [ ! -f "$QGALORE_CUDA_PLUGIN" ]; then
-  echo "skipped: the CUDA backend was not built: nvcc was not found"
-  exit 0
-fi
-if ! devices=$("$alone/devices"); then
-  echo "skipped: $devices"
-  exit 0
-fi
-echo "$devices"
+. tests/cuda/device/require.sh
 
 # peak DEVICES: of dense bf16 products in TFLOP/s, of NVIDIA's data sheets; empty for devices that are not listed.
 peak() {

@@ -5,7 +5,6 @@ set -u
 BUILD=$(realpath "${1:?usage: tests/cuda/device/check.sh BUILD}")
 cd "$(dirname "$0")/../../.." || exit 2
 export CMOCKA_MESSAGE_OUTPUT=TAP
-export QGALORE_CUDA_PLUGIN=${QGALORE_CUDA_PLUGIN:-$BUILD/libqgalore_cuda.so}
 failed=0
 notes=()
 
@@ -32,17 +31,8 @@ part() {
   grep -A 3 '^not ok ' "$log" || tail -n 20 "$log"
 }
 
-if [ ! -f "$QGALORE_CUDA_PLUGIN" ]; then
-  echo "skipped: the CUDA backend was not built: nvcc was not found"
-  exit 0
-fi
-if ! devices=$("$BUILD/tests/cuda/alone/devices"); then
-  echo "skipped: $devices"
-  exit 0
-fi
-echo "$devices"
+. tests/cuda/device/require.sh
 others=$(used_by_others)
-alone=$BUILD/tests/cuda/alone
 part conformance "$alone/test_cuda"
 part attention "$alone/test_cuda_attention"
 part device "$alone/test_cuda_device"
