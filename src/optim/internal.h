@@ -127,6 +127,7 @@ struct qg_optim {
   int64_t step;
   bool tied_added;     /* the head's part was added to the embedding's at this step */
   bool discarded;      /* the step's gradient is not finite: nothing of it may reach any state */
+  bool touched;        /* something of the step has reached the state */
   qg_step_rates rates; /* of fused updates */
   int64_t failed_refreshes;
   qg_refresh_record *records; /* [param_count] of this step */

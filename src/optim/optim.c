@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "optim/internal.h"
+#include "qgalore/fault.h"
 
 static qg_status check_options(const qg_optim_options *o)
 {
@@ -172,7 +173,8 @@ static qg_status begin_param(qg_optim *optim, qg_optim_param *p)
 qg_status qg_optim_begin(qg_optim *optim, int64_t step)
 {
   optim->step = step;
-  optim->tied_added = optim->discarded = false;
+  optim->tied_added = optim->touched = false;
+  optim->discarded = qg_fault_is_planted_at("gradient", step);
   optim->step_refreshes = optim->step_failed = 0;
   for (int id = 0; id < optim->param_count; id++) QG_TRY(begin_param(optim, &optim->params[id]));
   return QG_OK;
@@ -181,6 +183,11 @@ qg_status qg_optim_begin(qg_optim *optim, int64_t step)
 void qg_optim_discard(qg_optim *optim)
 {
   optim->discarded = true;
+}
+
+bool qg_optim_touched(const qg_optim *optim)
+{
+  return optim->touched;
 }
 
 bool qg_optim_acts_in_backward(const qg_optim *optim)
