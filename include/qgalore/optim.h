@@ -129,7 +129,8 @@ bool qg_optim_touched(const qg_optim *optim);
  * `sample = batch` and several micro-batches, for embedding and head, and where all ranks solve together. */
 qg_status qg_optim_end_micro_batch(qg_optim *optim, int64_t index);
 
-/* Solves due subspaces, projects the gradients that waited for them. A subspace that fails keeps the old basis and is counted; without an
+/* Solves due subspaces, projects the gradients that waited for them; if one of this stage's gradients is not finite, does as
+ * qg_optim_discard instead. A subspace that fails keeps the old basis and is counted; without an
  * old one the matrix is not updated at this step. Both stay due. */
 qg_status qg_optim_finish_gradients(qg_optim *optim);
 

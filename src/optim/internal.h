@@ -278,5 +278,7 @@ qg_status qg_optim_rotate_moments(qg_optim *optim, const qg_optim_param *p);
 /* norms.c */
 /* embedding part += head part, once a step. */
 qg_status qg_optim_add_tied(qg_optim *optim);
+/* Discards the step if a gradient of this stage is not finite. */
+qg_status qg_optim_look_at_gradients(qg_optim *optim);
 
 #endif

@@ -226,10 +226,20 @@ static qg_status clear_untouched(qg_optim *optim)
   return QG_OK;
 }
 
+static bool waits_to_refresh(const qg_optim *optim)
+{
+  for (int id = 0; id < optim->param_count; id++)
+    if (optim->params[id].accumulates_full && optim->params[id].refresh_pending) return true;
+  return false;
+}
+
+/* A refresh outlives its step: where it has waited for the gradients, all of them are looked at before it. */
 qg_status qg_optim_finish_gradients(qg_optim *optim)
 {
   if (optim->discarded) return QG_OK;
   QG_TRY(clear_untouched(optim));
+  if (waits_to_refresh(optim)) QG_TRY(qg_optim_look_at_gradients(optim));
+  if (optim->discarded) return QG_OK;
   QG_TRY(qg_optim_refresh_pending(optim));
   for (int id = 0; id < optim->param_count; id++)
     if (is_ready(&optim->params[id])) QG_TRY(qg_optim_project(optim, &optim->params[id], 0.0f));

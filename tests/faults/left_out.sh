@@ -2,7 +2,7 @@
 # A step that turns out not to be finite after parts of it have reached the state is taken back: the run repeats the steps
 # since its newest checkpoint and leaves this one out, to the bits of a run in which nothing of it was ever taken. On any
 # number of ranks, across kills and stops. Run from the repository root; BUILD names the build folder; prints TAP.
-# shellcheck disable=SC2317 # functions are called through check
+# shellcheck disable=SC2317,SC2034 # functions are called through check, lists of keys by name
 set -u
 . tests/support/tap.sh
 . tests/support/tiny_run.sh
@@ -46,9 +46,17 @@ for mode in fused accumulated gathered; do
     check "$mode: a run skips step $step cleanly" clean "$mode$step" "$step" "${of[@]}"
     check "without a way back" ways_back "$mode$step" 0
     check "and skips nothing else" skipped "$mode$step" 1
-    for ranks in 1 2; do undone "$mode" "$ranks" "$step" $((step / 6 * 6)); done
+    for ranks in 1 2; do
+      if [ "$mode" = gathered ] && [ "$ranks" -eq 1 ]; then continue; fi
+      undone "$mode" "$ranks" "$step" $((step / 6 * 6))
+    done
   done
 done
+
+# One rank sees all gradients before its refreshes.
+check "gathered, 1 rank: a run finishes" bad 1 gathered16-1 16 "${gathered[@]}"
+check "without a way back" ways_back gathered16-1 0
+check "with the bits and the metrics of a run that never took the step" as_if_never gathered16-1 gathered16
 check "metrics have one line a step" one_line_a_step fused16-2 24
 
 # --- more than one ---
@@ -118,6 +126,17 @@ check "a bad step at which a save is due" bad 2 due 11 "${beside[@]}"
 check "is undone before it" back_from due 12 6
 check "and is skipped" clean due-clean 11 "${beside[@]}"
 check "to the same bits" as_if_never due due-clean
+
+# --- between spikes ---
+
+# Steps of the same number come by with other data, and are bad again.
+spiky=(train.steps=20 train.micro_batch=4 checkpoint.every=10 run.spike_factor=1.012)
+spiked() { log_says "$1" "^warning: the data since then, sequences [0-9]* to [0-9]*, are left out"; }
+check "a run with spikes and bad steps" bad 2 spiky 12,16 "${spiky[@]}"
+check "has gone back for spikes" spiked spiky
+check "and for the steps" back_from spiky 17 10
+check "like one that has skipped cleanly" clean spiky-clean 12,16 "${spiky[@]}"
+check "to the bits" as_if_never spiky spiky-clean
 
 # --- who does not want to pay for it ---
 

@@ -88,6 +88,16 @@ static void a_discarded_step_leaves_none(void **state)
   unsetenv("QGALORE_FAULT");
 }
 
+/* Refreshes that see the whole batch wait for it, and then for a look at every gradient. */
+static void refreshes_that_wait_leave_none_beside_a_bad_gradient(void **state)
+{
+  (void)state;
+  setenv("QGALORE_FAULT", "model.layers.0.self_attn.q_proj.weight@4", 1);
+  assert_false(touched_by_gradients(false, 2, GAP));
+  assert_true(touched_by_gradients(false, 1, GAP)); /* these do not wait */
+  unsetenv("QGALORE_FAULT");
+}
+
 static void every_step_begins_untouched(void **state)
 {
   (void)state;
@@ -126,6 +136,7 @@ int main(void)
       cmocka_unit_test(a_fused_update_leaves_a_trace),
       cmocka_unit_test(refreshes_that_fail_leave_none),
       cmocka_unit_test(a_discarded_step_leaves_none),
+      cmocka_unit_test(refreshes_that_wait_leave_none_beside_a_bad_gradient),
       cmocka_unit_test(every_step_begins_untouched),
       cmocka_unit_test(a_run_can_begin_again),
   };
