@@ -115,6 +115,15 @@ check "with a bad step it goes back to that checkpoint" bad 2 branch 16 "${from[
 check "not to the beginning" back_from branch 17 12
 check "and comes to the same bits" as_if_never branch branch-clean
 
+# --- a checkpoint right after a skipped step ---
+
+# Fused updates clip by the norm of the step before: by that of the last one that was taken.
+flat=("${fused[@]}" optimizer.min_lr_ratio=1)
+check "a run skips its last step" clean in-two 11 "${flat[@]}" train.steps=12
+check "and goes on from there" clean in-two 11 "${flat[@]}"
+check "like one" clean in-one 11 "${flat[@]}"
+check "without a break" as_if_never in-two in-one
+
 # --- beside saves in threads, and with validations ---
 
 beside=("${fused[@]}" checkpoint.snapshot_memory=64MiB data.valid=random:2000 train.validate_every=3 train.validate_sequences=8)
