@@ -65,6 +65,21 @@ int64_t qg_mem_allocations(const qg_mem *mem);
 qg_status qg_mem_view(qg_mem *mem, qg_owner owner, const char *what, qg_dtype type, int64_t rows,
                       int64_t cols, qg_view *out);
 
+/* Lays pieces out one after the other in memory that was taken whole. Without a base it only counts, so one function both
+ * sizes and places; a copy of a carver lays out what has the same place at another time. */
+typedef struct {
+  char *base;
+  size_t used;
+} qg_carver;
+
+static inline void *qg_carve(qg_carver *from, size_t bytes)
+{
+  enum { PIECE = 256 };
+  void *memory = from->base ? from->base + from->used : NULL;
+  from->used += (bytes + PIECE - 1) / PIECE * PIECE;
+  return memory;
+}
+
 /* Takes the backend's workspace for a workload from the ledger and hands it to the backend.
  * `be` is used for sizing in a dry ledger too. */
 qg_status qg_backend_reserve(qg_mem *mem, qg_backend *be, const qg_workload *workload);
