@@ -44,7 +44,7 @@ struct qg_stage {
   layer_buffers *layers; /* [slots][part.num_layers] */
   layer_graph *graphs;   /* [slots][part.num_layers]; NULL: forward passes are called anew each time */
   qg_view *inputs;       /* [slots]: the residual stream entering the stage */
-  qg_view output;        /* [tokens, hidden]: leaving the last layer, until the next pass; one for all slots */
+  qg_view output;    /* [tokens, hidden]: leaving the last layer, until the next pass; one for all slots */
   qg_view *d_output; /* [slots]: gradient of the residual stream; one memory for all slots unless has_head */
   stage_scratch scratch;
   float *rope_cos, *rope_sin; /* [sequence_length, head_dim / 2]; NULL without layers */

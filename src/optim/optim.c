@@ -215,7 +215,8 @@ static qg_status clear_untouched(qg_optim *optim)
 {
   for (int id = 0; id < optim->param_count; id++) {
     qg_optim_param *p = &optim->params[id];
-    if (p->held && p->fresh && !p->policy.fused && !p->accumulates_full) QG_TRY(qg_optim_clear_grad(optim, p));
+    if (p->held && p->fresh && !p->policy.fused && !p->accumulates_full)
+      QG_TRY(qg_optim_clear_grad(optim, p));
   }
   return QG_OK;
 }

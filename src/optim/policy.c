@@ -63,7 +63,8 @@ static bool is_fused(const qg_optim *optim, const qg_optim_policy *policy, const
   return optim->options.fused && qg_role_is_matrix(param->role) && !gathers && !tied;
 }
 
-/* What accumulates nothing, what norm kernels add to, and what tied stages exchange is f32; so is all of an fp32 run. */
+/* What accumulates nothing, what norm kernels add to, and what tied stages exchange is f32; so is all of an
+ * fp32 run. */
 static qg_dtype grad_type(const qg_optim *optim, const qg_optim_policy *policy, const qg_param *param)
 {
   bool tied = optim->shape.tie_embeddings && param->role == QG_ROLE_EMBED;
