@@ -14,9 +14,9 @@ typedef enum {
   QG_OWNER_WEIGHTS,      /* codes, scales, zeros; dense weights */
   QG_OWNER_PROJECTORS,
   QG_OWNER_MOMENTS,
-  QG_OWNER_GRADIENTS,    /* low-rank accumulators, dense gradients, full gradients of due refreshes */
+  QG_OWNER_GRADIENTS,    /* what waits for the end of a step: low-rank and dense accumulators, gathered full gradients */
   QG_OWNER_ACTIVATIONS,  /* saved between forward and backward */
-  QG_OWNER_WORKSPACE,    /* scratch of one layer, dequantised weights, logits, backend */
+  QG_OWNER_WORKSPACE,    /* scratch of one layer, of one matrix with its weight and gradient, logits, backend */
   QG_OWNER_TRANSFER,     /* pipeline buffers */
   QG_OWNER_DATA,         /* token batches */
   QG_OWNER_CHECKPOINT,   /* the snapshot of an asynchronous save, the probe's tokens */
@@ -64,6 +64,21 @@ int64_t qg_mem_allocations(const qg_mem *mem);
 /* Convenience: a dense [rows, cols] view in fresh device memory (data NULL when dry). */
 qg_status qg_mem_view(qg_mem *mem, qg_owner owner, const char *what, qg_dtype type, int64_t rows,
                       int64_t cols, qg_view *out);
+
+/* Lays pieces out one after the other in memory that was taken whole. Without a base it only counts, so one function both
+ * sizes and places; a copy of a carver lays out what has the same place at another time. */
+typedef struct {
+  char *base;
+  size_t used;
+} qg_carver;
+
+static inline void *qg_carve(qg_carver *from, size_t bytes)
+{
+  enum { PIECE = 256 };
+  void *memory = from->base ? from->base + from->used : NULL;
+  from->used += (bytes + PIECE - 1) / PIECE * PIECE;
+  return memory;
+}
 
 /* Takes the backend's workspace for a workload from the ledger and hands it to the backend.
  * `be` is used for sizing in a dry ledger too. */

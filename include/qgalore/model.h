@@ -92,6 +92,9 @@ typedef struct qg_param_port {
   qg_status (*read_rows)(void *impl, int param, int64_t first, int64_t count, qg_view *out);
   /* G[first_row : first_row + dy.cols, :] += dy^T x. dy [tokens, outputs], x [tokens, inputs], compute type. */
   qg_status (*matrix_grad)(void *impl, int param, qg_view dy, qg_view x);
+  /* Optional. After the last matrix_grad of a micro-batch for the head, whose gradient comes in blocks of tokens; those of
+   * layers come whole. What read gave for it is not read any more. */
+  qg_status (*matrix_done)(void *impl, int param);
   /* G[ids[i], :] += dx[i, :], for the embedding. */
   qg_status (*row_grad)(void *impl, int param, const int32_t *ids, qg_view dx);
   /* The f32 [cols] accumulator that norm kernels add to. */

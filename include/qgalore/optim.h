@@ -4,8 +4,8 @@
  * One step:  begin -> (backward calls the port) -> finish_gradients -> refresh_distributed -> norms -> apply.
  *
  * Accumulated: gradients of the micro-batches add up, and apply updates everything. Fused: with one micro-batch a step, a
- * projected matrix is updated as soon as its gradient is there, and all of them share one low-rank gradient; apply updates
- * the rest.
+ * matrix is updated as soon as its gradient is there, and all of them share the memory of that. What waits for others is
+ * left to apply: norms, tied embeddings, and what gathers the gradient that a refresh sees.
  *
  * The four methods differ only in the policy of each parameter: how the weight is stored, whether the
  * gradient is projected, how the projector and the moments are stored. */
@@ -34,7 +34,7 @@ typedef struct {
   int moment_bits;         /* 8 or 32; tensors under 4096 elements keep 32 */
   bool bound_moments;      /* keep v at what m allows, which 8 bits do not */
   int64_t moment_block;    /* elements per absmax of 8-bit moments */
-  bool fused;              /* update each projected matrix in backward; needs one micro-batch a step */
+  bool fused;              /* update each matrix in backward; needs one micro-batch a step */
   qg_dtype accumulators;   /* type of gradients that add up over micro-batches: QG_F32 or QG_BF16 */
   qg_dtype dense_type;     /* storage of unquantised weights: QG_F32 or QG_BF16 (then stochastic rounding per `stochastic`) */
   /* projected matrices */

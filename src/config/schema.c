@@ -152,10 +152,8 @@ const qg_key qg_schema[] = {
     {KEY(train, update), QG_KEY_ENUM, MEMBER(train, update), .fallback = "auto", .reference = "accumulated",
      .choices = update_choices, .may_change = true,
      .doc = "accumulated: gradients of the micro-batches add up, then every matrix is updated. fused: each "
-            "projected "
             "matrix is updated as soon as backward has its gradient, whose memory all share; needs one "
-            "micro-batch a "
-            "step, and clips by the gradient norm of the step before. auto: fused with one micro-batch."},
+            "micro-batch a step, and clips by the gradient norm of the step before. auto: fused with one micro-batch."},
     {KEY(train, accumulators), QG_KEY_ENUM, MEMBER(train, accumulators), .fallback = "fp32",
      .choices = dense_choices, .may_change = true,
      .doc = "Type in which gradients of matrices add up over micro-batches. With backend.precision = fp32 "

@@ -55,11 +55,11 @@ static qg_status attend_backward(const layer_pass *pass, qg_view d_hidden)
   QG_TRY(backward_role(pass, QG_ROLE_O, d_hidden, pass->kept->attention, scratch->d_normed, false));
   qg_attention_args attention = qg_layer_attention(pass);
   attention.d_o = scratch->d_normed;
-  attention.d_q = scratch->d_q;
-  attention.d_k = scratch->d_k;
-  attention.d_v = scratch->d_v;
+  attention.d_q = pass->kept->d_q;
+  attention.d_k = pass->kept->d_k;
+  attention.d_v = pass->kept->d_v;
   QG_TRY(be->ops->attention_backward(be, &attention));
-  QG_TRY(qg_layer_rotate(pass, scratch->d_q, scratch->d_k, true));
+  QG_TRY(qg_layer_rotate(pass, pass->kept->d_q, pass->kept->d_k, true));
   return QG_OK;
 }
 
@@ -68,9 +68,9 @@ static qg_status project_qkv_backward(const layer_pass *pass, qg_view d_hidden)
   const qg_stage *stage = pass->stage;
   const stage_scratch *scratch = &stage->scratch;
   QG_TRY(qg_layer_norm_input(pass));
-  QG_TRY(backward_role(pass, QG_ROLE_Q, scratch->d_q, scratch->normed, scratch->d_normed, false));
-  QG_TRY(backward_role(pass, QG_ROLE_K, scratch->d_k, scratch->normed, scratch->d_normed, true));
-  QG_TRY(backward_role(pass, QG_ROLE_V, scratch->d_v, scratch->normed, scratch->d_normed, true));
+  QG_TRY(backward_role(pass, QG_ROLE_Q, pass->kept->d_q, scratch->normed, scratch->d_normed, false));
+  QG_TRY(backward_role(pass, QG_ROLE_K, pass->kept->d_k, scratch->normed, scratch->d_normed, true));
+  QG_TRY(backward_role(pass, QG_ROLE_V, pass->kept->d_v, scratch->normed, scratch->d_normed, true));
   QG_TRY(qg_norm_backward(stage->be, pass->port, qg_layer_param(pass, QG_ROLE_ATTN_NORM), pass->kept->input,
                           pass->kept->attn_rstd, scratch->d_normed, d_hidden, true));
   return QG_OK;

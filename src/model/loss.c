@@ -50,7 +50,8 @@ static qg_status run_blocks(const head_pass *pass)
     QG_TRY(block_loss(pass, first, count));
     if (pass->grad_scale != 0) QG_TRY(block_backward(pass, first, count));
   }
-  return QG_OK;
+  bool told = pass->grad_scale != 0 && pass->port->matrix_done;
+  return told ? pass->port->matrix_done(pass->port->impl, pass->head) : QG_OK;
 }
 
 qg_status qg_stage_loss(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *targets,

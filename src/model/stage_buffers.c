@@ -1,59 +1,49 @@
 /* Which memory a stage takes, once, and which of it is shared. */
 #include "model/stage_private.h"
+#include "qgalore/base.h"
 
-/* Lays things out one after the other. Without a base it only counts, so one function both sizes and places.
- */
-typedef struct {
-  char *base;
-  size_t used;
-} carver;
-
-enum { ALIGNMENT = 64 };
-
-static void *carve(carver *from, size_t bytes)
+static qg_view carve_view(qg_carver *from, qg_dtype type, int64_t rows, int64_t cols)
 {
-  void *memory = from->base ? from->base + from->used : NULL;
-  from->used += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-  return memory;
+  return qg_view_make(qg_carve(from, qg_dtype_bytes(type, rows * cols)), type, rows, cols);
 }
 
-static qg_view carve_view(carver *from, qg_dtype type, int64_t rows, int64_t cols)
+static qg_view carve_stream(qg_carver *from, const qg_stage *stage)
 {
-  return qg_view_make(carve(from, qg_dtype_bytes(type, rows * cols)), type, rows, cols);
+  return carve_view(from, stage->be->compute, stage->tokens, stage->shape.hidden_size);
+}
+
+/* Backward of the MLP is done with gate and up before that of attention begins. */
+static void carve_gate_and_up(qg_carver *from, const qg_stage *stage, layer_buffers *layer)
+{
+  const qg_model_shape *shape = &stage->shape;
+  qg_dtype type = stage->be->compute;
+  qg_carver gradients = *from;
+  layer->gate = carve_view(from, type, stage->tokens, shape->intermediate_size);
+  layer->up = carve_view(from, type, stage->tokens, shape->intermediate_size);
+  layer->d_q = carve_stream(&gradients, stage);
+  layer->d_k = carve_view(&gradients, type, stage->tokens, qg_kv_size(shape));
+  layer->d_v = carve_view(&gradients, type, stage->tokens, qg_kv_size(shape));
+  from->used = qg_max_size(from->used, gradients.used);
 }
 
 /* Everything that a layer keeps but its input. */
-static void carve_layer(carver *from, const qg_stage *stage, layer_buffers *layer)
+static void carve_layer(qg_carver *from, const qg_stage *stage, layer_buffers *layer)
 {
   const qg_model_shape *shape = &stage->shape;
   qg_dtype type = stage->be->compute;
   int64_t tokens = stage->tokens;
-  layer->q = carve_view(from, type, tokens, shape->hidden_size);
+  carve_gate_and_up(from, stage, layer);
+  layer->q = carve_stream(from, stage);
   layer->k = carve_view(from, type, tokens, qg_kv_size(shape));
   layer->v = carve_view(from, type, tokens, qg_kv_size(shape));
-  layer->attention = carve_view(from, type, tokens, shape->hidden_size);
-  layer->mid = carve_view(from, type, tokens, shape->hidden_size);
-  layer->gate = carve_view(from, type, tokens, shape->intermediate_size);
-  layer->up = carve_view(from, type, tokens, shape->intermediate_size);
-  layer->attn_rstd = carve(from, qg_dtype_bytes(QG_F32, tokens));
-  layer->mlp_rstd = carve(from, qg_dtype_bytes(QG_F32, tokens));
-  layer->lse = carve(from, qg_dtype_bytes(QG_F32, shape->num_heads * tokens));
+  layer->attention = carve_stream(from, stage);
+  layer->mid = carve_stream(from, stage);
+  layer->attn_rstd = qg_carve(from, qg_dtype_bytes(QG_F32, tokens));
+  layer->mlp_rstd = qg_carve(from, qg_dtype_bytes(QG_F32, tokens));
+  layer->lse = qg_carve(from, qg_dtype_bytes(QG_F32, shape->num_heads * tokens));
 }
 
-/* The SwiGLU product is dead before the gradients of q, k and v are born. */
-static void carve_wide(carver *from, qg_stage *stage)
-{
-  const qg_model_shape *shape = &stage->shape;
-  qg_dtype type = stage->be->compute;
-  carver product = *from, qkv = *from;
-  stage->scratch.product = carve_view(&product, type, stage->tokens, shape->intermediate_size);
-  stage->scratch.d_q = carve_view(&qkv, type, stage->tokens, shape->hidden_size);
-  stage->scratch.d_k = carve_view(&qkv, type, stage->tokens, qg_kv_size(shape));
-  stage->scratch.d_v = carve_view(&qkv, type, stage->tokens, qg_kv_size(shape));
-  from->used = product.used > qkv.used ? product.used : qkv.used;
-}
-
-static void carve_logits(carver *from, qg_stage *stage)
+static void carve_logits(qg_carver *from, qg_stage *stage)
 {
   stage_scratch *scratch = &stage->scratch;
   int64_t rows = stage->options.loss_rows, vocab = stage->shape.vocab_size;
@@ -62,17 +52,40 @@ static void carve_logits(carver *from, qg_stage *stage)
   if (stage->be->compute != QG_F32) scratch->d_logits = carve_view(from, stage->be->compute, rows, vocab);
 }
 
-/* Layers and loss never run at the same time. Returns the bytes of the larger; places both when base is
- * given. */
+static void carve_norms(qg_carver *from, qg_stage *stage)
+{
+  if (stage->part.num_layers == 0 && !stage->part.has_head) return;
+  stage->scratch.normed = carve_stream(from, stage);
+  stage->scratch.d_normed = carve_stream(from, stage);
+}
+
+static void carve_product(qg_carver *from, qg_stage *stage)
+{
+  if (stage->part.num_layers == 0) return;
+  stage->scratch.product =
+      carve_view(from, stage->be->compute, stage->tokens, stage->shape.intermediate_size);
+}
+
+/* What passes over layers and the loss use in turn. A checkpointed layer is filled anew in backward, so its
+ * buffers are among it:
+ *
+ *   a layer   [ gate, up; then d_q, d_k, d_v | q, k, v, attention, mid ][ normed, d_normed; or the product ]
+ *   the loss  [ output | logits, d_logits                              ][ normed, d_normed ]
+ *
+ * Norms of the MLP's input end before its product begins, and those of backward begin after its end. The last
+ * layer writes its output when gate and up have become the product. Returns the bytes; places all of it when
+ * base is given. */
 static size_t place_shared(qg_stage *stage, char *base, layer_buffers *shared_layer)
 {
-  carver layers = {.base = base}, loss = {.base = base};
-  if (stage->part.num_layers > 0) {
-    carve_wide(&layers, stage);
-    if (stage->options.checkpointing) carve_layer(&layers, stage, shared_layer);
-  }
+  qg_carver layer = {.base = base}, loss = layer;
+  if (stage->part.num_layers > 0 && stage->options.checkpointing) carve_layer(&layer, stage, shared_layer);
+  stage->output = carve_stream(&loss, stage);
+  qg_carver product = {.base = base, .used = qg_max_size(layer.used, loss.used)};
   if (stage->part.has_head) carve_logits(&loss, stage);
-  return layers.used > loss.used ? layers.used : loss.used;
+  qg_carver norms = {.base = base, .used = qg_max_size(layer.used, loss.used)};
+  carve_product(&product, stage);
+  carve_norms(&norms, stage);
+  return qg_max_size(product.used, norms.used);
 }
 
 static qg_status take_stream(qg_stage *stage, qg_mem *mem, qg_owner owner, const char *what, qg_view *out)
@@ -82,25 +95,20 @@ static qg_status take_stream(qg_stage *stage, qg_mem *mem, qg_owner owner, const
 
 static qg_status take_scratch(qg_stage *stage, qg_mem *mem, layer_buffers *shared_layer)
 {
-  stage_scratch *scratch = &stage->scratch;
   void *base = NULL;
   size_t shared = place_shared(stage, NULL, shared_layer);
   QG_TRY(qg_mem_alloc(mem, QG_OWNER_WORKSPACE, "scratch of one layer or of the loss", shared, &base));
   place_shared(stage, base, shared_layer);
-  if (stage->part.num_layers == 0 && !stage->part.has_head) return QG_OK;
-  QG_TRY(take_stream(stage, mem, QG_OWNER_WORKSPACE, "output of a norm", &scratch->normed));
-  QG_TRY(take_stream(stage, mem, QG_OWNER_WORKSPACE, "gradient of a norm's output", &scratch->d_normed));
-  if (stage->part.has_head)
-    QG_TRY(qg_mem_alloc(mem, QG_OWNER_WORKSPACE, "final norm", qg_dtype_bytes(QG_F32, stage->tokens),
-                        (void **)&scratch->final_rstd));
-  return QG_OK;
+  if (!stage->part.has_head) return QG_OK;
+  return qg_mem_alloc(mem, QG_OWNER_WORKSPACE, "final norm", qg_dtype_bytes(QG_F32, stage->tokens),
+                      (void **)&stage->scratch.final_rstd);
 }
 
 static qg_status take_layer(qg_stage *stage, qg_mem *mem, const layer_buffers *shared, layer_buffers *layer)
 {
   *layer = *shared;
   if (!stage->options.checkpointing) {
-    carver size = {0}, place = {0};
+    qg_carver size = {0}, place = {0};
     void *base = NULL;
     carve_layer(&size, stage, layer);
     QG_TRY(qg_mem_alloc(mem, QG_OWNER_ACTIVATIONS, "activations of a layer", size.used, &base));
@@ -148,7 +156,6 @@ qg_status qg_stage_take_buffers(qg_stage *stage, qg_mem *mem)
   layer_buffers shared_layer = {0};
   QG_TRY(take_scratch(stage, mem, &shared_layer));
   if (stage->part.num_layers > 0) QG_TRY(take_rope(stage, mem));
-  QG_TRY(take_stream(stage, mem, QG_OWNER_WORKSPACE, "output of the stage", &stage->output));
   for (int i = 0; i < stage->options.slots * stage->part.num_layers; i++)
     QG_TRY(take_layer(stage, mem, &shared_layer, &stage->layers[i]));
   for (int slot = 0; slot < stage->options.slots; slot++) {

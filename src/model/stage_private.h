@@ -14,17 +14,16 @@ typedef struct {
   qg_view attention;           /* [tokens, hidden]: before the output projection */
   qg_view mid;                 /* [tokens, hidden]: the residual stream between attention and MLP */
   qg_view gate, up;            /* [tokens, intermediate]; backward turns them into their gradients */
+  qg_view d_q, d_k, d_v;       /* gradients of q, k, v, where gate and up were: those are dead before */
   float *attn_rstd, *mlp_rstd; /* [tokens] */
   float *lse;                  /* [heads, tokens] */
 } layer_buffers;
 
-/* Device scratch, dead between calls. `wide` and one layer's shared buffers on the one hand, logits on the
- * other hand, share memory: the loss runs between the layers' passes. */
+/* Device scratch, dead between calls. What shares memory is told in stage_buffers.c. */
 typedef struct {
-  qg_view normed;        /* [tokens, hidden]: output of a norm */
-  qg_view d_normed;      /* [tokens, hidden]: its gradient; that of the attention output before */
-  qg_view product;       /* [tokens, intermediate]: SwiGLU product and its gradient; in `wide` */
-  qg_view d_q, d_k, d_v; /* gradients of q, k, v; in `wide` */
+  qg_view normed;   /* [tokens, hidden]: output of a norm */
+  qg_view d_normed; /* [tokens, hidden]: its gradient; that of the attention output before */
+  qg_view product;  /* [tokens, intermediate]: SwiGLU product and its gradient */
   qg_view logits,
       d_logits;      /* [loss_rows, vocab] in f32 and in the compute type (one memory if that is f32) */
   float *final_rstd; /* [tokens] */
@@ -45,7 +44,7 @@ struct qg_stage {
   layer_buffers *layers; /* [slots][part.num_layers] */
   layer_graph *graphs;   /* [slots][part.num_layers]; NULL: forward passes are called anew each time */
   qg_view *inputs;       /* [slots]: the residual stream entering the stage */
-  qg_view output;        /* [tokens, hidden]: leaving the last layer; one for all slots */
+  qg_view output;    /* [tokens, hidden]: leaving the last layer, until the next pass; one for all slots */
   qg_view *d_output; /* [slots]: gradient of the residual stream; one memory for all slots unless has_head */
   stage_scratch scratch;
   float *rope_cos, *rope_sin; /* [sequence_length, head_dim / 2]; NULL without layers */

@@ -9,15 +9,12 @@
  * unpacking has to wait for. */
 #include "optim/internal.h"
 
-qg_status qg_optim_take_ahead(qg_optim *optim, size_t bytes)
+qg_status qg_optim_open_ahead(qg_optim *optim)
 {
   qg_optim_ahead *ahead = &optim->ahead;
   const qg_backend_side_ops *side = optim->be->ops->side;
   ahead->param = -1;
-  if (!side) return QG_OK;
-  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "the next weight in the compute type", bytes,
-                      &ahead->weight));
-  if (qg_mem_is_dry(optim->mem)) return QG_OK;
+  if (!ahead->weight) return QG_OK;
   QG_TRY(side->create_event(optim->be, &ahead->before));
   return side->create_event(optim->be, &ahead->done);
 }
@@ -59,7 +56,12 @@ qg_status qg_optim_take_prefetched(qg_optim *optim, const qg_optim_param *p, boo
 
 qg_status qg_optim_forget_prefetched(qg_optim *optim, const qg_optim_param *p)
 {
-  if (optim->ahead.param != p->info.id) return QG_OK;
+  return optim->ahead.param == p->info.id ? qg_optim_drop_prefetched(optim) : QG_OK;
+}
+
+qg_status qg_optim_drop_prefetched(qg_optim *optim)
+{
+  if (optim->ahead.param < 0) return QG_OK;
   optim->ahead.param = -1;
   return optim->be->ops->side->hold(optim->be, optim->ahead.done);
 }

@@ -22,19 +22,23 @@ static size_t bytes_for(const qg_optim *optim, const qg_optim_param *p)
   return qg_max_size(most, optim->be->ops->subspace_bytes(optim->be, m, n, rank, QG_SOLVER_SVD));
 }
 
-qg_status qg_optim_take_device_solver(qg_optim *optim)
+void qg_optim_measure_device_solver(qg_optim *optim)
 {
   qg_optim_refresher *r = &optim->refresher;
-  int bases = optim->options.validate_subspaces ? 2 : 1;
-  void *memory;
-  if (!optim->be->ops->subspace) return QG_OK;
+  if (!optim->be->ops->subspace) return;
   for (int id = 0; id < optim->param_count; id++) {
     const qg_optim_param *p = &optim->params[id];
     if (!p->held || !p->policy.projected || p->policy.route == QG_ROUTE_DISTRIBUTED) continue;
     r->device_workspace_bytes = qg_max_size(r->device_workspace_bytes, bytes_for(optim, p));
   }
-  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "the device's subspace solver",
-                      r->device_workspace_bytes, &r->device_workspace));
+}
+
+qg_status qg_optim_take_device_bases(qg_optim *optim)
+{
+  qg_optim_refresher *r = &optim->refresher;
+  int bases = optim->options.validate_subspaces ? 2 : 1;
+  void *memory;
+  if (!optim->be->ops->subspace) return QG_OK;
   QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "new subspaces on the device",
                       qg_dtype_bytes(QG_F32, bases * r->basis_stride), &memory));
   r->device_basis = memory;

@@ -23,7 +23,7 @@ typedef struct {
   bool moments8;        /* moments in 8-bit blocks, else f32 */
   bool decays;          /* weight decay applies */
   qg_optim_route route; /* of a refresh */
-  bool fused;           /* updated in backward, with the low-rank gradient that all such matrices share */
+  bool fused;           /* updated in backward; such matrices share the memory of their gradients (arena.c) */
   qg_dtype grad_type;   /* of what accumulates */
   qg_side side;         /* of the projection */
   int64_t rank;         /* 0 unless projected */
@@ -67,13 +67,13 @@ typedef struct {
 } qg_optim_ahead;
 
 /* Device scratch, dead between calls except `weight`, which holds while the model reads it: until the next
- * read, or until matrix_grad of a layer's matrix. */
+ * read, or until matrix_grad of a layer's matrix. arena.c tells what of it shares memory. */
 typedef struct {
-  void *weight; /* compute type, the largest weight that is not stored so; also f32 [2, largest R]: the means
-                   and variances of moments */
-  void *projector; /* f32 or compute type, the largest P */
-  void *low_rank;  /* compute type [tokens, rank]: X P^T or dY P; also the tokens of a pair */
-  void *delta;     /* compute type, the largest R; also the block of a pair */
+  void *weight;      /* compute type, the largest weight that is not stored so */
+  float *statistics; /* f32 [2, largest R]: the means and variances of moments */
+  void *projector;   /* f32 or compute type, the largest P */
+  void *low_rank;    /* compute type [tokens, rank]: X P^T or dY P; also the tokens of a pair */
+  void *delta;       /* compute type, the largest R; also the block of a pair */
   float *update;   /* f32 [update_elements]: rows of a projected-back update, dense deltas, fresh weights */
   float *update_host; /* its host twin; `update` itself in unified memory */
   int64_t update_elements;
@@ -82,6 +82,22 @@ typedef struct {
   int64_t mixed_elements;
   double *sums; /* device f64 [parameters] */
 } qg_optim_scratch;
+
+/* Largest over the parameters held here, in elements unless said otherwise. */
+typedef struct {
+  int64_t weight; /* that needs a copy in the compute type */
+  int64_t basis, delta, rank, full;
+  int64_t formed;                 /* of G in memory that all share */
+  int64_t fused;                  /* of R that all fused ones share */
+  size_t dense_bytes;             /* of G that all fused ones that are not projected share */
+  int64_t pair_block, pair_count; /* of a pair: block directions times the long side, and the directions */
+  int64_t mixed;                  /* rows of rotated moments at once */
+  int64_t update;                 /* rows or elements updated at once */
+  int projected;                  /* how many */
+  int waiting;                    /* of these gather and are solved in waves */
+  int int8;                       /* how many are unpacked to be read */
+  bool head_in_scratch;           /* the loss reads the head from scratch.weight */
+} qg_optim_extents;
 
 /* Memory for solving up to `slots` subspaces in one call; host-readable f32 unless said otherwise. */
 typedef struct {
@@ -206,6 +222,8 @@ bool qg_optim_wants_weight_scratch(const qg_optim *optim, const qg_optim_param *
 /* store.c, scratch.c: everything that qg_optim_create takes from the ledger. */
 qg_status qg_optim_take_store(qg_optim *optim);
 qg_status qg_optim_take_scratch(qg_optim *optim);
+/* arena.c: the part of it whose pieces share memory, after the solvers were measured. */
+qg_status qg_optim_take_arena(qg_optim *optim, const qg_optim_extents *e);
 
 /* chunks.c: parts of a parameter that can be updated on their own. */
 int64_t qg_optim_chunk_rows(int64_t rows, int64_t cols, int64_t group); /* whole groups, or all rows */
@@ -220,20 +238,23 @@ qg_status qg_optim_read_rows(void *impl, int id, int64_t first, int64_t count, q
 /* After norms changed: their copies in the compute type. */
 qg_status qg_optim_convert_vectors(qg_optim *optim);
 
-/* ahead.c: memory of `bytes`; nothing where the backend has no side. */
-qg_status qg_optim_take_ahead(qg_optim *optim, size_t bytes);
+/* ahead.c: events, where the arena holds a next weight. */
+qg_status qg_optim_open_ahead(qg_optim *optim);
 void qg_optim_close_ahead(qg_optim *optim);
 qg_status qg_optim_prefetch(void *impl, int id);
 /* *found: scratch.weight holds the weight, for what is queued from here on. */
 qg_status qg_optim_take_prefetched(qg_optim *optim, const qg_optim_param *p, bool *found);
 /* Before the codes of p change. */
 qg_status qg_optim_forget_prefetched(qg_optim *optim, const qg_optim_param *p);
+/* Before anything else is written where weights lie. */
+qg_status qg_optim_drop_prefetched(qg_optim *optim);
 
 /* port.c */
 qg_param_port qg_optim_make_port(qg_optim *optim);
 
 /* optim.c: a parameter held here, which operations are about from then on; or QG_ERR_RUNTIME. */
 qg_status qg_optim_find(qg_optim *optim, int id, qg_optim_param **out);
+qg_status qg_optim_clear_grad(qg_optim *optim, qg_optim_param *p);
 
 /* projector.c: P as a device matrix of a type, stored from one, and between device and host. */
 qg_status qg_optim_projector_keep(qg_optim *optim, const qg_optim_param *p, const float *device);
@@ -263,8 +284,10 @@ qg_status qg_optim_accept_job(qg_optim *optim, int slot);
 qg_status qg_optim_refresh_pending(qg_optim *optim);
 
 /* device_refresh.c, for backends that solve subspaces themselves */
-/* Takes their memory; nothing for others. */
-qg_status qg_optim_take_device_solver(qg_optim *optim);
+/* How much workspace they want; 0 for others. */
+void qg_optim_measure_device_solver(qg_optim *optim);
+/* Takes memory for their bases. */
+qg_status qg_optim_take_device_bases(qg_optim *optim);
 /* Refreshes a parameter whose gradient is on the device, where all of it stays; *done false: the host has to
  * solve it. */
 qg_status qg_optim_refresh_on_device(qg_optim *optim, qg_optim_param *p, bool *done);

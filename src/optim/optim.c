@@ -147,16 +147,17 @@ static bool is_due(const qg_optim *optim, const qg_optim_param *p)
   return qg_tracker_due(&p->tracker, optim->step);
 }
 
-static qg_status clear_grad(qg_optim *optim, qg_optim_param *p)
+qg_status qg_optim_clear_grad(qg_optim *optim, qg_optim_param *p)
 {
   p->fresh = false;
   return zero(optim, p->grad, p->policy.grad_type, qg_optim_grad_elements(p));
 }
 
-/* Rows and vectors are added to; what products make needs no clearing before the first of them. */
+/* Rows and vectors are added to; what products make needs no clearing before the first of them. Memory that
+ * is shared is cleared when its turn comes. */
 static bool is_added_to(const qg_optim_param *p)
 {
-  return p->info.role == QG_ROLE_EMBED || qg_optim_is_vector(p);
+  return (p->info.role == QG_ROLE_EMBED && !p->policy.fused) || qg_optim_is_vector(p);
 }
 
 static qg_status begin_param(qg_optim *optim, qg_optim_param *p)
@@ -166,7 +167,7 @@ static qg_status begin_param(qg_optim *optim, qg_optim_param *p)
   qg_optim_name(optim, p);
   p->accumulates_full = qg_optim_gathers(p) && qg_optim_needs_full(optim, p);
   p->fresh = true;
-  if (is_added_to(p)) QG_TRY(clear_grad(optim, p));
+  if (is_added_to(p)) QG_TRY(qg_optim_clear_grad(optim, p));
   if (p->head_grad) QG_TRY(zero(optim, p->head_grad, QG_F32, qg_optim_elements(p)));
   return p->accumulates_full ? zero(optim, p->full, QG_F32, qg_optim_elements(p)) : QG_OK;
 }
@@ -222,7 +223,8 @@ static qg_status clear_untouched(qg_optim *optim)
 {
   for (int id = 0; id < optim->param_count; id++) {
     qg_optim_param *p = &optim->params[id];
-    if (p->held && p->fresh && !p->policy.fused && !p->accumulates_full) QG_TRY(clear_grad(optim, p));
+    if (p->held && p->fresh && !p->policy.fused && !p->accumulates_full)
+      QG_TRY(qg_optim_clear_grad(optim, p));
   }
   return QG_OK;
 }

@@ -46,7 +46,6 @@ static void set_projection(qg_optim_policy *policy, const qg_optim *optim, const
   const qg_optim_options *options = &optim->options;
   policy->projected = true;
   policy->route = choose_route(optim, param);
-  policy->fused = options->fused && policy->route < QG_ROUTE_GATHERED;
   policy->int4 = options->projector_bits == 4;
   policy->side = qg_side_of(param->rows, param->cols);
   /* Grouped-query key and value matrices can be narrower than the rank of the others. */
@@ -56,12 +55,21 @@ static void set_projection(qg_optim_policy *policy, const qg_optim *optim, const
     policy->grad_rows = policy->rank;
 }
 
-/* What accumulates nothing, what norm kernels add to, and what tied stages exchange is f32; so is all of an fp32 run. */
+/* Tied embeddings wait for the gradient's other part. */
+static bool is_fused(const qg_optim *optim, const qg_optim_policy *policy, const qg_param *param)
+{
+  bool tied = optim->shape.tie_embeddings && param->role == QG_ROLE_EMBED;
+  bool gathers = policy->projected && policy->route >= QG_ROUTE_GATHERED;
+  return optim->options.fused && qg_role_is_matrix(param->role) && !gathers && !tied;
+}
+
+/* What accumulates nothing, what norm kernels add to, and what tied stages exchange is f32; so is all of an
+ * fp32 run. */
 static qg_dtype grad_type(const qg_optim *optim, const qg_optim_policy *policy, const qg_param *param)
 {
   bool tied = optim->shape.tie_embeddings && param->role == QG_ROLE_EMBED;
   bool narrow = optim->options.accumulators == QG_BF16 && optim->be->compute == QG_BF16 &&
-                qg_role_is_matrix(param->role) && !policy->fused && !tied;
+                qg_role_is_matrix(param->role) && !(policy->fused && policy->projected) && !tied;
   return narrow ? QG_BF16 : QG_F32;
 }
 
@@ -78,6 +86,7 @@ qg_optim_policy qg_optim_choose_policy(const qg_optim *optim, const qg_param *pa
     set_projection(&policy, optim, param);
     set_storage(&policy, options, param);
   }
+  policy.fused = is_fused(optim, &policy, param);
   policy.grad_type = grad_type(optim, &policy, param);
   policy.moments8 = options->moment_bits == 8 && policy.grad_rows * policy.grad_cols >= MIN_8BIT_ELEMENTS;
   return policy;

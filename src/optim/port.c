@@ -67,6 +67,7 @@ static qg_status add_full(qg_optim *optim, qg_optim_param *p, qg_view dy, qg_vie
 {
   qg_view full = qg_view_make(p->full, QG_F32, p->info.rows, p->info.cols);
   if (p->accumulates_full) return multiply_transposed(optim->be, dy, x, 1.0f, full);
+  QG_TRY(qg_optim_drop_prefetched(optim));
   QG_TRY(multiply_transposed(optim->be, dy, x, 0.0f, full));
   if (p->refresh_pending) QG_TRY(refresh_now(optim, p, NULL));
   return qg_optim_project(optim, p, keep(p));
@@ -99,6 +100,16 @@ static qg_status update_now(qg_optim *optim, const qg_optim_param *p)
   return QG_OK;
 }
 
+/* The head's comes in blocks, and matrix_done says when it is whole. */
+static qg_status add_dense(qg_optim *optim, qg_optim_param *p, qg_view dy, qg_view x)
+{
+  qg_view head_part = qg_view_make(p->head_grad, QG_F32, p->info.rows, p->info.cols);
+  if (p->head_grad) return multiply_transposed(optim->be, dy, x, 1.0f, head_part);
+  if (p->policy.fused) QG_TRY(qg_optim_drop_prefetched(optim));
+  QG_TRY(multiply_transposed(optim->be, dy, x, keep(p), qg_optim_grad_view(p)));
+  return p->policy.fused && p->info.role != QG_ROLE_HEAD ? update_now(optim, p) : QG_OK;
+}
+
 /* For tests: an overflow that begins at this matrix. All ones are a NaN in fp32 and in bf16. */
 static qg_status plant_fault(const qg_optim *optim, const qg_optim_param *p, qg_view dy)
 {
@@ -119,9 +130,24 @@ static qg_status matrix_grad(void *impl, int id, qg_view dy, qg_view x)
     QG_TRY(add_projected(optim, p, dy, x));
     return p->policy.fused ? update_now(optim, p) : QG_OK;
   }
-  qg_view head_part = qg_view_make(p->head_grad, QG_F32, p->info.rows, p->info.cols);
-  if (p->head_grad) return multiply_transposed(optim->be, dy, x, 1.0f, head_part);
-  return multiply_transposed(optim->be, dy, x, keep(p), qg_optim_grad_view(p));
+  return add_dense(optim, p, dy, x);
+}
+
+static qg_status matrix_done(void *impl, int id)
+{
+  qg_optim *optim = impl;
+  qg_optim_param *p;
+  QG_TRY(qg_optim_find(optim, id, &p));
+  return p->policy.fused && !optim->discarded ? update_now(optim, p) : QG_OK;
+}
+
+/* A fused embedding has one micro-batch, so these are all its rows. */
+static qg_status update_rows(qg_optim *optim, qg_optim_param *p, const int32_t *ids, qg_view dx)
+{
+  QG_TRY(qg_optim_drop_prefetched(optim));
+  QG_TRY(qg_optim_clear_grad(optim, p));
+  QG_TRY(optim->be->ops->embed_backward(optim->be, ids, dx, qg_optim_grad_view(p)));
+  return update_now(optim, p);
 }
 
 /* Rows of the embedding's gradient; of its projection (dX P^T) where that is what accumulates. */
@@ -133,6 +159,7 @@ static qg_status row_grad(void *impl, int id, const int32_t *ids, qg_view dx)
   QG_CHECK(p->info.role == QG_ROLE_EMBED && dx.cols == p->info.cols, QG_ERR_RUNTIME, "a row gradient for %s",
            p->info.name);
   if (optim->discarded) return QG_OK;
+  if (p->policy.fused) return update_rows(optim, p, ids, dx);
   qg_view grad = qg_optim_grad_view(p), rows = dx;
   if (p->accumulates_full) grad = qg_view_make(p->full, QG_F32, p->info.rows, p->info.cols);
   else if (p->policy.projected)
@@ -157,6 +184,7 @@ qg_param_port qg_optim_make_port(qg_optim *optim)
       .prefetch = qg_optim_prefetch,
       .read_rows = qg_optim_read_rows,
       .matrix_grad = matrix_grad,
+      .matrix_done = matrix_done,
       .row_grad = row_grad,
       .vector_grad = vector_grad,
   };

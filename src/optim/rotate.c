@@ -71,7 +71,7 @@ static qg_status rotate_rows(qg_optim *optim, const qg_optim_param *p, int64_t f
   args.count = rows * p->policy.grad_cols;
   args.mean = scratch->mixed;
   args.variance = scratch->mixed + scratch->mixed_elements;
-  const float *means = scratch->weight, *variances = means + elements;
+  const float *means = scratch->statistics, *variances = means + elements;
   QG_TRY(mix(optim, p, means, scratch->rotation, first, rows, args.mean));
   QG_TRY(mix(optim, p, variances, scratch->rotation + square, first, rows, args.variance));
   return optim->be->ops->write_moments(optim->be, &args);
@@ -83,7 +83,7 @@ qg_status qg_optim_rotate_moments(qg_optim *optim, const qg_optim_param *p)
   int64_t step = qg_optim_chunk_rows(rows, p->policy.grad_cols, block);
   qg_moments_args all = moments_of(optim, p, 0);
   all.count = qg_optim_grad_elements(p);
-  all.mean = optim->scratch.weight;
+  all.mean = optim->scratch.statistics;
   all.variance = all.mean + all.count;
   QG_TRY(optim->be->ops->read_moments(optim->be, &all));
   for (int64_t first = 0; first < rows; first += step)

@@ -5,34 +5,19 @@
 #include "qgalore/base.h"
 #include "qgalore/linalg_distributed.h"
 
-/* Largest over the parameters held here, in elements. */
-typedef struct {
-  int64_t weight; /* that needs a copy in the compute type */
-  int64_t basis, delta, rank, full;
-  int64_t gathered;               /* of G in memory of its own */
-  int64_t formed;                 /* of G in memory that all share */
-  int64_t fused;                  /* of R that all fused ones share */
-  int64_t pair_block, pair_count; /* of a pair: block directions times the long side, and the directions */
-  int64_t mixed;                  /* rows of rotated moments at once */
-  int64_t update;                 /* rows or elements updated at once */
-  int projected;                  /* how many */
-  int waiting;                    /* of these gather and are solved in waves */
-  int int8;                       /* how many are unpacked to be read */
-} extents;
-
 static void widen(int64_t *largest, int64_t value)
 {
   *largest = qg_max_i64(*largest, value);
 }
 
-static void measure_pair(const qg_optim_param *p, extents *e)
+static void measure_pair(const qg_optim_param *p, qg_optim_extents *e)
 {
   int64_t count = qg_subspace_block(p->policy.rank, qg_min_i64(p->info.rows, p->info.cols));
   widen(&e->pair_count, count);
   widen(&e->pair_block, count * qg_max_i64(p->info.rows, p->info.cols));
 }
 
-static void measure_projected(const qg_optim *optim, const qg_optim_param *p, extents *e)
+static void measure_projected(const qg_optim *optim, const qg_optim_param *p, qg_optim_extents *e)
 {
   const qg_optim_policy *policy = &p->policy;
   int64_t block = policy->moments8 ? optim->options.moment_block : 1;
@@ -50,9 +35,17 @@ static void measure_projected(const qg_optim *optim, const qg_optim_param *p, ex
   e->waiting += policy->route == QG_ROUTE_GATHERED;
 }
 
-static extents measure(const qg_optim *optim)
+static void measure_dense(const qg_optim *optim, const qg_optim_param *p, qg_optim_extents *e)
 {
-  extents e = {0};
+  if (!p->policy.fused) return;
+  e->dense_bytes =
+      qg_max_size(e->dense_bytes, qg_dtype_bytes(p->policy.grad_type, qg_optim_grad_elements(p)));
+  e->head_in_scratch |= p->info.role == QG_ROLE_HEAD && qg_optim_wants_weight_scratch(optim, p);
+}
+
+static qg_optim_extents measure(const qg_optim *optim)
+{
+  qg_optim_extents e = {0};
   for (int id = 0; id < optim->param_count; id++) {
     const qg_optim_param *p = &optim->params[id];
     if (!p->held) continue;
@@ -60,6 +53,8 @@ static extents measure(const qg_optim *optim)
     if (qg_optim_wants_weight_scratch(optim, p)) widen(&e.weight, qg_optim_elements(p));
     widen(&e.update, qg_min_i64(qg_optim_elements(p), qg_optim_chunk_elements(&optim->options)));
     if (p->policy.projected) measure_projected(optim, p, &e);
+    else
+      measure_dense(optim, p, &e);
   }
   return e;
 }
@@ -76,26 +71,7 @@ static qg_status take_for_host(qg_optim *optim, const char *what, size_t bytes, 
   return qg_mem_alloc_host(optim->mem, QG_OWNER_WORKSPACE, what, bytes, out);
 }
 
-/* Moments are mixed while no weight is in use, and a pair is solved while no update is. */
-static qg_status take_shared(qg_optim *optim, const extents *e)
-{
-  qg_optim_scratch *scratch = &optim->scratch;
-  qg_dtype compute = optim->be->compute;
-  bool rotates = optim->options.rotate_moments;
-  size_t statistics = rotates ? 2 * qg_dtype_bytes(QG_F32, e->delta) : 0;
-  size_t weight = qg_max_size(qg_dtype_bytes(compute, e->weight), statistics);
-  size_t delta = qg_dtype_bytes(compute, qg_max_i64(e->delta, e->pair_block));
-  size_t low_rank = qg_dtype_bytes(compute, optim->tokens * qg_max_i64(e->rank, e->pair_count));
-  QG_TRY(
-      qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "a weight in the compute type", weight, &scratch->weight));
-  QG_TRY(qg_optim_take_ahead(optim, e->int8 ? weight : 0));
-  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "a low-rank update", delta, &scratch->delta));
-  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "low-rank activations", low_rank, &scratch->low_rank));
-  optim->pair = (qg_gradient_pair){.be = optim->be, .block = scratch->delta, .tokens = scratch->low_rank};
-  return QG_OK;
-}
-
-static qg_status take_updates(qg_optim *optim, const extents *e)
+static qg_status take_updates(qg_optim *optim, const qg_optim_extents *e)
 {
   qg_optim_scratch *scratch = &optim->scratch;
   void *memory;
@@ -112,7 +88,7 @@ static qg_status take_updates(qg_optim *optim, const extents *e)
   return QG_OK;
 }
 
-static qg_status take_rotation(qg_optim *optim, const extents *e)
+static qg_status take_rotation(qg_optim *optim, const qg_optim_extents *e)
 {
   qg_optim_scratch *scratch = &optim->scratch;
   int64_t elements = 2 * e->rank * e->rank;
@@ -123,15 +99,11 @@ static qg_status take_rotation(qg_optim *optim, const extents *e)
     QG_TRY(take(optim, "a change of basis", QG_F32, elements, &memory));
     scratch->rotation = memory;
   }
-  if (!optim->options.rotate_moments) return QG_OK;
-  scratch->mixed_elements = e->mixed;
-  QG_TRY(take(optim, "rows of moments in a new basis", QG_F32, 2 * e->mixed, &memory));
-  scratch->mixed = memory;
   return QG_OK;
 }
 
 /* Several subspaces at once keep all threads busy while single ones wait for their last BLAS calls. */
-static int choose_slots(const qg_optim *optim, const extents *e)
+static int choose_slots(const qg_optim *optim, const qg_optim_extents *e)
 {
   int most = 2 * (int)qg_max_i64(1, optim->options.subspace.threads);
   int wave = e->waiting < most ? e->waiting : most;
@@ -175,9 +147,11 @@ static qg_status take_jobs(qg_optim *optim)
   qg_optim_refresher *r = &optim->refresher;
   void *memory;
   QG_TRY(measure_solver(optim, &r->workspace_bytes));
-  QG_TRY(qg_mem_alloc_host(optim->mem, QG_OWNER_WORKSPACE, "the subspace solver", r->workspace_bytes,
-                           &r->workspace));
-  QG_TRY(qg_optim_take_device_solver(optim));
+  qg_optim_measure_device_solver(optim);
+  QG_TRY(qg_optim_take_device_bases(optim));
+  if (!optim->be->ops->unified_memory)
+    QG_TRY(qg_mem_alloc_host(optim->mem, QG_OWNER_WORKSPACE, "the subspace solver", r->workspace_bytes,
+                             &r->workspace));
   QG_TRY(qg_calloc((size_t)r->slots, sizeof *r->jobs, "subspace jobs", &memory));
   r->jobs = memory;
   QG_TRY(qg_calloc((size_t)r->slots, sizeof(qg_optim_param *), "pending refreshes", &memory));
@@ -185,7 +159,7 @@ static qg_status take_jobs(qg_optim *optim)
   return QG_OK;
 }
 
-static qg_status take_refresher(qg_optim *optim, const extents *e)
+static qg_status take_refresher(qg_optim *optim, const qg_optim_extents *e)
 {
   qg_optim_refresher *r = &optim->refresher;
   void *memory;
@@ -227,30 +201,12 @@ static qg_status take_distributed(qg_optim *optim)
                            r->distributed_bytes, &r->distributed);
 }
 
-/* One G for all: each matrix' refresh is over before the next one's gradient is formed. And one R for all
- * fused ones. */
-static qg_status take_shared_gradients(qg_optim *optim, const extents *e)
-{
-  void *full, *low_rank;
-  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_GRADIENTS, "the gradient of a refresh",
-                      qg_dtype_bytes(QG_F32, e->formed), &full));
-  QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_GRADIENTS, "the low-rank gradient of a fused update",
-                      qg_dtype_bytes(QG_F32, e->fused), &low_rank));
-  for (int id = 0; id < optim->param_count; id++) {
-    qg_optim_param *p = &optim->params[id];
-    if (!p->held || !p->policy.projected) continue;
-    if (!qg_optim_gathers(p)) p->full = full;
-    if (p->policy.fused) p->grad = low_rank;
-  }
-  return QG_OK;
-}
-
 qg_status qg_optim_take_scratch(qg_optim *optim)
 {
-  extents e = measure(optim);
-  QG_TRY(take_shared(optim, &e));
+  qg_optim_extents e = measure(optim);
   QG_TRY(take_updates(optim, &e));
   QG_TRY(take_refresher(optim, &e));
   QG_TRY(take_distributed(optim));
-  return take_shared_gradients(optim, &e);
+  QG_TRY(qg_optim_take_arena(optim, &e));
+  return qg_mem_is_dry(optim->mem) ? QG_OK : qg_optim_open_ahead(optim);
 }

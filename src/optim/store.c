@@ -37,7 +37,7 @@ static qg_status take_weight(qg_optim *optim, qg_optim_param *p)
                       qg_dtype_bytes(optim->be->compute, elements), &p->compute_values);
 }
 
-/* Fused matrices share their low-rank gradient (scratch.c). */
+/* Fused matrices share the memory of their gradients (arena.c). */
 static qg_status take_gradient(qg_optim *optim, qg_optim_param *p)
 {
   qg_mem *mem = optim->mem;

@@ -34,6 +34,12 @@ static qg_status matrix_grad(void *impl, int param, qg_view dy, qg_view x)
   return inner->matrix_grad(inner->impl, param, dy, x);
 }
 
+static qg_status matrix_done(void *impl, int param)
+{
+  const qg_param_port *inner = note(impl, param);
+  return inner->matrix_done(inner->impl, param);
+}
+
 static qg_status row_grad(void *impl, int param, const int32_t *ids, qg_view dx)
 {
   const qg_param_port *inner = note(impl, param);
@@ -54,6 +60,7 @@ void qg_noting_port_make(const qg_param_port *inner, qg_timers *timers, qg_notin
                               .prefetch = inner->prefetch ? prefetch : NULL,
                               .read_rows = read_rows,
                               .matrix_grad = matrix_grad,
+                              .matrix_done = inner->matrix_done ? matrix_done : NULL,
                               .row_grad = row_grad,
                               .vector_grad = vector_grad};
 }

@@ -63,7 +63,7 @@ static qg_status loss(qg_trainer *t, int micro_batch, int slot, float grad_scale
   return QG_OK;
 }
 
-/* Before anything is changed by this gradient. */
+/* Before a layer is changed by this gradient. */
 static qg_status guard(qg_trainer *t, int slot)
 {
   double squares;

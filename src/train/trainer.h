@@ -33,7 +33,7 @@ struct qg_trainer {
   qg_channel forward_in, forward_out, backward_in, backward_out;
   qg_view d_out; /* gradient of this stage's output as it arrives; empty on the last stage */
   qg_transfer *tied_sending, *tied_receiving;
-  void *tied_buffer;              /* host, QG_TIED_CHUNK bytes, when this stage exchanges a tied gradient */
+  void *tied_buffer;              /* host, two chunks, unless MPI sees the tied gradients themselves */
   qg_token_batch inputs, targets; /* first stage, last stage; NULL elsewhere */
   double *loss;                   /* device f64 [1], last stage */
   double *squares;                /* device f64 [1] */

@@ -16,7 +16,7 @@ static const size_t lengths[] = {1 << 10, 4 << 20};
  * waiting. */
 static const double PATIENCE_SECONDS = 60.0;
 
-/* One direction between this stage and a neighbour. */
+/* One direction between this stage and a peer. */
 typedef struct {
   int peer;
   bool receives;
@@ -97,18 +97,24 @@ static qg_status exchange(qg_par *par, qg_backend *be, strand *strands, int coun
   return QG_OK;
 }
 
+/* Neighbours, and both ends, which exchange the gradients of a tied embedding. */
+static bool is_peer(const qg_grid *grid, int stage)
+{
+  int distance = abs(stage - grid->stage);
+  return distance == 1 || (distance > 0 && distance == grid->stages - 1);
+}
+
 /* Receives come first: nothing then depends on what MPI does with a message that nobody expects. */
 static int list_strands(const qg_grid *grid, size_t bytes, strand strands[STRANDS])
 {
   int count = 0;
   for (int sends = 0; sends < 2; sends++)
-    for (int peer = grid->stage - 1; peer <= grid->stage + 1; peer += 2)
-      if (peer >= 0 && peer < grid->stages)
-        strands[count++] = (strand){.peer = peer, .receives = !sends, .bytes = bytes};
+    for (int peer = 0; peer < grid->stages; peer++)
+      if (is_peer(grid, peer)) strands[count++] = (strand){.peer = peer, .receives = !sends, .bytes = bytes};
   return count;
 }
 
-/* Both ways between all neighbours at once. */
+/* Both ways between all peers at once. */
 static qg_status ping_pong(qg_par *par, qg_backend *be, size_t bytes)
 {
   strand strands[STRANDS];

@@ -36,7 +36,8 @@ static void open_device(mistake wanted)
   if (wanted == NO_WAIT) device.side.dequantize_int8 = unpack_at_once;
 }
 
-/* x W^T for the matrices of both layers in turn, as forward reads them, with an update of each in between. */
+/* x W^T for the matrices of both layers in turn, as the model reads them. Some get a gradient in between:
+ * they refresh, so G is formed where weights lie, and are updated. */
 static void multiply_all(qg_optim *optim, const qg_model_shape *shape, qg_view x, qg_view *products)
 {
   const qg_param_port *port = qg_optim_port(optim);
@@ -52,6 +53,9 @@ static void multiply_all(qg_optim *optim, const qg_model_shape *shape, qg_view x
     qg_gemm_args gemm = {
         .a = qg_view_cols(x, 0, weight.cols), .b = weight, .c = products[i], .trans_b = true, .alpha = 1.0f};
     assert_ok(device.ops.gemm(&device.be, &gemm));
+    if (i % 5 == 0)
+      assert_ok(port->matrix_grad(port->impl, id, qg_view_cols(x, 0, weight.rows),
+                                  qg_view_cols(x, 0, weight.cols)));
   }
 }
 
@@ -60,6 +64,7 @@ static uint32_t digest_of_products(mistake wanted)
 {
   qg_model_shape shape = small_shape();
   qg_optim_options options = options_of(QG_METHOD_QGALORE);
+  options.fused = true;
   qg_partition part = whole(&shape);
   qg_optim *optim;
   qg_mem *mem;
@@ -77,7 +82,11 @@ static uint32_t digest_of_products(mistake wanted)
   for (int i = 0; i < TOKENS * wide; i++) host[i] = (float)(i * 7919 % 1009) / 1009.0f - 0.5f;
   assert_ok(device.ops.copy_in(&device.be, products[0].data, host, sizeof host));
   assert_ok(device.ops.convert(&device.be, x, qg_view_make(products[0].data, QG_F32, TOKENS, wide)));
-  for (int round = 0; round < ROUNDS; round++) multiply_all(optim, &shape, x, products);
+  for (int round = 0; round < ROUNDS; round++) {
+    assert_ok(qg_optim_begin(optim, round * options.update_gap));
+    qg_optim_set_rates(optim, 0.01, 1.0);
+    multiply_all(optim, &shape, x, products);
+  }
   for (int i = 0; i < MATRICES; i++) {
     size_t bytes = qg_dtype_bytes(QG_F32, products[i].rows * products[i].cols);
     assert_ok(device.ops.copy_out(&device.be, host, products[i].data, bytes));

@@ -49,6 +49,12 @@ CUDAEMU_SEED=2 QGALORE_PAR_SYNCHRONOUS=1 QGALORE_PAR_CHUNK=1000 go device_sync 3
 expect "streams in random turns, and sends in pieces that wait for their receivers" 0 "finished"
 check "with the same bits" same_as_alone device_sync
 
+tied=(model.tie_embeddings=yes train.steps=2)
+QGALORE_PAR_CHUNK=1000 go tied 3 "${tied[@]}"
+expect "gradients of a tied embedding go the same way between both ends" 0 "transport device pointers"
+go tied_host 3 "${tied[@]}" parallel.transport=host
+check "with the bits of those through host memory" eval 'same_losses tied_host tied && same_state "$(newest tied_host)" "$(newest tied)"'
+
 QGALORE_FAULT=transport.pattern go spoilt 2
 expect "a wrong bit in a test message leads to host memory" 0 "transport pinned host memory: rank 0: a test message of 1024 bytes"
 check "and the run is right" same_as_alone spoilt

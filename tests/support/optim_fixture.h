@@ -254,6 +254,7 @@ static inline void send_noise_vector(fixture *f, const qg_optim_param *p, int64_
 /* Every gradient of one micro-batch, in the order of backward: last parameter first. */
 static inline void send_noise(fixture *f, int64_t step, int64_t micro_batch)
 {
+  const qg_param_port *port = qg_optim_port(f->optim);
   for (int id = f->optim->param_count - 1; id >= 0; id--) {
     const qg_optim_param *p = &f->optim->params[id];
     if (!p->held) continue;
@@ -263,6 +264,7 @@ static inline void send_noise(fixture *f, int64_t step, int64_t micro_batch)
       send_noise_rows(f, p, step, micro_batch);
     if (qg_role_is_linear(p->info.role) || p->info.role == QG_ROLE_HEAD || (tied && f->optim->part.has_head))
       send_noise_matrix(f, p, step, micro_batch);
+    if (p->info.role == QG_ROLE_HEAD) assert_ok(port->matrix_done(port->impl, id));
   }
   assert_ok(qg_optim_end_micro_batch(f->optim, micro_batch));
 }

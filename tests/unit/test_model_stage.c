@@ -155,6 +155,21 @@ static void the_loss_shares_scratch_with_the_layers(void **state)
                    taken_dry(&only_head, &options).owner[QG_OWNER_WORKSPACE] + rope);
 }
 
+/* Of a checkpointed layer: gate, up and five streams, then the product, in whose place norms lie. Logits and
+ * the stage's output, which are smaller, come for nothing; gradients of q, k and v lie where gate and up
+ * were. */
+static void a_checkpointed_layer_shares_scratch_with_all_that_is_not_alive_beside_it(void **state)
+{
+  (void)state;
+  qg_stage_options options = small_options();
+  options.checkpointing = true;
+  size_t layer = TOKENS * (2 * (2 * INTERMEDIATE + 5 * HIDDEN) + 4 * (2 + HEADS));
+  size_t product = TOKENS * 2 * INTERMEDIATE, final_norm = TOKENS * 4;
+  size_t rope = 2 * 4 * 32 * (HIDDEN / HEADS / 2);
+  assert_int_equal(taken_dry(&whole, &options).owner[QG_OWNER_WORKSPACE],
+                   layer + product + final_norm + rope);
+}
+
 static void an_embedding_alone_needs_its_output_and_its_gradient(void **state)
 {
   (void)state;
@@ -217,6 +232,7 @@ int main(void)
       cmocka_unit_test(the_logits_of_a_micro_batch_are_never_alive),
       cmocka_unit_test(fp32_gradients_of_logits_replace_the_logits),
       cmocka_unit_test(the_loss_shares_scratch_with_the_layers),
+      cmocka_unit_test(a_checkpointed_layer_shares_scratch_with_all_that_is_not_alive_beside_it),
       cmocka_unit_test(an_embedding_alone_needs_its_output_and_its_gradient),
       cmocka_unit_test(heads_that_do_not_fit_are_refused),
       cmocka_unit_test(calls_that_break_the_contract_are_refused),

@@ -10,7 +10,7 @@
 #include "../support/optim_fixture.h"
 #include "../support/tolerances.h"
 
-enum { TOKENS = 40, STEPS = 3, WORKSPACE = 1000, SVD_WORKSPACE = 5000 };
+enum { TOKENS = 40, STEPS = 3, HOST_WORKSPACE = 1 << 20, WORKSPACE = 4 << 20, SVD_WORKSPACE = 5 << 20 };
 
 /* What the device was asked, and whether it refuses. */
 static struct {
@@ -182,6 +182,7 @@ static void the_first_is_exact_and_the_next_ones_are_warm(void **state)
   assert_int_equal(device.with_previous, REFRESHES / 2);
 }
 
+/* Where the host solves, its own workspace lies in the same place. */
 static void its_workspace_is_in_the_ledger(void **state)
 {
   (void)state;
@@ -189,7 +190,7 @@ static void its_workspace_is_in_the_ledger(void **state)
   open_small(&with, QG_SUBSPACE_EXACT, true);
   open_small(&without, QG_SUBSPACE_EXACT, false);
   size_t more = qg_mem_bytes(with.mem, QG_OWNER_WORKSPACE) - qg_mem_bytes(without.mem, QG_OWNER_WORKSPACE);
-  assert_int_equal(more, WORKSPACE + BASIS_BYTES);
+  assert_in_range(more, WORKSPACE + BASIS_BYTES - HOST_WORKSPACE, WORKSPACE + BASIS_BYTES);
   fixture_close(&with);
   fixture_close(&without);
 }

@@ -1,4 +1,4 @@
-/* Fused updates: the same bits as accumulated ones, from one low-rank gradient for all. */
+/* Fused updates: the same bits as accumulated ones, from gradients that take turns in one memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -57,28 +57,122 @@ static void fused_and_accumulated_updates_give_the_same_bits(void **state)
   (void)state;
   expect_same_bits(QG_METHOD_QGALORE);
   expect_same_bits(QG_METHOD_GALORE);
-  expect_same_bits(QG_METHOD_ADAM8BIT); /* nothing is projected, nothing differs */
+  expect_same_bits(QG_METHOD_ADAM8BIT);
+  expect_same_bits(QG_METHOD_ADAMW);
 }
 
-static size_t gradient_bytes(qg_optim_options options)
+static size_t bytes_of(qg_optim_options options, qg_owner owner)
 {
   fixture f;
   small_open(&f, options, TOKENS, 1);
-  size_t bytes = qg_mem_bytes(f.mem, QG_OWNER_GRADIENTS);
+  size_t bytes = qg_mem_bytes(f.mem, owner);
   fixture_close(&f);
   return bytes;
 }
 
-/* R of every matrix against the largest one; a 288 x 24 R for a rank of 24. */
-static void fused_matrices_share_one_low_rank_gradient(void **state)
+/* All but those of the five norms lie in scratch: at most an R of 288 x 24 comes to what is there anyway. */
+static void gradients_of_fused_matrices_take_turns(void **state)
 {
   (void)state;
-  qg_optim_options options = fused_options(QG_METHOD_QGALORE);
-  size_t fused = gradient_bytes(options);
-  options.fused = false;
-  size_t per_layer =
-      2 * 96 + 2 * 96 + 3 * 288; /* q o, k v (48 x 96: left), gate up down; times the rank of 24 */
-  assert_int_equal(gradient_bytes(options) - fused, 4 * 24 * (2 * per_layer - 288));
+  qg_optim_options fused = fused_options(QG_METHOD_QGALORE), accumulated = fused;
+  accumulated.fused = false;
+  assert_int_equal(bytes_of(fused, QG_OWNER_GRADIENTS), 4 * 5 * 96);
+  assert_in_range(bytes_of(fused, QG_OWNER_WORKSPACE), bytes_of(accumulated, QG_OWNER_WORKSPACE),
+                  bytes_of(accumulated, QG_OWNER_WORKSPACE) + 4 * 288 * 24);
+}
+
+static void open_typed(fixture *f, const char *precision, qg_dtype accumulators)
+{
+  *f = (fixture){.shape = small_shape(), .options = fused_options(QG_METHOD_QGALORE)};
+  f->options.accumulators = accumulators;
+  qg_partition part = whole(&f->shape);
+  fixture_open(f, &part, precision, TOKENS, 1);
+}
+
+static qg_status send_block(fixture *f, const qg_optim_param *p, const float *dy, const float *x,
+                            int64_t first, int64_t count)
+{
+  return send_matrix(f, p, count, dy + first * p->info.rows, x + first * p->info.cols);
+}
+
+/* The head's gradient comes in blocks of tokens: nothing moves before the last of them. */
+static void a_head_is_updated_when_its_gradient_is_whole(void **state)
+{
+  (void)state;
+  fixture fused, accumulated;
+  open_typed(&fused, "fp32", QG_F32);
+  small_open(&accumulated, options_of(QG_METHOD_QGALORE), TOKENS, 1);
+  fixture *both[] = {&fused, &accumulated};
+  float *weights[3];
+  for (int i = 0; i < 2; i++) {
+    fixture *f = both[i];
+    const qg_param_port *port = qg_optim_port(f->optim);
+    const qg_optim_param *head = param_of(f, QG_ROLE_HEAD, -1);
+    float *dy = pair_half(f, head, 0, 0, 0), *x = pair_half(f, head, 0, 0, 1);
+    assert_ok(qg_optim_begin(f->optim, 0));
+    qg_optim_set_rates(f->optim, 0.01, 1.0);
+    assert_ok(send_block(f, head, dy, x, 0, 16));
+    assert_ok(send_block(f, head, dy, x, 16, TOKENS - 16));
+    if (i == 0) weights[2] = weight_out(f, head->info.id);
+    assert_ok(port->matrix_done(port->impl, head->info.id));
+    assert_ok(qg_optim_finish_gradients(f->optim));
+    if (i == 1) assert_ok(qg_optim_apply(f->optim, 0.01, 1.0));
+    weights[i] = weight_out(f, head->info.id);
+    free(dy);
+    free(x);
+  }
+  size_t bytes = 150 * 96 * sizeof(float);
+  assert_memory_equal(weights[0], weights[1], bytes);
+  assert_memory_not_equal(weights[0], weights[2], bytes);
+  for (int i = 0; i < 3; i++) free(weights[i]);
+  fixture_close(&fused);
+  fixture_close(&accumulated);
+}
+
+/* An fp32 head is read as a bf16 copy in scratch, where gradients take their turns too. */
+static void a_head_stays_readable_while_its_gradient_gathers(void **state)
+{
+  (void)state;
+  fixture f;
+  open_typed(&f, "bf16", QG_F32);
+  const qg_param_port *port = qg_optim_port(f.optim);
+  const qg_optim_param *head = param_of(&f, QG_ROLE_HEAD, -1);
+  qg_view weight;
+  assert_ok(qg_optim_begin(f.optim, 0));
+  assert_ok(port->read(port->impl, head->info.id, &weight));
+  assert_int_equal(weight.type, QG_BF16);
+  size_t bytes = qg_dtype_bytes(QG_BF16, weight.rows * weight.cols);
+  void *before = copied_out(&f, weight.data, bytes);
+  assert_ok(f.counter.ops.zero(f.optim->be, head->grad, 4 * 150 * 96));
+  void *after = copied_out(&f, weight.data, bytes);
+  assert_memory_equal(before, after, bytes);
+  free(before);
+  free(after);
+  fixture_close(&f);
+}
+
+/* What adds up over blocks keeps its type, so that both ways to update round alike. */
+static void a_fused_head_adds_up_in_the_type_of_accumulators(void **state)
+{
+  (void)state;
+  fixture f;
+  open_typed(&f, "bf16", QG_BF16);
+  assert_int_equal(param_of(&f, QG_ROLE_HEAD, -1)->policy.grad_type, QG_BF16);
+  assert_int_equal(param_of(&f, QG_ROLE_EMBED, -1)->policy.grad_type, QG_BF16);
+  assert_int_equal(param_of(&f, QG_ROLE_Q, 0)->policy.grad_type, QG_F32);
+  fixture_close(&f);
+}
+
+static void tied_embeddings_wait_for_both_parts(void **state)
+{
+  (void)state;
+  fixture f = {.shape = small_shape(), .options = fused_options(QG_METHOD_QGALORE)};
+  f.shape.tie_embeddings = true;
+  qg_partition part = whole(&f.shape);
+  fixture_open(&f, &part, "fp32", TOKENS, 1);
+  assert_false(param_of(&f, QG_ROLE_EMBED, -1)->policy.fused);
+  assert_true(param_of(&f, QG_ROLE_Q, 0)->policy.fused);
+  fixture_close(&f);
 }
 
 /* A discarded step: no weight, moment, projector or tracker moves, and the norm says that something is wrong.
@@ -110,7 +204,7 @@ static void send_noise_with_overflow(fixture *f, int64_t step, const qg_optim_pa
 {
   for (int id = f->optim->param_count - 1; id >= 0; id--) {
     const qg_optim_param *p = &f->optim->params[id];
-    if (!p->policy.fused) continue;
+    if (!qg_role_is_linear(p->info.role)) continue;
     float *dy = pair_half(f, p, step, 0, 0), *x = pair_half(f, p, step, 0, 1);
     if (p == bad) dy[0] = INFINITY;
     assert_ok(send_matrix(f, p, f->tokens, dy, x));
@@ -139,7 +233,8 @@ static void updates_end_at_the_first_gradient_that_is_not_finite(void **state)
   uint32_t *before = calloc((size_t)f.optim->param_count, sizeof *before);
   double *squares = calloc((size_t)f.optim->param_count, sizeof *squares);
   for (int id = 0; id < f.optim->param_count; id++)
-    if (f.optim->params[id].policy.fused) before[id] = digest_of_codes(&f, &f.optim->params[id]);
+    if (qg_role_is_linear(f.optim->params[id].info.role))
+      before[id] = digest_of_codes(&f, &f.optim->params[id]);
   assert_ok(qg_optim_begin(f.optim, 1));
   qg_optim_set_rates(f.optim, 0.01, 1.0);
   send_noise_with_overflow(&f, 1, bad);
@@ -148,10 +243,35 @@ static void updates_end_at_the_first_gradient_that_is_not_finite(void **state)
   assert_true(isnan(squares[1]));
   for (int id = 0; id < f.optim->param_count; id++) {
     const qg_optim_param *p = &f.optim->params[id];
-    if (p->policy.fused) assert_int_equal(digest_of_codes(&f, p) == before[id], id <= bad->info.id);
+    if (qg_role_is_linear(p->info.role))
+      assert_int_equal(digest_of_codes(&f, p) == before[id], id <= bad->info.id);
   }
   free(squares);
   free(before);
+  fixture_close(&f);
+}
+
+/* The head comes first in backward, so one that overflows leaves the whole model as it was. */
+static void a_head_whose_gradient_is_not_finite_ends_the_step(void **state)
+{
+  (void)state;
+  fixture f;
+  small_open(&f, fused_options(QG_METHOD_QGALORE), TOKENS, 1);
+  noise_step(&f, 0, 0.01);
+  uint32_t before = state_digest(&f);
+  const qg_param_port *port = qg_optim_port(f.optim);
+  const qg_optim_param *head = param_of(&f, QG_ROLE_HEAD, -1);
+  float *dy = pair_half(&f, head, 1, 0, 0), *x = pair_half(&f, head, 1, 0, 1);
+  dy[0] = INFINITY;
+  assert_ok(qg_optim_begin(f.optim, 1));
+  qg_optim_set_rates(f.optim, 0.01, 1.0);
+  assert_ok(send_matrix(&f, head, TOKENS, dy, x));
+  assert_ok(port->matrix_done(port->impl, head->info.id));
+  send_noise(&f, 1, 0);
+  assert_ok(qg_optim_finish_gradients(f.optim));
+  assert_int_equal(state_digest(&f), before);
+  free(dy);
+  free(x);
   fixture_close(&f);
 }
 
@@ -173,9 +293,14 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(fused_and_accumulated_updates_give_the_same_bits),
-      cmocka_unit_test(fused_matrices_share_one_low_rank_gradient),
+      cmocka_unit_test(gradients_of_fused_matrices_take_turns),
+      cmocka_unit_test(a_head_is_updated_when_its_gradient_is_whole),
+      cmocka_unit_test(a_head_stays_readable_while_its_gradient_gathers),
+      cmocka_unit_test(a_fused_head_adds_up_in_the_type_of_accumulators),
+      cmocka_unit_test(tied_embeddings_wait_for_both_parts),
       cmocka_unit_test(a_step_whose_gradient_is_not_finite_touches_nothing),
       cmocka_unit_test(updates_end_at_the_first_gradient_that_is_not_finite),
+      cmocka_unit_test(a_head_whose_gradient_is_not_finite_ends_the_step),
       cmocka_unit_test(several_micro_batches_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

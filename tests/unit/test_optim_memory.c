@@ -92,7 +92,7 @@ static void moments_cost_two_bytes_or_eight(void **state)
   assert_int_equal(dry_bytes(options_of(QG_METHOD_ADAMW), 1, QG_OWNER_MOMENTS), 8 * (all + NORMS));
 }
 
-/* One micro-batch, or refreshes from the first one: a single G, the largest. Else G of every projected
+/* One micro-batch, or refreshes from the first one: G lies where weights are read. Else G of every projected
  * matrix. */
 static void gradients_cost_the_low_rank_and_what_a_refresh_needs(void **state)
 {
@@ -100,11 +100,28 @@ static void gradients_cost_the_low_rank_and_what_a_refresh_needs(void **state)
   qg_optim_options batch = options_of(QG_METHOD_QGALORE), micro = batch;
   micro.sample = QG_SAMPLE_MICRO_BATCH;
   size_t accumulators = 4 * ((size_t)LOW_RANK + TABLES + NORMS);
-  assert_int_equal(dry_bytes(batch, 1, QG_OWNER_GRADIENTS), accumulators + 4 * WIDE);
-  assert_int_equal(dry_bytes(micro, 4, QG_OWNER_GRADIENTS), accumulators + 4 * WIDE);
+  assert_int_equal(dry_bytes(batch, 1, QG_OWNER_GRADIENTS), accumulators);
+  assert_int_equal(dry_bytes(micro, 4, QG_OWNER_GRADIENTS), accumulators);
   assert_int_equal(dry_bytes(batch, 4, QG_OWNER_GRADIENTS), accumulators + 4 * (size_t)LINEAR);
   assert_int_equal(dry_bytes(options_of(QG_METHOD_ADAMW), 4, QG_OWNER_GRADIENTS),
                    4 * ((size_t)LINEAR + TABLES + NORMS));
+}
+
+/* In fp32 a table's G is larger than a weight, the G of a refresh and the scratch of an update: it alone
+ * decides. */
+static void gradients_of_fused_updates_take_turns_with_weights_and_scratch(void **state)
+{
+  (void)state;
+  qg_optim_options fused = options_of(QG_METHOD_QGALORE), dense = options_of(QG_METHOD_ADAM8BIT);
+  fused.fused = dense.fused = true;
+  const size_t table = 4 * TABLES / 2;
+  assert_int_equal(dry_bytes(fused, 1, QG_OWNER_GRADIENTS), 4 * NORMS);
+  assert_int_equal(dry_bytes(dense, 1, QG_OWNER_GRADIENTS), 4 * NORMS);
+  size_t update = dry_bytes(dense, 1, QG_OWNER_WORKSPACE) - table;
+  assert_in_range(update, 1, 5 << 20); /* a chunk of the update, sums */
+  size_t scratch = dry_bytes(fused, 1, QG_OWNER_WORKSPACE) - table;
+  assert_in_range(scratch, update,
+                  update + 4 * 4 * 512 * RANK); /* a projector, a refresh's bases and rotation */
 }
 
 static void a_dry_ledger_counts_what_a_live_one_takes(void **state)
@@ -161,6 +178,7 @@ int main(void)
       cmocka_unit_test(projectors_cost_half_a_byte_or_four),
       cmocka_unit_test(moments_cost_two_bytes_or_eight),
       cmocka_unit_test(gradients_cost_the_low_rank_and_what_a_refresh_needs),
+      cmocka_unit_test(gradients_of_fused_updates_take_turns_with_weights_and_scratch),
       cmocka_unit_test(a_dry_ledger_counts_what_a_live_one_takes),
       cmocka_unit_test(steps_allocate_nothing),
       cmocka_unit_test(a_stage_without_layers_needs_no_low_rank_scratch),

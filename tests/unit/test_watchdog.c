@@ -66,6 +66,10 @@ static qg_status hear_row(void *impl, int param, const int32_t *ids, qg_view dx)
 {
   return (void)ids, (void)dx, hear(impl, param);
 }
+static qg_status hear_done(void *impl, int param)
+{
+  return hear(impl, param);
+}
 static qg_status hear_vector(void *impl, int param, float **out)
 {
   return (void)out, hear(impl, param);
@@ -77,10 +81,10 @@ static void what_the_model_asks_for_is_noted_and_passed_on(void **state)
   listener l = {0};
   qg_timers timers = {0};
   qg_noting_port noting;
-  const qg_param_port inner = {&l, hear_read, NULL, hear_rows, hear_matrix, hear_row, hear_vector},
+  const qg_param_port inner = {&l, hear_read, NULL, hear_rows, hear_matrix, hear_done, hear_row, hear_vector},
                       *port = &noting.port;
   qg_noting_port_make(&inner, &timers, &noting);
-  for (int call = 0; call < 5; call++) {
+  for (int call = 0; call < 6; call++) {
     int param = 7 + call;
     qg_view view = {0};
     float *vector = NULL;
@@ -88,8 +92,9 @@ static void what_the_model_asks_for_is_noted_and_passed_on(void **state)
                            call == 1 ? port->read_rows(port->impl, param, 0, 1, &view) : QG_OK,
                            call == 2 ? port->matrix_grad(port->impl, param, view, view) : QG_OK,
                            call == 3 ? port->row_grad(port->impl, param, NULL, view) : QG_OK,
-                           call == 4 ? port->vector_grad(port->impl, param, &vector) : QG_OK};
-    for (int i = 0; i < 5; i++) assert_int_equal(results[i], QG_OK);
+                           call == 4 ? port->vector_grad(port->impl, param, &vector) : QG_OK,
+                           call == 5 ? port->matrix_done(port->impl, param) : QG_OK};
+    for (int i = 0; i < 6; i++) assert_int_equal(results[i], QG_OK);
     assert_int_equal(l.calls, call + 1);
     assert_int_equal(l.param, param);
     assert_int_equal(timers.parameter, param);
