@@ -356,7 +356,7 @@ bench-7b: deps
 # --- packages ------------------------------------------------------------------------------------
 PACKAGES := pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libscalapack-openmpi-dev libopenblas-openmp-dev \
             liblapacke-dev libinih-dev libjansson-dev libdnnl-dev zlib1g-dev g++ libsentencepiece-dev sentencepiece \
-            libcmocka-dev hdf5-tools
+            libcmocka-dev hdf5-tools procps
 
 deps:
 	@missing=; for package in $(PACKAGES); do \
