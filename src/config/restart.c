@@ -46,7 +46,10 @@ static void compare(const qg_config *saved, const qg_config *input, qg_problems 
     qg_value_print(key, input, after, sizeof after);
     if (!strcmp(before, after)) continue;
     snprintf(name, sizeof name, "%s.%s", key->section, key->name);
-    qg_problems_add(problems, name, "checkpoint %s, input %s", before, after);
+    qg_problems_add(
+        problems, name,
+        "checkpoint %s, input %s; a restart may not change it: set it back, or give the run another run.name",
+        before, after);
   }
 }
 
