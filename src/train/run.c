@@ -225,7 +225,8 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
                        qg_train_summary *summary)
 {
   const qg_config *c = t->config;
-  qg_run run = {.t = t, .log = log, .folder = qg_run_folder_of(c), .summary = summary, .saved_step = -1};
+  qg_run run = {
+      .t = t, .log = log, .folder = qg_run_folder_of(c), .summary = summary, .saved_step = -1, .lock = -1};
   run.root = qg_par_is_root(qg_par_grid(t->par));
   run.progress =
       (qg_progress){.log = log,
@@ -249,6 +250,7 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
   qg_watchdog_stop(run.watchdog);
   qg_saver_abandon(&run.saver);
   qg_metrics_close(run.metrics);
+  qg_run_close_folder(&run);
   free(run.state.history);
   return status;
 }
