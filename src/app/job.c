@@ -8,9 +8,11 @@
 #include "app/check.h"
 #include "app/closing.h"
 #include "app/devices.h"
+#include "app/environment.h"
 #include "app/footprint.h"
 #include "app/machine.h"
 #include "app/report.h"
+#include "app/room.h"
 #include "qgalore/base.h"
 #include "train/signals.h"
 #include "train/transport.h"
@@ -44,6 +46,7 @@ static bool output_is_terminal(void)
 static qg_status prepare(job *j)
 {
   const qg_app_options *o = j->options;
+  QG_TRY(qg_par_agree(j->par, qg_environment_check()));
   QG_TRY(qg_par_agree(j->par, qg_config_load(o->file, o->overrides, o->override, &j->config)));
   bool plan = o->action == QG_ACTION_CHECK;
   QG_TRY(qg_par_agree(j->par, qg_machine_open_backend(&j->config, j->grid, plan, &j->be)));
@@ -132,6 +135,7 @@ static qg_status train(job *j, double started, bool *alone)
   /* Reading and checking files may take minutes, in which a request to stop must not kill. */
   qg_signals_install();
   QG_TRY(qg_transport_choose(&j->config, j->par, j->be, &j->transport));
+  QG_TRY(qg_room_check(&j->config, j->par, j->be, &j->log));
   QG_TRY(qg_par_agree(j->par, create(j)));
   QG_TRY(print_opening(j));
   qg_train_settings settings = {started, j->gemm_flops};
