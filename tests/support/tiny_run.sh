@@ -16,7 +16,13 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_
 export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_vader_single_copy_mechanism=none OMP_NUM_THREADS=1
 
 tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
+job=
+# A test that gave up leaves no run behind.
+leave() {
+  [ -z "$job" ] || kill_job
+  rm -rf "$tmp"
+}
+trap leave EXIT
 cat >"$tmp/tiny.in" <<'INPUT'
 [model]
 hidden_size = 32
