@@ -46,10 +46,7 @@ static void compare(const qg_config *saved, const qg_config *input, qg_problems 
     qg_value_print(key, input, after, sizeof after);
     if (!strcmp(before, after)) continue;
     snprintf(name, sizeof name, "%s.%s", key->section, key->name);
-    qg_problems_add(
-        problems, name,
-        "checkpoint %s, input %s; a restart may not change it: set it back, or give the run another run.name",
-        before, after);
+    qg_problems_add(problems, name, "checkpoint %s, input %s", before, after);
   }
 }
 
@@ -65,6 +62,9 @@ qg_status qg_config_check_restart(const qg_config *config, const char *saved)
   settle_bits(before);
   settle_bits(after);
   compare(before, after, &problems);
+  if (problems.count > 0)
+    qg_problems_add(&problems, "run.restart",
+                    "cannot change these keys; set them back, or give the run another run.name");
   QG_TRY_OUT(qg_problems_raise(&problems, QG_ERR_INPUT));
 out:
   free(memory);

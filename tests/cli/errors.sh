@@ -128,8 +128,8 @@ if train 1 whole train.steps=2; then
   refused_input "a checkpoint that was cut off" 3 "cut.h5: cannot be opened, it is missing, cut off or damaged" \
     run.restart="$tmp/cut.h5"
   refused_input "a checkpoint of another model" 2 "model.hidden_size: checkpoint 32, input 64" \
-    "model.hidden_size: checkpoint 32, input 64; a restart may not change it: set it back" \
     run.restart="$(newest whole)" model.hidden_size=64
+  check "says what to do" grep -q "run.restart: cannot change these keys; set them back" "$tmp/err"
   cp "$tmp/whole/resolved.in" "$tmp/before.in"
   refused "a restart with another model" 2 2 "model.num_layers: checkpoint 3, input 2" "$tmp/tiny.in" run.output_dir="$tmp" \
     run.name=whole model.num_layers=2
