@@ -112,7 +112,7 @@ SUPPORT      := $(BUILD)/libsupport.a
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all programs tests fuzzers benches demo check check-unit check-faults check-sanitize check-tsan check-cuda fuzz bench bench-peers bench-7b bench-cuda cuda deps install installcheck info format lint clean help
+.PHONY: FORCE all programs tests fuzzers benches demo check check-unit check-faults check-sanitize check-tsan check-cuda fuzz bench bench-peers bench-7b bench-cuda cuda deps install installcheck info format lint clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -143,6 +143,13 @@ $(BUILD)/obj/%.o: %.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# What tells the version is compiled again when that changes.
+$(patsubst %.c,$(BUILD)/obj/%.o,$(shell grep -rlE 'QG_GIT|QG_VERSION' src cuda --include='*.c')): $(BUILD)/version
+$(BUILD)/version: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION) $(GIT)' | cmp -s - $@ || echo '$(VERSION) $(GIT)' >$@
+FORCE:
 
 define isa_rule
 $(BUILD)/obj/src/backend/cpu/isa/%.$(1).o: src/backend/cpu/isa/%.c
@@ -376,14 +383,15 @@ INSTALLED_DOC := README.md LICENSE CHANGELOG.md CITATION.cff
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs \
-	  $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc $(DESTDIR)$(PREFIX)/share/man/man1
+	  $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc/doc $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	$(if $(filter 1,$(CUDA)),install -d $(DESTDIR)$(PREFIX)/lib && install -m 755 $(CUDA_PLUGIN) $(DESTDIR)$(PREFIX)/lib)
 	install -m 644 $(wildcard inputs/*.in) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
 	install -m 755 $(wildcard inputs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
 	install -m 755 $(wildcard jobs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
 	install -m 644 jobs/apptainer.def $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
-	install -m 644 $(wildcard $(INSTALLED_DOC) doc/*.md) $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc
+	install -m 644 $(INSTALLED_DOC) $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc
+	install -m 644 $(wildcard doc/*.md) $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc/doc
 	$(if $(wildcard doc/man/*.1),install -m 644 $(wildcard doc/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1)
 
 # What was installed works by itself: version, input help, and --check of an installed input.
