@@ -150,6 +150,8 @@ if wait_for 30 test -s "$tmp/busy/metrics.jsonl"; then
   check "the first one knows nothing of it" [ "$code" = 0 ]
   check "and is saved" all_verify busy
   check "once it has ended the folder is free" train 1 busy train.steps=1
+  run "$program" --status "$tmp/busy"
+  expect "and nothing is more than done" 0 "of 1 (100.0 %)"
 else
   not_ok "a run to disturb"
 fi
