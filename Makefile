@@ -24,7 +24,9 @@ PKG_CONFIG ?= pkg-config
 OPENBLAS_DIR := $(firstword $(wildcard /usr/lib/$(shell $(CC) -print-multiarch 2>/dev/null)/openblas-openmp))
 MPI_CFLAGS   := $(shell mpicc --showme:compile 2>/dev/null || $(PKG_CONFIG) --cflags ompi-c 2>/dev/null)
 MPI_LIBS     := $(shell mpicc --showme:link 2>/dev/null || $(PKG_CONFIG) --libs ompi-c 2>/dev/null)
-HDF5_PC      := $(firstword $(foreach p,hdf5-openmpi hdf5-mpi hdf5,$(if $(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null && echo y),$(p))))
+first_pc      = $(firstword $(foreach p,$(1),$(if $(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null && echo y),$(p))))
+HDF5_PC      := $(call first_pc,hdf5-openmpi hdf5-mpi hdf5)
+SCALAPACK_PC := $(call first_pc,scalapack-openmpi scalapack-mpich scalapack)
 pc_cflags     = $(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
 pc_libs       = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
 BLAS_CFLAGS  := $(call pc_cflags,openblas)
@@ -46,7 +48,7 @@ CFLAGS   += -std=gnu17 $(OPT) $(OPENMP) -ffp-contract=off -fno-math-errno -fPIC 
 CXXFLAGS += -std=c++17 -O2 -g -fPIC -Wall -Wextra
 # Plugins report their failures through the program's own functions.
 LDFLAGS  += $(OPENMP) -Wl,--export-dynamic-symbol='qg_error_*'
-LIBS     := $(call pc_libs,$(HDF5_PC)) $(call pc_libs,scalapack-openmpi) $(BLAS_LIBS) $(call pc_libs,lapacke) \
+LIBS     := $(call pc_libs,$(HDF5_PC)) $(call pc_libs,$(SCALAPACK_PC)) $(BLAS_LIBS) $(call pc_libs,lapacke) \
             $(ONEDNN_LIBS) -linih -ljansson $(MPI_LIBS) -ldl -lm
 # The OpenMP build of OpenBLAS has to come first, or the generic -lblas resolves to another one.
 LIBS     := $(BLAS_LIBS) $(LIBS)
@@ -112,7 +114,7 @@ SUPPORT      := $(BUILD)/libsupport.a
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
-.PHONY: FORCE all programs tests fuzzers benches demo check check-unit check-faults check-sanitize check-tsan check-cuda fuzz bench bench-peers bench-7b bench-cuda cuda deps install installcheck info format lint clean help
+.PHONY: FORCE libraries all programs tests fuzzers benches demo check check-unit check-faults check-sanitize check-tsan check-cuda fuzz bench bench-peers bench-7b bench-cuda cuda deps install installcheck info format lint clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -134,6 +136,14 @@ EMULATION_TESTS := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/cuda/test_*.cc))
 all: programs $(if $(filter 1,$(CUDA)),$(if $(SANITIZE),,$(CUDA_PLUGIN)))
 
 programs: $(PROGRAMS)
+
+# Said before a compiler misses a header. Parts of the library (MODULES) do with less, and who gives LIBS knows them.
+MISSING := $(if $(filter file,$(origin LIBS)),$(if $(MPI_LIBS),,MPI) $(if $(HDF5_PC),,HDF5) $(if $(BLAS_LIBS),,OpenBLAS) \
+             $(if $(SCALAPACK_PC),,ScaLAPACK) $(if $(call pc_libs,inih),,inih) $(if $(call pc_libs,jansson),,jansson))
+$(if $(filter app,$(MODULES)),$(LIB_OBJS) $(BUILD)/obj/src/main.o): | libraries
+libraries:
+	@[ -z "$(strip $(MISSING))" ] || { echo "pkg-config and mpicc do not find: $(strip $(MISSING)). On Debian 'make deps' installs them;" \
+	  "elsewhere load modules or set PKG_CONFIG_PATH. 'make info' shows what was found." >&2; exit 4; }
 # The fibers of the emulation are written for x86-64.
 tests: $(TESTS) $(if $(filter x86_64,$(shell uname -m)),$(CUDAEMU_PLUGIN) $(EMULATION_TESTS))
 fuzzers: $(FUZZERS)
