@@ -68,6 +68,8 @@ typedef struct {
   qg_subspace_method method; /* subspace.method; SCALAPACK jobs are not for this call */
   double min_energy_ratio;   /* subspace.min_energy: a warm result under this share of the estimated optimum is redone exactly */
   int threads;
+  bool bf16; /* products of block power steps may be made of bf16: of operands rounded to it, and of all but rounded ones, as two of them
+              * each, where EXACT has to be exact. qg_optim_create sets it with the compute type */
 } qg_subspace_options;
 
 /* What qg_subspace_solve would try first, for devices that solve subspaces themselves (qg_subspace_args in

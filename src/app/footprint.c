@@ -13,8 +13,9 @@
  * tables. */
 static const size_t HDF5_BYTES = (size_t)4300 << 10;
 
-/* GEMM libraries copy a panel of the longer operand, split over threads. For a head of 32000 rows OpenBLAS 0.3.21 was
- * measured to hold 14 MiB a thread on Zen 4 and none on Sapphire Rapids, oneDNN 2.6 7 MiB: 7000 rows, 256 deep. */
+/* GEMM libraries copy a panel of the longer operand, split over threads. For a head of 32000 rows OpenBLAS
+ * 0.3.21 was measured to hold 14 MiB a thread on Zen 4 and none on Sapphire Rapids, oneDNN 2.6 7 MiB: 7000
+ * rows, 256 deep. */
 enum { PANEL_ROWS = 7000, PANEL_DEPTH = 256 };
 
 /* Every variant of operands and results is a kernel of its own. */
@@ -35,10 +36,10 @@ out:
 }
 
 /* One small problem a thread; its answer is of no interest. */
-static qg_status solve_on_each_thread(int threads)
+static qg_status solve_on_each_thread(int threads, qg_dtype compute)
 {
   enum { ROWS = 512, COLUMNS = 256, RANK = 64 };
-  qg_subspace_options options = {.method = QG_SUBSPACE_EXACT, .threads = threads};
+  qg_subspace_options options = {.method = QG_SUBSPACE_EXACT, .threads = threads, .bf16 = compute == QG_BF16};
   float *gradient = NULL, *results = NULL;
   qg_subspace_job *jobs = NULL;
   void *workspace = NULL;
@@ -69,7 +70,7 @@ out:
 qg_status qg_footprint_warm_up(qg_backend *be)
 {
   QG_TRY(multiply_each_way(be));
-  return solve_on_each_thread(be->threads);
+  return solve_on_each_thread(be->threads, be->compute);
 }
 
 /* Zero where the products are not computed in host memory, or in memory of the ledger. */

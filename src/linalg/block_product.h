@@ -1,35 +1,52 @@
-/* The product of a block of vectors with H = G^T G (or G G^T), in two halves.
+/* The product of a block of vectors with H = G^T G (or G G^T), in two halves: T = V G^T, then V H = T G, 4 L
+ * d c operations; written for the right side. L the long side, c vectors in the block.
  *
- * Factored: T = V G^T, then V H = T G: 4 L d c operations a product.
- * Formed:   H once (L d^2), then V H: 2 d^2 c a product; cheaper when the block is a good part of d.
- * Pair:     as factored, with G = dY^T X in its factors (pair.h).
- * L the long side, c vectors in the block; written for the right side. */
+ * Where the processor multiplies bf16 the operands may be split, x = high + low with 8 bits in each:
+ *   COARSE    T = V_high G_high, then T_high G_high: for vectors on their way
+ *   MEASURED  T = (V_high + V_low) G_high: the energy of V itself, in a gradient that is rounded
+ *   FINE      T = V_high G_low + (V_high + V_low) G_high, then T_high (G_high + G_low): 2^-17 of each row
+ * T needs no second half: what its rounding adds to a row of V H is random, 2^-9 / sqrt(L) s_i s_j along each
+ * v_j, and so next to nothing where s_j is small. Without such products all three are fp32. */
 #ifndef QG_LINALG_BLOCK_PRODUCT_H
 #define QG_LINALG_BLOCK_PRODUCT_H
 
 #include "linalg/problem.h"
 #include "linalg/scratch.h"
 
+typedef enum { QG_PRODUCT_COARSE, QG_PRODUCT_MEASURED, QG_PRODUCT_FINE } qg_product_grade;
+
+/* How products are made. */
+typedef struct {
+  int threads;
+  bool bf16; /* split operands where the processor has products of bf16 */
+  bool fine; /* FINE ones will be asked for */
+  bool pair; /* of a gradient that is given in its factors (pair.h): in the type of its backend */
+} qg_product_plan;
+
 typedef struct {
   const qg_problem *problem;
-  int count; /* c */
-  bool formed;
-  float *gram;  /* formed: H [d, d], upper triangle */
-  float *tall;  /* factored: G V^T [L, c] (right side) or V G [c, L] (left side); pair: [c, L] */
-  float *image; /* V H [c, d] */
+  qg_product_plan plan;
+  float *tall;                      /* T [c, L]; right side, but of a pair: its transpose [L, c] */
+  float *image;                     /* V H [c, d] */
+  uint16_t *high, *low;             /* G [m, n]; low: NULL unless FINE is split */
+  uint16_t *block_high, *block_low; /* V [c, d] */
+  uint16_t *tall_high;              /* T, in the same order */
+  void *workspace;                  /* of one product */
 } qg_block_product;
 
-/* `steps`: how many products are expected; `pair`: the gradient is given in its factors. */
-void qg_block_product_lay_out(qg_scratch *scratch, int d, int length, int count, int steps, bool pair,
+void qg_block_product_lay_out(qg_scratch *scratch, int d, int length, int count, qg_product_plan plan,
                               qg_block_product *out);
-/* Sets the problem; forms H where that is the plan. */
+/* Sets the problem; splits its gradient. */
 void qg_block_product_open(const qg_problem *problem, qg_block_product *product);
 
-/* First half, for the block V [c, d]. *trace = tr(V H V^T). */
-qg_status qg_block_product_begin(qg_block_product *product, const float *block, double *trace);
+/* First half, for the first `count` vectors of the block V [count, d]. *trace = tr(V H V^T). */
+qg_status qg_block_product_begin(qg_block_product *product, qg_product_grade grade, int count,
+                                 const float *block, double *trace);
+/* ||G||_F^2 of the gradient as a product of this grade sees it. */
+double qg_block_product_norm2(const qg_block_product *product, qg_product_grade grade);
 /* Second half: product->image = V H. */
-qg_status qg_block_product_finish(qg_block_product *product);
-/* ritz [c, c] = V H V^T (upper triangle), after the first half with this block. */
-void qg_block_product_ritz(const qg_block_product *product, const float *block, float *ritz);
+qg_status qg_block_product_finish(qg_block_product *product, qg_product_grade grade, int count);
+/* ritz [count, count] = V H V^T (upper triangle), after the first half. */
+void qg_block_product_ritz(const qg_block_product *product, int count, float *ritz);
 
 #endif

@@ -3,6 +3,7 @@
 #include <cblas.h>
 #include <float.h>
 #include <lapacke.h>
+#include <math.h>
 #include <omp.h>
 #include <string.h>
 
@@ -11,16 +12,27 @@
 /* Columns of a panel, as LAPACK's own blocks of sgeqrf and sorgqr; and their work per column. */
 enum { PANEL = 32, WORK_PER_COLUMN = 64 };
 
-/* How much of a unit row lies at least outside of the rows before it. The first pass leaves an error of about
- * eps / WELL_APART^2 = 1e-2, the second one of eps (Yamamoto et al., ETNA 44, 2015). */
-static const float WELL_APART = 3e-3f;
+enum { SLICE = 256 }; /* elements of each row that are widened at a time */
+
+/* How much of a unit row lies at least outside of the rows before it, the least element of R's diagonal. With
+ * its Gram matrix in double a pass leaves an error of about eps / least, eps of fp32 (Yamazaki, Tomov,
+ * Dongarra, SIAM J. Sci. Comput. 37, 2015): from ONCE_APART on that is enough, from COARSE_APART on for a
+ * coarse basis, and from TWICE_APART on the next pass is the last and may be in single precision. What is not
+ * even WELL_APART is noise. */
+static const double WELL_APART = 1e-7, TWICE_APART = 1e-4, COARSE_APART = 1e-4, ONCE_APART = 0.3;
 
 void qg_orthonormal_lay_out(qg_scratch *scratch, int count, qg_orthonormal *out)
 {
-  out->gram = qg_scratch_take(scratch, (int64_t)count * count, sizeof(float));
   out->tau = qg_scratch_take(scratch, count, sizeof(float));
   out->work = qg_scratch_take(scratch, (int64_t)count * WORK_PER_COLUMN, sizeof(float));
   out->reflector = qg_scratch_take(scratch, PANEL * PANEL, sizeof(float));
+}
+
+void qg_cholesky_lay_out(qg_scratch *scratch, int count, qg_cholesky *out)
+{
+  out->slice = qg_scratch_take(scratch, (int64_t)count * SLICE, sizeof(double));
+  out->gram = qg_scratch_take(scratch, (int64_t)count * count, sizeof(double));
+  out->factor = qg_scratch_take(scratch, (int64_t)count * count, sizeof(float));
 }
 
 static qg_status with_one_thread(int count, int d, float *rows, qg_orthonormal *scratch)
@@ -110,30 +122,76 @@ qg_status qg_orthonormalise(int count, int d, float *rows, qg_orthonormal *scrat
   return status;
 }
 
-static bool scale_to_units(int count, int d, float *rows)
+static bool scale_to_units(int count, int d, float *rows, float *companion)
 {
-  for (int i = 0; i < count; i++, rows += d) {
-    float norm = cblas_snrm2(d, rows, 1);
+  for (int64_t i = 0; i < count; i++) {
+    float norm = cblas_snrm2(d, rows + i * d, 1);
     if (!(norm >= FLT_MIN && norm <= FLT_MAX / 2)) return false;
-    cblas_sscal(d, 1.0f / norm, rows, 1);
+    cblas_sscal(d, 1.0f / norm, rows + i * d, 1);
+    if (companion) cblas_sscal(d, 1.0f / norm, companion + i * d, 1);
   }
   return true;
 }
 
-/* rows <- R^-T rows with R^T R = rows rows^T. */
-static bool divide_by_cholesky_factor(int count, int d, float *rows, float *gram)
+/* The least element of the diagonal of R, upper [count, count]: what of a unit row lies outside of the rows
+ * before it. */
+static double least_apart(int count, const float *r)
 {
-  cblas_ssyrk(CblasColMajor, CblasUpper, CblasTrans, count, d, 1, rows, d, 0, gram, count);
-  if (LAPACKE_spotrf_work(LAPACK_COL_MAJOR, 'U', count, gram, count) != 0) return false;
-  for (int64_t i = 0; i < count; i++)
-    if (!(gram[i * count + i] >= WELL_APART)) return false;
-  cblas_strsm(CblasColMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit, d, count, 1, gram, count,
-              rows, d);
-  return true;
+  double least = 1;
+  for (int64_t i = 0; i < count; i++) least = fmin(least, (double)r[i * count + i]);
+  return least;
 }
 
-bool qg_orthonormalise_apart(int count, int d, float *rows, qg_orthonormal *scratch)
+/* s->gram = rows rows^T in double, upper triangle in LAPACK's eyes. */
+static void gram_of_rows(int count, int d, const float *rows, qg_cholesky *s)
 {
-  return scale_to_units(count, d, rows) && divide_by_cholesky_factor(count, d, rows, scratch->gram) &&
-         divide_by_cholesky_factor(count, d, rows, scratch->gram);
+  for (int64_t first = 0; first < d; first += SLICE) {
+    int64_t length = qg_min_i64(SLICE, d - first);
+    for (int64_t i = 0; i < count; i++)
+      for (int64_t j = 0; j < length; j++) s->slice[i * length + j] = (double)rows[i * d + first + j];
+    cblas_dsyrk(CblasColMajor, CblasUpper, CblasTrans, count, (int)length, 1, s->slice, (int)length,
+                first > 0, s->gram, count);
+  }
+}
+
+/* The inverse of R with R^T R = rows rows^T into s->factor. *least of R's diagonal; false where a row is not
+ * WELL_APART. */
+static bool factor_in_double(int count, int d, const float *rows, qg_cholesky *s, double *least)
+{
+  gram_of_rows(count, d, rows, s);
+  if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', count, s->gram, count) != 0) return false;
+  for (int64_t i = 0; i < (int64_t)count * count; i++) s->factor[i] = (float)s->gram[i];
+  *least = least_apart(count, s->factor);
+  return *least >= WELL_APART &&
+         LAPACKE_strtri_work(LAPACK_COL_MAJOR, 'U', 'N', count, s->factor, count) == 0;
+}
+
+/* The same in fp32, for rows that are nearly orthonormal. */
+static bool factor_in_single(int count, int d, const float *rows, qg_cholesky *s, double *least)
+{
+  cblas_ssyrk(CblasColMajor, CblasUpper, CblasTrans, count, d, 1, rows, d, 0, s->factor, count);
+  if (LAPACKE_spotrf_work(LAPACK_COL_MAJOR, 'U', count, s->factor, count) != 0) return false;
+  *least = least_apart(count, s->factor);
+  return LAPACKE_strtri_work(LAPACK_COL_MAJOR, 'U', 'N', count, s->factor, count) == 0;
+}
+
+/* rows <- R^-T rows */
+static void divide(int count, int d, const qg_cholesky *s, float *rows)
+{
+  cblas_strmm(CblasColMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit, d, count, 1, s->factor,
+              count, rows, d);
+}
+
+bool qg_orthonormalise_apart(int count, int d, bool coarse, float *rows, float *companion,
+                             qg_cholesky *scratch)
+{
+  double least = 0, enough = coarse ? COARSE_APART : ONCE_APART;
+  for (int pass = 0; least < enough; pass++) {
+    bool nearly = pass > 0 && least >= TWICE_APART;
+    if (!scale_to_units(count, d, rows, companion)) return false;
+    if (!(nearly ? factor_in_single : factor_in_double)(count, d, rows, scratch, &least)) return false;
+    divide(count, d, scratch, rows);
+    if (companion) divide(count, d, scratch, companion);
+  }
+  return true;
 }

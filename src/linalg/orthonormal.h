@@ -1,4 +1,6 @@
-/* Orthonormal rows by Householder QR: works for any rows, dependent or zero ones too. */
+/* Orthonormal rows: by Householder QR, which works for any rows, dependent or zero ones too, or by a Cholesky
+ * factor.
+ */
 #ifndef QG_LINALG_ORTHONORMAL_H
 #define QG_LINALG_ORTHONORMAL_H
 
@@ -8,7 +10,6 @@
 #include "qgalore/status.h"
 
 typedef struct {
-  float *gram;      /* [count, count] */
   float *tau;       /* [count] */
   float *work;      /* [64 * count] */
   float *reflector; /* [32, 32]: T of a panel's block reflector */
@@ -19,9 +20,18 @@ void qg_orthonormal_lay_out(qg_scratch *scratch, int count, qg_orthonormal *out)
 /* rows [count, d], count <= d, finite: replaced by an orthonormal basis of a space that holds them. */
 qg_status qg_orthonormalise(int count, int d, float *rows, qg_orthonormal *scratch);
 
+typedef struct {
+  double *slice; /* [count, 256] */
+  double *gram;  /* [count, count] */
+  float *factor; /* [count, count] */
+} qg_cholesky;
+
+void qg_cholesky_lay_out(qg_scratch *scratch, int count, qg_cholesky *out);
+
 /* The same up to signs from the Cholesky factor of the Gram matrix, which is all matrix products, where every
- * row is well apart from the ones before it. Elsewhere false: the rows are others then, but span the same
- * space. */
-bool qg_orthonormalise_apart(int count, int d, float *rows, qg_orthonormal *scratch);
+ * row is apart from the ones before it. Elsewhere false: the rows are others then, but span the same space.
+ * coarse: orthonormal to 1e-2 is enough. companion [count, d] or NULL: combined as the rows are. */
+bool qg_orthonormalise_apart(int count, int d, bool coarse, float *rows, float *companion,
+                             qg_cholesky *scratch);
 
 #endif

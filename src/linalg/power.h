@@ -1,23 +1,19 @@
-/* Block power iteration with Rayleigh-Ritz: a few products with H instead of its eigenvalues.
- *
- * Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 53 (2011), algorithms 4.4
- * and 5.3. Warm: the block starts as the previous basis and a few random vectors that find directions the old
- * basis has never seen; one step. Randomized: all random, two steps. Either may take more. */
+/* Warm and randomized subspaces: a few products with H instead of its eigenvalues. Warm: the block starts as
+ * the previous basis and a few random vectors that find directions the old basis has never seen; one step.
+ * Randomized: all random, two steps. Either may take more. */
 #ifndef QG_LINALG_POWER_H
 #define QG_LINALG_POWER_H
 
-#include "linalg/problem.h"
-#include "linalg/scratch.h"
+#include "linalg/block_product.h"
 
-/* For the hungrier of the two starts; `pair`: of a gradient in its factors. */
-size_t qg_power_bytes(int d, int length, int rank, bool pair);
+size_t qg_power_bytes(int d, int length, int rank, qg_product_plan products);
 
 typedef struct {
+  qg_product_plan products;
   const float *previous;   /* the old basis, or NULL: a random start */
   double min_energy_ratio; /* share of the estimated optimum from which a result is good */
   int more_steps;          /* that may be added while it is not */
   bool last_resort;        /* the result of the last step is taken as it is */
-  bool complete;           /* only a block that misses next to nothing counts, and its result as exact */
 } qg_power_plan;
 
 /* Publishes the result, or leaves the job's arrays unchanged with *accepted false: another route is due.

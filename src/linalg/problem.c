@@ -1,35 +1,27 @@
 #include "linalg/problem.h"
 
+#include <cblas.h>
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "linalg/pair.h"
 #include "qgalore/base.h"
-
-/* Independent partial sums, so that the additions need not wait for each other. */
-enum { LANES = 16 };
+#include "qgalore/host.h"
 
 bool qg_scan_f32(int64_t count, const float *x, double *norm2, double *largest)
 {
-  double sums[LANES] = {0}, sum = 0;
-  float tops[LANES] = {0}, top = 0;
-  for (int64_t first = 0; first < count; first += LANES) {
-    int64_t lanes = qg_min_i64(LANES, count - first);
-    for (int64_t k = 0; k < lanes; k++) {
-      float value = x[first + k], magnitude = fabsf(value);
-      sums[k] += (double)value * (double)value;
-      tops[k] = magnitude > tops[k] ? magnitude : tops[k];
-    }
+  enum { PIECE = 1 << 13 }; /* read once from memory, twice from the first-level cache */
+  float top = 0;
+  *norm2 = 0;
+  for (int64_t first = 0; first < count; first += PIECE) {
+    int64_t length = qg_min_i64(PIECE, count - first);
+    *norm2 += qg_host_sum_squares(QG_F32, length, x + first);
+    top = fmaxf(top, qg_host_largest(length, x + first));
   }
-  for (int k = 0; k < LANES; k++) {
-    sum += sums[k];
-    top = tops[k] > top ? tops[k] : top;
-  }
-  *norm2 = sum;
   *largest = (double)top;
   /* Squares of finite floats are far from the limits of double: the sum is finite if all elements are. */
-  return isfinite(sum);
+  return isfinite(*norm2);
 }
 
 double qg_dot_f32(int64_t count, const float *x, const float *y)
@@ -125,6 +117,14 @@ static void make_largest_positive(int64_t d, float *row)
     for (int64_t j = 0; j < d; j++) row[j] = -row[j];
 }
 
+/* Products in fp32 leave a row some 1e-6 longer or shorter than 1, which the largest would feel in the
+ * energy. */
+static void make_unit(int64_t d, float *row)
+{
+  double norm2 = qg_host_sum_squares(QG_F32, d, row);
+  if (norm2 > 0) cblas_sscal((int)d, (float)(1 / sqrt(norm2)), row, 1);
+}
+
 static void store_basis(const qg_problem *problem, const float *rows, float *basis)
 {
   if (problem->side == QG_SIDE_RIGHT)
@@ -144,7 +144,10 @@ qg_status qg_problem_publish(const qg_problem *problem, float *rows, const doubl
            QG_ERR_NUMERICAL, "the subspace of a %lld x %lld gradient left the finite numbers",
            (long long)job->m, (long long)job->n);
   make_descending(rank, problem->d, rows);
-  for (int k = 0; k < rank; k++) make_largest_positive(problem->d, rows + (int64_t)k * problem->d);
+  for (int64_t k = 0; k < rank; k++) {
+    make_unit(problem->d, rows + k * problem->d);
+    make_largest_positive(problem->d, rows + k * problem->d);
+  }
   store_basis(problem, rows, job->basis);
   for (int k = 0; k < rank; k++) job->singular_values[k] = (float)sqrt(fmax(eigenvalues[rank - 1 - k], 0));
   job->energy = fmin(captured / problem->norm2, 1);

@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include "linalg/blas_threads.h"
+#include "linalg/complete.h"
 #include "linalg/eigen.h"
 #include "linalg/exact.h"
 #include "linalg/power.h"
@@ -49,12 +50,28 @@ bool qg_subspace_prefers_pair(qg_subspace_method method, int64_t m, int64_t n, i
   return power_alone(method, &shape) && tokens < m * n / (m + n);
 }
 
-static size_t job_bytes(qg_subspace_method method, const qg_subspace_job *job)
+static qg_product_plan plan_products(const qg_subspace_options *options, const qg_subspace_job *job)
 {
-  int d = (int)short_side(job), rank = (int)job->rank;
-  size_t power = qg_power_bytes(d, (int)qg_max_i64(job->m, job->n), rank, job->pair != NULL);
-  size_t most = qg_max_size(power, qg_problem_bytes(job));
-  return power_alone(method, job) ? most : qg_max_size(most, qg_exact_bytes(d, rank));
+  return (qg_product_plan){
+      .threads = is_wide(job) ? options->threads : 1, .bf16 = options->bf16, .pair = job->pair != NULL};
+}
+
+/* Where a block of a third of the short side or less may hold all there is, an eigenproblem of the whole is
+ * not tried first; where the spectrum falls steeply it would have to be in double precision. */
+static bool may_be_complete(const qg_subspace_job *job)
+{
+  int64_t d = short_side(job);
+  return 3 * qg_subspace_block(job->rank, d) <= d;
+}
+
+static size_t job_bytes(const qg_subspace_options *options, const qg_subspace_job *job)
+{
+  int d = (int)short_side(job), length = (int)qg_max_i64(job->m, job->n), rank = (int)job->rank;
+  qg_product_plan products = plan_products(options, job);
+  size_t most = qg_max_size(qg_power_bytes(d, length, rank, products), qg_problem_bytes(job));
+  if (power_alone(options->method, job)) return most;
+  if (may_be_complete(job)) most = qg_max_size(most, qg_complete_bytes(d, length, rank, products));
+  return qg_max_size(most, qg_exact_bytes(d, rank));
 }
 
 /* Where the scratch of a call goes: `slots` pieces of `narrow_bytes` for narrow jobs at once, and afterwards
@@ -70,7 +87,7 @@ static workspace_plan plan_workspace(const qg_subspace_options *options, const q
   workspace_plan plan = {0};
   int narrow = 0;
   for (int i = 0; i < count; i++) {
-    size_t bytes = job_bytes(options->method, &jobs[i]);
+    size_t bytes = job_bytes(options, &jobs[i]);
     size_t *largest = is_wide(&jobs[i]) ? &plan.wide_bytes : &plan.narrow_bytes;
     if (bytes > *largest) *largest = bytes;
     narrow += !is_wide(&jobs[i]);
@@ -100,7 +117,7 @@ static bool basis_is_usable(const qg_problem *problem, const float *basis)
 }
 
 /* Power steps beyond the usual ones, before another route or where there is none. */
-enum { MORE_STEPS = 1, MORE_STEPS_ALONE = 3, MORE_STEPS_STEEP = 12 };
+enum { MORE_STEPS = 1, MORE_STEPS_ALONE = 3 };
 
 qg_subspace_try qg_subspace_first_try(qg_subspace_method method, int64_t m, int64_t n, bool has_previous)
 {
@@ -127,7 +144,8 @@ static job_route choose_route(const qg_subspace_options *options, const qg_probl
   return (job_route){
       .power = !exact && qg_problem_fits_f32(problem) && (warm || cold),
       .exact = !alone,
-      .first = {.previous = warm ? job->previous : NULL,
+      .first = {.products = plan_products(options, job),
+                .previous = warm ? job->previous : NULL,
                 .min_energy_ratio = options->min_energy_ratio,
                 .more_steps = alone ? MORE_STEPS_ALONE : MORE_STEPS,
                 .last_resort = alone},
@@ -135,9 +153,10 @@ static job_route choose_route(const qg_subspace_options *options, const qg_probl
 }
 
 /* Where the usual routes found nothing in a finite gradient. */
-static qg_status last_resort(const qg_problem *problem, qg_scratch scratch, qg_subspace_job *job)
+static qg_status last_resort(const qg_problem *problem, qg_product_plan products, qg_scratch scratch,
+                             qg_subspace_job *job)
 {
-  const qg_power_plan plan = {.last_resort = true};
+  const qg_power_plan plan = {.products = products, .last_resort = true};
   bool accepted;
   QG_CHECK(qg_problem_fits_f32(problem), QG_ERR_NUMERICAL,
            "no subspace for a gradient of %lld x %lld with entries around %.1e", (long long)job->m,
@@ -145,22 +164,13 @@ static qg_status last_resort(const qg_problem *problem, qg_scratch scratch, qg_s
   return qg_power_solve(problem, &plan, scratch, job, &accepted);
 }
 
-/* Spectra that fall steeply need no eigenproblem of the whole side, which would have to be in double
- * precision: a block of a third of it or less soon holds all there is. */
-static qg_status solve_steep(const qg_problem *problem, qg_scratch scratch, qg_subspace_job *job,
-                             bool *solved)
-{
-  const qg_power_plan plan = {.more_steps = MORE_STEPS_STEEP, .complete = true};
-  *solved = false;
-  if (!qg_problem_fits_f32(problem) || 3 * qg_subspace_block(problem->rank, problem->d) > problem->d)
-    return QG_OK;
-  return qg_power_solve(problem, &plan, scratch, job, solved);
-}
-
-static qg_status solve_exact(const qg_problem *problem, qg_scratch scratch, qg_subspace_job *job)
+static qg_status solve_exact(const qg_problem *problem, qg_product_plan products, qg_scratch scratch,
+                             qg_subspace_job *job)
 {
   bool solved;
-  if (solve_steep(problem, scratch, job, &solved) == QG_OK && solved) return QG_OK;
+  if (may_be_complete(job) && qg_problem_fits_f32(problem) &&
+      qg_complete_solve(problem, products, scratch, job, &solved) == QG_OK && solved)
+    return QG_OK;
   return qg_exact_solve(problem, scratch, job);
 }
 
@@ -176,8 +186,9 @@ static qg_status solve_job(const qg_subspace_options *options, qg_subspace_job *
   bool accepted = false;
   if (route.power && qg_power_solve(&problem, &route.first, scratch, job, &accepted) == QG_OK && accepted)
     return QG_OK;
-  if (route.exact && solve_exact(&problem, scratch, job) == QG_OK) return QG_OK;
-  return last_resort(&problem, scratch, job);
+  qg_product_plan products = route.first.products;
+  if (route.exact && solve_exact(&problem, products, scratch, job) == QG_OK) return QG_OK;
+  return last_resort(&problem, products, scratch, job);
 }
 
 static void solve_narrow(const qg_subspace_options *options, qg_subspace_job *jobs, int count,

@@ -82,6 +82,7 @@ qg_status qg_optim_create(qg_mem *mem, qg_backend *be, const qg_model_shape *sha
   optim->shape = *shape;
   optim->part = *part;
   optim->options = *options;
+  optim->options.subspace.bf16 = be->compute == QG_BF16;
   optim->tokens = tokens;
   optim->micro_batches = micro_batches;
   /* A refresh that sees the whole batch has to keep G of every matrix that is due, and at step 0 all are. */

@@ -12,8 +12,8 @@ typedef struct {
 } qg_run_folder;
 
 qg_run_folder qg_run_folder_of(const qg_config *config);
-/* Makes the folders and takes the lock, which ends with the process or by closing *lock; on failure *lock is -1. A file system
- * without locks gives none and no error. Rank 0. */
+/* Makes the folders and takes the lock, which ends with the process or by closing *lock; on failure *lock is
+ * -1. A file system without locks gives none and no error. Rank 0. */
 qg_status qg_run_folder_open(const qg_run_folder *folder, int *lock);
 /* Writes resolved.in. Rank 0. */
 qg_status qg_run_folder_write_input(const qg_run_folder *folder, const qg_config *config);

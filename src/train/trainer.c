@@ -133,10 +133,11 @@ static qg_status check_stages(const qg_config *c, int stages)
 {
   int64_t pipeline = c->parallel.pipeline, listed = c->parallel.layers_per_stage_count;
   QG_CHECK(pipeline == 0 || pipeline == stages, QG_ERR_INPUT,
-           "parallel.pipeline = %lld, but there are %d ranks: start as many, or leave the key out", (long long)pipeline,
-           stages);
+           "parallel.pipeline = %lld, but there are %d ranks: start as many, or leave the key out",
+           (long long)pipeline, stages);
   QG_CHECK(listed == 0 || listed == stages, QG_ERR_INPUT,
-           "parallel.layers_per_stage lists %lld stages, but there are %d ranks: list a number for each, or leave the key out",
+           "parallel.layers_per_stage lists %lld stages, but there are %d ranks: list a number for each, or "
+           "leave the key out",
            (long long)listed, stages);
   return QG_OK;
 }

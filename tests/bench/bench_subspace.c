@@ -48,7 +48,7 @@ typedef struct {
 
 static void solve(subspace_suite *s, qg_subspace_method method, int threads, double seconds[CLOCKS])
 {
-  qg_subspace_options options = {.method = method, .min_energy_ratio = 0.97, .threads = threads};
+  qg_subspace_options options = {.method = method, .min_energy_ratio = 0.97, .threads = threads, .bf16 = true};
   size_t bytes = qg_subspace_workspace(&options, s->jobs, s->count);
   void *workspace = suite_take(bytes);
   memset(workspace, 0, bytes);

@@ -25,6 +25,8 @@
 #define QG_TOL_LOSS_BF16 1e-2      /* bf16 loss against fp32, sum over tokens: each activation is rounded by 2^-9, about twenty in a row */
 #define QG_TOL_GRAD_BF16 5e-2      /* bf16 gradient of a tensor against fp32, relative to its norm: as above, and once more back */
 #define QG_TOL_GRAM_F32 2e-6       /* eigenvalues of an fp32 Gram matrix, relative to the largest: rounding of its sums */
+#define QG_TOL_GRAM_SPLIT 1.5e-5   /* the same from operands of two bf16 each: 2^-17 of every factor, twice */
+#define QG_TOL_ROUNDED_ENERGY 2e-3 /* energy in a gradient rounded to bf16: 2^-9 of an eigenvalue where few elements make it */
 #define QG_TOL_TOY_LOSS 0.1        /* share of a quadratic loss that may remain after 60 steps of 0.02 towards a rank-8 target */
 #define QG_TOL_APPLIED_TINY 0.3    /* mean of 100 updates of 1e-6 over 32768 INT8 weights: the steps of 5e-4 leave a standard error of 0.1 */
 #define QG_TOL_APPLIED 0.03        /* the same for updates of 1.6e-5 and more: a standard error below 0.01 */

@@ -42,10 +42,12 @@ static fixture *setup(void)
   return f;
 }
 
+static bool bf16; /* of the group of tests */
+
 static qg_status solve(qg_subspace_method method, qg_subspace_job *job)
 {
-  qg_subspace_options options = {.method = method, .min_energy_ratio = 0.97, .threads = 1};
-  static char workspace[1 << 20];
+  qg_subspace_options options = {.method = method, .min_energy_ratio = 0.97, .threads = 1, .bf16 = bf16};
+  static char workspace[1 << 23];
   return qg_subspace_solve(&options, job, 1, workspace, sizeof workspace);
 }
 
@@ -94,7 +96,7 @@ static void one_bad_job_does_not_hurt_the_others(void **state)
   bad->gradient[5] = NAN;
   qg_subspace_job jobs[] = {bad->job, good->job};
   qg_subspace_options options = {.method = QG_SUBSPACE_EXACT, .threads = 2};
-  static char workspace[1 << 20];
+  static char workspace[1 << 23];
   assert_int_equal(qg_subspace_solve(&options, jobs, 2, workspace, sizeof workspace), QG_OK);
   assert_int_equal(jobs[0].status, QG_ERR_NUMERICAL);
   assert_int_equal(jobs[1].status, QG_OK);
@@ -190,5 +192,7 @@ int main(void)
       cmocka_unit_test(impossible_calls_fail_as_a_whole),
       cmocka_unit_test(a_workspace_that_is_too_small_is_refused),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  int failed = cmocka_run_group_tests_name("failures in fp32", tests, NULL, NULL);
+  bf16 = true;
+  return failed + cmocka_run_group_tests_name("failures with products of bf16", tests, NULL, NULL);
 }

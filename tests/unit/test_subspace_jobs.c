@@ -66,9 +66,12 @@ static void teardown(fixture *f)
   }
 }
 
+static bool bf16; /* of the group of tests */
+
 static void solve(qg_subspace_method method, int threads, qg_subspace_job *jobs, int count)
 {
-  qg_subspace_options options = {.method = method, .min_energy_ratio = 0.97, .threads = threads};
+  qg_subspace_options options = {
+      .method = method, .min_energy_ratio = 0.97, .threads = threads, .bf16 = bf16};
   size_t bytes = qg_subspace_workspace(&options, jobs, count);
   void *workspace = malloc(bytes);
   assert_non_null(workspace);
@@ -156,5 +159,7 @@ int main(void)
       cmocka_unit_test(the_thread_setting_of_the_caller_survives),
       cmocka_unit_test(no_jobs_need_nothing),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  int failed = cmocka_run_group_tests_name("jobs in fp32", tests, NULL, NULL);
+  bf16 = true;
+  return failed + cmocka_run_group_tests_name("jobs with products of bf16", tests, NULL, NULL);
 }

@@ -141,10 +141,18 @@ static qg_status gemm_to_bf16(qg_backend *be, const qg_gemm_args *args)
   return QG_OK;
 }
 
+static qg_status multiply_panels(qg_backend *be, const qg_gemm_args *args)
+{
+  void *workspace;
+  QG_TRY(qg_cpu_scratch(be, qg_panel_gemm_workspace(be->threads), "GEMM", &workspace));
+  qg_panel_gemm(be->threads, workspace, args);
+  return QG_OK;
+}
+
 qg_status qg_cpu_gemm(qg_backend *be, const qg_gemm_args *args)
 {
   if (args->c.rows == 0 || args->c.cols == 0) return QG_OK;
-  if (args->a.type == QG_BF16 && qg_cpu_of(be)->panels) return qg_panel_gemm(be, args);
+  if (args->a.type == QG_BF16 && qg_cpu_of(be)->panels) return multiply_panels(be, args);
   if (args->c.type == QG_BF16) return gemm_to_bf16(be, args);
   return multiply(be, args, args->c.data, args->c.stride, args->beta);
 }

@@ -16,6 +16,7 @@ const qg_panel_kernels *qg_panels(void)
 /* Without src/backend/cpu/bf16: nobody calls the rest when there are no panels. */
 #include "backend/cpu/bf16/attention_bf16.h"
 #include "backend/cpu/bf16/panel_gemm.h"
+#include "backend/cpu/bf16/split.h"
 
 const qg_panel_kernels *qg_panels(void)
 {
@@ -28,10 +29,14 @@ size_t qg_panel_gemm_workspace(int threads)
   return 0;
 }
 
-qg_status qg_panel_gemm(qg_backend *be, const qg_gemm_args *args)
+void qg_panel_gemm(int threads, void *workspace, const qg_gemm_args *args)
 {
-  (void)be, (void)args;
-  return QG_FAIL(QG_ERR_RUNTIME, "this build has no products of bf16 panels");
+  (void)threads, (void)workspace, (void)args;
+}
+
+void qg_split_bf16(int64_t count, const float *x, uint16_t *high, uint16_t *low)
+{
+  (void)count, (void)x, (void)high, (void)low;
 }
 
 size_t qg_attention_bf16_workspace(int threads, int64_t sequence_length, int64_t head_dim)

@@ -33,6 +33,7 @@ typedef struct {
   void (*add_from_float)(float alpha, const float *src, void *dst, int64_t count);
   void (*add)(float alpha, const void *src, void *dst, int64_t count);
   double (*sum_squares)(const void *src, int64_t count);
+  float (*largest)(const void *src, int64_t count); /* magnitude; NaN counts as nothing */
   /* logits f32 -> gradient; returns the row's loss. target < 0: zero gradient, zero loss. d_logits may be
    * NULL. scratch: qg_loss_scratch_floats. */
   double (*cross_entropy)(const float *logits, void *d_logits, int64_t vocab, int32_t target, float scale,

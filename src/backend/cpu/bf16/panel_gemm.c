@@ -6,7 +6,6 @@
 
 #include <immintrin.h>
 
-#include "backend/cpu/cpu.h"
 #include "backend/cpu/panel.h"
 #include "qgalore/base.h"
 
@@ -98,7 +97,7 @@ static qg_panel_source source_of(qg_view view, bool rows_are_depth, int64_t exte
   return (qg_panel_source){data, view.stride, !rows_are_depth};
 }
 
-static product plan(qg_backend *be, const qg_gemm_args *args, void *workspace)
+static product plan(int threads, const qg_gemm_args *args, void *workspace)
 {
   product p = {.args = args, .kernels = qg_panels(), .workspace = workspace};
   bool narrow = args->c.type == QG_BF16;
@@ -110,7 +109,7 @@ static product plan(qg_backend *be, const qg_gemm_args *args, void *workspace)
   if (depth > STRIP_DEPTH) p.block_cols = qg_min_i64(p.block_cols, ITEM_PANELS * QG_PANEL);
   p.block_rows = p.waits ? PART_ROWS : args->c.rows;
   p.reads_a_in_place = is_readable_in_place(source_of(args->a, args->trans_a, 0, 0));
-  choose_grid(&p, be->threads);
+  choose_grid(&p, threads);
   return p;
 }
 
@@ -223,13 +222,10 @@ static void multiply_part(const product *p, int part)
   _mm_sfence(); /* stores that bypassed the caches */
 }
 
-qg_status qg_panel_gemm(qg_backend *be, const qg_gemm_args *args)
+void qg_panel_gemm(int threads, void *workspace, const qg_gemm_args *args)
 {
-  void *workspace;
-  QG_TRY(qg_cpu_scratch(be, qg_panel_gemm_workspace(be->threads), "GEMM", &workspace));
-  const product p = plan(be, args, workspace);
+  const product p = plan(threads, args, workspace);
   int parts = p.grid_rows * p.grid_cols;
 #pragma omp parallel for schedule(static, 1) num_threads(parts)
   for (int part = 0; part < parts; part++) multiply_part(&p, part);
-  return QG_OK;
 }

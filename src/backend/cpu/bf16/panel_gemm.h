@@ -4,8 +4,10 @@
 
 #include "qgalore/backend.h"
 
+/* Bytes of workspace, aligned to 64. */
 size_t qg_panel_gemm_workspace(int threads);
-/* a and b bf16, c bf16 or f32, any layout, alpha and beta; qg_panels() is not NULL. */
-qg_status qg_panel_gemm(qg_backend *be, const qg_gemm_args *args);
+/* a and b bf16, c bf16 or f32, any layout, alpha and beta; qg_panels() is not NULL. The workspace is all that
+ * it writes besides C: calls with one of their own may run at the same time. */
+void qg_panel_gemm(int threads, void *workspace, const qg_gemm_args *args);
 
 #endif

@@ -137,6 +137,18 @@ static double ROW(sum_squares)(const void *srcv, int64_t count)
   return sum;
 }
 
+static float ROW(largest)(const void *srcv, int64_t count)
+{
+  const ELEMENT *src = srcv;
+  float top = 0.0f;
+#pragma omp simd reduction(max : top)
+  for (int64_t j = 0; j < count; j++) {
+    float magnitude = fabsf(LOAD(src[j]));
+    top = magnitude > top ? magnitude : top;
+  }
+  return top;
+}
+
 /* d[j] = p[j] * scale from the exponentials of each chunk, which were taken against the chunk's own maximum.
  */
 static void ROW(softmax_gradient)(const float *exponentials, const float *chunk_max, float max, float factor,
@@ -180,5 +192,6 @@ const qg_row_kernels ROW_TABLE = {
     .add_from_float = ROW(add_from_float),
     .add = ROW(add),
     .sum_squares = ROW(sum_squares),
+    .largest = ROW(largest),
     .cross_entropy = ROW(cross_entropy),
 };

@@ -1,0 +1,36 @@
+#include "qgalore/host.h"
+
+#include "backend/cpu/bf16/panel_gemm.h"
+#include "backend/cpu/bf16/split.h"
+#include "backend/cpu/cpu.h"
+
+qg_host_bf16 qg_host_bf16_products(void)
+{
+  if (!qg_panels()) return QG_HOST_BF16_NONE;
+  return qg_cpu_isa() == QG_CPU_AMX ? QG_HOST_BF16_FAR : QG_HOST_BF16_FASTER;
+}
+
+size_t qg_host_gemm_bytes(int threads)
+{
+  return qg_panels() ? qg_panel_gemm_workspace(threads) : 0;
+}
+
+void qg_host_gemm(int threads, void *workspace, const qg_gemm_args *args)
+{
+  qg_panel_gemm(threads, workspace, args);
+}
+
+void qg_host_split(int64_t count, const float *x, uint16_t *high, uint16_t *low)
+{
+  qg_split_bf16(count, x, high, low);
+}
+
+double qg_host_sum_squares(qg_dtype type, int64_t count, const void *x)
+{
+  return qg_cpu_rows(type)->sum_squares(x, count);
+}
+
+float qg_host_largest(int64_t count, const float *x)
+{
+  return qg_cpu_rows(QG_F32)->largest(x, count);
+}
