@@ -293,7 +293,7 @@ demo: deps
 FILTER ?=
 check: deps
 	@$(MAKE) --no-print-directory all tests
-	@tests/run.sh $(BUILD) $(FILTER)
+	@tests/run.sh $(BUILD) '$(FILTER)'
 
 check-unit:
 	@$(MAKE) --no-print-directory tests
@@ -311,7 +311,7 @@ check-faults: deps
 # The suite once more under AddressSanitizer and UndefinedBehaviorSanitizer.
 check-sanitize: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-sanitize SANITIZE=address,undefined OPT="-O1 -g" all tests
-	@ASAN_OPTIONS=detect_leaks=0 tests/run.sh $(BUILD)-sanitize $(FILTER)
+	@ASAN_OPTIONS=detect_leaks=0 tests/run.sh $(BUILD)-sanitize '$(FILTER)'
 
 # What has threads of its own, saves beside training and the watchdog, under ThreadSanitizer. MPI, HDF5 and libgomp were not
 # built with it: what they do inside is not looked at, and loops run on one thread here.
