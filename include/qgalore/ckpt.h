@@ -28,7 +28,7 @@ typedef struct {
   uint64_t seed;
   double elapsed;      /* seconds of training over all attempts */
   double last_loss;
-  double last_grad_norm;
+  double last_grad_norm;      /* of the last step that was not skipped */
   double probe_loss;          /* of the probe's tokens with this state; NaN: no probe */
   /* Texts; on load owned by the qg_ckpt_file. NULL: empty. */
   const char *arrangement;    /* what computed probe_loss */

@@ -17,6 +17,7 @@ typedef enum { QG_UPDATE_AUTO, QG_UPDATE_FUSED, QG_UPDATE_ACCUMULATED } qg_updat
 typedef enum { QG_TRANSPORT_AUTO, QG_TRANSPORT_DEVICE, QG_TRANSPORT_HOST } qg_transport_wish;
 typedef enum { QG_ASYNCHRONOUS_AUTO, QG_ASYNCHRONOUS_YES, QG_ASYNCHRONOUS_NO } qg_asynchronous;
 typedef enum { QG_ATTENTION_BLOCKS, QG_ATTENTION_FUSED } qg_attention;
+typedef enum { QG_PARTIAL_UNDO, QG_PARTIAL_KEEP } qg_partial_step;
 typedef enum { QG_LAYOUT_SHARED, QG_LAYOUT_PER_RANK } qg_layout;
 
 /* All sections. Derived members (no key of their own) are filled by qg_config_load. */
@@ -29,6 +30,7 @@ typedef struct {
     double max_walltime;          /* seconds, 0: none */
     int64_t log_every;            /* steps between log lines */
     int64_t max_bad_steps;        /* non-finite steps in a row before the run gives up */
+    qg_partial_step partial_step; /* a non-finite step of which parts have reached the state */
     double spike_factor;          /* loss over this times its recent mean: back to the newest checkpoint; 0: never */
     double watchdog;              /* seconds without progress before the run ends itself, 0: never */
   } run;

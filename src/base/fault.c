@@ -17,6 +17,20 @@ bool qg_fault_is_planted(const char *point)
   return atomic_fetch_add(&passages, 1) + 1 == passage;
 }
 
+bool qg_fault_is_planted_at(const char *point, int64_t number)
+{
+  const char *wanted = getenv("QGALORE_FAULT");
+  size_t length = strlen(point);
+  if (!wanted || strncmp(wanted, point, length) != 0 || wanted[length] != '@') return false;
+  const char *at = wanted + length;
+  while (*at == '@' || *at == ',') {
+    char *end;
+    if (strtoll(at + 1, &end, 10) == number) return true;
+    at = end;
+  }
+  return false;
+}
+
 void qg_fault(const char *point)
 {
   if (qg_fault_is_planted(point)) raise(SIGKILL);

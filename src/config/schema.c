@@ -33,10 +33,10 @@ static const qg_choice attention_choices[] = {
     {"blocks", QG_ATTENTION_BLOCKS}, {"fused", QG_ATTENTION_FUSED}, {NULL, 0}};
 static const qg_choice layout_choices[] = {
     {"shared", QG_LAYOUT_SHARED}, {"per_rank", QG_LAYOUT_PER_RANK}, {NULL, 0}};
-static const qg_choice transport_choices[] = {{"auto", QG_TRANSPORT_AUTO},
-                                              {"device", QG_TRANSPORT_DEVICE},
-                                              {"host", QG_TRANSPORT_HOST},
-                                              {NULL, 0}};
+static const qg_choice transport_choices[] = {
+    {"auto", QG_TRANSPORT_AUTO}, {"device", QG_TRANSPORT_DEVICE}, {"host", QG_TRANSPORT_HOST}, {NULL, 0}};
+static const qg_choice partial_step_choices[] = {
+    {"undo", QG_PARTIAL_UNDO}, {"keep", QG_PARTIAL_KEEP}, {NULL, 0}};
 static const qg_choice asynchronous_choices[] = {
     {"auto", QG_ASYNCHRONOUS_AUTO}, {"yes", QG_ASYNCHRONOUS_YES}, {"no", QG_ASYNCHRONOUS_NO}, {NULL, 0}};
 
@@ -78,6 +78,12 @@ const qg_key qg_schema[] = {
      .range = "[1, inf)", .may_change = true,
      .doc =
          "Steps with a non-finite loss or gradient in a row (each is skipped) after which the run gives up."},
+    {KEY(run, partial_step), QG_KEY_ENUM, MEMBER(run, partial_step), .fallback = "undo",
+     .choices = partial_step_choices, .may_change = true,
+     .doc =
+         "A skipped step of which parts had reached the state, a subspace or a fused update, before the "
+         "number that is not finite came up. undo: the run goes back to its newest checkpoint and repeats "
+         "the steps since then without it, to the same bits. keep: those parts stay and training goes on."},
     {KEY(run, spike_factor), QG_KEY_REAL, MEMBER(run, spike_factor), .fallback = "0", .range = "[0, 1e6]",
      .may_change = true,
      .doc = "A loss over spike_factor x the mean of the last 32 sends the run back to its newest checkpoint "
@@ -274,7 +280,8 @@ const qg_key qg_schema[] = {
             "energy gets "
             "more iterations, then the exact method."},
     {KEY(subspace, validate), QG_KEY_BOOL, MEMBER(subspace, validate), .fallback = "no", .may_change = true,
-     .doc = "A GPU that refreshes a projector also computes the singular vectors of the gradient, which is slow and takes "
+     .doc = "A GPU that refreshes a projector also computes the singular vectors of the gradient, which is "
+            "slow and takes "
             "memory; the log's end tells the largest loss of energy and the least overlap."},
     {KEY(subspace, distributed_min), QG_KEY_INT, MEMBER(subspace, distributed_min), .fallback = "4096",
      .range = "[1, 1073741824]", .may_change = true,
@@ -301,8 +308,10 @@ const qg_key qg_schema[] = {
      .doc = "Ranks of one node may use the same GPU. It then holds the memory of all of them."},
     {KEY(parallel, transport), QG_KEY_ENUM, MEMBER(parallel, transport), .fallback = "auto",
      .choices = transport_choices, .may_change = true,
-     .doc = "How activations travel between ranks with GPUs. device: MPI gets pointers to device memory. host: copies go "
-            "through pinned host memory. auto: device if the MPI library says that it can and a test at the start agrees."},
+     .doc = "How activations travel between ranks with GPUs. device: MPI gets pointers to device memory. "
+            "host: copies go "
+            "through pinned host memory. auto: device if the MPI library says that it can and a test at the "
+            "start agrees."},
 
     /* backend */
     {KEY(backend, name), QG_KEY_STRING, MEMBER(backend, name), .fallback = "auto", .choices = backend_choices,
@@ -312,12 +321,15 @@ const qg_key qg_schema[] = {
      .doc = "Type of activations and of the inputs of matrix products; sums are fp32."},
     {KEY(backend, attention), QG_KEY_ENUM, MEMBER(backend, attention), .fallback = "blocks",
      .choices = attention_choices, .may_change = true,
-     .doc = "Attention of the cuda backend. blocks: products of cuBLAS, a block of scores at a time. fused: scores never leave "
-            "the chip; for bf16 on sm_80 and up and head sizes of 16 to 128 in multiples of 16, blocks for others."},
+     .doc = "Attention of the cuda backend. blocks: products of cuBLAS, a block of scores at a time. fused: "
+            "scores never leave "
+            "the chip; for bf16 on sm_80 and up and head sizes of 16 to 128 in multiples of 16, blocks for "
+            "others."},
     {KEY(backend, threads), QG_KEY_INT, MEMBER(backend, threads), .fallback = "0", .range = "[0, 4096]",
      .may_change = true, .doc = "CPU threads per rank. 0: the cores of the node over its ranks."},
     {KEY(backend, graphs), QG_KEY_BOOL, MEMBER(backend, graphs), .fallback = "no", .may_change = true,
-     .doc = "Replay the forward pass of each layer as a CUDA graph, one launch in place of some thirty. For models whose "
+     .doc = "Replay the forward pass of each layer as a CUDA graph, one launch in place of some thirty. For "
+            "models whose "
             "layers take a GPU less time than their launches take the host; not measured yet."},
 
     /* checkpoint */

@@ -90,8 +90,6 @@ static qg_status orthonormalise(qg_block *block, bool coarse)
   return qg_orthonormalise(active, d, block->rows, &block->householder);
 }
 
-/* Rows are made orthogonal to the settled ones twice, since what rounding leaves the first time grows where
- * rows depend on each other. */
 qg_status qg_block_step(qg_block *block, qg_product_grade grade)
 {
   QG_TRY(qg_block_product_finish(&block->product, grade, block->active));
@@ -99,7 +97,6 @@ qg_status qg_block_step(qg_block *block, qg_product_grade grade)
   leave_settled(block, block->product.image);
   take_image(block);
   QG_TRY(orthonormalise(block, grade == QG_PRODUCT_COARSE));
-  leave_settled(block, block->rows);
   block->damped_steps += block->damped > 0;
   return QG_OK;
 }
@@ -114,6 +111,8 @@ static double largest_values(const qg_block *block)
 qg_status qg_block_ritz(qg_block *block, double *energy)
 {
   int d = block->problem->d, active = block->active;
+  /* Again: what rounding left of the settled rows in a step has grown where rows depended on each other. */
+  leave_settled(block, block->rows);
   qg_block_product_ritz(&block->product, active, block->ritz);
   QG_TRY(qg_eigen_f32_top(active, active, block->ritz, &block->eigen));
   cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, active, d, active, 1, block->eigen.vectors, active,

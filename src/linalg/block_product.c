@@ -47,7 +47,7 @@ void qg_block_product_open(const qg_problem *problem, qg_block_product *product)
 
 static bool is_split(const qg_block_product *product, qg_product_grade grade)
 {
-  return product->high && (product->low || grade != QG_PRODUCT_FINE);
+  return product->high && (product->low || !(grade & QG_PRODUCT_WHOLE_GRADIENT));
 }
 
 static qg_view bf16(const uint16_t *data, int64_t rows, int64_t cols)
@@ -109,18 +109,18 @@ static void add_image(const qg_block_product *product, const uint16_t *g, int co
 
 static void begin_split(qg_block_product *p, qg_product_grade grade, int count, const float *block)
 {
-  bool whole = grade != QG_PRODUCT_COARSE;
+  bool whole = grade & QG_PRODUCT_WHOLE_BLOCK;
   qg_host_split((int64_t)count * p->problem->d, block, p->block_high, whole ? p->block_low : NULL);
   add_tall(p, p->block_high, p->high, count, false);
   if (whole) add_tall(p, p->block_low, p->high, count, true);
-  if (grade == QG_PRODUCT_FINE) add_tall(p, p->block_high, p->low, count, true);
+  if (grade & QG_PRODUCT_WHOLE_GRADIENT) add_tall(p, p->block_high, p->low, count, true);
 }
 
 static void finish_split(qg_block_product *p, qg_product_grade grade, int count)
 {
   qg_host_split((int64_t)count * p->problem->length, p->tall, p->tall_high, NULL);
   add_image(p, p->high, count, false);
-  if (grade == QG_PRODUCT_FINE) add_image(p, p->low, count, true);
+  if (grade & QG_PRODUCT_WHOLE_GRADIENT) add_image(p, p->low, count, true);
 }
 
 static void begin_f32(const qg_block_product *product, int count, const float *block)
@@ -161,7 +161,7 @@ qg_status qg_block_product_begin(qg_block_product *product, qg_product_grade gra
 double qg_block_product_norm2(const qg_block_product *product, qg_product_grade grade)
 {
   const qg_problem *p = product->problem;
-  if (grade == QG_PRODUCT_FINE || !is_split(product, grade)) return p->norm2;
+  if ((grade & QG_PRODUCT_WHOLE_GRADIENT) || !is_split(product, grade)) return p->norm2;
   return qg_host_sum_squares(QG_BF16, (int64_t)p->d * p->length, product->high);
 }
 

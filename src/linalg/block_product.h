@@ -1,25 +1,32 @@
 /* The product of a block of vectors with H = G^T G (or G G^T), in two halves: T = V G^T, then V H = T G, 4 L
  * d c operations; written for the right side. L the long side, c vectors in the block.
  *
- * Where the processor multiplies bf16 the operands may be split, x = high + low with 8 bits in each:
- *   COARSE    T = V_high G_high, then T_high G_high: for vectors on their way
- *   MEASURED  T = (V_high + V_low) G_high: the energy of V itself, in a gradient that is rounded
- *   FINE      T = V_high G_low + (V_high + V_low) G_high, then T_high (G_high + G_low): 2^-17 of each row
+ * Where the processor multiplies bf16 the operands may be split, x = high + low with 8 bits in each, and a
+ * product takes of them what its grade says:
+ *   COARSE          T = V_high G_high, then T_high G_high: for vectors on their way
+ *   WHOLE_BLOCK     + V_low G_high: energies of V itself; rounding changes that of a row by 1e-4 of it
+ *   WHOLE_GRADIENT  + V_high G_low, then T_high (G_high + G_low): vectors of the gradient itself
+ *   FINE            both: 2^-17 of each row
  * T needs no second half: what its rounding adds to a row of V H is random, 2^-9 / sqrt(L) s_i s_j along each
- * v_j, and so next to nothing where s_j is small. Without such products all three are fp32. */
+ * v_j, and so next to nothing where s_j is small. Without such products all grades are fp32. */
 #ifndef QG_LINALG_BLOCK_PRODUCT_H
 #define QG_LINALG_BLOCK_PRODUCT_H
 
 #include "linalg/problem.h"
 #include "linalg/scratch.h"
 
-typedef enum { QG_PRODUCT_COARSE, QG_PRODUCT_MEASURED, QG_PRODUCT_FINE } qg_product_grade;
+typedef enum {
+  QG_PRODUCT_COARSE = 0,
+  QG_PRODUCT_WHOLE_BLOCK = 1,
+  QG_PRODUCT_WHOLE_GRADIENT = 2,
+  QG_PRODUCT_FINE = QG_PRODUCT_WHOLE_BLOCK | QG_PRODUCT_WHOLE_GRADIENT
+} qg_product_grade;
 
 /* How products are made. */
 typedef struct {
   int threads;
   bool bf16; /* split operands where the processor has products of bf16 */
-  bool fine; /* FINE ones will be asked for */
+  bool fine; /* products of the whole gradient will be asked for */
   bool pair; /* of a gradient that is given in its factors (pair.h): in the type of its backend */
 } qg_product_plan;
 
@@ -28,7 +35,7 @@ typedef struct {
   qg_product_plan plan;
   float *tall;                      /* T [c, L]; right side, but of a pair: its transpose [L, c] */
   float *image;                     /* V H [c, d] */
-  uint16_t *high, *low;             /* G [m, n]; low: NULL unless FINE is split */
+  uint16_t *high, *low;             /* G [m, n]; low: NULL unless its products are split */
   uint16_t *block_high, *block_low; /* V [c, d] */
   uint16_t *tall_high;              /* T, in the same order */
   void *workspace;                  /* of one product */

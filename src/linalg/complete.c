@@ -53,7 +53,7 @@ static qg_status approach(const qg_problem *problem, uint64_t seed, qg_block *bl
   double captured;
   qg_block_start(block, problem, NULL, seed);
   for (int step = 1; step <= WHOLE_STEPS; step++) {
-    qg_product_grade grade = step < WHOLE_STEPS ? QG_PRODUCT_COARSE : QG_PRODUCT_FINE;
+    qg_product_grade grade = step < WHOLE_STEPS ? QG_PRODUCT_COARSE : QG_PRODUCT_WHOLE_GRADIENT;
     QG_TRY(qg_block_measure(block, grade, energy));
     QG_TRY(qg_block_step(block, grade));
   }

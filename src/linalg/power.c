@@ -30,14 +30,14 @@ static qg_status judge(const qg_problem *problem, const qg_power_plan *plan, boo
   *accepted = (plan->last_resort && last) ||
               captured >= plan->min_energy_ratio * estimate_optimum(problem, captured, gain);
   /* The next step begins with the rows as they are here. */
-  return *accepted || last ? QG_OK : qg_block_measure(block, QG_PRODUCT_MEASURED, &captured);
+  return *accepted || last ? QG_OK : qg_block_measure(block, QG_PRODUCT_WHOLE_BLOCK, &captured);
 }
 
 /* Where few elements dominate, rounding the gradient changes its norm by up to 2^-9: shares of it are what is
  * known. */
 static void undo_rounding(const qg_problem *problem, qg_block *block)
 {
-  double factor = problem->norm2 / qg_block_product_norm2(&block->product, QG_PRODUCT_MEASURED);
+  double factor = problem->norm2 / qg_block_product_norm2(&block->product, QG_PRODUCT_WHOLE_BLOCK);
   for (int k = 0; k < block->count; k++) block->values[k] *= factor;
 }
 
@@ -54,8 +54,8 @@ qg_status qg_power_solve(const qg_problem *problem, const qg_power_plan *plan, q
   energy /= scale;
   for (int step = 1; step <= last && !*accepted; step++) {
     before = energy;
-    QG_TRY(qg_block_step(&block, step < steps ? QG_PRODUCT_COARSE : QG_PRODUCT_MEASURED));
-    QG_TRY(qg_block_measure(&block, step < steps ? QG_PRODUCT_COARSE : QG_PRODUCT_MEASURED, &energy));
+    QG_TRY(qg_block_step(&block, step < steps ? QG_PRODUCT_COARSE : QG_PRODUCT_WHOLE_BLOCK));
+    QG_TRY(qg_block_measure(&block, step < steps ? QG_PRODUCT_COARSE : QG_PRODUCT_WHOLE_BLOCK, &energy));
     if (step >= steps) QG_TRY(judge(problem, plan, step == last, energy - before, &block, accepted));
   }
   if (!*accepted) return QG_OK;

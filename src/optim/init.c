@@ -1,5 +1,5 @@
-/* Fresh weights: a pure function of (seed, parameter, element), made in chunks so that host memory stays
- * small. */
+/* The state before the first step. Weights are a pure function of (seed, parameter, element), made in chunks
+ * so that host memory stays small. */
 #include "optim/internal.h"
 #include "qgalore/normal.h"
 
@@ -39,8 +39,31 @@ static qg_status init_param(qg_optim *optim, const qg_optim_param *p)
   return QG_OK;
 }
 
+/* The tracker's place in the plan is the model's, not the run's. */
+static void clear_tracker(const qg_optim *optim, qg_tracker *tracker)
+{
+  int64_t phase = tracker->phase;
+  qg_tracker_init(tracker, optim->options.update_gap);
+  tracker->phase = phase;
+}
+
+/* As the ledger handed it out, for runs that begin again in mid-life. */
+static qg_status clear_history(qg_optim *optim)
+{
+  const qg_state_entry *entries;
+  int count;
+  QG_TRY(qg_optim_state(optim, &entries, &count));
+  for (int i = 0; i < count; i++)
+    if (entries[i].data && entries[i].on_device)
+      QG_TRY(optim->be->ops->zero(optim->be, entries[i].data,
+                                  qg_dtype_bytes(entries[i].type, entries[i].elements)));
+  for (int id = 0; id < optim->param_count; id++) clear_tracker(optim, &optim->params[id].tracker);
+  return QG_OK;
+}
+
 qg_status qg_optim_init_weights(qg_optim *optim)
 {
+  QG_TRY(clear_history(optim));
   for (int id = 0; id < optim->param_count; id++)
     if (optim->params[id].held) QG_TRY(init_param(optim, &optim->params[id]));
   return qg_optim_convert_vectors(optim);

@@ -127,6 +127,7 @@ struct qg_optim {
   int64_t step;
   bool tied_added;     /* the head's part was added to the embedding's at this step */
   bool discarded;      /* the step's gradient is not finite: nothing of it may reach any state */
+  bool touched;        /* something of the step has reached the state */
   qg_step_rates rates; /* of fused updates */
   int64_t failed_refreshes;
   qg_refresh_record *records; /* [param_count] of this step */
@@ -277,5 +278,7 @@ qg_status qg_optim_rotate_moments(qg_optim *optim, const qg_optim_param *p);
 /* norms.c */
 /* embedding part += head part, once a step. */
 qg_status qg_optim_add_tied(qg_optim *optim);
+/* Discards the step if a gradient of this stage is not finite. */
+qg_status qg_optim_look_at_gradients(qg_optim *optim);
 
 #endif

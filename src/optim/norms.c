@@ -22,6 +22,31 @@ qg_status qg_optim_add_tied(qg_optim *optim)
   return optim->be->ops->axpy(optim->be, 1.0f, head_part, embedding_part);
 }
 
+static qg_view gathered_view(const qg_optim_param *p)
+{
+  return p->accumulates_full ? qg_view_make(p->full, QG_F32, p->info.rows, p->info.cols)
+                             : qg_optim_grad_view(p);
+}
+
+/* Fused matrices have been looked at, one by one. */
+qg_status qg_optim_look_at_gradients(qg_optim *optim)
+{
+  qg_backend *be = optim->be;
+  for (int id = 0; id < optim->param_count; id++) {
+    const qg_optim_param *p = &optim->params[id];
+    if (!p->held || p->policy.fused) continue;
+    qg_optim_name(optim, p);
+    QG_TRY(be->ops->sum_squares(be, gathered_view(p), optim->scratch.sums + id));
+  }
+  QG_TRY(be->ops->copy_out(be, optim->host_sums, optim->scratch.sums,
+                           qg_dtype_bytes(QG_F64, optim->param_count)));
+  for (int id = 0; id < optim->param_count; id++) {
+    const qg_optim_param *p = &optim->params[id];
+    if (p->held && !p->policy.fused && !isfinite(optim->host_sums[id])) qg_optim_discard(optim);
+  }
+  return QG_OK;
+}
+
 /* The last stage holds a tied embedding too, but counting is the first stage's. */
 static bool counts(const qg_optim *optim, const qg_optim_param *p)
 {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "optim/internal.h"
+#include "qgalore/fault.h"
 
 static qg_status check_options(const qg_optim_options *o)
 {
@@ -173,7 +174,8 @@ static qg_status begin_param(qg_optim *optim, qg_optim_param *p)
 qg_status qg_optim_begin(qg_optim *optim, int64_t step)
 {
   optim->step = step;
-  optim->tied_added = optim->discarded = false;
+  optim->tied_added = optim->touched = false;
+  optim->discarded = qg_fault_is_planted_at("gradient", step);
   optim->step_refreshes = optim->step_failed = 0;
   for (int id = 0; id < optim->param_count; id++) QG_TRY(begin_param(optim, &optim->params[id]));
   return QG_OK;
@@ -182,6 +184,11 @@ qg_status qg_optim_begin(qg_optim *optim, int64_t step)
 void qg_optim_discard(qg_optim *optim)
 {
   optim->discarded = true;
+}
+
+bool qg_optim_touched(const qg_optim *optim)
+{
+  return optim->touched;
 }
 
 bool qg_optim_acts_in_backward(const qg_optim *optim)
@@ -220,10 +227,20 @@ static qg_status clear_untouched(qg_optim *optim)
   return QG_OK;
 }
 
+static bool waits_to_refresh(const qg_optim *optim)
+{
+  for (int id = 0; id < optim->param_count; id++)
+    if (optim->params[id].accumulates_full && optim->params[id].refresh_pending) return true;
+  return false;
+}
+
+/* A refresh outlives its step: where it has waited for the gradients, all of them are looked at before it. */
 qg_status qg_optim_finish_gradients(qg_optim *optim)
 {
   if (optim->discarded) return QG_OK;
   QG_TRY(clear_untouched(optim));
+  if (waits_to_refresh(optim)) QG_TRY(qg_optim_look_at_gradients(optim));
+  if (optim->discarded) return QG_OK;
   QG_TRY(qg_optim_refresh_pending(optim));
   for (int id = 0; id < optim->param_count; id++)
     if (is_ready(&optim->params[id])) QG_TRY(qg_optim_project(optim, &optim->params[id], 0.0f));

@@ -3,6 +3,7 @@
 
 #include "optim/internal.h"
 #include "qgalore/base.h"
+#include "qgalore/fault.h"
 
 static qg_status check_shapes(const qg_optim *optim, const qg_optim_param *p, qg_view dy, qg_view x)
 {
@@ -98,12 +99,21 @@ static qg_status update_now(qg_optim *optim, const qg_optim_param *p)
   return QG_OK;
 }
 
+/* For tests: an overflow that begins at this matrix. All ones are a NaN in fp32 and in bf16. */
+static qg_status plant_fault(const qg_optim *optim, const qg_optim_param *p, qg_view dy)
+{
+  const uint32_t ones = UINT32_MAX;
+  if (!qg_fault_is_planted_at(p->info.name, optim->step)) return QG_OK;
+  return optim->be->ops->copy_in(optim->be, dy.data, &ones, qg_dtype_bytes(dy.type, 1));
+}
+
 static qg_status matrix_grad(void *impl, int id, qg_view dy, qg_view x)
 {
   qg_optim *optim = impl;
   qg_optim_param *p;
   QG_TRY(qg_optim_find(optim, id, &p));
   QG_TRY(check_shapes(optim, p, dy, x));
+  QG_TRY(plant_fault(optim, p, dy));
   if (optim->discarded) return QG_OK;
   if (p->policy.projected) {
     QG_TRY(add_projected(optim, p, dy, x));

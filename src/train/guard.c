@@ -1,6 +1,6 @@
 #include "train/guard.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 
 #include "qgalore/base.h"
 
@@ -18,25 +18,29 @@ qg_status qg_guard_begin(qg_run *run)
   return qg_par_broadcast(run->t->par, &run->window, sizeof run->window, 0);
 }
 
-static void say_spike(const qg_run *run, int64_t newest)
+qg_status qg_guard_step(qg_run *run, qg_step_result *result, double *seconds)
 {
-  qg_log_warn(run->log, "loss %.4f of step %lld is a spike (run.spike_factor = %g): %s", run->state.loss,
-              (long long)run->state.step, run->t->config->run.spike_factor,
-              newest < 0 ? "there is no checkpoint to go back to, training goes on"
-                         : "back to the newest checkpoint");
+  qg_progress_state *state = &run->state;
+  qg_wish wish = {qg_stop_wish, &run->watch};
+  double begin = qg_now();
+  if (state->step == run->jump_step) state->cursor = run->jump_cursor;
+  const qg_left_out *tried = qg_left_out_find(&run->left_out, state->step, state->cursor);
+  if (tried) {
+    *result = tried->result;
+    *seconds = tried->seconds;
+    return qg_train_leave_out(run->t, &wish, result);
+  }
+  QG_TRY(qg_train_step(run->t, state->step, state->cursor, &wish, result));
+  *seconds = qg_now() - begin;
+  return QG_OK;
 }
 
-/* The state of the newest checkpoint with the place in the data of this moment. */
-static qg_status roll_back(qg_run *run)
+/* The newest checkpoint, or where this attempt began if it has saved none, place in the data and all. */
+static qg_status go_back(qg_run *run)
 {
-  int64_t cursor = run->state.cursor;
-  free(run->state.history);
-  run->state.history = NULL;
-  QG_TRY(qg_restart_newest(run->t, run->log, &run->folder, &run->state));
+  qg_progress_clear(&run->progress);
+  QG_TRY(qg_restart_again(run->t, run->log, &run->folder, run->summary->first_step, &run->state));
   QG_TRY(qg_trainer_begin(run->t, run->state.grad_norm));
-  qg_log_warn(run->log, "the data since then, sequences %lld to %lld, are left out",
-              (long long)run->state.cursor, (long long)cursor - 1);
-  run->state.cursor = cursor;
   run->saved_step = run->state.step;
   run->progress.first_step = run->state.step;
   run->progress.started = qg_now();
@@ -45,10 +49,29 @@ static qg_status roll_back(qg_run *run)
   return qg_guard_begin(run);
 }
 
-qg_status qg_guard_spike(qg_run *run, const qg_step_result *result, bool *back)
+static void say_spike(const qg_run *run, int64_t newest)
+{
+  qg_log_warn(run->log, "loss %.4f of step %lld is a spike (run.spike_factor = %g): %s", run->state.loss,
+              (long long)run->state.step, run->t->config->run.spike_factor,
+              newest < 0 ? "there is no checkpoint to go back to, training goes on"
+                         : "back to the newest checkpoint");
+}
+
+/* The state of the newest checkpoint with the place in the data of this moment, whenever the run comes by. */
+static qg_status leave_data_out(qg_run *run)
+{
+  int64_t cursor = run->state.cursor;
+  QG_TRY(go_back(run));
+  qg_log_warn(run->log, "the data since then, sequences %lld to %lld, are left out",
+              (long long)run->state.cursor, (long long)cursor - 1);
+  run->jump_step = run->state.step;
+  run->jump_cursor = cursor;
+  return QG_OK;
+}
+
+static qg_status look_for_spike(qg_run *run, const qg_step_result *result, bool *back)
 {
   int64_t newest;
-  *back = false;
   if (!qg_spike_seen(&run->window, run->t->config->run.spike_factor, result->loss)) return QG_OK;
   qg_run_finish_save(run);
   QG_TRY(qg_ckpt_newest(run->t->par, run->folder.checkpoints, &newest));
@@ -61,7 +84,56 @@ qg_status qg_guard_spike(qg_run *run, const qg_step_result *result, bool *back)
            ROLLBACKS_MAX + 1, (long long)newest, run->folder.checkpoints);
   run->rollbacks++;
   *back = true;
-  return roll_back(run);
+  return leave_data_out(run);
+}
+
+/* number: of the step in log and metrics, which count from 1. */
+static void say_undone(const qg_run *run, int64_t number)
+{
+  char reason[128];
+  qg_log_warn(run->log,
+              "step %lld is not finite, but parts of it had reached the state: back to step %lld, the steps "
+              "since then are repeated without it (run.partial_step)",
+              (long long)number, (long long)run->state.step);
+  snprintf(reason, sizeof reason, "step %lld is left out, steps from %lld on are repeated", (long long)number,
+           (long long)run->state.step + 1);
+  if (run->root)
+    qg_run_warn(run, qg_run_folder_write_status(&run->folder, "running", run->state.step, run->progress.steps,
+                                                reason));
+}
+
+/* Steps that are repeated come out as before, so of the skipped ones in a row those from after the way back
+ * are counted again. */
+static qg_status undo(qg_run *run, const qg_left_out *step)
+{
+  qg_run_finish_save(run);
+  run->summary->agreed = run->left_out.count == QG_LEFT_OUT_MAX;
+  QG_CHECK(
+      run->left_out.count < QG_LEFT_OUT_MAX, QG_ERR_NUMERICAL,
+      "step %lld is the %dth since the newest checkpoint that is not finite after parts of it had reached "
+      "the state; lower optimizer.lr, save more often (checkpoint.every), or let such parts stay with "
+      "run.partial_step=keep",
+      (long long)step->step + 1, QG_LEFT_OUT_MAX + 1);
+  qg_left_out_add(&run->left_out, step);
+  QG_TRY(go_back(run));
+  run->bad_steps = (int)qg_max_i64(0, run->bad_steps - (step->step - run->state.step));
+  say_undone(run, step->step + 1);
+  return QG_OK;
+}
+
+static bool is_last_bad_step(const qg_run *run)
+{
+  return run->bad_steps + 1 >= run->t->config->run.max_bad_steps;
+}
+
+/* A skipped step needs no way back for its loss. One that ends the run needs none at all: it is not saved. */
+qg_status qg_guard_judge(qg_run *run, const qg_step_result *result, double seconds, bool *back)
+{
+  const qg_config *c = run->t->config;
+  qg_left_out step = {run->state.step - 1, run->state.cursor - c->train.global_batch, seconds, *result};
+  *back = result->partial && c->run.partial_step == QG_PARTIAL_UNDO && !is_last_bad_step(run);
+  if (*back) return undo(run, &step);
+  return result->skipped ? QG_OK : look_for_spike(run, result, back);
 }
 
 /* A run that only skips would burn its allocation; the last good checkpoint is older than the trouble. */

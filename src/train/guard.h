@@ -9,10 +9,16 @@
 /* Gets the recent losses back that an earlier attempt had seen. Collective. */
 qg_status qg_guard_begin(qg_run *run);
 
-/* If the loss is a spike, the run goes back to its newest checkpoint and leaves the data since then out;
- * *back says that it did, and that the step has not been. QG_ERR_NUMERICAL if that does not help. Collective.
- */
-qg_status qg_guard_spike(qg_run *run, const qg_step_result *result, bool *back);
+/* Takes the next step, or leaves it out. *seconds: what it took. Collective. */
+qg_status qg_guard_step(qg_run *run, qg_step_result *result, double *seconds);
+
+/* Looks at a step that was just counted in the state; *back: the run has gone back, and the step has not
+ * been.
+ * - Its loss is a spike: back to the newest checkpoint, and the data since then are left out.
+ * - It was skipped, but not without a trace (run.partial_step): back to the newest checkpoint or to the
+ *   beginning, and the steps since then are repeated without it.
+ * QG_ERR_NUMERICAL if that does not help. Collective. */
+qg_status qg_guard_judge(qg_run *run, const qg_step_result *result, double seconds, bool *back);
 
 /* Counts a step. QG_ERR_NUMERICAL after run.max_bad_steps skipped ones in a row. */
 qg_status qg_guard_count(qg_run *run, const qg_step_result *result);

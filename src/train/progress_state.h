@@ -7,10 +7,11 @@
 typedef struct {
   int64_t step; /* steps done */
   int64_t tokens;
-  int64_t cursor;         /* sequences consumed */
-  double elapsed;         /* seconds of training over all attempts */
-  double loss, grad_norm; /* of the last step */
-  char *history;          /* one line per attempt; owned by the run */
+  int64_t cursor;   /* sequences consumed */
+  double elapsed;   /* seconds of training over all attempts */
+  double loss;      /* of the last step */
+  double grad_norm; /* of the last step that was not skipped */
+  char *history;    /* one line per attempt; owned by the run */
 } qg_progress_state;
 
 #endif

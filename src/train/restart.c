@@ -91,8 +91,8 @@ static qg_status branch_from(qg_trainer *t, const qg_log *log, const qg_run_fold
 }
 
 /* Starting a run again because its checkpoints are damaged is not for the program to decide. */
-qg_status qg_restart_newest(qg_trainer *t, const qg_log *log, const qg_run_folder *folder,
-                            qg_progress_state *state)
+static qg_status restart_newest(qg_trainer *t, const qg_log *log, const qg_run_folder *folder,
+                                qg_progress_state *state)
 {
   char path[QG_PATH_MAX * 3];
   int64_t newest;
@@ -111,6 +111,19 @@ qg_status qg_restart(qg_trainer *t, const qg_log *log, const qg_run_folder *fold
 {
   const char *wish = t->config->run.restart;
   if (strcmp(wish, "scratch") == 0) return start_anew(t, log, folder, state);
-  if (strcmp(wish, "auto") == 0) return qg_restart_newest(t, log, folder, state);
+  if (strcmp(wish, "auto") == 0) return restart_newest(t, log, folder, state);
   return branch_from(t, log, folder, wish, state);
+}
+
+/* Checkpoints up to where the attempt began may be another run's, if it began from a path. */
+qg_status qg_restart_again(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, int64_t began,
+                           qg_progress_state *state)
+{
+  const char *wish = t->config->run.restart;
+  int64_t newest;
+  free(state->history);
+  state->history = NULL;
+  QG_TRY(qg_ckpt_newest(t->par, folder->checkpoints, &newest));
+  if (newest > began || strcmp(wish, "auto") == 0) return restart_newest(t, log, folder, state);
+  return strcmp(wish, "scratch") == 0 ? start_fresh(t, log, state) : resume_from(t, log, wish, state);
 }

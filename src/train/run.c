@@ -12,6 +12,7 @@ static void report_saved(qg_run *run)
   const qg_saver *s = &run->saver;
   run->saved_step = s->step;
   run->rollbacks = 0;
+  qg_left_out_forget(&run->left_out, s->step);
   run->watch.longest_save = fmax(run->watch.longest_save, s->alone);
   if (s->beside)
     qg_log_info(run->log, "%9lld checkpoint saved in %.2f s, training stood still for %.3f s of them",
@@ -92,6 +93,7 @@ static bool validation_is_due(const qg_run *run)
          (c->train.validate_every > 0 && run->state.step % c->train.validate_every == 0);
 }
 
+/* The norm is for the clipping that follows: of the last step that was taken. */
 static void advance(qg_run *run, const qg_step_result *result, double seconds)
 {
   run->state.step++;
@@ -99,7 +101,7 @@ static void advance(qg_run *run, const qg_step_result *result, double seconds)
   run->state.cursor += run->t->config->train.global_batch;
   run->state.elapsed += seconds;
   run->state.loss = result->loss;
-  run->state.grad_norm = result->grad_norm;
+  if (!result->skipped) run->state.grad_norm = result->grad_norm;
   run->watch.longest_step = fmax(run->watch.longest_step, seconds);
 }
 
@@ -130,15 +132,13 @@ static qg_status finish_step(qg_run *run, const qg_step_result *result, double s
 static qg_status one_step(qg_run *run)
 {
   qg_step_result result;
+  double seconds;
   bool back;
-  qg_wish wish = {qg_stop_wish, &run->watch};
-  double begin = qg_now();
   run->request = QG_REQUEST_NONE;
-  QG_TRY(qg_train_step(run->t, run->state.step, run->state.cursor, &wish, &result));
-  double seconds = qg_now() - begin;
+  QG_TRY(qg_guard_step(run, &result, &seconds));
   advance(run, &result, seconds);
   (void)note(run, result.wishes);
-  QG_TRY(qg_guard_spike(run, &result, &back));
+  QG_TRY(qg_guard_judge(run, &result, seconds, &back));
   if (!back) QG_TRY(finish_step(run, &result, seconds));
   if (result.save_moves) (void)settle(run, false);
   return QG_OK;
@@ -225,8 +225,13 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
                        qg_train_summary *summary)
 {
   const qg_config *c = t->config;
-  qg_run run = {
-      .t = t, .log = log, .folder = qg_run_folder_of(c), .summary = summary, .saved_step = -1, .lock = -1};
+  qg_run run = {.t = t,
+                .log = log,
+                .folder = qg_run_folder_of(c),
+                .summary = summary,
+                .saved_step = -1,
+                .jump_step = -1,
+                .lock = -1};
   run.root = qg_par_is_root(qg_par_grid(t->par));
   run.progress =
       (qg_progress){.log = log,

@@ -2,6 +2,7 @@
 #ifndef QG_TRAIN_RUN_H
 #define QG_TRAIN_RUN_H
 
+#include "train/left_out.h"
 #include "train/metrics.h"
 #include "train/progress.h"
 #include "train/restart.h"
@@ -26,11 +27,14 @@ typedef struct {
   int lock;            /* of the folder; rank 0, -1 elsewhere */
   qg_train_summary *summary;
   bool root;
-  bool metrics_lost;    /* the last line could not be written */
-  int64_t saved_step;   /* step of the newest checkpoint, -1: none of this attempt */
-  int bad_steps;        /* skipped in a row */
-  int rollbacks;        /* since the newest checkpoint */
-  bool owes_validation; /* one was due and cut short */
+  bool metrics_lost;  /* the last line could not be written */
+  int64_t saved_step; /* of the newest checkpoint or of where the run went back to; -1: neither yet */
+  int bad_steps;      /* skipped in a row */
+  int rollbacks;      /* since the newest checkpoint */
+  int64_t jump_step;  /* where data were left out last, and from which sequence on it goes on; -1: nowhere */
+  int64_t jump_cursor;
+  qg_left_out_list left_out; /* since the newest checkpoint */
+  bool owes_validation;      /* one was due and cut short */
 } qg_run;
 
 /* The files of a run beside its checkpoints (run_files.c). */

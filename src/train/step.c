@@ -61,6 +61,7 @@ static qg_status reduce(qg_trainer *t, const qg_wish *wish, int64_t targets, qg_
   extra[QG_REDUCE_REFRESHES] = (double)stats.refreshes;
   extra[QG_REDUCE_FAILED] = (double)stats.failed;
   extra[QG_REDUCE_SAVED] = t->save && qg_ckpt_is_done(t->save);
+  extra[QG_REDUCE_TOUCHED] = qg_optim_touched(t->optim);
   QG_TRY(qg_par_sum(t->par, t->reduce, parameters + QG_REDUCE_EXTRA));
   qg_timer_stop(&t->timers, QG_PHASE_REDUCE);
   double squares = 0.0;
@@ -72,6 +73,8 @@ static qg_status reduce(qg_trainer *t, const qg_wish *wish, int64_t targets, qg_
   result->failed_refreshes = (int64_t)extra[QG_REDUCE_FAILED];
   result->wishes = extra[QG_REDUCE_WISHES];
   result->save_moves = extra[QG_REDUCE_SAVED] == t->stages;
+  result->skipped = !isfinite(result->loss) || !isfinite(result->grad_norm);
+  result->partial = result->skipped && extra[QG_REDUCE_TOUCHED] > 0.0;
   return QG_OK;
 }
 
@@ -131,7 +134,6 @@ static double choose_clip(const qg_trainer *t, double norm)
 
 static qg_status apply(qg_trainer *t, qg_step_result *result)
 {
-  result->skipped = !isfinite(result->loss) || !isfinite(result->grad_norm);
   if (result->skipped) return QG_OK;
   qg_timer_start(&t->timers, QG_PHASE_UPDATE);
   QG_TRY(qg_optim_apply(t->optim, result->lr, choose_clip(t, result->grad_norm)));
@@ -158,6 +160,20 @@ qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_wi
   QG_TRY(share_refreshes(t, result));
   QG_TRY(apply(t, result));
   return qg_trainer_read_clock(t);
+}
+
+qg_status qg_train_leave_out(qg_trainer *t, const qg_wish *wish, qg_step_result *result)
+{
+  double sums[] = {wish ? wish->ask(wish->context) : 0.0, t->save && qg_ckpt_is_done(t->save)};
+  qg_timer_start(&t->timers, QG_PHASE_REDUCE);
+  QG_TRY(qg_par_sum(t->par, sums, QG_COUNT_OF(sums)));
+  qg_timer_stop(&t->timers, QG_PHASE_REDUCE);
+  result->wishes = sums[0];
+  result->save_moves = sums[1] == t->stages;
+  result->refreshes = result->failed_refreshes = 0;
+  result->records = NULL;
+  result->partial = false;
+  return QG_OK;
 }
 
 /* Validation goes through the same buffers in pieces of the training batch. */

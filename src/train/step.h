@@ -12,6 +12,7 @@ enum {
   QG_REDUCE_REFRESHES,
   QG_REDUCE_FAILED,
   QG_REDUCE_SAVED,
+  QG_REDUCE_TOUCHED,
   QG_REDUCE_EXTRA
 };
 
@@ -29,7 +30,8 @@ typedef struct {
   int64_t tokens;                      /* targets in the batch */
   int64_t refreshes, failed_refreshes; /* over all ranks */
   const qg_refresh_record *records;    /* [refreshes], in parameter order; the trainer's */
-  bool skipped;                        /* loss or gradient was not finite: nothing was changed */
+  bool skipped;                        /* loss or gradient was not finite: no update */
+  bool partial;                        /* skipped, after parts of it had reached some rank's state */
   double wishes;                       /* sum over ranks */
   bool save_moves;                     /* all ranks have done the phase of the save under way */
 } qg_step_result;
@@ -38,6 +40,10 @@ typedef struct {
  * Collective. */
 qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_wish *wish,
                         qg_step_result *result);
+
+/* In place of a step that is left out: asks only what a step asks on its way. result: of the step when it was
+ * tried; skipped, and without a trace. Collective. */
+qg_status qg_train_leave_out(qg_trainer *t, const qg_wish *wish, qg_step_result *result);
 
 typedef struct {
   double loss;          /* nats per token */

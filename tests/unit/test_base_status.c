@@ -103,6 +103,20 @@ static void a_fault_point_kills_at_its_passage_only(void **state)
   assert_int_equal(passages_survived("checkpoint.data:4"), 3);
 }
 
+static void a_fault_may_stay_at_numbers(void **state)
+{
+  (void)state;
+  setenv("QGALORE_FAULT", "gradient@7,12", 1);
+  for (int round = 0; round < 2; round++)
+    for (int64_t step = 0; step < 20; step++)
+      assert_int_equal(qg_fault_is_planted_at("gradient", step), step == 7 || step == 12);
+  assert_false(qg_fault_is_planted_at("grad", 7));
+  assert_false(qg_fault_is_planted_at("gradient@7", 12));
+  assert_false(qg_fault_is_planted("gradient"));
+  unsetenv("QGALORE_FAULT");
+  assert_false(qg_fault_is_planted_at("gradient", 7));
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -111,6 +125,7 @@ int main(void)
       cmocka_unit_test(a_recovered_failure_can_be_forgotten),
       cmocka_unit_test(another_ranks_failure_can_be_adopted),
       cmocka_unit_test(a_fault_point_kills_at_its_passage_only),
+      cmocka_unit_test(a_fault_may_stay_at_numbers),
   };
   return cmocka_run_group_tests_name("status", tests, NULL, NULL);
 }
