@@ -36,8 +36,8 @@ qg_clock_seconds() {
 }
 
 qg_environment() {
-  : "${QGALORE_INPUT:?set QGALORE_INPUT to an input file}"
   local name
+  [ -n "${QGALORE_INPUT:-}" ] || { qg_say "set QGALORE_INPUT to an input file"; return 1; }
   name=$(basename "$QGALORE_INPUT")
   : "${QGALORE_RUN:=runs/${name%.*}}"
   if [ -z "${QGALORE_PROGRAM:-}" ]; then
@@ -163,7 +163,7 @@ qg_optional() { declare -F "$1" >/dev/null && "$1"; }
 
 qg_job() {
   local launcher program arguments code step_before run_folder sweep_line='' cancelled=no
-  qg_environment
+  qg_environment || return 2
   qg_choose_task || return 2
   qg_link_has_work || return 0
   step_before=$(qg_status_value step)

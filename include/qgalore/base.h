@@ -13,6 +13,7 @@
 static inline int64_t qg_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t qg_max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline size_t qg_max_size(size_t a, size_t b) { return a > b ? a : b; }
+static inline size_t qg_min_size(size_t a, size_t b) { return a < b ? a : b; }
 static inline int64_t qg_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* Narrows a count to the `int` of MPI, BLAS and ScaLAPACK. QG_ERR_RUNTIME names `what` if it does not fit. */
@@ -30,6 +31,10 @@ double qg_now(void);
 /* Resident memory of this process in bytes: at present, and the highest so far (Linux VmRSS, VmHWM); 0 if unknown. */
 size_t qg_memory_resident(void);
 size_t qg_memory_peak(void);
+/* Memory of this machine in bytes: what this process may use at most, which a control group may make less than there is, and
+ * what is available at present, to all processes; SIZE_MAX if unknown. */
+size_t qg_memory_limit(void);
+size_t qg_memory_available(void);
 
 /* Text for people. Each writes into `buffer` and returns it. */
 const char *qg_format_bytes(char *buffer, size_t size, double bytes);     /* "1.23 GiB" */

@@ -173,9 +173,13 @@ static void print_model(const qg_log *log, const qg_config *c)
 static void print_memory(const qg_log *log, qg_backend *be, const totals *sum)
 {
   char a[32], b[32];
-  size_t free, total;
+  size_t free, total, limit = qg_memory_limit();
   qg_log_info(log, "memory    %s on the fullest rank",
               qg_format_bytes(a, sizeof a, (double)sum->memory[QG_SPACE_HOST]));
+  if (sum->memory[QG_SPACE_HOST] > limit)
+    qg_log_info(
+        log, "          which is more than the %s that this machine gives: more ranks, on nodes that have it",
+        qg_format_bytes(b, sizeof b, (double)limit));
   if (be->ops->unified_memory) return;
   qg_log_info(log,
               "device    %s on the fullest rank; %s of it is an allowance for CUDA's context and libraries",

@@ -6,10 +6,13 @@
 #include <unistd.h>
 
 #include "app/check.h"
+#include "app/closing.h"
 #include "app/devices.h"
+#include "app/environment.h"
 #include "app/footprint.h"
 #include "app/machine.h"
 #include "app/report.h"
+#include "app/room.h"
 #include "qgalore/base.h"
 #include "train/signals.h"
 #include "train/transport.h"
@@ -43,6 +46,7 @@ static bool output_is_terminal(void)
 static qg_status prepare(job *j)
 {
   const qg_app_options *o = j->options;
+  QG_TRY(qg_par_agree(j->par, qg_environment_check()));
   QG_TRY(qg_par_agree(j->par, qg_config_load(o->file, o->overrides, o->override, &j->config)));
   bool plan = o->action == QG_ACTION_CHECK;
   QG_TRY(qg_par_agree(j->par, qg_machine_open_backend(&j->config, j->grid, plan, &j->be)));
@@ -104,31 +108,6 @@ static qg_status print_opening(job *j)
   return QG_OK;
 }
 
-static void print_resume(const job *j, const char *why)
-{
-  qg_log_raw(&j->log, "stopped   %s; the run goes on with\n  mpirun -np %d qgalore_hpc %s", why,
-             j->grid->size, j->options->file);
-  for (int i = 0; i < j->options->overrides; i++) qg_log_raw(&j->log, " %s", j->options->override[i]);
-  qg_log_raw(&j->log, "\n");
-}
-
-static void print_why(const job *j, const qg_train_summary *s)
-{
-  char text[32];
-  static const char *const early[] = {"", "by a signal", "because run.max_walltime is near",
-                                      "by the STOP file"};
-  if (s->reason != QG_STOP_FINISHED) {
-    print_resume(j, early[s->reason]);
-    return;
-  }
-  qg_log_info(&j->log,
-              "finished  all %lld steps done, %s tokens; to go on, raise train.steps and start the same "
-              "command again:",
-              (long long)s->step, qg_format_count(text, sizeof text, (double)s->tokens));
-  qg_log_info(&j->log, "  mpirun -np %d qgalore_hpc %s train.steps=%lld", j->grid->size, j->options->file,
-              (long long)(2 * s->step));
-}
-
 static void print_result(const job *j, const qg_train_summary *s, double rate)
 {
   char valid[48] = "";
@@ -147,7 +126,7 @@ static qg_status print_closing(job *j, const qg_train_summary *s)
   if (qg_par_is_root(j->grid)) qg_report_curve(&j->log, path);
   double rate = s->step > s->first_step ? (double)(s->step - s->first_step) / s->seconds : 0.0;
   print_result(j, s, rate);
-  print_why(j, s);
+  qg_closing_print(&j->log, j->options, j->grid->size, s);
   return QG_OK;
 }
 
@@ -156,6 +135,7 @@ static qg_status train(job *j, double started, bool *alone)
   /* Reading and checking files may take minutes, in which a request to stop must not kill. */
   qg_signals_install();
   QG_TRY(qg_transport_choose(&j->config, j->par, j->be, &j->transport));
+  QG_TRY(qg_room_check(&j->config, j->par, j->be, &j->log));
   QG_TRY(qg_par_agree(j->par, create(j)));
   QG_TRY(print_opening(j));
   qg_train_settings settings = {started, j->gemm_flops};

@@ -53,14 +53,16 @@ static qg_status parse_ranks(const char *text, int *out)
 }
 
 /* getopt has just passed the offending argument, except inside a cluster of letters; `optopt` is then the
- * letter. */
-static qg_status refuse(char **argv)
+ * letter, and that of an option where its argument is at fault. */
+static qg_status refuse(int option, char **argv)
 {
   const char letter[] = {'-', (char)optopt, '\0'};
   bool is_letter = optopt > 0 && optopt < OPT_CHECK;
-  return QG_FAIL(QG_ERR_INPUT,
-                 "command line: %s is no option, or lacks an argument, or takes none; see qgalore_hpc --help",
-                 is_letter ? letter : argv[optind - 1]);
+  const char *why = option == ':'         ? "wants an argument"
+                    : optopt >= OPT_CHECK ? "takes no argument"
+                                          : "is no option";
+  return QG_FAIL(QG_ERR_INPUT, "command line: %s %s; see qgalore_hpc --help",
+                 is_letter ? letter : argv[optind - 1], why);
 }
 
 static qg_status take(int option, char **argv, qg_app_options *out)
@@ -90,7 +92,7 @@ static qg_status take(int option, char **argv, qg_app_options *out)
       out->action = QG_ACTION_HELP;
       break;
     default:
-      return refuse(argv);
+      return refuse(option, argv);
   }
   out->argument = optarg;
   return QG_OK;
@@ -99,9 +101,9 @@ static qg_status take(int option, char **argv, qg_app_options *out)
 qg_status qg_options_parse(int argc, char **argv, qg_app_options *out)
 {
   int option;
-  *out = (qg_app_options){.action = QG_ACTION_TRAIN};
+  *out = (qg_app_options){.action = QG_ACTION_TRAIN, .program = argv[0]};
   opterr = 0;
-  while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) QG_TRY(take(option, argv, out));
+  while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) QG_TRY(take(option, argv, out));
   if (out->action != QG_ACTION_TRAIN && out->action != QG_ACTION_CHECK) return QG_OK;
   QG_CHECK(optind < argc, QG_ERR_INPUT, "command line: no input FILE; see qgalore_hpc --help");
   out->file = argv[optind];

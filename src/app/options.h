@@ -19,6 +19,7 @@ typedef enum {
 
 typedef struct {
   qg_action action;
+  const char *program;  /* as it was started */
   const char *argument; /* topic of --help-input, folder of --status, file of --verify */
   int ranks;            /* of --check; 0: as many as were started */
   const char *file;

@@ -5,14 +5,21 @@
 
 #include "qgalore/base.h"
 
+/* Clang's version text begins with its name, GCC's is the number alone. */
+#ifdef __clang__
+#define COMPILER __VERSION__
+#else
+#define COMPILER "GCC " __VERSION__
+#endif
+
 void qg_report_banner(const qg_log *log)
 {
-  qg_log_info(log, "qgalore_hpc %s (%s), %s", QG_VERSION, QG_GIT, __VERSION__);
+  qg_log_info(log, "qgalore_hpc %s (%s), %s", QG_VERSION, QG_GIT, COMPILER);
 }
 
 void qg_report_version(FILE *out)
 {
-  fprintf(out, "qgalore_hpc %s (%s)\ncompiler: %s\noneDNN: %s\n", QG_VERSION, QG_GIT, __VERSION__,
+  fprintf(out, "qgalore_hpc %s (%s)\ncompiler: %s\noneDNN: %s\n", QG_VERSION, QG_GIT, COMPILER,
           QG_HAVE_ONEDNN ? "yes" : "no (OpenBLAS only)");
 }
 
@@ -24,7 +31,8 @@ typedef struct {
 static void print_rank(const qg_log *log, int rank, const rank_line *line)
 {
   char layers[32] = "-";
-  if (line->num_layers > 0)
+  if (line->num_layers == 1) snprintf(layers, sizeof layers, "%d", line->first_layer);
+  if (line->num_layers > 1)
     snprintf(layers, sizeof layers, "%d-%d", line->first_layer, line->first_layer + line->num_layers - 1);
   qg_log_raw(log, "%5d %-16s %7d %-9s %-5s %-5s %s%s%s\n", rank, line->host, line->threads, layers,
              line->has_embedding ? "yes" : "", line->has_head ? "yes" : "", line->backend,

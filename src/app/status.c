@@ -1,5 +1,6 @@
 #include "app/status.h"
 
+#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -46,7 +47,8 @@ qg_status qg_status_print(FILE *out, const char *folder)
 {
   qg_run_status status;
   QG_TRY(qg_run_folder_read_status(folder, &status));
-  double share = status.steps > 0 ? 100.0 * (double)status.step / (double)status.steps : 0.0;
+  /* A run that had ended may be started again for fewer steps. */
+  double share = status.steps > 0 ? fmin(100.0, 100.0 * (double)status.step / (double)status.steps) : 0.0;
   fprintf(out, "run         %s\n", folder);
   fprintf(out, "state       %s (%s)\n", status.state, meaning_of(status.state));
   fprintf(out, "reason      %s, %s\n", status.reason, status.updated);

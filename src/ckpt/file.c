@@ -1,15 +1,24 @@
 /* Opening a checkpoint for reading. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "ckpt/h5_check.h"
 #include "ckpt/storage.h"
 #include "qgalore/base.h"
 
+static bool is_folder(const char *path)
+{
+  struct stat info;
+  return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 /* A finished checkpoint never changes, and file systems without locks are common. */
 static qg_status open_readonly(const char *path, hid_t *out)
 {
   char reason[256];
+  QG_CHECK(!is_folder(path), QG_ERR_CHECKPOINT,
+           "%s is a folder: name a checkpoint in it, such as checkpoints/step-0000001000.h5", path);
   hid_t access = H5Pcreate(H5P_FILE_ACCESS);
   if (access >= 0 && H5Pset_file_locking(access, 0, 1) >= 0) *out = H5Fopen(path, H5F_ACC_RDONLY, access);
   /* Releasing the list forgets the reason. */

@@ -18,6 +18,7 @@ static herr_t take_innermost(unsigned n, const H5E_error2_t *error, void *contex
 {
   reason *r = context;
   if (n == 0 && error->desc) snprintf(r->buffer, r->size, "%s", error->desc);
+  for (char *end = strchr(r->buffer, '\n'); end; end = strchr(end, '\n')) *end = ' '; /* it quotes ctime */
   return 0;
 }
 

@@ -252,9 +252,10 @@ void qg_parse_override(qg_loader *loader, const char *text)
 {
   const char *origin = "command line", *equals = strchr(text, '=');
   char name[128], value[LINE_BYTES];
-  if (!equals || !copy_trimmed(name, sizeof name, text, equals) ||
+  if (!equals || !copy_trimmed(name, sizeof name, text, equals) || !name[0] ||
       !copy_trimmed(value, sizeof value, equals + 1, text + strlen(text))) {
-    qg_problems_add(&loader->problems, origin, "'%.60s' is not section.key=value", text);
+    qg_problems_add(&loader->problems, origin, "'%.60s' is not section.key=value; write it without blanks",
+                    text);
     return;
   }
   char *dot = strchr(name, '.');

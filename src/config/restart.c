@@ -62,6 +62,9 @@ qg_status qg_config_check_restart(const qg_config *config, const char *saved)
   settle_bits(before);
   settle_bits(after);
   compare(before, after, &problems);
+  if (problems.count > 0)
+    qg_problems_add(&problems, "run.restart",
+                    "cannot change these keys; set them back, or give the run another run.name");
   QG_TRY_OUT(qg_problems_raise(&problems, QG_ERR_INPUT));
 out:
   free(memory);

@@ -297,7 +297,7 @@ const qg_key qg_schema[] = {
 
     /* parallel */
     {KEY(parallel, pipeline), QG_KEY_INT, MEMBER(parallel, pipeline), .unit = "stages", .fallback = "0",
-     .range = "[0, 1024]", .may_change = true, .doc = "Pipeline stages. 0: one per rank."},
+     .range = "[0, 1024]", .may_change = true, .doc = "Pipeline stages, one a rank: any other number of ranks is an error. 0: as many as there are ranks."},
     {KEY(parallel, layers_per_stage), QG_KEY_INT_LIST, MEMBER(parallel, layers_per_stage),
      .count_offset = offsetof(qg_config, parallel.layers_per_stage_count), .unit = "layers", .fallback = "",
      .range = "[0, 4096]", .may_change = true,

@@ -69,7 +69,9 @@ static bool parse_int(const job *j)
 {
   int64_t value;
   const char *end;
-  if (!read_int(j->text, &value, &end) || *end)
+  bool whole = read_int(j->text, &value, &end);
+  if (!whole && errno == ERANGE && !*end) return refuse(j, "%.60s is beyond 64 bits", j->text);
+  if (!whole || *end)
     return refuse(j, "'%.60s' is not a whole number; write for example %s", j->text,
                   j->key->fallback ? j->key->fallback : "512");
   if (!in_range(j, (double)value)) return false;

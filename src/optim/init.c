@@ -1,37 +1,9 @@
 /* The state before the first step. Weights are a pure function of (seed, parameter, element), made in chunks
  * so that host memory stays small. */
-#include <math.h>
-
 #include "optim/internal.h"
+#include "qgalore/normal.h"
 
-static const double INIT_DEVIATION = 0.02;
-
-/* Four independent normals from the four words of one Philox block (Box and Muller 1958). */
-static void draw_normals(qg_rng rng, uint64_t block, float out[4])
-{
-  const double two_pi = 6.28318530717958647692;
-  qg_rng_block words = qg_rng_draw(rng, block);
-  for (int pair = 0; pair < 2; pair++) {
-    double u = 1.0 - (double)qg_rng_unit(words.v[2 * pair]); /* (0, 1]: its logarithm is finite */
-    double radius = INIT_DEVIATION * sqrt(-2.0 * log(u));
-    double angle = two_pi * (double)qg_rng_unit(words.v[2 * pair + 1]);
-    out[2 * pair] = (float)(radius * cos(angle));
-    out[2 * pair + 1] = (float)(radius * sin(angle));
-  }
-}
-
-/* Elements [first, first + count) of a matrix; first is a multiple of 4. */
-static void fill_normal(const qg_optim *optim, const qg_optim_param *p, int64_t first, int64_t count,
-                        float *out)
-{
-  qg_rng rng = {optim->options.seed, 0, (uint32_t)p->info.id, QG_RNG_INIT};
-#pragma omp parallel for schedule(static) num_threads(optim->be->threads)
-  for (int64_t i = 0; i < count; i += 4) {
-    float normals[4];
-    draw_normals(rng, (uint64_t)(first + i) / 4, normals);
-    for (int64_t j = 0; j < 4 && i + j < count; j++) out[i + j] = normals[j];
-  }
-}
+static const float INIT_DEVIATION = 0.02f;
 
 static qg_status store_fresh(qg_optim *optim, const qg_optim_param *p, int64_t first, int64_t count)
 {
@@ -50,6 +22,7 @@ static qg_status store_fresh(qg_optim *optim, const qg_optim_param *p, int64_t f
 
 static qg_status init_param(qg_optim *optim, const qg_optim_param *p)
 {
+  const qg_rng rng = {optim->options.seed, 0, (uint32_t)p->info.id, QG_RNG_INIT};
   int64_t total = qg_optim_elements(p), step = qg_min_i64(QG_OPTIM_CHUNK, optim->scratch.update_elements);
   qg_optim_name(optim, p);
   /* A scratch that holds less than a chunk still holds the largest parameter whole. */
@@ -60,7 +33,7 @@ static qg_status init_param(qg_optim *optim, const qg_optim_param *p)
     if (qg_optim_is_vector(p))
       for (int64_t i = 0; i < count; i++) host[i] = 1.0f;
     else
-      fill_normal(optim, p, first, count, host);
+      qg_normal_fill(rng, INIT_DEVIATION, first, count, optim->be->threads, host);
     QG_TRY(store_fresh(optim, p, first, count));
   }
   return QG_OK;

@@ -230,7 +230,8 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
                 .folder = qg_run_folder_of(c),
                 .summary = summary,
                 .saved_step = -1,
-                .jump_step = -1};
+                .jump_step = -1,
+                .lock = -1};
   run.root = qg_par_is_root(qg_par_grid(t->par));
   run.progress =
       (qg_progress){.log = log,
@@ -254,6 +255,7 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
   qg_watchdog_stop(run.watchdog);
   qg_saver_abandon(&run.saver);
   qg_metrics_close(run.metrics);
+  qg_run_close_folder(&run);
   free(run.state.history);
   return status;
 }

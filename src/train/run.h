@@ -24,6 +24,7 @@ typedef struct {
   qg_watchdog *watchdog;
   qg_spike_window window;
   qg_metrics *metrics; /* rank 0, NULL elsewhere */
+  int lock;            /* of the folder; rank 0, -1 elsewhere */
   qg_train_summary *summary;
   bool root;
   bool metrics_lost;  /* the last line could not be written */
@@ -38,14 +39,15 @@ typedef struct {
 
 /* The files of a run beside its checkpoints (run_files.c). */
 
-/* Makes the folder. Collective. */
+/* Makes the folder, which is this run's alone until it is closed. Collective. */
 qg_status qg_run_open_folder(qg_run *run);
+void qg_run_close_folder(const qg_run *run);
 /* Opens metrics.jsonl at the step of the state, for the first time or again. Local; rank 0, no-op elsewhere.
  */
 qg_status qg_run_open_metrics(qg_run *run);
 
 void qg_run_write_metrics(qg_run *run, const qg_metrics_line *line);
-/* The status file when a run begins and ends, with `status` as its result. Rank 0; the first is a no-op
+/* The status file when a run begins, with resolved.in, and ends, with `status` as its result. Rank 0; the first is a no-op
  * elsewhere. */
 qg_status qg_run_write_first_status(const qg_run *run);
 void qg_run_write_final_status(const qg_run *run, qg_status status);

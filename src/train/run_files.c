@@ -20,8 +20,13 @@ void qg_run_write_metrics(qg_run *run, const qg_metrics_line *line)
 
 qg_status qg_run_open_folder(qg_run *run)
 {
-  qg_status status = run->root ? qg_run_folder_prepare(&run->folder, run->t->config) : QG_OK;
+  qg_status status = run->root ? qg_run_folder_open(&run->folder, &run->lock) : QG_OK;
   return qg_par_agree(run->t->par, status);
+}
+
+void qg_run_close_folder(const qg_run *run)
+{
+  if (run->lock >= 0) close(run->lock);
 }
 
 qg_status qg_run_open_metrics(qg_run *run)
@@ -36,6 +41,7 @@ qg_status qg_run_write_first_status(const qg_run *run)
 {
   if (!run->root) return QG_OK;
   unlink(run->folder.stop_file); /* it belonged to an earlier attempt */
+  QG_TRY(qg_run_folder_write_input(&run->folder, run->t->config));
   return qg_run_folder_write_status(&run->folder, "running", run->state.step, run->progress.steps, "started");
 }
 

@@ -1,9 +1,12 @@
 #include "train/run_folder.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "qgalore/base.h"
 
@@ -18,10 +21,56 @@ qg_run_folder qg_run_folder_of(const qg_config *config)
   return folder;
 }
 
-qg_status qg_run_folder_prepare(const qg_run_folder *folder, const qg_config *config)
+/* "HOST, process ID", which is all that the holder of the lock says. */
+static void read_holder(int file, char *text, size_t size)
+{
+  ssize_t bytes = pread(file, text, size - 1, 0);
+  text[bytes > 0 ? bytes : 0] = '\0';
+  text[strcspn(text, "\n")] = '\0';
+}
+
+static void write_holder(int file)
+{
+  char host[64] = "";
+  gethostname(host, sizeof host - 1);
+  if (ftruncate(file, 0) == 0) dprintf(file, "%s, process %d\n", host, (int)getpid());
+}
+
+/* A record lock: network file systems know it, and it ends with the process however that ends. */
+static qg_status take_lock(const char *root, int file)
+{
+  char holder[128];
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  if (fcntl(file, F_SETLK, &whole) != 0 && (errno == EACCES || errno == EAGAIN)) {
+    read_holder(file, holder, sizeof holder);
+    return QG_FAIL(QG_ERR_RESOURCE,
+                   "%s is in use by another run (%s): wait for its end, stop it with touch %s/STOP, or give "
+                   "this run another "
+                   "run.name",
+                   root, holder, root);
+  }
+  write_holder(file);
+  return QG_OK;
+}
+
+qg_status qg_run_folder_open(const qg_run_folder *folder, int *lock)
+{
+  char path[sizeof folder->root + 16];
+  *lock = -1;
+  QG_TRY(qg_make_folder(folder->checkpoints));
+  snprintf(path, sizeof path, "%s/lock", folder->root);
+  int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  QG_CHECK(file >= 0, QG_ERR_RESOURCE, "cannot open %s: %s", path, strerror(errno));
+  qg_status status = take_lock(folder->root, file);
+  if (status == QG_OK) *lock = file;
+  else
+    close(file);
+  return status;
+}
+
+qg_status qg_run_folder_write_input(const qg_run_folder *folder, const qg_config *config)
 {
   char path[sizeof folder->root + 16], *text = NULL;
-  QG_TRY(qg_make_folder(folder->checkpoints));
   QG_TRY(qg_config_resolved(config, &text));
   snprintf(path, sizeof path, "%s/resolved.in", folder->root);
   qg_status status = qg_write_file_atomic(path, text, strlen(text));

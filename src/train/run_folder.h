@@ -1,4 +1,4 @@
-/* The folder of a run: output_dir/name with resolved.in, metrics.jsonl, status and checkpoints/. */
+/* The folder of a run: output_dir/name with resolved.in, metrics.jsonl, status, lock and checkpoints/. */
 #ifndef QG_TRAIN_RUN_FOLDER_H
 #define QG_TRAIN_RUN_FOLDER_H
 
@@ -12,8 +12,11 @@ typedef struct {
 } qg_run_folder;
 
 qg_run_folder qg_run_folder_of(const qg_config *config);
-/* Makes the folders and writes resolved.in. Rank 0. */
-qg_status qg_run_folder_prepare(const qg_run_folder *folder, const qg_config *config);
+/* Makes the folders and takes the lock, which ends with the process or by closing *lock; on failure *lock is
+ * -1. A file system without locks gives none and no error. Rank 0. */
+qg_status qg_run_folder_open(const qg_run_folder *folder, int *lock);
+/* Writes resolved.in. Rank 0. */
+qg_status qg_run_folder_write_input(const qg_run_folder *folder, const qg_config *config);
 /* What the status file says, as text; "" where it says nothing. */
 typedef struct {
   char state[16];   /* running | finished | resume | failed */

@@ -129,12 +129,26 @@ static qg_status take_snapshot_memory(qg_trainer *t)
                            &t->snapshot.memory);
 }
 
+static qg_status check_stages(const qg_config *c, int stages)
+{
+  int64_t pipeline = c->parallel.pipeline, listed = c->parallel.layers_per_stage_count;
+  QG_CHECK(pipeline == 0 || pipeline == stages, QG_ERR_INPUT,
+           "parallel.pipeline = %lld, but there are %d ranks: start as many, or leave the key out",
+           (long long)pipeline, stages);
+  QG_CHECK(listed == 0 || listed == stages, QG_ERR_INPUT,
+           "parallel.layers_per_stage lists %lld stages, but there are %d ranks: list a number for each, or "
+           "leave the key out",
+           (long long)listed, stages);
+  return QG_OK;
+}
+
 /* The partition of this stage; every stage computes all of them. */
 static qg_status take_partition(qg_trainer *t)
 {
   const qg_config *c = t->config;
   qg_partition *parts = NULL;
   qg_status status;
+  QG_TRY_OUT(check_stages(c, t->stages));
   QG_TRY_OUT(qg_calloc((size_t)t->stages, sizeof *parts, "partition", (void **)&parts));
   QG_TRY_OUT(qg_model_partition(&c->model, c->train.sequence_length, t->stages,
                                 c->parallel.layers_per_stage_count ? c->parallel.layers_per_stage : NULL,

@@ -157,7 +157,7 @@ expect "folder and name agree with the status file" "run.output_dir=$tmp/runs ru
 fresh; SLURM_JOB_END_TIME=$(($(date +%s) - 5)) job slurm
 expect_not "a time limit that makes no sense is left out" "max_walltime"
 fresh; QGALORE_INPUT="" job slurm
-expect "a missing input is an error that says what to do" "set QGALORE_INPUT"
+expect "a missing input is an error that says what to do" "job: set QGALORE_INPUT to an input file"
 expect_not "and nothing is started" "mpirun"
 
 # Signals: what the scheduler sends to the script arrives at the program as save (USR1) or save and stop (USR2).

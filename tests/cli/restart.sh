@@ -154,4 +154,10 @@ attempt 1 $this run.restart=scratch run.overwrite=yes train.steps=10 train.valid
 expect "with run.overwrite=yes it does" 0 "from scratch"
 check "and nothing of the old run is left" eval '[ "$(newest $this)" = "$(checkpoint_of $this 10)" ] && [ "$(lines)" = 10 ]'
 
+# The log ends with a command to copy: for a shell, and without what would begin anew.
+run mpirun -np 1 "$program" "$tmp/tiny.in" "run.output_dir=$tmp/two words" run.restart=scratch run.overwrite=yes train.steps=2
+run eval "$(tail -n 1 <<<"$output")"
+expect "the command at the end of the log goes on where the run ended" 0 "start     resumed $tmp/two words/tiny/checkpoints"
+check "with more steps" grep -q "finished  all 4 steps done" <<<"$output"
+
 finish

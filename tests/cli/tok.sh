@@ -47,6 +47,9 @@ expect "--version names the program" 0 "qgalore_tok "
 run "$tok" --model m.model --out all.h5 text.txt
 expect "a text becomes one document" 0 "1 document,"
 expect "and the bytes per token are reported" 0 "bytes per token"
+mkdir folder.h5
+run "$tok" --model m.model --out folder.h5 text.txt
+expect "a folder in the place of the token file is told at once" 2 "folder.h5 is a folder: name the token file to write"
 run "$tok" --model m.model --out quiet.h5 --quiet text.txt
 check "--quiet prints nothing" [ "$code$output" = 0 ]
 run "$tok" --model m.model --out p.h5 --split paragraph text.txt

@@ -189,7 +189,7 @@ static void not_an_hdf5_file(void **unused)
   if (grid->rank == 0) assert_int_equal(qg_write_file_atomic(path, "hello", 5), QG_OK);
   check_refused_and_not_found("cannot be opened");
   if (grid->rank == 0) assert_int_equal(unlink(path) + mkdir(path, 0777), 0);
-  check_refused_and_not_found("cannot be opened");
+  check_refused_and_not_found("is a folder");
 }
 
 static void drop_dataset(hid_t file)

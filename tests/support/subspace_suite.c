@@ -1,5 +1,6 @@
 #include "subspace_suite.h"
 
+#include <cblas.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,20 +106,36 @@ float *suite_through_int4(qg_backend *be, const float *basis, int64_t count)
   return out;
 }
 
-/* The share of a gradient's energy that a basis holds. */
+static double *widened(const float *x, int64_t count)
+{
+  double *out = suite_take((size_t)count * sizeof *out);
+  for (int64_t i = 0; i < count; i++) out[i] = (double)x[i];
+  return out;
+}
+
+static double sum_of_squares(const double *x, int64_t count)
+{
+  double sum = 0;
+  for (int64_t i = 0; i < count; i++) sum += x[i] * x[i];
+  return sum;
+}
+
+/* The share of a gradient's energy that a basis holds: ||G P^T||^2 / ||G||^2 on the right, ||P^T G||^2 /
+ * ||G||^2 on the left. */
 double suite_energy_of(const qg_subspace_job *job, const float *basis)
 {
   bool right = qg_side_of(job->m, job->n) == QG_SIDE_RIGHT;
-  int64_t length = right ? job->m : job->n, d = right ? job->n : job->m;
-  double inside = 0, all = 0;
-  for (int64_t i = 0; i < job->m * job->n; i++) all += (double)job->gradient[i] * (double)job->gradient[i];
-  for (int64_t i = 0; i < length; i++)
-    for (int64_t k = 0; k < job->rank; k++) {
-      double sum = 0;
-      for (int64_t j = 0; j < d; j++)
-        sum += right ? (double)job->gradient[i * d + j] * (double)basis[k * d + j]
-                     : (double)job->gradient[j * length + i] * (double)basis[j * job->rank + k];
-      inside += sum * sum;
-    }
-  return inside / all;
+  int length = (int)(right ? job->m : job->n), d = (int)(right ? job->n : job->m), rank = (int)job->rank;
+  double *g = widened(job->gradient, job->m * job->n), *p = widened(basis, job->rank * d);
+  double *inside = suite_take((size_t)length * (size_t)rank * sizeof *inside);
+  if (right)
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, length, rank, d, 1, g, d, p, d, 0, inside, rank);
+  else
+    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rank, length, d, 1, p, rank, g, length, 0, inside,
+                length);
+  double share = sum_of_squares(inside, job->rank * length) / sum_of_squares(g, job->m * job->n);
+  free(g);
+  free(p);
+  free(inside);
+  return share;
 }

@@ -1,5 +1,5 @@
 # A model so small that a run takes a second, for the tests that stop, kill and resume runs; sourced after tap.sh. Works
-# in a folder of its own, $tmp. Skips the test where the program or MPI is missing.
+# in a folder of its own, $tmp. Skips the test where the program, MPI or pkill is missing.
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # the variables are for the tests
 
@@ -9,13 +9,20 @@ for file in "$program" "$ckpt"; do
   [ -x "$file" ] || skip_all "$file was not built"
 done
 command -v mpirun >/dev/null || skip_all "mpirun is not installed"
+command -v pkill >/dev/null || skip_all "pkill is not installed (procps)"
 
 # Ranks share the cores of one machine and may run as root.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_vader_single_copy_mechanism=none OMP_NUM_THREADS=1
 
 tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
+job=
+# A test that gave up leaves no run behind.
+leave() {
+  [ -z "$job" ] || kill_job
+  rm -rf "$tmp"
+}
+trap leave EXIT
 cat >"$tmp/tiny.in" <<'INPUT'
 [model]
 hidden_size = 32

@@ -19,6 +19,8 @@
                                       1e-5, so about that share crosses a rounding boundary; one code of the smallest
                                       matrix is a share of 2e-4 */
 #define QG_TOL_SAMPLE_SIGMAS 5.0   /* statistics of fixed-seed samples, in standard errors: 6e-7 by chance */
+#define QG_TOL_NORMAL_F32 4e-7      /* radius (relative), cosine and sine of the normal numbers against double: some roundings of 6e-8 */
+#define QG_TOL_KOLMOGOROV 1.95      /* Kolmogorov-Smirnov distance times sqrt(n) of a fixed-seed sample: 0.1 % by chance */
 #define QG_TOL_F64_SUM 1e-12        /* double sums of up to some thousand terms against the closed form */
 #define QG_TOL_LOSS_BF16 1e-2      /* bf16 loss against fp32, sum over tokens: each activation is rounded by 2^-9, about twenty in a row */
 #define QG_TOL_GRAD_BF16 5e-2      /* bf16 gradient of a tensor against fp32, relative to its norm: as above, and once more back */

@@ -113,7 +113,7 @@ static void values_of_the_wrong_type(void **state)
   assert_problem(MINIMAL "[train]\nsteps = 1.5\n", 11, "train.steps: '1.5' is not a whole number");
   assert_problem(MINIMAL "[train]\nsteps =\n", 11, "train.steps: '' is not a whole number");
   assert_problem(MINIMAL "[train]\nsteps = 99999999999999999999\n", 11,
-                 "train.steps: '99999999999999999999' is not a whole");
+                 "train.steps: 99999999999999999999 is beyond 64 bits");
   assert_problem(MINIMAL "[optimizer]\nlr = fast\n", 11, "optimizer.lr: 'fast' is not a number");
   assert_problem(MINIMAL "[optimizer]\nlr = nan\n", 11, "optimizer.lr: 'nan' is not a number");
   assert_problem(MINIMAL "[optimizer]\ngrad_clip = inf\n", 11, "optimizer.grad_clip: 'inf' is not a number");

@@ -55,11 +55,13 @@ static void keys_of_the_state_may_not_and_all_are_named(void **state)
   const char *overrides[] = {"model.num_layers=9", "qgalore.rank=64", "train.seed=2", "optimizer.beta1=0.8"};
   qg_config config = load(4, overrides);
   assert_int_equal(qg_config_check_restart(&config, saved), QG_ERR_INPUT);
-  assert_string_equal(qg_error_message(),
-                      "model.num_layers: checkpoint 8, input 9\n"
-                      "train.seed: checkpoint 1, input 2\n"
-                      "optimizer.beta1: checkpoint 0.9, input 0.8\n"
-                      "qgalore.rank: checkpoint 128, input 64");
+  assert_string_equal(
+      qg_error_message(),
+      "model.num_layers: checkpoint 8, input 9\n"
+      "train.seed: checkpoint 1, input 2\n"
+      "optimizer.beta1: checkpoint 0.9, input 0.8\n"
+      "qgalore.rank: checkpoint 128, input 64\n"
+      "run.restart: cannot change these keys; set them back, or give the run another run.name");
   free(saved);
 }
 

@@ -164,6 +164,7 @@ qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)
 {
   qg_backend *be;
   char name[64];
+  QG_TRY(qg_cpu_isa_check());
   QG_TRY(qg_calloc(1, sizeof *be + sizeof(qg_cpu), "CPU backend", (void **)&be));
   be->ops = &cpu_ops;
   be->close = qg_cpu_close;

@@ -47,12 +47,27 @@ const char *qg_cpu_isa_name(qg_cpu_level level)
   return names[level];
 }
 
+/* The level of this name; 0: there is none. */
+static int level_named(const char *name)
+{
+  int level = QG_CPU_AMX;
+  while (level >= QG_CPU_V2 && strcmp(name, names[level]) != 0) level--;
+  return level >= QG_CPU_V2 ? level : 0;
+}
+
+qg_status qg_cpu_isa_check(void)
+{
+  const char *text = getenv("QGALORE_CPU_ISA");
+  QG_CHECK(!text || level_named(text), QG_ERR_INPUT,
+           "environment: QGALORE_CPU_ISA is \"%s\": it must be v2, v3, v4, bf16 or amx, or unset", text);
+  return QG_OK;
+}
+
 static qg_cpu_level level_allowed(void)
 {
   const char *text = getenv("QGALORE_CPU_ISA");
-  for (int level = QG_CPU_V2; text && level <= QG_CPU_AMX; level++)
-    if (strcmp(text, names[level]) == 0) return (qg_cpu_level)level;
-  return QG_CPU_AMX;
+  int named = text ? level_named(text) : 0;
+  return named ? (qg_cpu_level)named : QG_CPU_AMX;
 }
 
 qg_cpu_level qg_cpu_isa(void)

@@ -5,6 +5,8 @@
 #ifndef QG_BACKEND_CPU_ISA_H
 #define QG_BACKEND_CPU_ISA_H
 
+#include "qgalore/status.h"
+
 #define QG_ISA_JOIN_(name, isa) name##_##isa
 #define QG_ISA_JOIN(name, isa) QG_ISA_JOIN_(name, isa)
 
@@ -24,6 +26,8 @@ typedef enum {
 /* The level in use: the highest that processor, operating system and QGALORE_CPU_ISA allow. Local, constant.
  */
 qg_cpu_level qg_cpu_isa(void);
+/* QG_ERR_INPUT if QGALORE_CPU_ISA is set and names no level. Local. */
+qg_status qg_cpu_isa_check(void);
 /* As QGALORE_CPU_ISA spells it. */
 const char *qg_cpu_isa_name(qg_cpu_level level);
 
