@@ -45,7 +45,7 @@ qg_status qg_block_measure(qg_block *block, qg_product_grade grade, double *ener
 qg_status qg_block_step(qg_block *block, qg_product_grade grade);
 
 /* After a measure: turns the active rows into Ritz vectors, ascending. *energy of the largest `rank` of the
- * whole block. */
+ * whole block. A step may follow at once: it goes on from the rows before, which span the same. */
 qg_status qg_block_ritz(qg_block *block, double *energy);
 
 /* After qg_block_ritz: the largest `count` active rows rest from here on, and the steps of the others are
