@@ -344,10 +344,10 @@ HIDDEN ?= 4096
 # Each reader of files gets an equal share. Inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; one that crashes a
 # reader is left in $(BUILD)-fuzz/found: add it to tests/fuzz/corpus.
 FUZZ_SECONDS ?= 300
-FUZZ_MODULES := base quant par data config model optim linalg ckpt train app
+FUZZ_MODULES := base quant backend par data config model optim linalg ckpt train app
 fuzz: PACKAGES += clang libclang-rt-14-dev
 fuzz: deps
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang OPENMP=-Wno-unknown-pragmas OPT="-O1 -g" \
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang OPENMP="-Wno-unknown-pragmas -Wno-unused-parameter" OPT="-O1 -g" \
 	  SANITIZE=address,fuzzer-no-link MODULES="$(FUZZ_MODULES)" fuzzers
 	@tests/fuzz/run.sh $(BUILD)-fuzz $(FUZZ_SECONDS)
 

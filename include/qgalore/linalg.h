@@ -20,7 +20,7 @@ static inline qg_side qg_side_of(int64_t m, int64_t n) { return m >= n ? QG_SIDE
 
 /* EXACT: eigenvectors of the Gram matrix of the short side, in double precision where fp32 would lose the last ones
  * (s_r^2 < 1e-6 s_1^2, or entries whose squares leave fp32). Where the rank is under a third of the short side, block power steps
- * from a random start come first; their result counts as exact when nothing is left to find, to some 1e-6 of the energy.
+ * from a random start come first; their result counts as exact when nothing is left to find, to some 1e-7 of the energy.
  * WARM: a block power step from `previous`, a second one or EXACT when that holds too little; without a
  * `previous`, or with one that is no basis (not finite, components over 2), like AUTO.
  * RANDOMIZED: two or three block power steps from a random start, or EXACT when they hold too little.
@@ -83,7 +83,7 @@ qg_subspace_try qg_subspace_first_try(qg_subspace_method method, int64_t m, int6
 
 /* Scratch bytes that qg_subspace_solve wants for these shapes: [count] jobs of which at most `threads` run at once; those
  * with a `pair` need its views' shapes. About 24 d^2 bytes for each that runs, d = min(m, n), most of it for the
- * eigenproblem in double; far less where block power steps do alone. Local. */
+ * eigenproblem in double; far less where block power steps do alone, which with `bf16` split the gradient once more. Local. */
 size_t qg_subspace_workspace(const qg_subspace_options *options, const qg_subspace_job *shapes, int count);
 
 /* Solves all jobs: those with a short side under 2048 several at a time with one BLAS thread each, the wider ones

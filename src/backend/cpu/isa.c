@@ -6,15 +6,26 @@
 #include <string.h>
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+enum {
+  AMX_BF16 = 1 << 22,
+  AMX_TILE = 1 << 24
+}; /* EDX of leaf 7 (Intel SDM, CPUID); older compilers have no names */
 enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 }; /* asm/prctl.h of Linux 5.16 */
 
 /* A process has to ask for the tile registers, once, before any of its threads uses them. */
 static bool tiles_granted(void)
 {
   return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
+static bool has_tiles(void)
+{
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE);
 }
 
 /* __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the wide registers. */
@@ -29,8 +40,7 @@ static qg_cpu_level processor_level(void)
             __builtin_cpu_supports("avx512vl");
   if (!v4) return QG_CPU_V3;
   if (!__builtin_cpu_supports("avx512bf16")) return QG_CPU_V4;
-  bool amx = __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16");
-  return amx && tiles_granted() ? QG_CPU_AMX : QG_CPU_BF16;
+  return has_tiles() && tiles_granted() ? QG_CPU_AMX : QG_CPU_BF16;
 }
 #else
 static qg_cpu_level processor_level(void)
