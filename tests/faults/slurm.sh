@@ -57,7 +57,7 @@ steps_of() {
 
 check "a cluster of one machine starts" cluster_start
 if [ "$limits" = yes ]; then
-  arguments=("train.steps=$(steps_of 200)" run.log_every=100 checkpoint.every=0)
+  arguments=("train.steps=$(steps_of 300)" run.log_every=100 checkpoint.every=0)
 else
   arguments=(train.steps=4000 run.log_every=100 checkpoint.every=0)
 fi
@@ -65,7 +65,7 @@ fi
 job=$(submit "${arguments[@]}")
 check "the job is submitted" [ -n "$job" ]
 if [ "$limits" = yes ]; then
-  check "the run finishes by itself" wait_for 900 is_finished || show_job
+  check "the run finishes by itself" wait_for 1500 is_finished || show_job
 else
   check "its first allocation is told to save and stop" told_to_stop 1
   check "and its second" told_to_stop 2 || show_job
