@@ -1,5 +1,5 @@
 #include "app/check.h"
-#include "app/footprint.h"
+#include "app/plan.h"
 
 #include <math.h>
 
@@ -107,31 +107,19 @@ static double total_cost(const qg_config *c)
 static qg_status check_stage(const qg_log *log, const qg_config *c, qg_backend *be, int ranks, int rank,
                              size_t runtime, totals *sum)
 {
-  qg_mem *mem = NULL;
-  qg_trainer *trainer = NULL;
+  qg_plan plan;
   const qg_state_entry *entries;
   int count;
   qg_status status;
-  QG_TRY_OUT(qg_mem_create(NULL, &mem));
-  qg_mem_note(mem, QG_OWNER_RUNTIME, runtime);
-  qg_mem_note_device(mem, &be->share);
-  qg_trainer_request request = {.config = c,
-                                .be = be,
-                                .mem = mem,
-                                .stage = rank,
-                                .stages = ranks,
-                                .device_pointers = c->parallel.transport == QG_TRANSPORT_DEVICE};
-  QG_TRY_OUT(qg_trainer_create(&request, &trainer));
-  qg_mem_note(mem, QG_OWNER_RUNTIME, qg_footprint_of_libraries(c, be, trainer));
-  QG_TRY_OUT(qg_optim_state(qg_trainer_optim(trainer), &entries, &count));
+  QG_TRY_OUT(qg_plan_make(c, be, rank, ranks, runtime, &plan));
+  QG_TRY_OUT(qg_optim_state(qg_trainer_optim(plan.trainer), &entries, &count));
   sum->checkpoint = qg_ckpt_bytes(entries, count);
-  const qg_partition *part = qg_trainer_partition(trainer);
+  const qg_partition *part = qg_trainer_partition(plan.trainer);
   sum->cost = part->cost > sum->cost ? part->cost : sum->cost;
-  count_memory(be, mem, sum);
-  if (log) print_row(log, rank, part, total_cost(c), be, mem);
+  count_memory(be, plan.mem, sum);
+  if (log) print_row(log, rank, part, total_cost(c), be, plan.mem);
 out:
-  qg_trainer_destroy(trainer);
-  qg_mem_destroy(mem);
+  qg_plan_drop(&plan);
   return status;
 }
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/footprint.h"
+#include "app/plan.h"
 #include "qgalore/base.h"
 
 /* Bytes of one rank, or of all ranks of a node. */
@@ -14,22 +14,13 @@ typedef struct {
   size_t limit, available;  /* of the node */
 } room;
 
-/* The creators of the run against a ledger that only counts. */
 static qg_status plan_rank(const qg_config *config, const qg_grid *grid, qg_backend *be, room *mine)
 {
-  qg_mem *mem = NULL;
-  qg_trainer *trainer = NULL;
-  qg_status status;
-  QG_TRY_OUT(qg_mem_create(NULL, &mem));
-  qg_mem_note(mem, QG_OWNER_RUNTIME, mine->resident);
-  qg_trainer_request request = {
-      .config = config, .be = be, .mem = mem, .stage = grid->stage, .stages = grid->stages};
-  QG_TRY_OUT(qg_trainer_create(&request, &trainer));
-  qg_mem_note(mem, QG_OWNER_RUNTIME, qg_footprint_of_libraries(config, be, trainer));
-  mine->planned = be->ops->unified_memory ? qg_mem_total(mem) : qg_mem_space(mem, QG_SPACE_HOST);
-out:
-  qg_trainer_destroy(trainer);
-  qg_mem_destroy(mem);
+  qg_plan plan;
+  qg_status status = qg_plan_make(config, be, grid->stage, grid->stages, mine->resident, &plan);
+  if (status == QG_OK)
+    mine->planned = be->ops->unified_memory ? qg_mem_total(plan.mem) : qg_mem_space(plan.mem, QG_SPACE_HOST);
+  qg_plan_drop(&plan);
   return status;
 }
 

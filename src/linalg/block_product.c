@@ -1,7 +1,6 @@
 #include "linalg/block_product.h"
 
 #include <cblas.h>
-#include <omp.h>
 
 #include "linalg/pair.h"
 #include "qgalore/base.h"

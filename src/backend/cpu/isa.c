@@ -10,10 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum {
-  AMX_BF16 = 1 << 22,
-  AMX_TILE = 1 << 24
-}; /* EDX of leaf 7 (Intel SDM, CPUID); older compilers have no names */
+/* EDX of leaf 7 (Intel SDM, CPUID): older compilers have no names for these. */
+enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
 enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 }; /* asm/prctl.h of Linux 5.16 */
 
 /* A process has to ask for the tile registers, once, before any of its threads uses them. */
