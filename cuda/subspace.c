@@ -22,7 +22,7 @@ static qg_view rows_view(float *data, int64_t rows, int64_t cols)
 
 static qg_status sum_of_squares(qg_backend *be, const qg_cuda_problem *p, qg_view x, double *out)
 {
-  QG_TRY(qg_cuda_sum_squares(be, x, p->sum));
+  QG_TRY(qg_cuda_sum_squares(be, x, p->sum, NULL));
   return qg_cuda_copy_out(be, out, p->sum, sizeof *out);
 }
 
