@@ -2,7 +2,7 @@
 #include "cuda/subspace.h"
 #include "qgalore/base.h"
 
-enum { OVERSAMPLING = 16, ALIGNMENT = 256 };
+enum { ALIGNMENT = 256 };
 
 static void *carve(char **next, size_t bytes)
 {
@@ -26,15 +26,18 @@ static qg_status measure_eigenproblem(qg_backend *be, qg_cuda_problem *p, int64_
   return QG_OK;
 }
 
-static qg_status measure_qr(qg_backend *be, qg_cuda_problem *p)
+static qg_status measure_orthonormalisation(qg_backend *be, qg_cuda_problem *p)
 {
   cusolverDnHandle_t solver = qg_cuda_of(be)->solver;
-  int qr = 0, orthonormal = 0, d, count;
+  int qr = 0, orthonormal = 0, doubles = 0, d, count;
   QG_TRY(qg_narrow_int(p->d, "elements of a basis vector", &d));
   QG_TRY(qg_narrow_int(p->count, "vectors of a block", &count));
   QG_CUSOLVER(be, cusolverDnSgeqrf_bufferSize(solver, d, count, p->block, d, &qr));
   QG_CUSOLVER(be, cusolverDnSorgqr_bufferSize(solver, d, count, count, p->block, d, p->tau, &orthonormal));
+  QG_CUSOLVER(be,
+              cusolverDnDpotrf_bufferSize(solver, CUBLAS_FILL_MODE_UPPER, count, p->gram, count, &doubles));
   p->work_bytes = qg_max_size(p->work_bytes, (size_t)qg_max_i64(qr, orthonormal) * sizeof(float));
+  p->work_bytes = qg_max_size(p->work_bytes, (size_t)doubles * sizeof(double));
   return QG_OK;
 }
 
@@ -63,21 +66,22 @@ static qg_status measure_work(qg_backend *be, qg_cuda_problem *p, qg_device_solv
   if (be->planned) return estimate_work(p, solver == QG_SOLVER_POWER ? p->count : p->d);
   if (solver == QG_SOLVER_SVD) return measure_svd(be, p);
   QG_TRY(measure_eigenproblem(be, p, solver == QG_SOLVER_GRAM ? p->d : p->count));
-  return solver == QG_SOLVER_POWER ? measure_qr(be, p) : QG_OK;
+  return solver == QG_SOLVER_POWER ? measure_orthonormalisation(be, p) : QG_OK;
 }
 
 static void place_arrays(qg_cuda_problem *p, qg_device_solver solver, char **next)
 {
   bool power = solver == QG_SOLVER_POWER, svd = solver == QG_SOLVER_SVD;
   int64_t order = power ? p->count : p->d, vectors = power ? p->count : 0;
+  size_t rows = qg_dtype_bytes(QG_F32, (svd ? p->d : vectors) * p->d);
   p->matrix = carve_matrix(next, order, order);
-  p->eigenvalues = carve_matrix(next, 1, order);
   p->block = carve_matrix(next, vectors, p->d);
   p->image = carve_matrix(next, svd ? p->d : vectors, p->length);
-  p->rows = carve_matrix(next, svd ? p->d : vectors, p->d);
+  p->gram = carve(next, qg_max_size(rows, qg_dtype_bytes(QG_F64, vectors * vectors)));
+  p->rows = (float *)p->gram;
   p->tau = carve_matrix(next, 1, vectors);
-  p->sum = carve(next, sizeof *p->sum);
-  p->info = carve(next, sizeof *p->info);
+  p->verdict = carve(next, sizeof *p->verdict + qg_dtype_bytes(QG_F32, order));
+  p->eigenvalues = p->verdict->least_values;
 }
 
 qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver,
@@ -89,7 +93,7 @@ qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg
                          .d = d,
                          .length = qg_max_i64(m, n),
                          .rank = rank,
-                         .count = qg_min_i64(rank + OVERSAMPLING, d)};
+                         .count = qg_min_i64(rank + QG_CUDA_OVERSAMPLING, d)};
   place_arrays(p, solver, &next);
   p->work = next;
   *bytes = (size_t)(next - memory);

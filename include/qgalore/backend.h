@@ -217,7 +217,7 @@ typedef struct {
   void *workspace;         /* device, of subspace_bytes */
   size_t workspace_bytes;
   float *basis;            /* device, out; not `previous` */
-  float *singular_values;  /* host, out [rank], descending */
+  float *singular_values;  /* host, GRAM and SVD: out [rank], descending */
   double energy;           /* out */
   bool accepted;           /* out; false: not finite, beyond fp32 or not enough energy. The results are then undefined */
 } qg_subspace_args;

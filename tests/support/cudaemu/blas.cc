@@ -4,12 +4,9 @@
 
 #include "arena.h"
 #include "cublasLt.h"
+#include "handles.h"
 #include "qgalore/quant.h"
 #include "streams.h"
-
-struct cublasContext {
-  cudaStream_t stream;
-};
 
 struct cublasLtMatmulDescOpaque_t {
   cublasOperation_t op_a, op_b;

@@ -8,11 +8,8 @@
 
 #include "arena.h"
 #include "cusolverDn.h"
+#include "handles.h"
 #include "streams.h"
-
-struct cusolverDnContext {
-  cudaStream_t stream;
-};
 
 namespace {
 
