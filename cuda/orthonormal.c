@@ -1,8 +1,8 @@
 /* Orthonormal rows on the device. To the column-major eyes of the libraries the block is d x count with one
  * vector a column. */
 #include "cuda/subspace.h"
-#include "linalg/apart.h"
 #include "qgalore/base.h"
+#include "qgalore/rows_apart.h"
 
 /* gram = block block^T in double, upper triangle in column-major eyes. Of each row as much is widened at a
  * time as fits in place of the image. */

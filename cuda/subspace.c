@@ -34,30 +34,12 @@ bool qg_cuda_is_usable(const qg_cuda_verdict *v)
   return v->norm2 >= LEAST_NORM2 && v->norm2 <= MOST_NORM2;
 }
 
-/* image = block G^T (right) or block G (left), and its energy tr(block H block^T) = ||image||_F^2. */
-static qg_status begin_product(qg_backend *be, const qg_cuda_problem *p)
-{
-  qg_view image = rows_view(p->image, p->count, p->length);
-  qg_gemm_args args = {.a = rows_view(p->block, p->count, p->d),
-                       .b = p->gradient,
-                       .c = image,
-                       .trans_b = !p->left,
-                       .alpha = 1.0f};
-  QG_TRY(qg_cuda_gemm(be, &args));
-  return qg_cuda_sum_squares(be, image, &p->verdict->energy);
-}
-
 /* block <- orthonormal basis of block H, and its image. *verdict is of the block before. */
-static qg_status power_step(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *verdict)
+static qg_status power_step(qg_backend *be, const qg_cuda_problem *p, bool whole, qg_cuda_verdict *verdict)
 {
-  qg_gemm_args args = {.a = rows_view(p->image, p->count, p->length),
-                       .b = p->gradient,
-                       .c = rows_view(p->block, p->count, p->d),
-                       .trans_b = p->left,
-                       .alpha = 1.0f};
-  QG_TRY(qg_cuda_gemm(be, &args));
+  QG_TRY(qg_cuda_finish_product(be, p));
   QG_TRY(qg_cuda_orthonormalise(be, p, verdict));
-  return qg_cuda_is_usable(verdict) ? begin_product(be, p) : QG_OK;
+  return qg_cuda_is_usable(verdict) ? qg_cuda_begin_product(be, p, whole) : QG_OK;
 }
 
 /* matrix <- its eigenvectors, one a row in our eyes, with ascending eigenvalues. */
@@ -211,9 +193,9 @@ static qg_status solve_by_power(qg_backend *be, qg_cuda_problem *p, qg_subspace_
   double captured = 0.0;
   qg_cuda_verdict before, after;
   QG_TRY(start_block(be, p, a));
-  QG_TRY(begin_product(be, p));
+  QG_TRY(qg_cuda_begin_product(be, p, false));
   for (int step = 1; step <= steps + a->more_steps; step++) {
-    QG_TRY(power_step(be, p, &before));
+    QG_TRY(power_step(be, p, step >= steps, &before));
     if (!qg_cuda_is_usable(&before)) return QG_OK;
     p->norm2 = before.norm2;
     if (step < steps) continue;

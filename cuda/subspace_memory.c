@@ -69,6 +69,16 @@ static qg_status measure_work(qg_backend *be, qg_cuda_problem *p, qg_device_solv
   return solver == QG_SOLVER_POWER ? measure_orthonormalisation(be, p) : QG_OK;
 }
 
+/* Products of bf16 take a slice of the gradient of about SLICE_BYTES at a time, enough work to fill a device.
+ * The same slice of the image has to fit in place of `rows`. */
+static void place_rounded(qg_cuda_problem *p, char **next)
+{
+  enum { SLICE_BYTES = 24 << 20, EVEN = 8 };
+  int64_t most = qg_min_i64(2 * p->d, SLICE_BYTES / (int64_t)qg_dtype_bytes(QG_BF16, p->d));
+  p->slice = qg_min_i64(p->length, most < EVEN ? most : most / EVEN * EVEN);
+  p->rounded = carve(next, qg_dtype_bytes(QG_BF16, p->slice * p->d));
+}
+
 static void place_arrays(qg_cuda_problem *p, qg_device_solver solver, char **next)
 {
   bool power = solver == QG_SOLVER_POWER, svd = solver == QG_SOLVER_SVD;
@@ -93,8 +103,10 @@ qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg
                          .d = d,
                          .length = qg_max_i64(m, n),
                          .rank = rank,
+                         .slice = qg_max_i64(m, n),
                          .count = qg_min_i64(rank + QG_CUDA_OVERSAMPLING, d)};
   place_arrays(p, solver, &next);
+  if (be->compute == QG_BF16 && solver == QG_SOLVER_POWER) place_rounded(p, &next);
   p->work = next;
   *bytes = (size_t)(next - memory);
   QG_TRY(measure_work(be, p, solver));

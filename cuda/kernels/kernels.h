@@ -89,6 +89,8 @@ cudaError_t qg_k_load_basis(cudaStream_t stream, const float *basis, bool left, 
 cudaError_t qg_k_random_rows(cudaStream_t stream, uint64_t seed, int64_t rows, int64_t d, float *out);
 cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, int64_t ascending, bool left,
                                int64_t k, int64_t d, float *basis);
+/* x = high + low in bf16, up to 2^-17 of it. */
+cudaError_t qg_k_split(cudaStream_t stream, const float *x, int64_t count, uint16_t *high, uint16_t *low);
 /* Rows of norm 1. One of zeros or beyond fp32 is left as it is. */
 cudaError_t qg_k_unit_rows(cudaStream_t stream, float *rows, int64_t count, int64_t d);
 /* out [count, width] = elements [first, first + width) of rows [count, d], in double. */

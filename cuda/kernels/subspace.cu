@@ -66,6 +66,19 @@ cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, int64_t a
   return launch(stream, k, THREADS, k_publish_basis, rows, ascending, left, k, d, basis);
 }
 
+__global__ void k_split(const float *x, int64_t count, uint16_t *high, uint16_t *low)
+{
+  int64_t j = blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
+  if (j >= count) return;
+  high[j] = qg_bf16_from_float(x[j]);
+  low[j] = qg_bf16_from_float(x[j] - qg_bf16_to_float(high[j]));
+}
+
+cudaError_t qg_k_split(cudaStream_t stream, const float *x, int64_t count, uint16_t *high, uint16_t *low)
+{
+  return launch(stream, (count + THREADS - 1) / THREADS, THREADS, k_split, x, count, high, low);
+}
+
 __global__ void k_square(const float *x, int64_t count, float *out)
 {
   int64_t j = blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;

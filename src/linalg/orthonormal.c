@@ -7,8 +7,8 @@
 #include <omp.h>
 #include <string.h>
 
-#include "linalg/apart.h"
 #include "qgalore/base.h"
+#include "qgalore/rows_apart.h"
 
 /* Columns of a panel, as LAPACK's own blocks of sgeqrf and sorgqr; and their work per column. */
 enum { PANEL = 32, WORK_PER_COLUMN = 64 };
