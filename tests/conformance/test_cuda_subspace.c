@@ -18,7 +18,7 @@
 enum { RANK = 12, MOST = 96 * 80 };
 
 /* A block of which a part competes for its places, and a gradient for it. */
-enum { WIDE_RANK = 136, WIDE_SIDE = 160, WIDE_LENGTH = 176 };
+enum { WIDE_RANK = 256, WIDE_SIDE = 288, WIDE_LENGTH = 304 };
 
 typedef struct {
   int64_t m, n;
@@ -342,7 +342,7 @@ static void contenders_for_the_last_places_are_judged_by_energy(void **state)
                              .n = side ? WIDE_LENGTH : WIDE_SIDE,
                              .rank = WIDE_RANK,
                              .gradient = gradient};
-    for (int i = 0; i < WIDE_SIDE; i++) s[i] = pow(0.97, i);
+    for (int i = 0; i < WIDE_SIDE; i++) s[i] = pow(0.98, i);
     planted_matrix(judge.m, judge.n, s, 7, gradient);
     solve_wide(c, &judge, NULL, first);
     for (int e = 0; e < WIDE_LENGTH * WIDE_SIDE; e++)
@@ -391,6 +391,22 @@ static void what_fp32_cannot_hold_is_left_to_the_host(void **state)
   end(c);
 }
 
+/* As from a checkpoint that was damaged in memory. */
+static void a_start_that_is_not_finite_is_not_accepted(void **state)
+{
+  subspace_case *c = *state;
+  static float previous[MOST];
+  previous[17] = NAN;
+  plant(c, shapes[0], 5.0);
+  begin(c, shapes[0], QG_SOLVER_POWER);
+  void *start = device_copy(c, previous);
+  c->args.previous = start;
+  solve(c);
+  assert_false(c->args.accepted);
+  c->be->ops->release(c->be, start, basis_bytes(c));
+  end(c);
+}
+
 static void the_same_gradient_gives_the_same_bits(void **state)
 {
   subspace_case *c = *state;
@@ -434,6 +450,7 @@ int main(void)
       cmocka_unit_test(contenders_for_the_last_places_are_judged_by_energy),
       cmocka_unit_test(too_little_energy_is_not_accepted),
       cmocka_unit_test(what_fp32_cannot_hold_is_left_to_the_host),
+      cmocka_unit_test(a_start_that_is_not_finite_is_not_accepted),
       cmocka_unit_test(the_same_gradient_gives_the_same_bits),
       cmocka_unit_test(a_small_workspace_is_an_error),
   };
