@@ -201,9 +201,9 @@ typedef struct {
 } qg_moments_args;
 
 /* How a device solves a subspace. POWER: block power steps from a previous basis (one, or two from a random start) and up to
- * more_steps more, until they capture min_energy_ratio of the estimated optimum. Vectors are in the order of
- * the previous basis but for the last. GRAM: exact, by the eigenvectors of the Gram
- * matrix of the short side, in fp32. SVD: singular vectors of the gradient itself, slow: what validates the others. */
+ * more_steps more, until they capture min_energy_ratio of the estimated optimum; vectors come in the order of the previous
+ * basis but for the last. GRAM: exact, by the eigenvectors of the Gram matrix of the short side, in fp32. SVD: singular
+ * vectors of the gradient itself, slow: what validates the others. */
 typedef enum { QG_SOLVER_POWER, QG_SOLVER_GRAM, QG_SOLVER_SVD } qg_device_solver;
 
 /* The subspace of a gradient; layouts are those of qgalore/linalg.h. */

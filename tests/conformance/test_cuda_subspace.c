@@ -17,9 +17,6 @@
 
 enum { RANK = 12, MOST = 96 * 80 };
 
-/* A block of which a part competes for its places, and a gradient for it. */
-enum { WIDE_RANK = 256, WIDE_SIDE = 288, WIDE_LENGTH = 304 };
-
 typedef struct {
   int64_t m, n;
 } matrix_shape;
@@ -304,58 +301,6 @@ static void power_steps_in_bf16_come_close(void **state)
   c->be = single;
 }
 
-/* Solves a wide block; `start` (host) or NULL. Its basis goes to `out`, the energy it tells is returned. */
-static double solve_wide(const subspace_case *c, const qg_subspace_job *judge, const float *start, float *out)
-{
-  size_t bytes = (size_t)(WIDE_RANK * WIDE_SIDE) * sizeof(float),
-         all = (size_t)(WIDE_LENGTH * WIDE_SIDE) * sizeof(float);
-  void *gradient, *basis, *previous;
-  qg_subspace_args a = {.rank = WIDE_RANK, .solver = QG_SOLVER_POWER, .min_energy_ratio = 0.9, .seed = 3};
-  a.workspace_bytes = c->be->ops->subspace_bytes(c->be, judge->m, judge->n, WIDE_RANK, a.solver);
-  assert_int_equal(c->be->ops->alloc(c->be, all, &gradient), QG_OK);
-  assert_int_equal(c->be->ops->alloc(c->be, bytes, &basis), QG_OK);
-  assert_int_equal(c->be->ops->alloc(c->be, bytes, &previous), QG_OK);
-  assert_int_equal(c->be->ops->alloc(c->be, a.workspace_bytes, &a.workspace), QG_OK);
-  assert_int_equal(c->be->ops->copy_in(c->be, gradient, judge->gradient, all), QG_OK);
-  if (start) assert_int_equal(c->be->ops->copy_in(c->be, previous, start, bytes), QG_OK);
-  a.gradient = qg_view_make(gradient, QG_F32, judge->m, judge->n);
-  a.basis = basis;
-  a.previous = start ? previous : NULL;
-  if (c->be->ops->subspace(c->be, &a) != QG_OK) fail_msg("%s", qg_error_message());
-  assert_true(a.accepted);
-  assert_int_equal(c->be->ops->copy_out(c->be, out, basis, bytes), QG_OK);
-  c->be->ops->release(c->be, gradient, all);
-  c->be->ops->release(c->be, basis, bytes);
-  c->be->ops->release(c->be, previous, bytes);
-  c->be->ops->release(c->be, a.workspace, a.workspace_bytes);
-  return a.energy;
-}
-
-/* The first vectors of a warm block keep their places, the last ones compete. */
-static void contenders_for_the_last_places_are_judged_by_energy(void **state)
-{
-  subspace_case *c = *state;
-  static float gradient[WIDE_LENGTH * WIDE_SIDE], first[WIDE_RANK * WIDE_SIDE], next[WIDE_RANK * WIDE_SIDE];
-  double s[WIDE_SIDE];
-  for (int side = 0; side < 2; side++) {
-    qg_subspace_job judge = {.m = side ? WIDE_SIDE : WIDE_LENGTH,
-                             .n = side ? WIDE_LENGTH : WIDE_SIDE,
-                             .rank = WIDE_RANK,
-                             .gradient = gradient};
-    for (int i = 0; i < WIDE_SIDE; i++) s[i] = pow(0.98, i);
-    planted_matrix(judge.m, judge.n, s, 7, gradient);
-    solve_wide(c, &judge, NULL, first);
-    for (int e = 0; e < WIDE_LENGTH * WIDE_SIDE; e++)
-      gradient[e] += 1e-3f * (float)((e * 7919) % 101 - 50) / 50.0f;
-    planted_singular_values(judge.m, judge.n, gradient, s);
-    double told = solve_wide(c, &judge, first, next), energy = planted_energy(&judge, next);
-    assert_true(planted_orthonormal_error(&judge, next) < QG_TOL_ORTHONORMAL);
-    assert_true(energy >= (1.0 - QG_TOL_POWER_ENERGY) * planted_optimal_energy(WIDE_SIDE, WIDE_RANK, s));
-    assert_true(energy >= planted_energy(&judge, first));
-    assert_true(QG_CLOSE(told, energy, QG_TOL_F32_SUM));
-  }
-}
-
 static void too_little_energy_is_not_accepted(void **state)
 {
   subspace_case *c = *state;
@@ -447,7 +392,6 @@ int main(void)
       cmocka_unit_test(dependent_images_give_an_orthonormal_basis),
       cmocka_unit_test(ill_conditioned_images_give_an_orthonormal_basis),
       cmocka_unit_test(power_steps_in_bf16_come_close),
-      cmocka_unit_test(contenders_for_the_last_places_are_judged_by_energy),
       cmocka_unit_test(too_little_energy_is_not_accepted),
       cmocka_unit_test(what_fp32_cannot_hold_is_left_to_the_host),
       cmocka_unit_test(a_start_that_is_not_finite_is_not_accepted),
