@@ -10,11 +10,6 @@
 
 enum { WARM_STEPS = 1, COLD_STEPS = 2 };
 
-/* The last vectors of a warm block, which compete for its places: the random ones and the weakest of the old.
- * Beside eigenvectors of the whole block that loses 1e-4 of the energy, where the random ones bring 1e-3, and
- * saves most of an eigenproblem, whose small steps a device cannot fill. */
-enum { CONTENDERS = 256 };
-
 /* As in linalg/exact.c: below this share of the largest eigenvalue an fp32 one is mostly its error. */
 static const double SINGLE_PRECISION_SHARE = 1e-6;
 /* Squares of gradients in between, and their sums, keep all their digits in fp32. */
@@ -190,7 +185,7 @@ static bool is_enough(const qg_cuda_problem *p, const qg_subspace_args *a, doubl
 static qg_status solve_by_power(qg_backend *be, qg_cuda_problem *p, qg_subspace_args *a)
 {
   int steps = a->previous ? WARM_STEPS : COLD_STEPS;
-  int64_t order = a->previous ? qg_min_i64(CONTENDERS, p->count) : p->count;
+  int64_t order = a->previous ? qg_min_i64(QG_CUDA_CONTENDERS, p->count) : p->count;
   double captured = 0.0;
   qg_cuda_verdict before, after;
   QG_TRY(start_block(be, p, a));

@@ -6,6 +6,11 @@
 
 enum { QG_CUDA_OVERSAMPLING = 16 }; /* random vectors beyond the rank */
 
+/* The last vectors of a warm block, which compete for its places: the random ones and the weakest of the old.
+ * Beside eigenvectors of the whole block that loses 1e-4 of the energy, where the random ones bring 1e-3, and
+ * saves most of an eigenproblem, whose small steps a device cannot fill. */
+enum { QG_CUDA_CONTENDERS = 256 };
+
 /* What the host decides by, read in one piece. */
 typedef struct {
   double norm2;  /* ||gradient||_F^2 */

@@ -19,10 +19,12 @@ static float *carve_matrix(char **next, int64_t rows, int64_t cols)
 static qg_status measure_eigenproblem(qg_backend *be, qg_cuda_problem *p, int64_t order)
 {
   qg_cuda *cuda = qg_cuda_of(be);
-  QG_CUSOLVER(
-      be, cusolverDnXsyevd_bufferSize(cuda->solver, cuda->solver_params, CUSOLVER_EIG_MODE_VECTOR,
-                                      CUBLAS_FILL_MODE_LOWER, order, CUDA_R_32F, p->matrix, order, CUDA_R_32F,
-                                      p->eigenvalues, CUDA_R_32F, &p->work_bytes, &p->host_bytes));
+  size_t device = 0, host = 0;
+  QG_CUSOLVER(be, cusolverDnXsyevd_bufferSize(cuda->solver, cuda->solver_params, CUSOLVER_EIG_MODE_VECTOR,
+                                              CUBLAS_FILL_MODE_LOWER, order, CUDA_R_32F, p->matrix, order,
+                                              CUDA_R_32F, p->eigenvalues, CUDA_R_32F, &device, &host));
+  p->work_bytes = qg_max_size(p->work_bytes, device);
+  p->host_bytes = qg_max_size(p->host_bytes, host);
   return QG_OK;
 }
 
@@ -65,8 +67,10 @@ static qg_status measure_work(qg_backend *be, qg_cuda_problem *p, qg_device_solv
 {
   if (be->planned) return estimate_work(p, solver == QG_SOLVER_POWER ? p->count : p->d);
   if (solver == QG_SOLVER_SVD) return measure_svd(be, p);
-  QG_TRY(measure_eigenproblem(be, p, solver == QG_SOLVER_GRAM ? p->d : p->count));
-  return solver == QG_SOLVER_POWER ? measure_orthonormalisation(be, p) : QG_OK;
+  if (solver == QG_SOLVER_GRAM) return measure_eigenproblem(be, p, p->d);
+  QG_TRY(measure_eigenproblem(be, p, p->count));
+  QG_TRY(measure_eigenproblem(be, p, qg_min_i64(QG_CUDA_CONTENDERS, p->count)));
+  return measure_orthonormalisation(be, p);
 }
 
 /* Products of bf16 take a slice of the gradient of about SLICE_BYTES at a time, enough work to fill a device.
