@@ -39,13 +39,15 @@ typedef struct {
   cublasLtHandle_t lt;
   cusolverDnHandle_t solver;
   cusolverDnParams_t solver_params;
+  void *solver_host_work; /* of the last subspace, kept for the next */
+  size_t solver_host_bytes;
   qg_gemm_plans *plans;
   void *blas_workspace, *scratch;
   size_t blas_bytes, scratch_bytes;
   qg_cuda_tables *tables; /* device memory */
   double *partial, *sums; /* device memory, [QG_CUDA_SUM_BLOCKS] and [QG_CUDA_SUMS] */
   qg_cuda_clock clock;
-  bool fused_attention;   /* where head size and alignment allow it */
+  bool fused_attention; /* where head size and alignment allow it */
 } qg_cuda;
 
 static inline qg_cuda *qg_cuda_of(qg_backend *be)

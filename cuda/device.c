@@ -188,6 +188,7 @@ void qg_cuda_close(qg_backend *be)
   qg_cuda *cuda = qg_cuda_of(be);
   qg_gemm_plans_clear(cuda->plans);
   qg_cuda_clock_close(be);
+  free(cuda->solver_host_work);
   if (cuda->solver_params) cusolverDnDestroyParams(cuda->solver_params);
   if (cuda->solver) cusolverDnDestroy(cuda->solver);
   if (cuda->lt) cublasLtDestroy(cuda->lt);

@@ -205,8 +205,9 @@ typedef struct {
 } qg_moments_args;
 
 /* How a device solves a subspace. POWER: block power steps from a previous basis (one, or two from a random start) and up to
- * more_steps more, until they capture min_energy_ratio of the estimated optimum. GRAM: exact, by the eigenvectors of the Gram
- * matrix of the short side, in fp32. SVD: singular vectors of the gradient itself, slow: what validates the others. */
+ * more_steps more, until they capture min_energy_ratio of the estimated optimum; vectors come in the order of the previous
+ * basis but for the last. GRAM: exact, by the eigenvectors of the Gram matrix of the short side, in fp32. SVD: singular
+ * vectors of the gradient itself, slow: what validates the others. */
 typedef enum { QG_SOLVER_POWER, QG_SOLVER_GRAM, QG_SOLVER_SVD } qg_device_solver;
 
 /* The subspace of a gradient; layouts are those of qgalore/linalg.h. */
@@ -221,7 +222,7 @@ typedef struct {
   void *workspace;         /* device, of subspace_bytes */
   size_t workspace_bytes;
   float *basis;            /* device, out; not `previous` */
-  float *singular_values;  /* host, out [rank], descending */
+  float *singular_values;  /* host, GRAM and SVD: out [rank], descending */
   double energy;           /* out */
   bool accepted;           /* out; false: not finite, beyond fp32 or not enough energy. The results are then undefined */
 } qg_subspace_args;
