@@ -7,11 +7,6 @@
 #include "cuda/subspace.h"
 #include "qgalore/base.h"
 
-static qg_view f32_view(float *data, int64_t rows, int64_t cols)
-{
-  return qg_view_make(data, QG_F32, rows, cols);
-}
-
 /* A slice of the long side: of G, and of the image. */
 typedef struct {
   qg_view gradient, image;
@@ -20,7 +15,7 @@ typedef struct {
 static product_slice slice_at(const qg_cuda_problem *p, int64_t first)
 {
   int64_t width = qg_min_i64(p->slice, p->length - first);
-  qg_view image = f32_view(p->image, p->count, p->length);
+  qg_view image = qg_cuda_matrix(p->image, p->count, p->length);
   return (product_slice){
       .gradient = p->left ? qg_view_cols(p->gradient, first, width) : qg_view_rows(p->gradient, first, width),
       .image = qg_view_cols(image, first, width)};
@@ -47,7 +42,7 @@ static qg_status add_block(qg_backend *be, const qg_cuda_problem *p, product_sli
 {
   qg_gemm_args args = {.a = s.image,
                        .b = s.gradient,
-                       .c = f32_view(p->block, p->count, p->d),
+                       .c = qg_cuda_matrix(p->block, p->count, p->d),
                        .trans_b = p->left,
                        .alpha = 1.0f,
                        .beta = add ? 1.0f : 0.0f};
@@ -88,8 +83,8 @@ qg_status qg_cuda_begin_product(qg_backend *be, const qg_cuda_problem *p, bool w
 {
   if (p->rounded) QG_TRY(begin_rounded(be, p, whole));
   else
-    QG_TRY(add_image(be, p, slice_at(p, 0), f32_view(p->block, p->count, p->d), false));
-  return qg_cuda_sum_squares(be, f32_view(p->image, p->count, p->length), &p->verdict->energy, NULL);
+    QG_TRY(add_image(be, p, slice_at(p, 0), qg_cuda_matrix(p->block, p->count, p->d), false));
+  return qg_cuda_sum_squares(be, qg_cuda_matrix(p->image, p->count, p->length), &p->verdict->energy, NULL);
 }
 
 qg_status qg_cuda_finish_product(qg_backend *be, const qg_cuda_problem *p)

@@ -32,7 +32,7 @@ static qg_status factor(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdic
   QG_CUSOLVER(be, cusolverDnDpotrf(cuda->solver, CUBLAS_FILL_MODE_UPPER, count, p->gram, count, p->work,
                                    doubles, &p->verdict->info));
   QG_CUDA(be, qg_k_narrow_factor(cuda->stream, p->gram, p->count, p->matrix, &p->verdict->least_apart));
-  QG_TRY(qg_cuda_copy_out(be, verdict, p->verdict, sizeof *verdict));
+  QG_TRY(qg_cuda_fetch_verdict(be, p, verdict));
   *apart = verdict->info == 0 ? (double)verdict->least_apart : 0.0;
   return QG_OK;
 }

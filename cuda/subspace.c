@@ -15,12 +15,7 @@ static const double SINGLE_PRECISION_SHARE = 1e-6;
 /* Squares of gradients in between, and their sums, keep all their digits in fp32. */
 static const double LEAST_NORM2 = 1e-24, MOST_NORM2 = 1e30;
 
-static qg_view rows_view(float *data, int64_t rows, int64_t cols)
-{
-  return qg_view_make(data, QG_F32, rows, cols);
-}
-
-static qg_status fetch_verdict(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *out)
+qg_status qg_cuda_fetch_verdict(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *out)
 {
   return qg_cuda_copy_out(be, out, p->verdict, sizeof *out);
 }
@@ -89,13 +84,13 @@ static qg_status solve_exactly(qg_backend *be, const qg_cuda_problem *p, qg_subs
   qg_cuda_verdict verdict;
   qg_gemm_args gram = {.a = p->gradient,
                        .b = p->gradient,
-                       .c = rows_view(p->matrix, p->d, p->d),
+                       .c = qg_cuda_matrix(p->matrix, p->d, p->d),
                        .trans_a = !p->left,
                        .trans_b = p->left,
                        .alpha = 1.0f};
   QG_TRY(qg_cuda_gemm(be, &gram));
   QG_TRY(decompose(be, p, p->d));
-  QG_TRY(fetch_verdict(be, p, &verdict));
+  QG_TRY(qg_cuda_fetch_verdict(be, p, &verdict));
   if (verdict.info != 0) return QG_OK;
   QG_TRY(fetch_eigenvalues(be, p, a, &captured, &sound));
   if (!sound) return QG_OK;
@@ -128,7 +123,7 @@ static qg_status solve_by_svd(qg_backend *be, const qg_cuda_problem *p, qg_subsp
                                    p->image, p->length, CUDA_R_32F, p->eigenvalues, CUDA_R_32F, NULL,
                                    p->length, CUDA_R_32F, p->matrix, p->d, CUDA_R_32F, p->work, p->work_bytes,
                                    p->host_work, p->host_bytes, &p->verdict->info));
-  QG_TRY(fetch_verdict(be, p, &verdict));
+  QG_TRY(qg_cuda_fetch_verdict(be, p, &verdict));
   return verdict.info == 0 ? publish_singular_vectors(be, p, a) : QG_OK;
 }
 
@@ -139,7 +134,7 @@ static qg_status start_block(qg_backend *be, const qg_cuda_problem *p, const qg_
   int64_t known = a->previous ? p->rank : 0;
   if (a->previous) QG_CUDA(be, qg_k_load_basis(stream, a->previous, p->left, p->rank, p->d, p->block));
   QG_CUDA(be, qg_k_random_rows(stream, a->seed, p->count - known, p->d, p->block + known * p->d));
-  return qg_cuda_sum_squares(be, rows_view(p->block, p->count, p->d), &p->verdict->scale, NULL);
+  return qg_cuda_sum_squares(be, qg_cuda_matrix(p->block, p->count, p->d), &p->verdict->scale, NULL);
 }
 
 /* matrix <- eigenvectors of V H V^T for the last `order` vectors V of the block (Rayleigh and Ritz). What the
@@ -147,12 +142,12 @@ static qg_status start_block(qg_backend *be, const qg_cuda_problem *p, const qg_
 static qg_status compete(qg_backend *be, const qg_cuda_problem *p, int64_t order, qg_cuda_verdict *verdict,
                          double *captured)
 {
-  qg_view last = rows_view(p->image + (p->count - order) * p->length, order, p->length);
+  qg_view last = qg_cuda_matrix(p->image + (p->count - order) * p->length, order, p->length);
   qg_gemm_args ritz = {
-      .a = last, .b = last, .c = rows_view(p->matrix, order, order), .trans_b = true, .alpha = 1.0f};
+      .a = last, .b = last, .c = qg_cuda_matrix(p->matrix, order, order), .trans_b = true, .alpha = 1.0f};
   QG_TRY(qg_cuda_gemm(be, &ritz));
   QG_TRY(decompose(be, p, order));
-  QG_TRY(fetch_verdict(be, p, verdict));
+  QG_TRY(qg_cuda_fetch_verdict(be, p, verdict));
   *captured = verdict->energy;
   for (int64_t k = 0; k < p->count - p->rank; k++) *captured -= fmax((double)verdict->least_values[k], 0.0);
   return QG_OK;
@@ -164,12 +159,12 @@ static qg_status publish_block(qg_backend *be, const qg_cuda_problem *p, int64_t
 {
   int64_t first = p->count - order, kept = p->rank - first;
   float *contenders = p->block + first * p->d;
-  qg_gemm_args mix = {.a = rows_view(p->matrix + (order - kept) * order, kept, order),
-                      .b = rows_view(contenders, order, p->d),
-                      .c = rows_view(p->rows, kept, p->d),
+  qg_gemm_args mix = {.a = qg_cuda_matrix(p->matrix + (order - kept) * order, kept, order),
+                      .b = qg_cuda_matrix(contenders, order, p->d),
+                      .c = qg_cuda_matrix(p->rows, kept, p->d),
                       .alpha = 1.0f};
   QG_TRY(qg_cuda_gemm(be, &mix));
-  QG_TRY(qg_cuda_convert(be, rows_view(contenders, kept, p->d), mix.c));
+  QG_TRY(qg_cuda_convert(be, qg_cuda_matrix(contenders, kept, p->d), mix.c));
   return publish(be, p, p->block, kept, captured, a);
 }
 
@@ -208,7 +203,7 @@ static qg_status solve_by_power(qg_backend *be, qg_cuda_problem *p, qg_subspace_
 static qg_status solve_whole(qg_backend *be, qg_cuda_problem *p, qg_subspace_args *a)
 {
   qg_cuda_verdict verdict;
-  QG_TRY(fetch_verdict(be, p, &verdict));
+  QG_TRY(qg_cuda_fetch_verdict(be, p, &verdict));
   p->norm2 = verdict.norm2;
   if (!qg_cuda_is_usable(&verdict)) return QG_OK;
   return a->solver == QG_SOLVER_GRAM ? solve_exactly(be, p, a) : solve_by_svd(be, p, a);

@@ -45,6 +45,15 @@ typedef struct {
 qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver,
                           char *memory, qg_cuda_problem *p, size_t *bytes);
 
+/* A matrix of the problem, for products. */
+static inline qg_view qg_cuda_matrix(float *data, int64_t rows, int64_t cols)
+{
+  return qg_view_make(data, QG_F32, rows, cols);
+}
+
+/* What the device has found until now; waits for it. */
+qg_status qg_cuda_fetch_verdict(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *out);
+
 /* block_product.c. image = block G^T (right) or block G (left), and its energy tr(block H block^T) =
  * ||image||_F^2; `whole`: of the block itself, not of its rounded vectors. */
 qg_status qg_cuda_begin_product(qg_backend *be, const qg_cuda_problem *p, bool whole);

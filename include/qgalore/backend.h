@@ -342,7 +342,7 @@ struct qg_backend {
   bool planned;           /* opened without its device: it tells sizes and nothing else */
   const char *tensor;     /* what the operations are about, for messages; see qg_backend_name */
   qg_device_share share;
-  int64_t update_elements; /* of an update that should be alive at once: enough to keep it busy, few enough for its cache */
+  int64_t update_elements; /* of an update alive at once, whole groups: enough to keep it busy, few enough for its cache */
   bool own_gemm;          /* products pack their operands in the workspace, not in memory of a library */
   char device[32];        /* what at most one rank of a node should use: PCI id; "" for the CPU */
   char description[160];  /* for the log: device, instruction set, libraries */

@@ -3,8 +3,8 @@
  * Dongarra, SIAM J. Sci. Comput. 37, 2015): from ONCE on that is enough, from COARSE on for a coarse basis,
  * and from TWICE on the next pass is the last and may be in single precision. What is not even WELL apart is
  * noise. The host and the devices decide by the same numbers. */
-#ifndef QG_ROWS_APART_H
-#define QG_ROWS_APART_H
+#ifndef QGALORE_ROWS_APART_H
+#define QGALORE_ROWS_APART_H
 
 #define QG_WELL_APART 1e-7
 #define QG_TWICE_APART 1e-4

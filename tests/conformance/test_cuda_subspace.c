@@ -249,6 +249,15 @@ static void solve_from_a_random_start(subspace_case *c, matrix_shape shape)
   solve(c);
 }
 
+/* Of the gradient with the singular values c->s. */
+static void expect_a_basis_from_a_random_start(subspace_case *c, matrix_shape shape, double energy_ratio)
+{
+  planted_matrix(shape.m, shape.n, c->s, 7, c->host);
+  solve_from_a_random_start(c, shape);
+  check_basis(c, energy_ratio);
+  end(c);
+}
+
 /* Images of the random vectors lie in the space of the few directions there are: Cholesky's factor finds no
  * pivot for the others, and Householder makes up vectors. */
 static void dependent_images_give_an_orthonormal_basis(void **state)
@@ -257,10 +266,7 @@ static void dependent_images_give_an_orthonormal_basis(void **state)
   for (int i = 0; i < 3; i++) {
     plant(c, shapes[i], 5.0);
     for (int k = RANK / 2; k < 96; k++) c->s[k] = 0.0;
-    planted_matrix(shapes[i].m, shapes[i].n, c->s, 7, c->host);
-    solve_from_a_random_start(c, shapes[i]);
-    check_basis(c, 1.0 - QG_TOL_F32_SUM);
-    end(c);
+    expect_a_basis_from_a_random_start(c, shapes[i], 1.0 - QG_TOL_F32_SUM);
   }
 }
 
@@ -272,10 +278,7 @@ static void ill_conditioned_images_give_an_orthonormal_basis(void **state)
   for (int f = 0; f < 4; f++)
     for (int i = 0; i < 3; i++) {
       for (int k = 0; k < 96; k++) c->s[k] = 5.0 * pow(falls[f], k);
-      planted_matrix(shapes[i].m, shapes[i].n, c->s, 7, c->host);
-      solve_from_a_random_start(c, shapes[i]);
-      check_basis(c, 1.0 - QG_TOL_POWER_ENERGY);
-      end(c);
+      expect_a_basis_from_a_random_start(c, shapes[i], 1.0 - QG_TOL_POWER_ENERGY);
     }
 }
 

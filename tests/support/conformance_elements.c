@@ -118,7 +118,6 @@ void a_gate_stays_closed(void **state)
 {
   conformance *c = *state;
   static const double last[] = {1.0, (double)INFINITY, 2.0};
-  static const double passed[] = {1.0, 1.0, 1.0};
   qg_gate gate = {0.0, 0.0}, *device = device_copy(c, &gate, sizeof gate);
   double *out = device_copy(c, &gate.sum, sizeof gate.sum);
   for (int i = 0; i < 3; i++) {
@@ -128,7 +127,7 @@ void a_gate_stays_closed(void **state)
     expect_ok(c->be->ops->sum_squares(c->be, a.view, out, device));
     expect_ok(c->be->ops->copy_out(c->be, &gate, device, sizeof gate));
     assert_int_equal(qg_gate_is_open(&gate), i == 0);
-    assert_true(gate.passed == passed[i]);
+    assert_true(gate.passed == 1.0);
   }
   conformance_end(c);
 }
