@@ -69,6 +69,7 @@ static qg_view entering(const qg_trainer *t, int slot)
 static qg_status backward(qg_trainer *t, int micro_batch, int slot)
 {
   t->timers.micro_batch = micro_batch;
+  QG_TRY(qg_stage_expect_backward(t->stage, slot));
   if (!qg_trainer_is_last(t)) QG_TRY(timed_receive(t, &t->backward_in, t->d_out.data));
   await_copy(t);
   qg_view d_in;

@@ -50,6 +50,7 @@ static qg_status create_stage(qg_trainer *t)
       .sequence_length = c->train.sequence_length,
       .loss_rows = qg_min_i64(c->train.loss_rows, t->micro_tokens),
       .checkpointing = c->train.activation_checkpointing,
+      .offload = c->train.activation_offload,
       .graphs = c->backend.graphs,
       .slots = qg_schedule_in_flight(t->stages, t->stage_index, t->micro_batches),
   };
