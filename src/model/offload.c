@@ -29,9 +29,14 @@ static bool is_displaced(const qg_stage *stage, int index)
   return stage->options.slots > 1 || index + stage->offload.count < stage->part.num_layers;
 }
 
+static int place_of(const qg_stage *stage, int index)
+{
+  return index % stage->offload.count;
+}
+
 static offload_buffer *buffer_of(qg_stage *stage, int index)
 {
-  return &stage->offload.buffers[index % stage->offload.count];
+  return &stage->offload.buffers[place_of(stage, index)];
 }
 
 static void **host_of(qg_stage *stage, int slot, int index)
@@ -65,6 +70,11 @@ qg_status qg_offload_take(qg_stage *stage, qg_mem *mem)
     }
   }
   return QG_OK;
+}
+
+const qg_view *qg_offload_view(const qg_stage *stage, int index)
+{
+  return passes(stage, index) ? &stage->offload.buffers[place_of(stage, index)].view : NULL;
 }
 
 qg_status qg_offload_init(qg_stage *stage)

@@ -34,6 +34,8 @@ typedef struct {
 
 /* Buffers and host memory from the ledger, dry or live. */
 qg_status qg_offload_take(qg_stage *stage, qg_mem *mem);
+/* The buffer that the input of layer `index` passes through; NULL: it has its own memory. */
+const qg_view *qg_offload_view(const qg_stage *stage, int index);
 /* Events, once, live. */
 qg_status qg_offload_init(qg_stage *stage);
 void qg_offload_close(qg_stage *stage);

@@ -107,10 +107,9 @@ static qg_status take_scratch(qg_stage *stage, qg_mem *mem, layer_buffers *share
 /* Each layer's own, or one that it shares with others (offload.h). */
 static qg_status take_layer_input(qg_stage *stage, qg_mem *mem, int index, qg_view *input)
 {
-  const stage_offload *offload = &stage->offload;
-  if (index == 0 || offload->count == 0)
-    return take_stream(stage, mem, QG_OWNER_ACTIVATIONS, "input of a layer", input);
-  *input = offload->buffers[index % offload->count].view;
+  const qg_view *shared = qg_offload_view(stage, index);
+  if (!shared) return take_stream(stage, mem, QG_OWNER_ACTIVATIONS, "input of a layer", input);
+  *input = *shared;
   return QG_OK;
 }
 

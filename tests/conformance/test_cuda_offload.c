@@ -8,10 +8,7 @@
 
 #include <cmocka.h>
 
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+#include "../support/digest_in_a_child.h"
 #include "../support/mistaken_device.h"
 #include "../support/optim_fixture.h"
 
@@ -65,27 +62,13 @@ static qg_status counted_out(qg_backend *be, void *to, const void *from, size_t 
   return device.real->ops->side->copy_out(be, to, from, bytes, after, done);
 }
 
-static qg_status in_at_once(qg_backend *be, void *to, const void *from, size_t bytes, qg_event *after,
-                            qg_event *done)
-{
-  (void)after;
-  return device.real->ops->side->copy_in(be, to, from, bytes, NULL, done);
-}
-
-static qg_status out_at_once(qg_backend *be, void *to, const void *from, size_t bytes, qg_event *after,
-                             qg_event *done)
-{
-  (void)after;
-  return device.real->ops->side->copy_out(be, to, from, bytes, NULL, done);
-}
-
 static void open_device(way wanted)
 {
   assert_true(mistaken_device_open("bf16", &device));
   memset(&seen, 0, sizeof seen);
   device.side.create_event = noted_event;
-  device.side.copy_in = wanted == NO_WAIT ? in_at_once : counted_in;
-  device.side.copy_out = wanted == NO_WAIT ? out_at_once : counted_out;
+  device.side.copy_in = wanted == NO_WAIT ? copy_in_at_once : counted_in;
+  device.side.copy_out = wanted == NO_WAIT ? copy_out_at_once : counted_out;
   if (wanted == NO_HOLD) device.side.hold = hold_others;
 }
 
@@ -187,7 +170,7 @@ static void run(rig *r)
   }
 }
 
-static uint32_t digest_of(const passes *p)
+static uint32_t digest_of_gradients(const void *p)
 {
   rig r;
   open_rig(&r, p);
@@ -196,36 +179,20 @@ static uint32_t digest_of(const passes *p)
   return r.digest;
 }
 
-/* The emulation takes its order from the environment when it is loaded: a child for each. 0: it gave up, as
- * with streams that wait for each other after a mistake. */
-static uint32_t digest_in_a_child(passes p, int seed)
+/* 0: the device gave up, as with streams that wait for each other after a mistake. */
+static uint32_t gradients_in_order(passes p, int seed)
 {
-  int ends[2];
-  char text[16];
-  uint32_t digest = 0;
-  assert_int_equal(pipe(ends), 0);
-  fflush(NULL);
-  pid_t child = fork();
-  if (child == 0) {
-    snprintf(text, sizeof text, "%d", seed);
-    setenv("CUDAEMU_SEED", text, 1);
-    digest = digest_of(&p);
-    _exit(write(ends[1], &digest, sizeof digest) != sizeof digest);
-  }
-  close(ends[1]);
-  if (read(ends[0], &digest, sizeof digest) != sizeof digest) digest = 0;
-  close(ends[0]);
-  assert_int_equal(waitpid(child, NULL, 0), child);
-  return digest;
+  uint32_t digest;
+  return digest_in_a_child(digest_of_gradients, &p, seed, &digest) ? digest : 0;
 }
 
 /* Of SEEDS orders, how many give other gradients than inputs that stay on the device. */
 static int orders_that_differ(passes p)
 {
-  uint32_t expected = digest_in_a_child((passes){p.layers, p.slots, KEPT}, 0);
+  uint32_t expected = gradients_in_order((passes){p.layers, p.slots, KEPT}, 0);
   assert_int_not_equal(expected, 0);
   int differ = 0;
-  for (int seed = 1; seed <= SEEDS; seed++) differ += digest_in_a_child(p, seed) != expected;
+  for (int seed = 1; seed <= SEEDS; seed++) differ += gradients_in_order(p, seed) != expected;
   return differ;
 }
 
