@@ -20,8 +20,9 @@ namespace cudaemu {
 
 namespace {
 
-/* What an H100 gives to a block, and what every kernel may take. */
-constexpr size_t MOST = 227 << 10, ALWAYS = 48 << 10, PIECE = 16;
+/* What an H100 gives to a block, and what every kernel may take; static arrays, which are not seen here,
+ * count too. */
+constexpr size_t MOST = 227 << 10, STATIC = 4 << 10, ALWAYS = (48 << 10) - STATIC, PIECE = 16;
 
 alignas(128) char memory[MOST];
 size_t size;
