@@ -58,6 +58,22 @@ static inline unsigned __ballot_sync(unsigned, bool vote)
   return mask;
 }
 
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+
+/* One store to global memory. */
+template <typename T>
+static inline void __stwb(T *to, T value)
+{
+  cudaemu::check_global_store(to, sizeof value);
+  *to = value;
+}
+
 static inline int __popc(unsigned x)
 {
   return __builtin_popcount(x);

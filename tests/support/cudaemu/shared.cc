@@ -42,10 +42,10 @@ struct copies_of_thread {
 
 std::vector<copies_of_thread> copies;
 
-void check_aligned(const void *at)
+void check_aligned(const char *what, const void *at, size_t bytes)
 {
-  if (reinterpret_cast<uintptr_t>(at) % PIECE == 0) return;
-  fprintf(stderr, "cudaemu: an asynchronous copy at %p is not aligned to %zu bytes\n", at, PIECE);
+  if (reinterpret_cast<uintptr_t>(at) % bytes == 0) return;
+  fprintf(stderr, "cudaemu: %s at %p is not aligned to %zu bytes\n", what, at, bytes);
   abort();
 }
 
@@ -62,7 +62,7 @@ char *dynamic_shared = memory;
 
 bool allow_shared(const void *kernel, size_t bytes)
 {
-  if (bytes > MOST) return false;
+  if (bytes + STATIC > MOST) return false;
   allowed[kernel] = bytes;
   return true;
 }
@@ -80,6 +80,15 @@ void resize_shared(size_t bytes)
   size = bytes;
 }
 
+void check_global_store(const void *to, size_t bytes)
+{
+  const char *at = static_cast<const char *>(to);
+  check_aligned("a wide store", to, bytes);
+  if (at < memory || at >= memory + MOST) return;
+  fprintf(stderr, "cudaemu: a store to global memory goes to shared memory\n");
+  abort();
+}
+
 void begin_shared(unsigned threads)
 {
   memset(memory, 0xff, size);
@@ -90,8 +99,8 @@ void copy_async(void *shared, const void *from, bool exists)
 {
   copies_of_thread &mine = copies.at(position.thread.x);
   copy c = {shared, from, exists, mine.groups};
-  check_aligned(shared);
-  check_aligned(from);
+  check_aligned("an asynchronous copy", shared, PIECE);
+  check_aligned("an asynchronous copy", from, PIECE);
   if (coin()) perform(c);
   else
     mine.waiting.push_back(c);

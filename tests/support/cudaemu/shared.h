@@ -16,6 +16,9 @@ void resize_shared(size_t bytes);
 /* Fills it with NaN and forgets copies that nobody waited for. */
 void begin_shared(unsigned threads);
 
+/* Ends the program where a store of `bytes` is not aligned to them, or would go to shared memory. */
+void check_global_store(const void *to, size_t bytes);
+
 /* 16 bytes, or zeros. The hardware may copy at any time until the wait: in turns everything is copied at the
  * wait, so that one that is missing shows; with a random schedule half of the copies are done at once, so
  * that a buffer that another warp still reads shows as well. */
