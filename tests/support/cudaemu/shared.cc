@@ -16,6 +16,9 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
 #endif
 
+/* Where the linker puts the static arrays of kernels. */
+extern "C" char __start_cudaemu_static __attribute__((weak)), __stop_cudaemu_static __attribute__((weak));
+
 namespace cudaemu {
 
 namespace {
@@ -89,8 +92,15 @@ void check_global_store(const void *to, size_t bytes)
   abort();
 }
 
+/* Under AddressSanitizer their surroundings lie between them. */
+__attribute__((no_sanitize("address"))) static void spoil_static_arrays()
+{
+  for (volatile char *at = &__start_cudaemu_static; at < &__stop_cudaemu_static; at++) *at = '\xff';
+}
+
 void begin_shared(unsigned threads)
 {
+  spoil_static_arrays();
   memset(memory, 0xff, size);
   copies.assign(size ? threads : 0, copies_of_thread{});
 }
