@@ -177,13 +177,28 @@ static void write_too_far()
   launch(k_too_far, static_cast<int *>(device));
 }
 
+__global__ void k_too_far_in_shared(int *)
+{
+  __shared__ volatile int few[WARPS];
+  few[threadIdx.x % (WARPS + 1)] = 0;
+}
+
+static void write_too_far_in_shared()
+{
+  launch(k_too_far_in_shared, nullptr);
+}
+
 static void an_access_out_of_bounds_is_found(void **)
 {
 #ifdef __SANITIZE_ADDRESS__
-  int state = end_of_child(write_too_far);
-  assert_false(WIFEXITED(state) && WEXITSTATUS(state) == 0);
+  void (*const mistakes[])() = {write_too_far, write_too_far_in_shared};
+  for (auto mistake : mistakes) {
+    int state = end_of_child(mistake);
+    assert_false(WIFEXITED(state) && WEXITSTATUS(state) == 0);
+  }
 #else
   (void)write_too_far;
+  (void)write_too_far_in_shared;
   skip();
 #endif
 }
