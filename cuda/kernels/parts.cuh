@@ -4,7 +4,7 @@
 
 #include <type_traits>
 
-#include "cuda/kernels/common.cuh"
+#include "cuda/kernels/instructions.cuh"
 
 /* A thread moves PART neighbours at once, in accesses of up to WIDE bytes where their address allows it. */
 enum { PART = 8, WIDE = 16 };
@@ -38,7 +38,7 @@ __device__ inline void store_whole(T *to, const T *x)
   for (int i = 0; i < PART; i += elements) {
     access bits;
     memcpy(&bits, x + i, sizeof bits);
-    __stwb(reinterpret_cast<access *>(to + i), bits);
+    store_wide(to + i, bits);
   }
 }
 
@@ -76,11 +76,25 @@ __device__ inline void load_part(const bf16 *from, int count, float *x)
   for (int i = 0; i < PART; i++) x[i] = value(half[i]);
 }
 
+/* Bits are those of qg_bf16_from_float, of a NaN too. */
+__device__ inline void round_part(const float *x, bf16 *half)
+{
+  bool numbers = true;
+#pragma unroll
+  for (int i = 0; i < PART; i += 2) {
+    uint32_t pair = pack(x[i], x[i + 1]);
+    memcpy(half + i, &pair, sizeof pair);
+    numbers = numbers && x[i] == x[i] && x[i + 1] == x[i + 1];
+  }
+  if (numbers) return;
+#pragma unroll
+  for (int i = 0; i < PART; i++) put(&half[i], x[i]);
+}
+
 __device__ inline void store_part(bf16 *to, int count, const float *x)
 {
   alignas(WIDE) bf16 half[PART];
-#pragma unroll
-  for (int i = 0; i < PART; i++) put(&half[i], x[i]);
+  round_part(x, half);
   store_part(to, count, static_cast<const bf16 *>(half));
 }
 

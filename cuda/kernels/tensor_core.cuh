@@ -9,6 +9,7 @@
 #ifndef QG_CUDA_TENSOR_CORE_CUH
 #define QG_CUDA_TENSOR_CORE_CUH
 
+#include "cuda/kernels/instructions.cuh"
 #include "cuda/kernels/shared.cuh"
 
 /* Four 8 x 8 matrices: the lanes 8 i to 8 i + 7 give the addresses of the rows of matrix i, each of 16 bytes
@@ -38,14 +39,6 @@ __device__ inline void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint3
       "{%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-/* Two neighbours, `low` first, rounded to nearest even. */
-__device__ inline uint32_t pack(float low, float high)
-{
-  uint32_t pair;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-  return pair;
 }
 
 #endif

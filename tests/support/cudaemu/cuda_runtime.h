@@ -67,14 +67,6 @@ struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
 
-/* One store to global memory. */
-template <typename T>
-static inline void __stwb(T *to, T value)
-{
-  cudaemu::check_global_store(to, sizeof value);
-  *to = value;
-}
-
 static inline int __popc(unsigned x)
 {
   return __builtin_popcount(x);

@@ -2,6 +2,7 @@
 #ifndef QG_CUDA_TENSOR_CORE_CUH
 #define QG_CUDA_TENSOR_CORE_CUH
 
+#include "cuda/kernels/instructions.cuh"
 #include "cuda/kernels/shared.cuh"
 #include "tensor_core.h"
 
@@ -18,11 +19,6 @@ static inline void load_transposed(uint32_t (&to)[4], const bf16 *row)
 static inline void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
 {
   cudaemu::multiply_add(c, a, b0, b1);
-}
-
-static inline uint32_t pack(float low, float high)
-{
-  return qg_bf16_from_float(low) | static_cast<uint32_t>(qg_bf16_from_float(high)) << 16;
 }
 
 #endif
