@@ -67,13 +67,31 @@ __device__ inline void store_part(T *to, int count, const T *x)
     if (i < count) to[i] = x[i];
 }
 
-/* Between bf16 in memory and fp32 in registers. */
+/* A part of bf16 in words, the even element low. */
+struct alignas(WIDE) bf16_pairs {
+  uint32_t of[PART / 2];
+};
+
+__device__ inline bf16_pairs load_pairs(const bf16 *from, int count)
+{
+  bf16_pairs pairs;
+  if (is_wide(from, count)) return *reinterpret_cast<const bf16_pairs *>(from);
+#pragma unroll
+  for (int i = 0; i < PART; i += 2) {
+    uint32_t low = i < count ? from[i].bits : 0, high = i + 1 < count ? from[i + 1].bits : 0;
+    pairs.of[i / 2] = low | high << 16;
+  }
+  return pairs;
+}
+
+/* Between bf16 in memory and fp32 in registers. Elements taken apart where a wide load ends would let that
+ * wait for memory before the next one begins; pairs are taken apart after all of them. */
 __device__ inline void load_part(const bf16 *from, int count, float *x)
 {
-  alignas(WIDE) bf16 half[PART];
-  load_part(from, count, half);
+  bf16_pairs pairs = load_pairs(from, count);
 #pragma unroll
-  for (int i = 0; i < PART; i++) x[i] = value(half[i]);
+  for (int i = 0; i < PART; i++)
+    x[i] = qg_bf16_to_float(static_cast<uint16_t>(pairs.of[i / 2] >> i % 2 * 16));
 }
 
 /* Bits are those of qg_bf16_from_float, of a NaN too. */
