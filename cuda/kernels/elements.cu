@@ -135,19 +135,28 @@ __device__ static int list_tokens(const int32_t *ids, int64_t first, int64_t tok
   return count;
 }
 
-/* Adds the rows `found` [count] of d_out, in their order and rounded to the gradient's type each time. */
+/* Adds the rows `found` [count] of d_out, in their order and rounded to the gradient's type each time. AHEAD
+ * of them are on their way at once: frequent tokens have hundreds. */
 template <typename T, typename G>
 __device__ static inline void add_rows(const qg_view &d_out, int64_t first, const int *found, int count,
                                        G *row)
 {
+  enum { AHEAD = 4 };
   for_parts_of_row(d_out.cols, [&](int64_t j, int elements) {
     alignas(WIDE) G sum[PART];
     load_part(static_cast<const G *>(row) + j, elements, sum);
-    for (int k = 0; k < count; k++) {
-      alignas(WIDE) float x[PART];
-      load_part(row_of<const T>(d_out, first + found[k]) + j, elements, x);
+    for (int k = 0; k < count; k += AHEAD) {
+      alignas(WIDE) float x[AHEAD][PART];
 #pragma unroll
-      for (int e = 0; e < PART; e++) put(&sum[e], value(sum[e]) + x[e]);
+      for (int a = 0; a < AHEAD; a++) {
+        int token = found[k + a < count ? k + a : k];
+        load_part(row_of<const T>(d_out, first + token) + j, elements, x[a]);
+      }
+#pragma unroll
+      for (int a = 0; a < AHEAD; a++)
+#pragma unroll
+        for (int e = 0; e < PART; e++)
+          if (k + a < count) put(&sum[e], value(sum[e]) + x[a][e]);
     }
     store_part(row + j, elements, static_cast<const G *>(sum));
   });
