@@ -139,15 +139,16 @@ static void check_attention(conformance *c, attention_shape shape)
 
 void attention_and_its_gradient(void **state)
 {
-  static const attention_shape shapes[] = {{1, 1, 1, 1, 2},    {1, 7, 2, 2, 6},    {3, 33, 2, 2, 10},
-                                           {2, 64, 1, 1, 16},  {1, 130, 3, 3, 64}, {2, 129, 2, 2, 80},
-                                           {1, 256, 2, 2, 64}, {2, 70, 1, 1, 48},  {1, 100, 1, 1, 128}};
+  static const attention_shape shapes[] = {
+      {1, 1, 1, 1, 2},    {1, 7, 2, 2, 6},    {3, 33, 2, 2, 10}, {2, 64, 1, 1, 16},   {1, 130, 3, 3, 64},
+      {2, 129, 2, 2, 80}, {1, 256, 2, 2, 64}, {2, 70, 1, 1, 48}, {1, 100, 1, 1, 128}, {1, 300, 1, 1, 32}};
   for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) check_attention(*state, shapes[i]);
 }
 
 void attention_shares_keys_within_a_group(void **state)
 {
-  static const attention_shape shapes[] = {{2, 37, 6, 2, 8}, {1, 65, 4, 1, 32}, {2, 97, 6, 2, 112}};
+  static const attention_shape shapes[] = {
+      {2, 37, 6, 2, 8}, {1, 65, 4, 1, 32}, {2, 97, 6, 2, 112}, {1, 300, 4, 2, 8}};
   for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) check_attention(*state, shapes[i]);
 }
 
