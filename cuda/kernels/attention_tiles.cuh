@@ -56,12 +56,16 @@ __device__ inline int steps_until(const qg_attention_args &a, int end)
   return ((end < length ? end : length) + STEP - 1) / STEP;
 }
 
-/* Begins to copy rows [first, first + ROWS) into a tile. */
+/* Begins to copy rows [first, first + ROWS) into a tile. Every thread has the same number of pieces, known
+ * beforehand, so that little is left to do between the copies. */
 template <int D, int ROWS>
 __device__ inline void stage(bf16 *to, head_rows from, int first)
 {
-  constexpr int pieces = D / PART;
-  for (int k = threadIdx.x; k < ROWS * pieces; k += TILE_THREADS) {
+  constexpr int pieces = D / PART, turns = ROWS * pieces / TILE_THREADS;
+  static_assert(turns * TILE_THREADS == ROWS * pieces, "no thread has one piece more than another");
+#pragma unroll
+  for (int turn = 0; turn < turns; turn++) {
+    int k = turn * TILE_THREADS + static_cast<int>(threadIdx.x);
     int i = k / pieces, j = k % pieces * PART;
     bool exists = first + i < from.length && j < from.dim;
     copy_async(to + i * tile<D>::stride + j, exists ? from.data + (first + i) * from.stride + j : from.data,
