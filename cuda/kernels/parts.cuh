@@ -94,7 +94,13 @@ __device__ inline void load_part(const bf16 *from, int count, float *x)
     x[i] = qg_bf16_to_float(static_cast<uint16_t>(pairs.of[i / 2] >> i % 2 * 16));
 }
 
-/* Bits are those of qg_bf16_from_float, of a NaN too. */
+/* As memory of a type holds it; in bf16 the bits are those of qg_bf16_from_float, of a NaN too. */
+__device__ inline void round_part(const float *x, float *same)
+{
+#pragma unroll
+  for (int i = 0; i < PART; i++) same[i] = x[i];
+}
+
 __device__ inline void round_part(const float *x, bf16 *half)
 {
   bool numbers = true;

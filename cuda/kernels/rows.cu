@@ -2,19 +2,23 @@
 #include "cuda/kernels/parts.cuh"
 #include "cuda/kernels/shared.cuh"
 
-/* x, or the sum that takes its place. */
+/* x, or the sum that takes its place as it is stored. Both terms are on their way before either is looked at.
+ */
 template <typename T>
 __device__ static inline void load_input(const qg_rmsnorm_args &a, int64_t j, int count, float *x)
 {
   alignas(WIDE) float add[PART];
+  alignas(WIDE) T sum[PART];
+  const qg_view &second = a.add.data ? a.add : a.x;
   load_part(row_of<const T>(a.x, blockIdx.x) + j, count, x);
+  load_part(row_of<const T>(second, blockIdx.x) + j, a.add.data ? count : 0, add);
   if (!a.add.data) return;
-  load_part(row_of<const T>(a.add, blockIdx.x) + j, count, add);
-  T *sum = row_of<T>(a.sum, blockIdx.x) + j;
 #pragma unroll
   for (int k = 0; k < PART; k++) x[k] += add[k];
-  store_part(sum, count, static_cast<const float *>(x));
-  load_part(static_cast<const T *>(sum), count, x);
+  round_part(x, sum);
+  store_part(row_of<T>(a.sum, blockIdx.x) + j, count, static_cast<const T *>(sum));
+#pragma unroll
+  for (int k = 0; k < PART; k++) x[k] = value(sum[k]);
 }
 
 /* One block a row; every thread comes back to the elements that it wrote itself. */
