@@ -28,6 +28,11 @@ no_spills() {
   awk '{ seen++ } $4 > 0 || $5 > 0 { print "# " $0; bad++ } END { exit bad > 0 || !seen }' "$1"
 }
 
+# leaves_room FILE...: of 48 KB of shared memory, what launches count on (SHARED_ALWAYS in cuda/kernels/common.cuh).
+leaves_room() {
+  awk '$3 > 4096 { print "# " $0; bad++ } END { exit bad > 0 }' "$@"
+}
+
 for arch in ${CUDA_ARCH:-80 90}; do
   for file in cuda/kernels/*.cu; do
     resources "$arch" "$file" >"$tmp/table.$arch.$(basename "$file" .cu)"
@@ -36,5 +41,8 @@ for arch in ${CUDA_ARCH:-80 90}; do
 done
 echo "80 12 0 8 0 k_planted" >"$tmp/planted"
 check "a kernel with a stack is noticed" eval '! no_spills "$tmp/planted" >/dev/null'
+check "static shared memory leaves 44 KB of 48 to launches" leaves_room "$tmp"/table.*
+echo "80 12 5000 0 0 k_planted" >"$tmp/planted"
+check "static shared memory that does not is noticed" eval '! leaves_room "$tmp/planted" >/dev/null'
 [ $# -eq 0 ] || cat "$tmp"/table.* >"$1"
 finish
