@@ -35,6 +35,19 @@ typedef struct {
   uint32_t v[4];
 } qg_rng_block;
 
+/* Returns the upper half of a * b. In 64 bits a device would add halves that are 0. */
+QG_HD uint32_t qg_wide_product(uint32_t a, uint32_t b, uint32_t *low)
+{
+#ifdef __CUDA_ARCH__
+  *low = a * b;
+  return __umulhi(a, b);
+#else
+  uint64_t product = (uint64_t)a * b;
+  *low = (uint32_t)product;
+  return (uint32_t)(product >> 32);
+#endif
+}
+
 /* The four 32-bit words number 4*block .. 4*block+3 of the stream. */
 QG_HD qg_rng_block qg_rng_draw(qg_rng rng, uint64_t block)
 {
@@ -44,14 +57,12 @@ QG_HD qg_rng_block qg_rng_draw(qg_rng rng, uint64_t block)
   uint32_t c3 = (uint32_t)(rng.step >> 32) << 16 | (uint32_t)(block >> 32);
   uint32_t k0 = (uint32_t)rng.seed, k1 = (uint32_t)(rng.seed >> 32);
   for (int round = 0; round < 10; round++) {
-    uint64_t p0 = (uint64_t)0xD2511F53u * c0;
-    uint64_t p1 = (uint64_t)0xCD9E8D57u * c2;
-    uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-    uint32_t n2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-    c1 = (uint32_t)p1;
-    c3 = (uint32_t)p0;
-    c0 = n0;
-    c2 = n2;
+    uint32_t low0, low1;
+    uint32_t high0 = qg_wide_product(0xD2511F53u, c0, &low0), high1 = qg_wide_product(0xCD9E8D57u, c2, &low1);
+    c0 = high1 ^ c1 ^ k0;
+    c2 = high0 ^ c3 ^ k1;
+    c1 = low1;
+    c3 = low0;
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
