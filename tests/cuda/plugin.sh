@@ -75,6 +75,14 @@ run env QGALORE_CUDA_PLUGIN="$plugin" "$program" --check --ranks 2 "$tmp/tiny.in
 plan_of() { sed -n 's/^device *\([0-9.]* .iB\) on the fullest.*/\1/p' <<<"$1"; }
 check "as with one" test -n "$(plan_of "$output")" -a "$(plan_of "$planned")" = "$(plan_of "$output")"
 
+# The plan of LLaMA-7B on a device of 16 GB: at most 13.7 GB, CUDA's allowance included, with 16 x 256 tokens.
+bytes_of() { awk '{ printf "%.0f", $1 * ($2 == "GiB" ? 1024 : 1) * 1048576 }' <<<"$(plan_of "$1")"; }
+seven=(inputs/llama7b.in backend.name=cuda train.global_batch=16 train.micro_batch=16)
+run env CUDAEMU_FAULT="no driver" "$program" --check "${seven[@]}" train.activation_offload=yes
+check "LLaMA-7B with offload is planned in 13.7 GB" test "$(bytes_of "$output")" -gt 12000000000 -a "$(bytes_of "$output")" -le 13700000000
+run env CUDAEMU_FAULT="no driver" "$program" --check "${seven[@]}"
+check "and without in 14.5 GB" test "$(bytes_of "$output")" -gt 13700000000 -a "$(bytes_of "$output")" -le 14500000000
+
 # start_of NAME RANKS [KEY=VALUE...]: a short run; its log in $output.
 start_of() {
   train "$2" "$1" "${short[@]}" "${@:3}"
