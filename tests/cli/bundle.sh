@@ -35,7 +35,7 @@ rank_is_own() {
   grep -q "a place/lib/openmpi/mca_" "$tmp/loaded" && ! foreign <"$tmp/loaded"
 }
 launcher_is_own() {
-  in_bundle ldd ./bin/orterun | sed -n 's/.* => \(.*\) (0x.*/\1/p' >"$tmp/linked"
+  in_bundle ldd "$tmp/a place/bin/orterun" | sed -n 's/.* => \(.*\) (0x.*/\1/p' >"$tmp/linked"
   grep -q "a place/bin/../lib/libopen-rte" "$tmp/linked" && ! foreign <"$tmp/linked"
 }
 

@@ -57,9 +57,15 @@ cluster_start() {
     slurmctld -i && slurmd && wait_for 30 node_is_ready
 }
 
+cluster_is_idle() { [ -z "$(squeue --noheader 2>/dev/null)" ]; }
+
+# Jobs end before the daemons that would end them: with all their processes at once, since whoever kills a test waits ten
+# seconds at most.
 cluster_stop() {
   local daemon
-  scancel --quiet --state=RUNNING --state=PENDING 2>/dev/null
+  scancel --quiet --state=PENDING 2>/dev/null
+  scancel --quiet --full --signal=KILL --state=RUNNING 2>/dev/null
+  wait_for 5 cluster_is_idle
   for daemon in slurmd slurmctld munged; do
     [ -s "$cluster/$daemon.pid" ] && kill "$(cat "$cluster/$daemon.pid")"
   done
