@@ -121,7 +121,7 @@ BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 # The objects of the CUDA backend, once for devices and once emulated on the host (tests/support/cudaemu). Both
 # hold copies of the modules that they use and export one symbol.
 PLUGIN_MODULES := $(wildcard src/quant/*.c) src/base/integers.c src/base/text.c
-PLUGIN_LINK    := -shared -Wl,--version-script=cuda/exports.map
+PLUGIN_LINK     = -shared -Wl,--version-script=$(filter %.map,$^)
 CUDA_PLUGIN    := $(BUILD)/libqgalore_cuda.so
 CUDA_OBJS      := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cuda/*.c) $(PLUGIN_MODULES)) \
                   $(patsubst %.cu,$(BUILD)/obj/%.cu.o,$(wildcard cuda/kernels/*.cu))
@@ -205,7 +205,7 @@ $(BUILD)/emu/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(Q)$(EMU_CXX) -MMD -MP -MF $(@:.o=.d) -x c++ -c $< -o $@
 
-$(CUDAEMU_PLUGIN): $(CUDAEMU_OBJS) cuda/exports.map
+$(CUDAEMU_PLUGIN): $(CUDAEMU_OBJS) tests/support/cudaemu/exports.map
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(PLUGIN_LINK) -o $@ $(CUDAEMU_OBJS) -lpthread -lm

@@ -33,9 +33,9 @@ qg_status qg_cuda_basis_change(qg_backend *be, qg_basis_change_args *a)
   double sums[QG_CUDA_SUMS], *device = qg_cuda_of(be)->sums;
   float first;
   QG_TRY(rotate(be, a));
-  QG_TRY(qg_cuda_sum_squares(be, qg_view_make(a->rotation, QG_F32, a->rank, a->rank), device));
-  QG_TRY(qg_cuda_sum_squares(be, first_vector(a, a->from), device + 1));
-  QG_TRY(qg_cuda_sum_squares(be, first_vector(a, a->to), device + 2));
+  QG_TRY(qg_cuda_sum_squares(be, qg_view_make(a->rotation, QG_F32, a->rank, a->rank), device, NULL));
+  QG_TRY(qg_cuda_sum_squares(be, first_vector(a, a->from), device + 1, NULL));
+  QG_TRY(qg_cuda_sum_squares(be, first_vector(a, a->to), device + 2, NULL));
   QG_TRY(qg_cuda_copy_out(be, sums, device, sizeof sums));
   QG_TRY(qg_cuda_copy_out(be, &first, a->rotation, sizeof first));
   a->overlap = fmin(sums[0] / (double)a->rank, 1.0);

@@ -39,13 +39,15 @@ typedef struct {
   cublasLtHandle_t lt;
   cusolverDnHandle_t solver;
   cusolverDnParams_t solver_params;
+  void *solver_host_work; /* of the last subspace, kept for the next */
+  size_t solver_host_bytes;
   qg_gemm_plans *plans;
   void *blas_workspace, *scratch;
   size_t blas_bytes, scratch_bytes;
   qg_cuda_tables *tables; /* device memory */
   double *partial, *sums; /* device memory, [QG_CUDA_SUM_BLOCKS] and [QG_CUDA_SUMS] */
   qg_cuda_clock clock;
-  bool fused_attention;   /* where head size and alignment allow it */
+  bool fused_attention; /* where head size and alignment allow it */
 } qg_cuda;
 
 static inline qg_cuda *qg_cuda_of(qg_backend *be)
@@ -147,7 +149,7 @@ qg_status qg_cuda_attention_fused_backward(qg_backend *be, const qg_attention_ar
 size_t qg_cuda_rows_bytes(const qg_workload *workload);
 qg_status qg_cuda_convert(qg_backend *be, qg_view dst, qg_view src);
 qg_status qg_cuda_axpy(qg_backend *be, float alpha, qg_view src, qg_view dst);
-qg_status qg_cuda_sum_squares(qg_backend *be, qg_view src, double *out);
+qg_status qg_cuda_sum_squares(qg_backend *be, qg_view src, double *out, qg_gate *gate);
 qg_status qg_cuda_embed(qg_backend *be, qg_view table, const int32_t *ids, qg_view out);
 qg_status qg_cuda_embed_backward(qg_backend *be, const int32_t *ids, qg_view d_out, qg_view grad);
 qg_status qg_cuda_rmsnorm(qg_backend *be, const qg_rmsnorm_args *args);

@@ -28,10 +28,10 @@ qg_status qg_cuda_axpy(qg_backend *be, float alpha, qg_view src, qg_view dst)
   return QG_OK;
 }
 
-qg_status qg_cuda_sum_squares(qg_backend *be, qg_view src, double *out)
+qg_status qg_cuda_sum_squares(qg_backend *be, qg_view src, double *out, qg_gate *gate)
 {
   QG_CUDA_RANGE("sum_squares");
-  QG_CUDA(be, qg_k_sum_squares(qg_cuda_of(be)->stream, src, qg_cuda_of(be)->partial, out));
+  QG_CUDA(be, qg_k_sum_squares(qg_cuda_of(be)->stream, src, qg_cuda_of(be)->partial, out, gate));
   return QG_OK;
 }
 

@@ -2,7 +2,7 @@
 #include "cuda/subspace.h"
 #include "qgalore/base.h"
 
-enum { OVERSAMPLING = 16, ALIGNMENT = 256 };
+enum { ALIGNMENT = 256 };
 
 static void *carve(char **next, size_t bytes)
 {
@@ -19,22 +19,27 @@ static float *carve_matrix(char **next, int64_t rows, int64_t cols)
 static qg_status measure_eigenproblem(qg_backend *be, qg_cuda_problem *p, int64_t order)
 {
   qg_cuda *cuda = qg_cuda_of(be);
-  QG_CUSOLVER(
-      be, cusolverDnXsyevd_bufferSize(cuda->solver, cuda->solver_params, CUSOLVER_EIG_MODE_VECTOR,
-                                      CUBLAS_FILL_MODE_LOWER, order, CUDA_R_32F, p->matrix, order, CUDA_R_32F,
-                                      p->eigenvalues, CUDA_R_32F, &p->work_bytes, &p->host_bytes));
+  size_t device = 0, host = 0;
+  QG_CUSOLVER(be, cusolverDnXsyevd_bufferSize(cuda->solver, cuda->solver_params, CUSOLVER_EIG_MODE_VECTOR,
+                                              CUBLAS_FILL_MODE_LOWER, order, CUDA_R_32F, p->matrix, order,
+                                              CUDA_R_32F, p->eigenvalues, CUDA_R_32F, &device, &host));
+  p->work_bytes = qg_max_size(p->work_bytes, device);
+  p->host_bytes = qg_max_size(p->host_bytes, host);
   return QG_OK;
 }
 
-static qg_status measure_qr(qg_backend *be, qg_cuda_problem *p)
+static qg_status measure_orthonormalisation(qg_backend *be, qg_cuda_problem *p)
 {
   cusolverDnHandle_t solver = qg_cuda_of(be)->solver;
-  int qr = 0, orthonormal = 0, d, count;
+  int qr = 0, orthonormal = 0, doubles = 0, d, count;
   QG_TRY(qg_narrow_int(p->d, "elements of a basis vector", &d));
   QG_TRY(qg_narrow_int(p->count, "vectors of a block", &count));
   QG_CUSOLVER(be, cusolverDnSgeqrf_bufferSize(solver, d, count, p->block, d, &qr));
   QG_CUSOLVER(be, cusolverDnSorgqr_bufferSize(solver, d, count, count, p->block, d, p->tau, &orthonormal));
+  QG_CUSOLVER(be,
+              cusolverDnDpotrf_bufferSize(solver, CUBLAS_FILL_MODE_UPPER, count, p->gram, count, &doubles));
   p->work_bytes = qg_max_size(p->work_bytes, (size_t)qg_max_i64(qr, orthonormal) * sizeof(float));
+  p->work_bytes = qg_max_size(p->work_bytes, (size_t)doubles * sizeof(double));
   return QG_OK;
 }
 
@@ -62,22 +67,35 @@ static qg_status measure_work(qg_backend *be, qg_cuda_problem *p, qg_device_solv
 {
   if (be->planned) return estimate_work(p, solver == QG_SOLVER_POWER ? p->count : p->d);
   if (solver == QG_SOLVER_SVD) return measure_svd(be, p);
-  QG_TRY(measure_eigenproblem(be, p, solver == QG_SOLVER_GRAM ? p->d : p->count));
-  return solver == QG_SOLVER_POWER ? measure_qr(be, p) : QG_OK;
+  if (solver == QG_SOLVER_GRAM) return measure_eigenproblem(be, p, p->d);
+  QG_TRY(measure_eigenproblem(be, p, p->count));
+  QG_TRY(measure_eigenproblem(be, p, qg_min_i64(QG_CUDA_CONTENDERS, p->count)));
+  return measure_orthonormalisation(be, p);
+}
+
+/* Products of bf16 take a slice of the gradient of about SLICE_BYTES at a time, enough work to fill a device.
+ * The same slice of the image has to fit in place of `rows`. */
+static void place_rounded(qg_cuda_problem *p, char **next)
+{
+  enum { SLICE_BYTES = 24 << 20, EVEN = 8 };
+  int64_t most = qg_min_i64(2 * p->d, SLICE_BYTES / (int64_t)qg_dtype_bytes(QG_BF16, p->d));
+  p->slice = qg_min_i64(p->length, most < EVEN ? most : most / EVEN * EVEN);
+  p->rounded = carve(next, qg_dtype_bytes(QG_BF16, p->slice * p->d));
 }
 
 static void place_arrays(qg_cuda_problem *p, qg_device_solver solver, char **next)
 {
   bool power = solver == QG_SOLVER_POWER, svd = solver == QG_SOLVER_SVD;
   int64_t order = power ? p->count : p->d, vectors = power ? p->count : 0;
+  size_t rows = qg_dtype_bytes(QG_F32, (svd ? p->d : vectors) * p->d);
   p->matrix = carve_matrix(next, order, order);
-  p->eigenvalues = carve_matrix(next, 1, order);
   p->block = carve_matrix(next, vectors, p->d);
   p->image = carve_matrix(next, svd ? p->d : vectors, p->length);
-  p->rows = carve_matrix(next, svd ? p->d : vectors, p->d);
+  p->gram = carve(next, qg_max_size(rows, qg_dtype_bytes(QG_F64, vectors * vectors)));
+  p->rows = (float *)p->gram;
   p->tau = carve_matrix(next, 1, vectors);
-  p->sum = carve(next, sizeof *p->sum);
-  p->info = carve(next, sizeof *p->info);
+  p->verdict = carve(next, sizeof *p->verdict + qg_dtype_bytes(QG_F32, order));
+  p->eigenvalues = p->verdict->least_values;
 }
 
 qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver,
@@ -89,8 +107,10 @@ qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg
                          .d = d,
                          .length = qg_max_i64(m, n),
                          .rank = rank,
-                         .count = qg_min_i64(rank + OVERSAMPLING, d)};
+                         .slice = qg_max_i64(m, n),
+                         .count = qg_min_i64(rank + QG_CUDA_OVERSAMPLING, d)};
   place_arrays(p, solver, &next);
+  if (be->compute == QG_BF16 && solver == QG_SOLVER_POWER) place_rounded(p, &next);
   p->work = next;
   *bytes = (size_t)(next - memory);
   QG_TRY(measure_work(be, p, solver));

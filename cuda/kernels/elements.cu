@@ -56,11 +56,13 @@ __global__ void k_sum_squares(qg_view src, double *partial)
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-__global__ void k_sum_parts(const double *partial, int count, double *out)
+__global__ void k_sum_parts(const double *partial, int count, double *out, qg_gate *gate)
 {
   __shared__ double parts[WARPS];
   double sum = block_sum(static_cast<int>(threadIdx.x) < count ? partial[threadIdx.x] : 0.0, parts);
-  if (threadIdx.x == 0) *out = sum;
+  if (threadIdx.x != 0) return;
+  *out = sum;
+  if (gate) qg_gate_note(gate, sum);
 }
 
 static_assert(int(QG_CUDA_SUM_BLOCKS) <= int(THREADS), "one block adds the partial sums");
@@ -68,7 +70,7 @@ static_assert(int(QG_CUDA_SUM_BLOCKS) <= int(THREADS), "one block adds the parti
 /* A dense view is cut into rows of SUM_COLS and a rest, whatever its shape. */
 enum { SUM_COLS = 4096 };
 
-cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, double *out)
+cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, double *out, qg_gate *gate)
 {
   auto kernel = src.type == QG_BF16 ? k_sum_squares<bf16> : k_sum_squares<float>;
   int64_t count = src.rows * src.cols, rest = 0;
@@ -82,7 +84,7 @@ cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, 
                               src.type, rest > 0, rest);
   if (error == cudaSuccess) error = launch(stream, 1, THREADS, kernel, tail, partial + blocks);
   if (error != cudaSuccess) return error;
-  return launch(stream, 1, THREADS, k_sum_parts, partial, static_cast<int>(blocks) + 1, out);
+  return launch(stream, 1, THREADS, k_sum_parts, partial, static_cast<int>(blocks) + 1, out, gate);
 }
 
 template <typename T, typename S>

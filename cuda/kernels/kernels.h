@@ -27,7 +27,7 @@ enum { QG_CUDA_SUM_BLOCKS = 256 };
 cudaError_t qg_k_convert(cudaStream_t stream, qg_view dst, qg_view src);
 /* dst = alpha * src + beta * dst; beta == 0 never reads dst. */
 cudaError_t qg_k_scale_add(cudaStream_t stream, float alpha, qg_view src, float beta, qg_view dst);
-cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, double *out);
+cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, double *out, qg_gate *gate);
 cudaError_t qg_k_embed(cudaStream_t stream, qg_view table, const int32_t *ids, qg_view out);
 cudaError_t qg_k_embed_backward(cudaStream_t stream, const int32_t *ids, qg_view d_out, qg_view grad);
 
@@ -47,8 +47,8 @@ cudaError_t qg_k_cross_entropy(cudaStream_t stream, const qg_cross_entropy_args 
 cudaError_t qg_k_attention_forward(cudaStream_t stream, const qg_attention_args *args);
 cudaError_t qg_k_attention_backward(cudaStream_t stream, const qg_attention_args *args, float *delta);
 
-/* Attention in blocks. An item is one sequence of one kv head, and one of the query heads that share it: item =
- * sequence * kv_heads + kv_head. Packed arrays hold items one after the other, each [length, dim] with rows
+/* Attention in blocks. An item is one sequence of one kv head, and one of the query heads that share it: item
+ * = sequence * kv_heads + kv_head. Packed arrays hold items one after the other, each [length, dim] with rows
  * of `padded_dim` elements (zeros beyond dim); scores hold items of [rows, padded_length]. */
 typedef struct {
   int64_t first_item, items;
@@ -82,13 +82,23 @@ cudaError_t qg_k_softmax_backward(cudaStream_t stream, const qg_attention_block 
                                   const float *dp, const float *lse, const float *delta, void *p, void *ds,
                                   qg_dtype type);
 
-/* Bases: `left` as in the projector's layout; rows [k, d], from the last vector to the first if they ascend.
- */
+/* Bases: `left` as in the projector's layout; rows [k, d], of which the last `ascending` go from the last
+ * vector backwards. */
 cudaError_t qg_k_load_basis(cudaStream_t stream, const float *basis, bool left, int64_t k, int64_t d,
                             float *rows);
 cudaError_t qg_k_random_rows(cudaStream_t stream, uint64_t seed, int64_t rows, int64_t d, float *out);
-cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, bool ascend, bool left, int64_t k,
-                               int64_t d, float *basis);
+cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, int64_t ascending, bool left,
+                               int64_t k, int64_t d, float *basis);
+/* x = high + low in bf16, up to 2^-17 of it. */
+cudaError_t qg_k_split(cudaStream_t stream, const float *x, int64_t count, uint16_t *high, uint16_t *low);
+/* Rows of norm 1. One of zeros or beyond fp32 is left as it is. */
+cudaError_t qg_k_unit_rows(cudaStream_t stream, float *rows, int64_t count, int64_t d);
+/* out [count, width] = elements [first, first + width) of rows [count, d], in double. */
+cudaError_t qg_k_widen_rows(cudaStream_t stream, const float *rows, int64_t count, int64_t d, int64_t first,
+                            int64_t width, double *out);
+/* factor [count, count] = gram in fp32, and the least element of its diagonal. */
+cudaError_t qg_k_narrow_factor(cudaStream_t stream, const double *gram, int64_t count, float *factor,
+                               float *least);
 /* out[i] = x[i]^2 */
 cudaError_t qg_k_square(cudaStream_t stream, const float *x, int64_t count, float *out);
 

@@ -39,13 +39,14 @@ cudaError_t qg_k_random_rows(cudaStream_t stream, uint64_t seed, int64_t rows, i
   return launch(stream, (quads + THREADS - 1) / THREADS, THREADS, k_random_rows, seed, rows * d, d, out);
 }
 
-/* Vector i of the basis = row i, or k - 1 - i where they ascend, with the sign that makes its largest
- * component positive; of equal ones the first counts. One block a vector. */
-__global__ void k_publish_basis(const float *rows, bool ascend, bool left, int64_t k, int64_t d, float *basis)
+/* Vector i of the basis = row i, in the opposite order among the last `ascending`, with the sign that makes
+ * its largest component positive; of equal ones the first counts. One block a vector. */
+__global__ void k_publish_basis(const float *rows, int64_t ascending, bool left, int64_t k, int64_t d,
+                                float *basis)
 {
   __shared__ int32_t parts[WARPS];
   int64_t i = blockIdx.x;
-  const float *row = rows + (ascend ? k - 1 - i : i) * d;
+  const float *row = rows + (i < k - ascending ? i : 2 * k - ascending - 1 - i) * d;
   int32_t most = 0, first = INT32_MAX;
   for (int64_t j = threadIdx.x; j < d; j += THREADS) {
     int32_t key = qg_float_key(fabsf(row[j]));
@@ -59,10 +60,23 @@ __global__ void k_publish_basis(const float *rows, bool ascend, bool left, int64
   for (int64_t j = threadIdx.x; j < d; j += THREADS) basis[place_of(left, k, d, i, j)] = sign * row[j];
 }
 
-cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, bool ascend, bool left, int64_t k,
-                               int64_t d, float *basis)
+cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, int64_t ascending, bool left,
+                               int64_t k, int64_t d, float *basis)
 {
-  return launch(stream, k, THREADS, k_publish_basis, rows, ascend, left, k, d, basis);
+  return launch(stream, k, THREADS, k_publish_basis, rows, ascending, left, k, d, basis);
+}
+
+__global__ void k_split(const float *x, int64_t count, uint16_t *high, uint16_t *low)
+{
+  int64_t j = blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
+  if (j >= count) return;
+  high[j] = qg_bf16_from_float(x[j]);
+  low[j] = qg_bf16_from_float(x[j] - qg_bf16_to_float(high[j]));
+}
+
+cudaError_t qg_k_split(cudaStream_t stream, const float *x, int64_t count, uint16_t *high, uint16_t *low)
+{
+  return launch(stream, (count + THREADS - 1) / THREADS, THREADS, k_split, x, count, high, low);
 }
 
 __global__ void k_square(const float *x, int64_t count, float *out)

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "qgalore/gate.h"
 #include "qgalore/philox.h"
 #include "qgalore/quant.h"
 #include "qgalore/status.h"
@@ -139,7 +140,7 @@ typedef struct {
 /* For the elements [first, first + count) of a matrix, first a multiple of QG_GROUP:
  *   w = dequantise(store);  w = w + update - decay * w;  requantise with a fresh scale and zero.
  * `update` f32 [count] (element i belongs to matrix element first + i). decay = lr * weight_decay.
- * The uniform number of matrix element e is qg_rng_unit_at(rng, e). */
+ * The uniform number of matrix element e is qg_rng_unit_at(rng, e). A gate that is closed: nothing happens. */
 typedef struct {
   qg_int8_store store;
   int64_t first, count;
@@ -147,10 +148,11 @@ typedef struct {
   float decay;
   qg_int8_rule rule;
   qg_rng rng;
+  const qg_gate *gate; /* device, or NULL */
 } qg_update_int8_args;
 
 /* weights (f32 or bf16, [count], matrix elements first .. first + count) = w + update - decay * w.
- * bf16 with `stochastic`: rounded up with the probability of the discarded bits. */
+ * bf16 with `stochastic`: rounded up with the probability of the discarded bits. A gate as in qg_update_int8_args. */
 typedef struct {
   void *weights;
   qg_dtype type;
@@ -159,6 +161,7 @@ typedef struct {
   float decay;
   bool stochastic;
   qg_rng rng;
+  const qg_gate *gate;
 } qg_update_dense_args;
 
 /* One Adam step over `count` elements (algorithm.md section 5; t counts from 1):
@@ -167,7 +170,7 @@ typedef struct {
  * A non-finite g' counts as 0 for that element. bounded: v is kept at what m allows (qg_adam_bound in qgalore/adam.h).
  * Moments are either f32 (m, v) or 8 bit in blocks of `block` elements: codes and one f32
  * absmax per block (m signed map, v unsigned map). The new values are used before they are
- * requantised. delta is f32 or bf16 [count]. */
+ * requantised. delta is f32 or bf16 [count]. A gate as in qg_update_int8_args: moments and delta stay as they were. */
 typedef struct {
   const void *grad; /* f32 or bf16 [count] */
   qg_dtype grad_type;
@@ -182,6 +185,7 @@ typedef struct {
   int64_t block;
   void *delta;
   qg_dtype delta_type;
+  const qg_gate *gate;
 } qg_adam_args;
 
 /* Moments between their stored form and the statistics that a change of basis mixes (algorithm.md 8.9, LDAdam,
@@ -201,8 +205,9 @@ typedef struct {
 } qg_moments_args;
 
 /* How a device solves a subspace. POWER: block power steps from a previous basis (one, or two from a random start) and up to
- * more_steps more, until they capture min_energy_ratio of the estimated optimum. GRAM: exact, by the eigenvectors of the Gram
- * matrix of the short side, in fp32. SVD: singular vectors of the gradient itself, slow: what validates the others. */
+ * more_steps more, until they capture min_energy_ratio of the estimated optimum; vectors come in the order of the previous
+ * basis but for the last. GRAM: exact, by the eigenvectors of the Gram matrix of the short side, in fp32. SVD: singular
+ * vectors of the gradient itself, slow: what validates the others. */
 typedef enum { QG_SOLVER_POWER, QG_SOLVER_GRAM, QG_SOLVER_SVD } qg_device_solver;
 
 /* The subspace of a gradient; layouts are those of qgalore/linalg.h. */
@@ -217,7 +222,7 @@ typedef struct {
   void *workspace;         /* device, of subspace_bytes */
   size_t workspace_bytes;
   float *basis;            /* device, out; not `previous` */
-  float *singular_values;  /* host, out [rank], descending */
+  float *singular_values;  /* host, GRAM and SVD: out [rank], descending */
   double energy;           /* out */
   bool accepted;           /* out; false: not finite, beyond fp32 or not enough energy. The results are then undefined */
 } qg_subspace_args;
@@ -296,7 +301,8 @@ typedef struct {
   qg_status (*gemm)(qg_backend *be, const qg_gemm_args *args);
   qg_status (*convert)(qg_backend *be, qg_view dst, qg_view src);           /* f32 <-> bf16 or copy */
   qg_status (*axpy)(qg_backend *be, float alpha, qg_view src, qg_view dst); /* dst += alpha * src, f32 or bf16 each */
-  qg_status (*sum_squares)(qg_backend *be, qg_view src, double *out);       /* *out (device f64) = sum of src^2; non-finite in, non-finite out */
+  /* *out (device f64) = sum of src^2; non-finite in, non-finite out. The gate (device, or NULL) notes it. */
+  qg_status (*sum_squares)(qg_backend *be, qg_view src, double *out, qg_gate *gate);
 
   /* The transformer. */
   qg_status (*embed)(qg_backend *be, qg_view table, const int32_t *ids, qg_view out); /* out[i] = table[ids[i]], compute type out, table f32 or bf16 */
@@ -336,6 +342,7 @@ struct qg_backend {
   bool planned;           /* opened without its device: it tells sizes and nothing else */
   const char *tensor;     /* what the operations are about, for messages; see qg_backend_name */
   qg_device_share share;
+  int64_t update_elements; /* of an update alive at once, whole groups: enough to keep it busy, few enough for its cache */
   bool own_gemm;          /* products pack their operands in the workspace, not in memory of a library */
   char device[32];        /* what at most one rank of a node should use: PCI id; "" for the CPU */
   char description[160];  /* for the log: device, instruction set, libraries */

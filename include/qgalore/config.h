@@ -41,7 +41,7 @@ typedef struct {
   struct {
     int64_t steps, seed, sequence_length;
     int64_t global_batch, micro_batch; /* sequences */
-    bool activation_checkpointing;
+    bool activation_checkpointing, activation_offload;
     int64_t validate_every;            /* steps, 0: only at the end when data.valid is given */
     int64_t validate_sequences;        /* 0: all */
     int64_t loss_rows;                 /* tokens whose logits are alive at once */

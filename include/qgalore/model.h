@@ -106,6 +106,7 @@ typedef struct {
   int64_t sequence_length;
   int64_t loss_rows;       /* tokens whose logits are alive at once */
   bool checkpointing;      /* keep only layer inputs, recompute the rest in backward */
+  bool offload;            /* with checkpointing, where the device has memory of its own: layer inputs wait on the host */
   int slots;               /* micro-batches in flight on this stage, >= 1 */
   bool graphs;             /* replay forward passes of layers, where the backend can */
 } qg_stage_options;
@@ -134,6 +135,9 @@ qg_status qg_stage_loss(qg_stage *stage, const qg_param_port *port, int slot, co
 
 /* The gradient of the layer output that qg_stage_loss left in a slot. Last stage. */
 qg_view qg_stage_output_gradient(qg_stage *stage, int slot);
+
+/* Optional, before qg_stage_backward of the slot and before waiting for its d_out: what was offloaded begins to return. */
+qg_status qg_stage_expect_backward(qg_stage *stage, int slot);
 
 /* Backward of a slot. d_out is the gradient of this stage's output (ignored on the last stage, which has its own). The
  * gradient of the stage's input is in *d_in until the next call (empty on the first stage, which hands it to row_grad). */

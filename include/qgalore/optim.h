@@ -114,23 +114,22 @@ void qg_optim_set_timers(qg_optim *optim, qg_timers *timers);
 qg_status qg_optim_begin(qg_optim *optim, int64_t step);
 /* Rates of the updates that happen in backward (fused): as in qg_optim_apply. After begin. */
 void qg_optim_set_rates(qg_optim *optim, double lr, double grad_scale);
-/* The gradient that enters this stage is not finite: nothing of it reaches any state from here on, and norms are NaN. Between begin and
- * the micro-batch's backward. A fused update whose gradient is not finite does the same by itself: updates that backward had made before
- * it in this step stay (qg_optim_touched). */
-void qg_optim_discard(qg_optim *optim);
-/* Whether this step changes state before all its gradients are known: fused updates, or refreshes from one micro-batch. Then it is
- * worth to look at the gradient that enters the stage (qg_optim_discard). */
+/* Looks at the gradient that enters this stage, before the micro-batch's backward, where this step acts in backward. If it is not finite,
+ * nothing reaches any state from here on, and norms are NaN. A fused update whose gradient is not finite does the same: updates that
+ * backward had made before it in this step stay (qg_optim_touched). Nobody waits: the device decides. */
+qg_status qg_optim_enter(qg_optim *optim, qg_view gradient);
+/* Whether this step changes state before all its gradients are known: fused updates, or refreshes from one micro-batch. */
 bool qg_optim_acts_in_backward(const qg_optim *optim);
-/* Whether anything of this step has reached what qg_optim_state lists: a subspace, a fused update. It tells before qg_optim_apply if a
- * step can still be skipped without a trace. */
+/* Whether anything of this step has reached what qg_optim_state lists: a subspace, a fused update. Between qg_optim_norms and
+ * qg_optim_apply it tells if the step can still be skipped without a trace. */
 bool qg_optim_touched(const qg_optim *optim);
 /* Ends micro-batch `index`, 0 <= index < micro_batches; more than the optimizer was made for is QG_ERR_RUNTIME. A matrix of
  * a layer gets one matrix_grad per micro-batch; the first one refreshes it unless its gradient gathers until finish: with
  * `sample = batch` and several micro-batches, for embedding and head, and where all ranks solve together. */
 qg_status qg_optim_end_micro_batch(qg_optim *optim, int64_t index);
 
-/* Solves due subspaces, projects the gradients that waited for them; if one of this stage's gradients is not finite, does as
- * qg_optim_discard instead. A subspace that fails keeps the old basis and is counted; without an
+/* Solves due subspaces, projects the gradients that waited for them; if one of this stage's gradients is not finite, nothing of
+ * the step reaches any state instead. A subspace that fails keeps the old basis and is counted; without an
  * old one the matrix is not updated at this step. Both stay due. */
 qg_status qg_optim_finish_gradients(qg_optim *optim);
 

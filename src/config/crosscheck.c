@@ -85,6 +85,15 @@ static void check_batch(qg_loader *loader)
           c->train.micro_batch * c->train.sequence_length, INT32_MAX);
 }
 
+static void check_offload(qg_loader *loader)
+{
+  const qg_config *c = loader->config;
+  if (!SOUND(loader, train.activation_offload) || !SOUND(loader, train.activation_checkpointing)) return;
+  if (c->train.activation_offload && !c->train.activation_checkpointing)
+    BLAME(loader, train.activation_offload, "%s",
+          "only layer inputs can wait on the host; set activation_checkpointing = yes too");
+}
+
 static void check_update(qg_loader *loader)
 {
   const qg_config *c = loader->config;
@@ -180,6 +189,7 @@ void qg_crosscheck(qg_loader *loader)
   check_heads(loader);
   check_rank(loader);
   check_batch(loader);
+  check_offload(loader);
   check_update(loader);
   check_project_head(loader);
   check_schedule(loader);

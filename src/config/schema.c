@@ -140,6 +140,10 @@ const qg_key qg_schema[] = {
     {KEY(train, activation_checkpointing), QG_KEY_BOOL, MEMBER(train, activation_checkpointing),
      .fallback = "no", .may_change = true,
      .doc = "Keep only the input of each layer and recompute the rest in the backward pass."},
+    {KEY(train, activation_offload), QG_KEY_BOOL, MEMBER(train, activation_offload), .fallback = "no",
+     .may_change = true,
+     .doc = "With activation_checkpointing, layer inputs wait for the backward pass in host memory instead "
+            "of the device's. Changes no result. No effect on the CPU."},
     {KEY(train, validate_every), QG_KEY_INT, MEMBER(train, validate_every), .unit = "steps", .fallback = "0",
      .range = "[0, inf)", .may_change = true,
      .doc = "Steps between two validations. 0: only at the end, if data.valid is given."},
@@ -153,7 +157,8 @@ const qg_key qg_schema[] = {
      .choices = update_choices, .may_change = true,
      .doc = "accumulated: gradients of the micro-batches add up, then every matrix is updated. fused: each "
             "matrix is updated as soon as backward has its gradient, whose memory all share; needs one "
-            "micro-batch a step, and clips by the gradient norm of the step before. auto: fused with one micro-batch."},
+            "micro-batch a step, and clips by the gradient norm of the step before. auto: fused with one "
+            "micro-batch."},
     {KEY(train, accumulators), QG_KEY_ENUM, MEMBER(train, accumulators), .fallback = "fp32",
      .choices = dense_choices, .may_change = true,
      .doc = "Type in which gradients of matrices add up over micro-batches. With backend.precision = fp32 "
@@ -297,7 +302,9 @@ const qg_key qg_schema[] = {
 
     /* parallel */
     {KEY(parallel, pipeline), QG_KEY_INT, MEMBER(parallel, pipeline), .unit = "stages", .fallback = "0",
-     .range = "[0, 1024]", .may_change = true, .doc = "Pipeline stages, one a rank: any other number of ranks is an error. 0: as many as there are ranks."},
+     .range = "[0, 1024]", .may_change = true,
+     .doc = "Pipeline stages, one a rank: any other number of ranks is an error. 0: as many as there are "
+            "ranks."},
     {KEY(parallel, layers_per_stage), QG_KEY_INT_LIST, MEMBER(parallel, layers_per_stage),
      .count_offset = offsetof(qg_config, parallel.layers_per_stage_count), .unit = "layers", .fallback = "",
      .range = "[0, 4096]", .may_change = true,

@@ -8,18 +8,12 @@
 #include <string.h>
 
 #include "qgalore/base.h"
+#include "qgalore/rows_apart.h"
 
 /* Columns of a panel, as LAPACK's own blocks of sgeqrf and sorgqr; and their work per column. */
 enum { PANEL = 32, WORK_PER_COLUMN = 64 };
 
 enum { SLICE = 256 }; /* elements of each row that are widened at a time */
-
-/* How much of a unit row lies at least outside of the rows before it, the least element of R's diagonal. With
- * its Gram matrix in double a pass leaves an error of about eps / least, eps of fp32 (Yamazaki, Tomov,
- * Dongarra, SIAM J. Sci. Comput. 37, 2015): from ONCE_APART on that is enough, from COARSE_APART on for a
- * coarse basis, and from TWICE_APART on the next pass is the last and may be in single precision. What is not
- * even WELL_APART is noise. */
-static const double WELL_APART = 1e-7, TWICE_APART = 1e-4, COARSE_APART = 1e-4, ONCE_APART = 0.3;
 
 void qg_orthonormal_lay_out(qg_scratch *scratch, int count, qg_orthonormal *out)
 {
@@ -155,14 +149,14 @@ static void gram_of_rows(int count, int d, const float *rows, qg_cholesky *s)
 }
 
 /* The inverse of R with R^T R = rows rows^T into s->factor. *least of R's diagonal; false where a row is not
- * WELL_APART. */
+ * QG_WELL_APART. */
 static bool factor_in_double(int count, int d, const float *rows, qg_cholesky *s, double *least)
 {
   gram_of_rows(count, d, rows, s);
   if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', count, s->gram, count) != 0) return false;
   for (int64_t i = 0; i < (int64_t)count * count; i++) s->factor[i] = (float)s->gram[i];
   *least = least_apart(count, s->factor);
-  return *least >= WELL_APART &&
+  return *least >= QG_WELL_APART &&
          LAPACKE_strtri_work(LAPACK_COL_MAJOR, 'U', 'N', count, s->factor, count) == 0;
 }
 
@@ -185,9 +179,9 @@ static void divide(int count, int d, const qg_cholesky *s, float *rows)
 bool qg_orthonormalise_apart(int count, int d, bool coarse, float *rows, float *companion,
                              qg_cholesky *scratch)
 {
-  double least = 0, enough = coarse ? COARSE_APART : ONCE_APART;
+  double least = 0, enough = coarse ? QG_COARSE_APART : QG_ONCE_APART;
   for (int pass = 0; least < enough; pass++) {
-    bool nearly = pass > 0 && least >= TWICE_APART;
+    bool nearly = pass > 0 && least >= QG_TWICE_APART;
     if (!scale_to_units(count, d, rows, companion)) return false;
     if (!(nearly ? factor_in_single : factor_in_double)(count, d, rows, scratch, &least)) return false;
     divide(count, d, scratch, rows);

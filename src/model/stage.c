@@ -67,6 +67,7 @@ void qg_stage_destroy(qg_stage *stage)
   if (!stage) return;
   int graphs = stage->graphs ? stage->options.slots * stage->part.num_layers : 0;
   for (int i = 0; i < graphs; i++) stage->be->ops->side->destroy_graph(stage->be, stage->graphs[i].graph);
+  qg_offload_close(stage);
   free(stage->graphs);
   free(stage->layers);
   free(stage->inputs);
@@ -77,6 +78,7 @@ void qg_stage_destroy(qg_stage *stage)
 qg_status qg_stage_init(qg_stage *stage)
 {
   if (stage->part.num_layers == 0) return QG_OK;
+  QG_TRY(qg_offload_init(stage));
   qg_status status = QG_OK;
   qg_backend *be = stage->be;
   int64_t positions = stage->options.sequence_length, head_dim = qg_head_dim(&stage->shape);
@@ -143,10 +145,11 @@ static qg_status embed_tokens(qg_stage *stage, const qg_param_port *port, const 
   return QG_OK;
 }
 
-static qg_status layer_forward(layer_pass *pass, int slot, int index)
+static qg_status layer_forward(qg_stage *stage, layer_pass *pass, int slot, int index)
 {
-  const qg_stage *stage = pass->stage;
   qg_view output = qg_stage_hidden(stage, slot, index + 1);
+  QG_TRY(qg_offload_keep(stage, slot, index));
+  QG_TRY(qg_offload_make_room(stage, slot, index + 1));
   if (stage->graphs)
     return qg_layer_forward_by_graph(pass, &stage->graphs[slot * stage->part.num_layers + index], output);
   continue_with(pass, index + 1, QG_ROLE_Q);
@@ -161,10 +164,16 @@ qg_status qg_stage_forward(qg_stage *stage, const qg_param_port *port, int slot,
   if (stage->part.has_embedding) QG_TRY(embed_tokens(stage, port, ids, qg_stage_hidden(stage, slot, 0)));
   for (int i = 0; i < layers; i++) {
     layer_pass pass = pass_over(stage, port, slot, i);
-    QG_TRY(layer_forward(&pass, slot, i));
+    QG_TRY(layer_forward(stage, &pass, slot, i));
   }
   *out = stage->part.has_head ? (qg_view){0} : qg_stage_hidden(stage, slot, layers);
   return QG_OK;
+}
+
+qg_status qg_stage_expect_backward(qg_stage *stage, int slot)
+{
+  QG_TRY(qg_stage_check_slot(stage, slot));
+  return qg_offload_fetch(stage, slot, stage->part.num_layers - 1);
 }
 
 qg_status qg_stage_backward(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids,
@@ -176,6 +185,8 @@ qg_status qg_stage_backward(qg_stage *stage, const qg_param_port *port, int slot
   for (int i = stage->part.num_layers - 1; i >= 0; i--) {
     layer_pass pass = pass_over(stage, port, slot, i);
     pass.backward = true;
+    QG_TRY(qg_offload_await(stage, slot, i));
+    QG_TRY(qg_offload_fetch(stage, slot, i - 1));
     continue_with(&pass, i - 1, stage->options.checkpointing ? QG_ROLE_Q : QG_ROLE_DOWN);
     QG_TRY(qg_layer_backward(&pass, d_hidden));
   }

@@ -104,7 +104,17 @@ static qg_status take_scratch(qg_stage *stage, qg_mem *mem, layer_buffers *share
                       (void **)&stage->scratch.final_rstd);
 }
 
-static qg_status take_layer(qg_stage *stage, qg_mem *mem, const layer_buffers *shared, layer_buffers *layer)
+/* Each layer's own, or one that it shares with others (offload.h). */
+static qg_status take_layer_input(qg_stage *stage, qg_mem *mem, int index, qg_view *input)
+{
+  const qg_view *shared = qg_offload_view(stage, index);
+  if (!shared) return take_stream(stage, mem, QG_OWNER_ACTIVATIONS, "input of a layer", input);
+  *input = *shared;
+  return QG_OK;
+}
+
+static qg_status take_layer(qg_stage *stage, qg_mem *mem, const layer_buffers *shared, int index,
+                            layer_buffers *layer)
 {
   *layer = *shared;
   if (!stage->options.checkpointing) {
@@ -115,8 +125,7 @@ static qg_status take_layer(qg_stage *stage, qg_mem *mem, const layer_buffers *s
     place.base = base;
     carve_layer(&place, stage, layer);
   }
-  QG_TRY(take_stream(stage, mem, QG_OWNER_ACTIVATIONS, "input of a layer", &layer->input));
-  return QG_OK;
+  return take_layer_input(stage, mem, index, &layer->input);
 }
 
 /* A stage without layers receives its input too, unless it makes it from tokens: then that is its output. */
@@ -156,8 +165,9 @@ qg_status qg_stage_take_buffers(qg_stage *stage, qg_mem *mem)
   layer_buffers shared_layer = {0};
   QG_TRY(take_scratch(stage, mem, &shared_layer));
   if (stage->part.num_layers > 0) QG_TRY(take_rope(stage, mem));
+  QG_TRY(qg_offload_take(stage, mem));
   for (int i = 0; i < stage->options.slots * stage->part.num_layers; i++)
-    QG_TRY(take_layer(stage, mem, &shared_layer, &stage->layers[i]));
+    QG_TRY(take_layer(stage, mem, &shared_layer, i % stage->part.num_layers, &stage->layers[i]));
   for (int slot = 0; slot < stage->options.slots; slot++) {
     QG_TRY(take_input(stage, mem, slot));
     QG_TRY(take_d_output(stage, mem, slot));

@@ -3,13 +3,14 @@
 #ifndef QGALORE_MODEL_STAGE_PRIVATE_H
 #define QGALORE_MODEL_STAGE_PRIVATE_H
 
+#include "model/offload.h"
 #include "qgalore/model.h"
 
 /* What one layer keeps of one micro-batch. Views are [tokens, ...] in the compute type. With checkpointing
  * only `input` is the layer's own: the rest is one set shared by all layers and slots, filled again in
  * backward. */
 typedef struct {
-  qg_view input;               /* [tokens, hidden]: the residual stream entering the layer */
+  qg_view input;               /* [tokens, hidden]: the residual stream entering the layer; see offload.h */
   qg_view q, k, v;             /* [tokens, hidden], [tokens, kv_size] twice; q and k after rotation */
   qg_view attention;           /* [tokens, hidden]: before the output projection */
   qg_view mid;                 /* [tokens, hidden]: the residual stream between attention and MLP */
@@ -43,7 +44,8 @@ struct qg_stage {
   int64_t tokens;
   layer_buffers *layers; /* [slots][part.num_layers] */
   layer_graph *graphs;   /* [slots][part.num_layers]; NULL: forward passes are called anew each time */
-  qg_view *inputs;       /* [slots]: the residual stream entering the stage */
+  stage_offload offload;
+  qg_view *inputs;   /* [slots]: the residual stream entering the stage */
   qg_view output;    /* [tokens, hidden]: leaving the last layer, until the next pass; one for all slots */
   qg_view *d_output; /* [slots]: gradient of the residual stream; one memory for all slots unless has_head */
   stage_scratch scratch;

@@ -1,6 +1,12 @@
 /* From gradients to weights: Adam, project back, decay, store. */
 #include "optim/internal.h"
 
+/* Of a step that is over the host knows whether to update at all. */
+static const qg_gate *gate_of(const qg_optim *optim, const qg_optim_param *p)
+{
+  return p->policy.fused ? qg_optim_gate(optim) : NULL;
+}
+
 /* Elements [first, first + count) of what Adam sees; first is a multiple of the moment block. */
 static qg_adam_args adam_of(const qg_optim *optim, const qg_optim_param *p, const qg_step_rates *rates,
                             int64_t first, int64_t count)
@@ -25,6 +31,7 @@ static qg_adam_args adam_of(const qg_optim *optim, const qg_optim_param *p, cons
       .m_absmax = moments.m_absmax,
       .v_absmax = moments.v_absmax,
       .block = options->moment_block,
+      .gate = gate_of(optim, p),
   };
 }
 
@@ -45,6 +52,7 @@ static qg_status store_update(qg_optim *optim, const qg_optim_param *p, const qg
         .decay = decay,
         .rule = {options->include_zero, options->stochastic, options->bf16_arithmetic},
         .rng = rng,
+        .gate = gate_of(optim, p),
     };
     return be->ops->update_int8(be, &args);
   }
@@ -57,13 +65,14 @@ static qg_status store_update(qg_optim *optim, const qg_optim_param *p, const qg
       .decay = decay,
       .stochastic = options->stochastic,
       .rng = rng,
+      .gate = gate_of(optim, p),
   };
   return be->ops->update_dense(be, &args);
 }
 
 static qg_status apply_dense(qg_optim *optim, const qg_optim_param *p, const qg_step_rates *rates)
 {
-  int64_t total = qg_optim_elements(p), step = qg_optim_chunk_elements(&optim->options);
+  int64_t total = qg_optim_elements(p), step = qg_optim_chunk_elements(optim);
   for (int64_t first = 0; first < total; first += step) {
     int64_t count = qg_min_i64(step, total - first);
     qg_adam_args args = adam_of(optim, p, rates, first, count);
@@ -92,7 +101,7 @@ static qg_status project_back(qg_optim *optim, const qg_optim_param *p, qg_view 
 static qg_status apply_projected(qg_optim *optim, const qg_optim_param *p, const qg_step_rates *rates)
 {
   qg_backend *be = optim->be;
-  int64_t rows = p->info.rows, cols = p->info.cols, step = qg_optim_chunk_rows(rows, cols, QG_GROUP);
+  int64_t rows = p->info.rows, cols = p->info.cols, step = qg_optim_chunk_rows(optim, rows, cols, QG_GROUP);
   qg_view delta = qg_view_make(optim->scratch.delta, be->compute, p->policy.grad_rows, p->policy.grad_cols),
           basis;
   qg_adam_args args = adam_of(optim, p, rates, 0, qg_optim_grad_elements(p));
@@ -113,7 +122,9 @@ qg_status qg_optim_apply_param(qg_optim *optim, const qg_optim_param *p, const q
 {
   qg_optim_name(optim, p);
   if (p->policy.projected && !qg_optim_has_projector(p)) return QG_OK;
-  optim->touched = true;
+  if (p->policy.fused) qg_optim_gate_updated(optim);
+  else
+    optim->touched = true;
   QG_TRY(qg_optim_forget_prefetched(optim, p));
   return p->policy.projected ? apply_projected(optim, p, rates) : apply_dense(optim, p, rates);
 }

@@ -13,16 +13,17 @@ static int64_t greatest_common_divisor(int64_t a, int64_t b)
 }
 
 /* Groups and moment blocks may straddle rows: `unit` rows are the fewest that end with one. */
-int64_t qg_optim_chunk_rows(int64_t rows, int64_t cols, int64_t group)
+int64_t qg_optim_chunk_rows(const qg_optim *optim, int64_t rows, int64_t cols, int64_t group)
 {
   int64_t unit = group / greatest_common_divisor(cols, group);
-  int64_t units = qg_max_i64(1, QG_OPTIM_CHUNK / (cols * unit));
+  int64_t units = qg_max_i64(1, optim->be->update_elements / (cols * unit));
   return qg_min_i64(rows, units * unit);
 }
 
-int64_t qg_optim_chunk_elements(const qg_optim_options *options)
+int64_t qg_optim_chunk_elements(const qg_optim *optim)
 {
-  return qg_ceil_div(QG_OPTIM_CHUNK, options->moment_block) * options->moment_block;
+  int64_t block = optim->options.moment_block;
+  return qg_ceil_div(optim->be->update_elements, block) * block;
 }
 
 qg_int8_store qg_optim_codes_from(qg_int8_store store, int64_t first)

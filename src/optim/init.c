@@ -23,7 +23,8 @@ static qg_status store_fresh(qg_optim *optim, const qg_optim_param *p, int64_t f
 static qg_status init_param(qg_optim *optim, const qg_optim_param *p)
 {
   const qg_rng rng = {optim->options.seed, 0, (uint32_t)p->info.id, QG_RNG_INIT};
-  int64_t total = qg_optim_elements(p), step = qg_min_i64(QG_OPTIM_CHUNK, optim->scratch.update_elements);
+  int64_t total = qg_optim_elements(p),
+          step = qg_min_i64(optim->be->update_elements, optim->scratch.update_elements);
   qg_optim_name(optim, p);
   /* A scratch that holds less than a chunk still holds the largest parameter whole. */
   for (int64_t first = 0; first < total; first += step) {

@@ -74,13 +74,13 @@ typedef struct {
   void *projector;   /* f32 or compute type, the largest P */
   void *low_rank;    /* compute type [tokens, rank]: X P^T or dY P; also the tokens of a pair */
   void *delta;       /* compute type, the largest R; also the block of a pair */
-  float *update;   /* f32 [update_elements]: rows of a projected-back update, dense deltas, fresh weights */
+  float *update;     /* f32 [update_elements]: rows of a projected-back update, dense deltas, fresh weights */
   float *update_host; /* its host twin; `update` itself in unified memory */
   int64_t update_elements;
   float *mixed;    /* f32 [2, mixed_elements]: rows of them in the new basis */
   float *rotation; /* f32 [2, rank * rank]: C and the squares of its elements */
   int64_t mixed_elements;
-  double *sums; /* device f64 [parameters] */
+  double *sums; /* device f64 [parameters], and what gate.c keeps behind them */
 } qg_optim_scratch;
 
 /* Largest over the parameters held here, in elements unless said otherwise. */
@@ -138,13 +138,15 @@ struct qg_optim {
   qg_optim_ahead ahead;
   qg_optim_refresher refresher;
   qg_gradient_pair pair;
-  double *host_sums; /* [param_count] */
+  double *host_sums; /* host twin of scratch.sums */
   qg_param_port port;
   int64_t step;
-  bool tied_added;     /* the head's part was added to the embedding's at this step */
-  bool discarded;      /* the step's gradient is not finite: nothing of it may reach any state */
-  bool touched;        /* something of the step has reached the state */
-  qg_step_rates rates; /* of fused updates */
+  bool tied_added;      /* the head's part was added to the embedding's at this step */
+  bool discarded;       /* the step's gradient is known not to be finite: nothing of it may reach any state */
+  bool touched;         /* something of the step is known to have reached the state */
+  int64_t noted;        /* sums that the gate was shown in this step */
+  int64_t first_update; /* how many these were at the first update in backward; 0: there was none */
+  qg_step_rates rates;  /* of fused updates */
   int64_t failed_refreshes;
   qg_refresh_record *records; /* [param_count] of this step */
   int step_refreshes, step_failed;
@@ -153,8 +155,6 @@ struct qg_optim {
   qg_state_entry *entries;
   int entry_count;
 };
-
-enum { QG_OPTIM_CHUNK = 1 << 20 }; /* elements of an update that are alive at once, about */
 
 static inline int64_t qg_optim_elements(const qg_optim_param *p)
 {
@@ -226,8 +226,9 @@ qg_status qg_optim_take_scratch(qg_optim *optim);
 qg_status qg_optim_take_arena(qg_optim *optim, const qg_optim_extents *e);
 
 /* chunks.c: parts of a parameter that can be updated on their own. */
-int64_t qg_optim_chunk_rows(int64_t rows, int64_t cols, int64_t group); /* whole groups, or all rows */
-int64_t qg_optim_chunk_elements(const qg_optim_options *options);       /* whole moment blocks */
+/* About backend->update_elements, but whole groups, or all rows. */
+int64_t qg_optim_chunk_rows(const qg_optim *optim, int64_t rows, int64_t cols, int64_t group);
+int64_t qg_optim_chunk_elements(const qg_optim *optim); /* the same in whole moment blocks */
 qg_int8_store qg_optim_codes_from(qg_int8_store store, int64_t first);
 qg_optim_moments qg_optim_moments_from(const qg_optim_options *options, const qg_optim_param *p,
                                        int64_t first); /* a multiple of the moment block */
@@ -248,6 +249,17 @@ qg_status qg_optim_take_prefetched(qg_optim *optim, const qg_optim_param *p, boo
 qg_status qg_optim_forget_prefetched(qg_optim *optim, const qg_optim_param *p);
 /* Before anything else is written where weights lie. */
 qg_status qg_optim_drop_prefetched(qg_optim *optim);
+
+/* gate.c */
+size_t qg_optim_sums_bytes(const qg_optim *optim);
+qg_gate *qg_optim_gate(const qg_optim *optim); /* device */
+qg_status qg_optim_gate_begin(qg_optim *optim);
+/* *sum (device) = the sum of squares, which the gate notes. */
+qg_status qg_optim_gate_note(qg_optim *optim, qg_view gradient, double *sum);
+/* An update that asks the gate is queued, behind the gradient noted last. */
+void qg_optim_gate_updated(qg_optim *optim);
+/* Waits for the device: host_sums, and what the gate has to say of this step. */
+qg_status qg_optim_read_sums(qg_optim *optim);
 
 /* port.c */
 qg_param_port qg_optim_make_port(qg_optim *optim);

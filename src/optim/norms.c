@@ -36,13 +36,12 @@ qg_status qg_optim_look_at_gradients(qg_optim *optim)
     const qg_optim_param *p = &optim->params[id];
     if (!p->held || p->policy.fused) continue;
     qg_optim_name(optim, p);
-    QG_TRY(be->ops->sum_squares(be, gathered_view(p), optim->scratch.sums + id));
+    QG_TRY(be->ops->sum_squares(be, gathered_view(p), optim->scratch.sums + id, NULL));
   }
-  QG_TRY(be->ops->copy_out(be, optim->host_sums, optim->scratch.sums,
-                           qg_dtype_bytes(QG_F64, optim->param_count)));
+  QG_TRY(qg_optim_read_sums(optim));
   for (int id = 0; id < optim->param_count; id++) {
     const qg_optim_param *p = &optim->params[id];
-    if (p->held && !p->policy.fused && !isfinite(optim->host_sums[id])) qg_optim_discard(optim);
+    if (p->held && !p->policy.fused && !isfinite(optim->host_sums[id])) optim->discarded = true;
   }
   return QG_OK;
 }
@@ -62,10 +61,9 @@ qg_status qg_optim_norms(qg_optim *optim, double *sum_squares)
     const qg_optim_param *p = &optim->params[id];
     if (!counts(optim, p) || p->policy.fused) continue;
     qg_optim_name(optim, p);
-    QG_TRY(be->ops->sum_squares(be, qg_optim_grad_view(p), optim->scratch.sums + id));
+    QG_TRY(be->ops->sum_squares(be, qg_optim_grad_view(p), optim->scratch.sums + id, NULL));
   }
-  QG_TRY(be->ops->copy_out(be, optim->host_sums, optim->scratch.sums,
-                           qg_dtype_bytes(QG_F64, optim->param_count)));
+  QG_TRY(qg_optim_read_sums(optim));
   for (int id = 0; id < optim->param_count; id++)
     if (counts(optim, &optim->params[id])) sum_squares[id] = optim->discarded ? NAN : optim->host_sums[id];
   return QG_OK;

@@ -52,7 +52,7 @@ static qg_status describe_params(qg_optim *optim)
   optim->param_count = qg_param_count(&optim->shape);
   QG_TRY(qg_calloc((size_t)optim->param_count, sizeof(qg_optim_param), "parameter records", &memory));
   optim->params = memory;
-  QG_TRY(qg_calloc((size_t)optim->param_count, sizeof(double), "sums of squares", &memory));
+  QG_TRY(qg_calloc(1, qg_optim_sums_bytes(optim), "sums of squares", &memory));
   optim->host_sums = memory;
   QG_TRY(qg_calloc((size_t)optim->param_count, sizeof(qg_refresh_record), "records of refreshes", &memory));
   optim->records = memory;
@@ -178,13 +178,9 @@ qg_status qg_optim_begin(qg_optim *optim, int64_t step)
   optim->tied_added = optim->touched = false;
   optim->discarded = qg_fault_is_planted_at("gradient", step);
   optim->step_refreshes = optim->step_failed = 0;
+  QG_TRY(qg_optim_gate_begin(optim));
   for (int id = 0; id < optim->param_count; id++) QG_TRY(begin_param(optim, &optim->params[id]));
   return QG_OK;
-}
-
-void qg_optim_discard(qg_optim *optim)
-{
-  optim->discarded = true;
 }
 
 bool qg_optim_touched(const qg_optim *optim)

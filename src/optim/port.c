@@ -1,6 +1,4 @@
 /* Where the gradients of backward go. */
-#include <math.h>
-
 #include "optim/internal.h"
 #include "qgalore/base.h"
 #include "qgalore/fault.h"
@@ -53,8 +51,11 @@ static qg_status add_low_rank(qg_optim *optim, qg_optim_param *p, qg_view dy, qg
   return multiply_transposed(optim->be, right ? dy : low, right ? low : x, keep(p), qg_optim_grad_view(p));
 }
 
+/* The host waits for what it solves anyway, so it may as well ask first whether this step still counts. */
 static qg_status refresh_now(qg_optim *optim, qg_optim_param *p, const qg_gradient_pair *pair)
 {
+  QG_TRY(qg_optim_read_sums(optim));
+  if (optim->discarded) return QG_OK;
   qg_optim_start(optim, QG_PHASE_REFRESH);
   optim->refresher.pending[0] = p;
   QG_TRY(qg_optim_refresh(optim, 1, pair));
@@ -88,14 +89,9 @@ static qg_status add_projected(qg_optim *optim, qg_optim_param *p, qg_view dy, q
  * reaches any state, and norms are NaN. */
 static qg_status update_now(qg_optim *optim, const qg_optim_param *p)
 {
-  qg_backend *be = optim->be;
-  double squares, *sum = optim->scratch.sums + p->info.id;
   qg_optim_start(optim, QG_PHASE_UPDATE);
-  QG_TRY(be->ops->sum_squares(be, qg_optim_grad_view(p), sum));
-  QG_TRY(be->ops->copy_out(be, &squares, sum, sizeof squares));
-  if (isfinite(squares)) QG_TRY(qg_optim_apply_param(optim, p, &optim->rates));
-  else
-    qg_optim_discard(optim);
+  QG_TRY(qg_optim_gate_note(optim, qg_optim_grad_view(p), optim->scratch.sums + p->info.id));
+  QG_TRY(qg_optim_apply_param(optim, p, &optim->rates));
   qg_optim_stop(optim, QG_PHASE_UPDATE);
   return QG_OK;
 }

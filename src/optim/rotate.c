@@ -80,7 +80,7 @@ static qg_status rotate_rows(qg_optim *optim, const qg_optim_param *p, int64_t f
 qg_status qg_optim_rotate_moments(qg_optim *optim, const qg_optim_param *p)
 {
   int64_t rows = p->policy.grad_rows, block = p->policy.moments8 ? optim->options.moment_block : 1;
-  int64_t step = qg_optim_chunk_rows(rows, p->policy.grad_cols, block);
+  int64_t step = qg_optim_chunk_rows(optim, rows, p->policy.grad_cols, block);
   qg_moments_args all = moments_of(optim, p, 0);
   all.count = qg_optim_grad_elements(p);
   all.mean = optim->scratch.statistics;

@@ -21,12 +21,13 @@ static void measure_projected(const qg_optim *optim, const qg_optim_param *p, qg
 {
   const qg_optim_policy *policy = &p->policy;
   int64_t block = policy->moments8 ? optim->options.moment_block : 1;
-  widen(&e->update, qg_optim_chunk_rows(p->info.rows, p->info.cols, QG_GROUP) * p->info.cols);
+  widen(&e->update, qg_optim_chunk_rows(optim, p->info.rows, p->info.cols, QG_GROUP) * p->info.cols);
   widen(&e->basis, qg_optim_basis_elements(p));
   widen(&e->delta, qg_optim_grad_elements(p));
   widen(&e->rank, policy->rank);
   widen(&e->full, qg_optim_elements(p));
-  widen(&e->mixed, qg_optim_chunk_rows(policy->grad_rows, policy->grad_cols, block) * policy->grad_cols);
+  widen(&e->mixed,
+        qg_optim_chunk_rows(optim, policy->grad_rows, policy->grad_cols, block) * policy->grad_cols);
   if (policy->fused) widen(&e->fused, qg_optim_grad_elements(p));
   if (policy->route == QG_ROUTE_PAIR) measure_pair(p, e);
   if (policy->route == QG_ROUTE_FORMED || (policy->route == QG_ROUTE_PAIR && optim->options.full_gradient))
@@ -51,7 +52,7 @@ static qg_optim_extents measure(const qg_optim *optim)
     if (!p->held) continue;
     e.int8 += p->policy.int8;
     if (qg_optim_wants_weight_scratch(optim, p)) widen(&e.weight, qg_optim_elements(p));
-    widen(&e.update, qg_min_i64(qg_optim_elements(p), qg_optim_chunk_elements(&optim->options)));
+    widen(&e.update, qg_min_i64(qg_optim_elements(p), qg_optim_chunk_elements(optim)));
     if (p->policy.projected) measure_projected(optim, p, &e);
     else
       measure_dense(optim, p, &e);
@@ -83,7 +84,8 @@ static qg_status take_updates(qg_optim *optim, const qg_optim_extents *e)
     QG_TRY(take_for_host(optim, "fresh weights", qg_dtype_bytes(QG_F32, e->update), &memory));
     scratch->update_host = memory;
   }
-  QG_TRY(take(optim, "sums of squares", QG_F64, optim->param_count, &memory));
+  QG_TRY(
+      qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "sums of squares", qg_optim_sums_bytes(optim), &memory));
   scratch->sums = memory;
   return QG_OK;
 }

@@ -1,6 +1,4 @@
 /* The executor: walks a stage's list of operations and moves activations and gradients between neighbours. */
-#include <math.h>
-
 #include "qgalore/base.h"
 #include "train/trainer.h"
 
@@ -63,26 +61,20 @@ static qg_status loss(qg_trainer *t, int micro_batch, int slot, float grad_scale
   return QG_OK;
 }
 
-/* Before a layer is changed by this gradient. */
-static qg_status guard(qg_trainer *t, int slot)
+static qg_view entering(const qg_trainer *t, int slot)
 {
-  double squares;
-  if (!qg_optim_acts_in_backward(t->optim)) return QG_OK;
-  qg_view entering = qg_trainer_is_last(t) ? qg_stage_output_gradient(t->stage, slot) : t->d_out;
-  QG_TRY(t->be->ops->sum_squares(t->be, entering, t->squares));
-  QG_TRY(t->be->ops->copy_out(t->be, &squares, t->squares, sizeof squares));
-  if (!isfinite(squares)) qg_optim_discard(t->optim);
-  return QG_OK;
+  return qg_trainer_is_last(t) ? qg_stage_output_gradient(t->stage, slot) : t->d_out;
 }
 
 static qg_status backward(qg_trainer *t, int micro_batch, int slot)
 {
   t->timers.micro_batch = micro_batch;
+  QG_TRY(qg_stage_expect_backward(t->stage, slot));
   if (!qg_trainer_is_last(t)) QG_TRY(timed_receive(t, &t->backward_in, t->d_out.data));
   await_copy(t);
   qg_view d_in;
   qg_timer_start(&t->timers, QG_PHASE_BACKWARD);
-  QG_TRY(guard(t, slot));
+  QG_TRY(qg_optim_enter(t->optim, entering(t, slot)));
   QG_TRY(qg_stage_backward(t->stage, &t->port.port, slot, micro_batch_of(t, &t->inputs, micro_batch),
                            t->d_out, &d_in));
   QG_TRY(qg_optim_end_micro_batch(t->optim, micro_batch));

@@ -50,6 +50,7 @@ static qg_status create_stage(qg_trainer *t)
       .sequence_length = c->train.sequence_length,
       .loss_rows = qg_min_i64(c->train.loss_rows, t->micro_tokens),
       .checkpointing = c->train.activation_checkpointing,
+      .offload = c->train.activation_offload,
       .graphs = c->backend.graphs,
       .slots = qg_schedule_in_flight(t->stages, t->stage_index, t->micro_batches),
   };
@@ -85,7 +86,6 @@ static qg_status create_rest(qg_trainer *t)
   QG_TRY(token_batch(t, qg_trainer_is_last(t), &t->targets));
   if (qg_trainer_is_last(t))
     QG_TRY(qg_mem_alloc(t->mem, QG_OWNER_WORKSPACE, "loss", sizeof(double), (void **)&t->loss));
-  QG_TRY(qg_mem_alloc(t->mem, QG_OWNER_WORKSPACE, "sum of squares", sizeof(double), (void **)&t->squares));
   QG_TRY(qg_tied_create(t));
   QG_TRY(qg_calloc(parameters + QG_REDUCE_EXTRA, sizeof(double), "sums of squares", (void **)&t->reduce));
   QG_TRY(qg_calloc(QG_SHARED_FIELDS * parameters, sizeof(double), "shared records", (void **)&t->shared));

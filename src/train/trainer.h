@@ -36,7 +36,6 @@ struct qg_trainer {
   void *tied_buffer;              /* host, two chunks, unless MPI sees the tied gradients themselves */
   qg_token_batch inputs, targets; /* first stage, last stage; NULL elsewhere */
   double *loss;                   /* device f64 [1], last stage */
-  double *squares;                /* device f64 [1] */
   double *reduce;                 /* host [parameters + QG_REDUCE_EXTRA] */
   double *shared; /* host [QG_SHARED_FIELDS * parameters]: what ranks tell about their refreshes */
   qg_refresh_record *refreshes; /* [parameters]: those of the last step, of all ranks */

@@ -80,7 +80,7 @@ static qg_status run_axpy(bench *b, const void *args)
 static qg_status run_sum_squares(bench *b, const void *args)
 {
   const pair *p = args;
-  return b->be->ops->sum_squares(b->be, p->src, p->dst.data);
+  return b->be->ops->sum_squares(b->be, p->src, p->dst.data, NULL);
 }
 
 static qg_status run_embed(bench *b, const void *args)

@@ -70,7 +70,7 @@ static qg_status run_update(bench *b)
 /* R P or P R into the update's scratch, in the pieces of qg_optim_apply. */
 static qg_status products_of(qg_optim *optim, const qg_optim_param *p)
 {
-  int64_t step = qg_optim_chunk_rows(p->info.rows, p->info.cols, QG_GROUP);
+  int64_t step = qg_optim_chunk_rows(optim, p->info.rows, p->info.cols, QG_GROUP);
   bool right = p->policy.side == QG_SIDE_RIGHT;
   qg_view delta =
       qg_view_make(optim->scratch.delta, optim->be->compute, p->policy.grad_rows, p->policy.grad_cols);

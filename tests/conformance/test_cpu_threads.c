@@ -84,7 +84,7 @@ static void run_sums(conformance *c, results *r)
   keep(c, r, dweight.view);
   double sum, *device = device_bytes(c, sizeof sum);
   array many = random_array(c, QG_F32, 1, 1000003, 0, 5, 1.0);
-  expect_ok(c->be->ops->sum_squares(c->be, many.view, device));
+  expect_ok(c->be->ops->sum_squares(c->be, many.view, device, NULL));
   expect_ok(c->be->ops->copy_out(c->be, &sum, device, sizeof sum));
   keep(c, r, (qg_view){device, QG_F32, 1, 2, 2}); /* the bits of the double, as two words */
 }

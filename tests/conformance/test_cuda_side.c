@@ -9,10 +9,7 @@
 
 #include <cmocka.h>
 
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+#include "../support/digest_in_a_child.h"
 #include "../support/mistaken_device.h"
 #include "../support/optim_fixture.h"
 
@@ -60,7 +57,7 @@ static void multiply_all(qg_optim *optim, const qg_model_shape *shape, qg_view x
 }
 
 /* A digest of all products. */
-static uint32_t digest_of_products(mistake wanted)
+static uint32_t digest_of_products(const void *wanted)
 {
   qg_model_shape shape = small_shape();
   qg_optim_options options = options_of(QG_METHOD_QGALORE);
@@ -72,7 +69,7 @@ static uint32_t digest_of_products(mistake wanted)
   uint32_t digest = 0;
   int64_t wide = shape.intermediate_size;
   float host[TOKENS * 288];
-  open_device(wanted);
+  open_device(*(const mistake *)wanted);
   assert_ok(qg_mem_create(&device.be, &mem));
   assert_ok(qg_optim_create(mem, &device.be, &shape, &part, &options, TOKENS, 1, &optim));
   assert_ok(qg_mem_view(mem, QG_OWNER_DATA, "x", QG_BF16, TOKENS, wide, &x));
@@ -98,35 +95,19 @@ static uint32_t digest_of_products(mistake wanted)
   return digest;
 }
 
-/* The emulation takes its order from the environment when it is loaded: a child for each. */
-static uint32_t digest_in_a_child(mistake wanted, int seed)
+static uint32_t products_in_order(mistake wanted, int seed)
 {
-  int ends[2];
-  char text[16];
-  uint32_t digest = 0;
-  assert_int_equal(pipe(ends), 0);
-  fflush(NULL);
-  pid_t child = fork();
-  if (child == 0) {
-    snprintf(text, sizeof text, "%d", seed);
-    setenv("CUDAEMU_SEED", text, 1);
-    digest = digest_of_products(wanted);
-    _exit(write(ends[1], &digest, sizeof digest) != sizeof digest);
-  }
-  close(ends[1]);
-  ssize_t got = read(ends[0], &digest, sizeof digest);
-  close(ends[0]);
-  assert_int_equal(waitpid(child, NULL, 0), child);
-  assert_int_equal(got, sizeof digest);
+  uint32_t digest;
+  assert_true(digest_in_a_child(digest_of_products, &wanted, seed, &digest));
   return digest;
 }
 
 /* Of SEEDS orders, how many give other products than reads that wait for their own unpacking. */
 static int orders_that_differ(mistake wanted)
 {
-  uint32_t expected = digest_in_a_child(NO_SIDE, 0);
+  uint32_t expected = products_in_order(NO_SIDE, 0);
   int differ = 0;
-  for (int seed = 1; seed <= SEEDS; seed++) differ += digest_in_a_child(wanted, seed) != expected;
+  for (int seed = 1; seed <= SEEDS; seed++) differ += products_in_order(wanted, seed) != expected;
   return differ;
 }
 
@@ -152,7 +133,7 @@ static void an_unpacking_that_does_not_wait_for_the_readers_is_found(void **stat
 static void in_turns_no_mistake_shows(void **state)
 {
   (void)state;
-  assert_int_equal(digest_in_a_child(NO_HOLD, 0), digest_in_a_child(NO_SIDE, 0));
+  assert_int_equal(products_in_order(NO_HOLD, 0), products_in_order(NO_SIDE, 0));
 }
 
 /* --- graphs of layers --- */

@@ -243,6 +243,67 @@ static void a_warm_start_follows_the_gradient(void **state)
   }
 }
 
+static void solve_from_a_random_start(subspace_case *c, matrix_shape shape)
+{
+  begin(c, shape, QG_SOLVER_POWER);
+  solve(c);
+}
+
+/* Of the gradient with the singular values c->s. */
+static void expect_a_basis_from_a_random_start(subspace_case *c, matrix_shape shape, double energy_ratio)
+{
+  planted_matrix(shape.m, shape.n, c->s, 7, c->host);
+  solve_from_a_random_start(c, shape);
+  check_basis(c, energy_ratio);
+  end(c);
+}
+
+/* Images of the random vectors lie in the space of the few directions there are: Cholesky's factor finds no
+ * pivot for the others, and Householder makes up vectors. */
+static void dependent_images_give_an_orthonormal_basis(void **state)
+{
+  subspace_case *c = *state;
+  for (int i = 0; i < 3; i++) {
+    plant(c, shapes[i], 5.0);
+    for (int k = RANK / 2; k < 96; k++) c->s[k] = 0.0;
+    expect_a_basis_from_a_random_start(c, shapes[i], 1.0 - QG_TOL_F32_SUM);
+  }
+}
+
+/* Condition numbers of the images from 1e6, which one pass of Cholesky does not settle, to 1e18. */
+static void ill_conditioned_images_give_an_orthonormal_basis(void **state)
+{
+  subspace_case *c = *state;
+  static const double falls[] = {0.5, 0.3, 0.1, 0.03};
+  for (int f = 0; f < 4; f++)
+    for (int i = 0; i < 3; i++) {
+      for (int k = 0; k < 96; k++) c->s[k] = 5.0 * pow(falls[f], k);
+      expect_a_basis_from_a_random_start(c, shapes[i], 1.0 - QG_TOL_POWER_ENERGY);
+    }
+}
+
+/* Products in bf16 of a gradient in several slices, and in one. */
+static void power_steps_in_bf16_come_close(void **state)
+{
+  subspace_case *c = *state;
+  static const matrix_shape long_ones[] = {{192, 40}, {40, 192}, {48, 48}};
+  qg_backend *single = c->be;
+  c->be = open_cuda("bf16");
+  assert_non_null(c->be);
+  for (int i = 0; i < 3; i++) {
+    plant(c, long_ones[i], 5.0);
+    solve_from_a_random_start(c, long_ones[i]);
+    double energy = planted_energy(&c->judge, c->basis);
+    assert_true(c->args.accepted);
+    assert_true(planted_orthonormal_error(&c->judge, c->basis) < QG_TOL_ORTHONORMAL);
+    assert_true(energy >= (1.0 - QG_TOL_POWER_ENERGY) * planted_optimal_energy(40, RANK, c->s));
+    assert_true(QG_CLOSE(c->args.energy, energy, QG_TOL_ROUNDED_ENERGY));
+    end(c);
+  }
+  c->be->close(c->be);
+  c->be = single;
+}
+
 static void too_little_energy_is_not_accepted(void **state)
 {
   subspace_case *c = *state;
@@ -275,6 +336,22 @@ static void what_fp32_cannot_hold_is_left_to_the_host(void **state)
   begin(c, shapes[0], QG_SOLVER_GRAM);
   solve(c);
   assert_false(c->args.accepted);
+  end(c);
+}
+
+/* As from a checkpoint that was damaged in memory. */
+static void a_start_that_is_not_finite_is_not_accepted(void **state)
+{
+  subspace_case *c = *state;
+  static float previous[MOST];
+  previous[17] = NAN;
+  plant(c, shapes[0], 5.0);
+  begin(c, shapes[0], QG_SOLVER_POWER);
+  void *start = device_copy(c, previous);
+  c->args.previous = start;
+  solve(c);
+  assert_false(c->args.accepted);
+  c->be->ops->release(c->be, start, basis_bytes(c));
   end(c);
 }
 
@@ -315,8 +392,12 @@ int main(void)
       cmocka_unit_test(a_change_of_basis_is_that_of_the_host),
       cmocka_unit_test(power_steps_from_a_random_start_come_close),
       cmocka_unit_test(a_warm_start_follows_the_gradient),
+      cmocka_unit_test(dependent_images_give_an_orthonormal_basis),
+      cmocka_unit_test(ill_conditioned_images_give_an_orthonormal_basis),
+      cmocka_unit_test(power_steps_in_bf16_come_close),
       cmocka_unit_test(too_little_energy_is_not_accepted),
       cmocka_unit_test(what_fp32_cannot_hold_is_left_to_the_host),
+      cmocka_unit_test(a_start_that_is_not_finite_is_not_accepted),
       cmocka_unit_test(the_same_gradient_gives_the_same_bits),
       cmocka_unit_test(a_small_workspace_is_an_error),
   };

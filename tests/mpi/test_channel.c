@@ -36,20 +36,6 @@ static qg_status call_all_reached(qg_backend *be, qg_event *event, bool *reached
   return QG_OK;
 }
 
-static qg_status copy_in_at_once(qg_backend *be, void *to, const void *host, size_t bytes, qg_event *after,
-                                 qg_event *done)
-{
-  (void)after;
-  return device.real->ops->side->copy_in(be, to, host, bytes, NULL, done);
-}
-
-static qg_status copy_out_at_once(qg_backend *be, void *host, const void *from, size_t bytes, qg_event *after,
-                                  qg_event *done)
-{
-  (void)after;
-  return device.real->ops->side->copy_out(be, host, from, bytes, NULL, done);
-}
-
 /* A stage at one end: what it sends and what it has received, [MESSAGES, ELEMENTS], and its memory, which
  * each message passes through and the next one overwrites. */
 typedef struct {

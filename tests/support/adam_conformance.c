@@ -218,6 +218,44 @@ static void check_moments(qg_backend *be, qg_moments_args plain, qg_moments_args
   free(variance);
 }
 
+/* With moments of f32 (block 0) or of 8 bits in blocks. */
+static void expect_adam_stops(qg_backend *be, qg_gate *gate, int64_t block)
+{
+  static moments_host host;
+  static float grad[COUNT], m[COUNT], v[COUNT], delta[COUNT];
+  fill_gradient(grad, 1);
+  fill_gradient(delta, 2);
+  memset(&host, 1, sizeof host);
+  qg_adam_args a = adam_args(QG_F32);
+  a.t = 1;
+  a.gate = gate;
+  a.block = block;
+  a.grad = device_test_copy(be, grad, sizeof grad);
+  a.delta = device_test_copy(be, delta, sizeof delta);
+  void *first = device_test_copy(be, m, sizeof m), *second = device_test_copy(be, v, sizeof v);
+  moments_host *eight = device_test_copy(be, &host, sizeof host);
+  if (block > 0) a = with_8bit(a, eight);
+  else {
+    a.m = first;
+    a.v = second;
+  }
+  assert_int_equal(be->ops->adam(be, &a), QG_OK);
+  device_test_expect(be, a.delta, delta, sizeof delta);
+  device_test_expect(be, (void *)a.grad, grad, sizeof grad);
+  device_test_expect(be, first, m, sizeof m);
+  device_test_expect(be, second, v, sizeof v);
+  device_test_expect(be, eight, &host, sizeof host);
+}
+
+static void adam_stops_at_a_closed_gate(void **state)
+{
+  qg_backend *be = *state;
+  qg_gate *gate = device_test_closed_gate(be);
+  static const int64_t blocks[] = {0, QG_GROUP, 100};
+  for (int i = 0; i < QG_COUNT_OF(blocks); i++) expect_adam_stops(be, gate, blocks[i]);
+  be->ops->release(be, gate, sizeof *gate);
+}
+
 static void moments_become_statistics_and_moments_again_in_f32(void **state)
 {
   qg_backend *be = *state;
@@ -344,6 +382,7 @@ int adam_conformance_run(qg_backend *be, const char *label)
       cmocka_unit_test(adam_f32_equals_the_plain_definition),
       cmocka_unit_test(adam_never_stores_or_emits_a_non_finite_number),
       cmocka_unit_test(adam_takes_bf16_gradients_as_their_fp32_values),
+      cmocka_unit_test(adam_stops_at_a_closed_gate),
       cmocka_unit_test(moments_become_statistics_and_moments_again_in_f32),
       cmocka_unit_test(moments_become_statistics_and_moments_again_in_8_bits),
       cmocka_unit_test(codes_change_where_the_quotient_says_so),

@@ -79,7 +79,7 @@ void convert_and_axpy_respect_strides(void **state)
 static double device_sum_squares(conformance *c, qg_view view)
 {
   double sum = -1.0, *out = device_copy(c, &sum, sizeof sum);
-  expect_ok(c->be->ops->sum_squares(c->be, view, out));
+  expect_ok(c->be->ops->sum_squares(c->be, view, out, NULL));
   expect_ok(c->be->ops->copy_out(c->be, &sum, out, sizeof sum));
   return sum;
 }
@@ -111,6 +111,25 @@ void sum_squares_shows_non_finite_input(void **state)
       assert_false(isfinite(device_sum_squares(c, a.view)));
       conformance_end(c);
     }
+}
+
+/* Open until a sum is not finite, closed from then on, with a count of what came before. */
+void a_gate_stays_closed(void **state)
+{
+  conformance *c = *state;
+  static const double last[] = {1.0, (double)INFINITY, 2.0};
+  qg_gate gate = {0.0, 0.0}, *device = device_copy(c, &gate, sizeof gate);
+  double *out = device_copy(c, &gate.sum, sizeof gate.sum);
+  for (int i = 0; i < 3; i++) {
+    array a = random_array(c, QG_F32, 3, 1001, 0, 1, 1.0);
+    a.value[3002] = last[i];
+    upload(c, a);
+    expect_ok(c->be->ops->sum_squares(c->be, a.view, out, device));
+    expect_ok(c->be->ops->copy_out(c->be, &gate, device, sizeof gate));
+    assert_int_equal(qg_gate_is_open(&gate), i == 0);
+    assert_true(gate.passed == 1.0);
+  }
+  conformance_end(c);
 }
 
 /* A gradient of 1e25 is finite: so is its norm. */

@@ -38,3 +38,10 @@ float *device_test_normals(int64_t count, float spread)
   for (int64_t i = 0; i < count; i++) x[i] = ref_normal((uint64_t)i, spread);
   return x;
 }
+
+qg_gate *device_test_closed_gate(qg_backend *be)
+{
+  qg_gate gate = {0.0, 0.0};
+  qg_gate_note(&gate, (double)INFINITY);
+  return device_test_copy(be, &gate, sizeof gate);
+}

@@ -270,6 +270,30 @@ static void dense_update_equals_the_plain_definition(void **state)
   free(update);
 }
 
+static void updates_stop_at_a_closed_gate(void **state)
+{
+  qg_backend *be = *state;
+  float *update = device_test_normals(COUNT, 1e-3f);
+  static int8_host host;
+  static dense_host dense;
+  start_weights(&host);
+  start_dense(&dense, QG_F32);
+  qg_gate *gate = device_test_closed_gate(be);
+  qg_update_int8_args int8 = update_args((qg_int8_rule){.stochastic = true}, 0.01f);
+  qg_update_dense_args args = {.type = QG_F32, .count = COUNT, .decay = 0.01f, .gate = gate};
+  int8.gate = gate;
+  int8.store = device_int8(be, &host);
+  args.weights = device_test_copy(be, &dense, sizeof dense);
+  int8.update = args.update = device_test_copy(be, update, COUNT * sizeof *update);
+  assert_int_equal(be->ops->update_int8(be, &int8), QG_OK);
+  assert_int_equal(be->ops->update_dense(be, &args), QG_OK);
+  expect_int8(be, int8.store, &host);
+  device_test_expect(be, args.weights, &dense, sizeof dense);
+  be->ops->release(be, (void *)args.update, COUNT * sizeof *update);
+  be->ops->release(be, gate, sizeof *gate);
+  free(update);
+}
+
 static void the_number_of_threads_changes_nothing(void **state)
 {
   qg_backend *be = *state;
@@ -292,6 +316,7 @@ int quant_conformance_run(qg_backend *be, const char *label)
       cmocka_unit_test(int8_update_in_parts_equals_the_update_at_once),
       cmocka_unit_test(int8_update_refuses_a_first_element_inside_a_group),
       cmocka_unit_test(dense_update_equals_the_plain_definition),
+      cmocka_unit_test(updates_stop_at_a_closed_gate),
       cmocka_unit_test(the_number_of_threads_changes_nothing),
   };
   for (int i = 0; i < QG_COUNT_OF(tests); i++) tests[i].initial_state = be;

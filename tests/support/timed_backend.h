@@ -179,9 +179,9 @@ static inline qg_status timed_zero(qg_backend *be, void *memory, size_t bytes)
   TIMED(TIMED_CLEAR_SQUARES, 0, zero(timed->real, memory, bytes));
 }
 
-static inline qg_status timed_sum_squares(qg_backend *be, qg_view src, double *out)
+static inline qg_status timed_sum_squares(qg_backend *be, qg_view src, double *out, qg_gate *gate)
 {
-  TIMED(TIMED_CLEAR_SQUARES, 0, sum_squares(timed->real, src, out));
+  TIMED(TIMED_CLEAR_SQUARES, 0, sum_squares(timed->real, src, out, gate));
 }
 
 static inline void timed_forget(timed_backend *timed)

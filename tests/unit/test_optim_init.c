@@ -83,6 +83,32 @@ static void quantised_weights_are_the_dense_ones_rounded(void **state)
   fixture_close(&g);
 }
 
+/* A matrix of more than one piece, whose pieces end where groups do and moment blocks do not. */
+static void fresh_weights_do_not_depend_on_moment_blocks(void **state)
+{
+  (void)state;
+  fixture f[2];
+  float *weights[2];
+  int64_t count = 0;
+  for (int i = 0; i < 2; i++) {
+    f[i] = (fixture){.shape = small_shape(), .options = options_of(QG_METHOD_QGALORE)};
+    f[i].shape.intermediate_size = 11000;
+    f[i].shape.num_layers = 1;
+    if (i == 1) f[i].options.moment_block = 100;
+    qg_partition part = whole(&f[i].shape);
+    fixture_open(&f[i], &part, "fp32", 8, 1);
+    const qg_optim_param *p = param_of(&f[i], QG_ROLE_UP, 0);
+    count = qg_optim_elements(p);
+    assert_true(p->policy.int8 && count > f[i].optim->be->update_elements);
+    weights[i] = weight_out(&f[i], p->info.id);
+  }
+  assert_memory_equal(weights[0], weights[1], (size_t)count * sizeof(float));
+  for (int i = 0; i < 2; i++) {
+    free(weights[i]);
+    fixture_close(&f[i]);
+  }
+}
+
 /* The weight of one parameter when a stage holds only a part of the model. */
 static void assert_same_on_stage(const fixture *all, const qg_partition *part)
 {
@@ -122,6 +148,7 @@ int main(void)
       cmocka_unit_test(norms_are_one),
       cmocka_unit_test(parameters_and_seeds_differ),
       cmocka_unit_test(quantised_weights_are_the_dense_ones_rounded),
+      cmocka_unit_test(fresh_weights_do_not_depend_on_moment_blocks),
       cmocka_unit_test(every_partition_starts_from_the_same_bits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

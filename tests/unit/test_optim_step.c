@@ -266,12 +266,14 @@ static void a_left_projected_step_equals_its_simulation(void **state)
 static void chunks_of_rows_end_with_whole_groups(void **state)
 {
   (void)state;
+  qg_backend be = {.update_elements = 1 << 20};
+  const qg_optim optim = {.be = &be};
   const int64_t cols[] = {96, 512, 1376, 2736, 5461, 4096, 1};
   for (int i = 0; i < QG_COUNT_OF(cols); i++) {
-    int64_t rows = qg_optim_chunk_rows(INT64_C(1) << 40, cols[i], QG_GROUP);
+    int64_t rows = qg_optim_chunk_rows(&optim, INT64_C(1) << 40, cols[i], QG_GROUP);
     assert_int_equal(rows * cols[i] % QG_GROUP, 0);
-    assert_in_range(rows * cols[i], 1, 3 * QG_OPTIM_CHUNK / 2);
-    assert_int_equal(qg_optim_chunk_rows(3, cols[i], QG_GROUP), qg_min_i64(3, rows));
+    assert_in_range(rows * cols[i], 1, 3 * be.update_elements / 2);
+    assert_int_equal(qg_optim_chunk_rows(&optim, 3, cols[i], QG_GROUP), qg_min_i64(3, rows));
   }
 }
 
@@ -285,7 +287,7 @@ static void assert_simulated_in_chunks(qg_role role)
   qg_partition part = whole(&f.shape);
   fixture_open(&f, &part, "fp32", TOKENS, MICRO_BATCHES);
   const qg_optim_param *p = param_of(&f, role, 0);
-  assert_true(qg_optim_chunk_rows(p->info.rows, p->info.cols, QG_GROUP) < p->info.rows);
+  assert_true(qg_optim_chunk_rows(f.optim, p->info.rows, p->info.cols, QG_GROUP) < p->info.rows);
   assert_true(other_codes(&f, p, 0, 0.01) <= QG_TOL_CODE_TIES);
   fixture_close(&f);
 }

@@ -160,6 +160,9 @@ static const char *gemm_source(const qg_cpu *cpu)
   return cpu->panels ? "panels" : cpu->bf16_gemm ? "oneDNN" : "OpenBLAS";
 }
 
+/* 4 MiB of fp32: in the caches beside the operands. */
+enum { UPDATE_ELEMENTS = 1 << 20 };
+
 qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)
 {
   qg_backend *be;
@@ -173,6 +176,7 @@ qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)
   be->threads = request->threads;
   omp_set_num_threads(request->threads);
   if (be->compute == QG_BF16) choose_bf16(qg_cpu_of(be));
+  be->update_elements = UPDATE_ELEMENTS;
   be->own_gemm = qg_cpu_of(be)->panels != NULL;
   processor_name(name, sizeof name);
   snprintf(be->description, sizeof be->description, "cpu (%s, %s, %s GEMM in %s)", name,

@@ -101,7 +101,7 @@ static qg_status embed_backward(bench *b)
 
 static qg_status sum_squares(bench *b)
 {
-  return b->be->ops->sum_squares(b->be, b->logits, b->loss);
+  return b->be->ops->sum_squares(b->be, b->logits, b->loss, NULL);
 }
 
 static qg_status round_to_bf16(bench *b)

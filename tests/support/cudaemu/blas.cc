@@ -3,13 +3,11 @@
 #include <vector>
 
 #include "arena.h"
+#include "counts.h"
 #include "cublasLt.h"
+#include "handles.h"
 #include "qgalore/quant.h"
 #include "streams.h"
-
-struct cublasContext {
-  cudaStream_t stream;
-};
 
 struct cublasLtMatmulDescOpaque_t {
   cublasOperation_t op_a, op_b;
@@ -78,6 +76,8 @@ std::vector<double> gather(const matrix &x, bool swap, int64_t length, int64_t c
 void multiply(product p)
 {
   cudaemu::device_access access;
+  double flop = 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
+  (p.a.type == CUDA_R_16BF ? cudaemu_counted.bf16_flop : cudaemu_counted.f32_flop) += flop;
   std::vector<double> a = gather(p.a, p.op_a == CUBLAS_OP_N, p.k, p.m),
                       b = gather(p.b, p.op_b == CUBLAS_OP_T, p.k, p.n);
   for (int64_t j = 0; j < p.n; j++)

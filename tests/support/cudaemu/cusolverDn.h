@@ -12,7 +12,6 @@ extern "C" {
 
 typedef enum { CUSOLVER_STATUS_SUCCESS = 0, CUSOLVER_STATUS_INVALID_VALUE = 3 } cusolverStatus_t;
 typedef enum { CUSOLVER_EIG_MODE_VECTOR = 1 } cusolverEigMode_t;
-typedef enum { CUBLAS_FILL_MODE_LOWER = 0 } cublasFillMode_t;
 
 typedef struct cusolverDnContext *cusolverDnHandle_t;
 typedef struct cusolverDnParams *cusolverDnParams_t;
@@ -45,6 +44,10 @@ cusolverStatus_t cusolverDnXgesvd(cusolverDnHandle_t handle, cusolverDnParams_t 
                                   int64_t ldu, cudaDataType vt_type, void *vt, int64_t ldvt,
                                   cudaDataType compute, void *device_work, size_t device_bytes,
                                   void *host_work, size_t host_bytes, int *info);
+cusolverStatus_t cusolverDnDpotrf_bufferSize(cusolverDnHandle_t handle, cublasFillMode_t fill, int n,
+                                             double *a, int lda, int *doubles);
+cusolverStatus_t cusolverDnDpotrf(cusolverDnHandle_t handle, cublasFillMode_t fill, int n, double *a, int lda,
+                                  double *work, int doubles, int *info);
 cusolverStatus_t cusolverDnSgeqrf_bufferSize(cusolverDnHandle_t handle, int m, int n, float *a, int lda,
                                              int *floats);
 cusolverStatus_t cusolverDnSgeqrf(cusolverDnHandle_t handle, int m, int n, float *a, int lda, float *tau,

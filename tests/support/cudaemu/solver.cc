@@ -8,11 +8,8 @@
 
 #include "arena.h"
 #include "cusolverDn.h"
+#include "handles.h"
 #include "streams.h"
-
-struct cusolverDnContext {
-  cudaStream_t stream;
-};
 
 namespace {
 
@@ -21,8 +18,8 @@ enum { WORK_FLOATS = 1024, SWEEPS = 30 };
 /* One rotation of Jacobi's method that makes a[p][q] zero; v collects the rotations as rows. */
 void rotate(std::vector<double> &a, std::vector<double> &v, size_t n, size_t p, size_t q)
 {
-  double apq = a[p * n + q];
-  if (apq == 0.0) return;
+  double apq = a[p * n + q], negligible = 1e-17 * std::sqrt(std::fabs(a[p * n + p] * a[q * n + q]));
+  if (std::fabs(apq) <= negligible) return;
   double theta = (a[q * n + q] - a[p * n + p]) / (2.0 * apq);
   double t = (theta >= 0.0 ? 1.0 : -1.0) / (std::fabs(theta) + std::sqrt(theta * theta + 1.0));
   double c = 1.0 / std::sqrt(t * t + 1.0), s = t * c;

@@ -1,5 +1,7 @@
 #include "streams.h"
 
+#include "counts.h"
+
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -7,6 +9,8 @@
 #include <deque>
 #include <memory>
 #include <vector>
+
+cudaemu_counts cudaemu_counted;
 
 namespace {
 
@@ -170,6 +174,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
   stream = stream_of(stream);
   if (stream->capture) return cudaErrorStreamCaptureUnsupported;
+  cudaemu_counted.waits++;
   do_until([&] { return stream->tasks.empty(); });
   return cudaSuccess;
 }
