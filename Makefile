@@ -291,8 +291,9 @@ demo: deps
 
 # FILTER: a regular expression for the names of the tests to run.
 FILTER ?=
+check: PACKAGES += $(BUNDLE_PACKAGES)
 check: deps
-	@$(MAKE) --no-print-directory all tests
+	@$(MAKE) --no-print-directory all tests $(CUDA_RUNS)
 	@tests/run.sh $(BUILD) '$(FILTER)'
 
 check-unit:
@@ -339,9 +340,11 @@ bench-cuda:
 	@tests/cuda/device/bench.sh $(BUILD) $(HIDDEN)
 
 # What check-cuda and bench-cuda run, with its libraries, for nodes that have a driver and none of ours.
-bundle: PACKAGES += patchelf xz-utils
+BUNDLE_PACKAGES := patchelf xz-utils
+bundle: PACKAGES += $(BUNDLE_PACKAGES)
 bundle: deps
 	@$(MAKE) --no-print-directory $(CUDA_RUNS) $(CUDA_WITH_CMOCKA)
+	@QGALORE_BIN=$(abspath $(BUILD)) inputs/demo-data.sh demo-data || echo "bundle: without the text of the demo"
 	@jobs/bundle/make.sh $(BUILD)
 
 # Proportions of LLaMA-7B at this hidden size.

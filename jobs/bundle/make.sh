@@ -1,10 +1,12 @@
 #!/bin/bash
-# Puts what a GPU node without our libraries needs into one folder: jobs/bundle/make.sh BUILD (make bundle). Writes BUILD/bundle and
-# BUILD/qgalore_hpc-bundle.tar.xz. The C library, the driver and NVIDIA's libraries are the target's.
+# Puts what a GPU node without our libraries needs into one folder: jobs/bundle/make.sh BUILD [FOLDER] (make bundle). Writes
+# FOLDER/bundle and FOLDER/qgalore_hpc-bundle.tar.xz; FOLDER is BUILD by default. The C library, the driver and NVIDIA's
+# libraries are the target's.
 set -eu
-BUILD=$(realpath "${1:?usage: jobs/bundle/make.sh BUILD}")
+BUILD=$(realpath "${1:?usage: jobs/bundle/make.sh BUILD [FOLDER]}")
+folder=$(realpath "${2:-$BUILD}")
+bundle=$folder/bundle
 cd "$(dirname "$0")/../.."
-bundle=$BUILD/bundle
 targets='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libutil|libcu(da|blas|solver|sparse)[A-Za-z]*|libnv[A-Za-z-]+)\.so'
 
 for tool in patchelf ompi_info objdump xz; do
@@ -14,26 +16,25 @@ done
 # mpi_path NAME: where this Open MPI has its NAME.
 mpi_path() { ompi_info --parsable --path "$1" | sed 's/^path:[a-z]*://'; }
 
-# programs FOLDER FILE...: copies without symbols.
-programs() {
-  local folder=$bundle/$1
-  shift
-  mkdir -p "$folder"
-  cp -L "$@" "$folder/"
+# put FOLDER FILE...: copies into this folder of the bundle.
+put() {
+  mkdir -p "$bundle/$1"
+  cp -rL "${@:2}" "$bundle/$1/"
 }
 
-# What a single node or a TCP network needs; the other networks want libraries of their own.
+# What ranks of one node and TCP need: other networks want libraries of their own, batch systems and ssh other nodes.
 components() {
   local file
   for file in "$(mpi_path pkglibdir)"/mca_*.so; do
-    case ${file##*/} in
-      *_ofi.so | *_ucx.so | *_psm.so | *_psm2.so | *_openib.so | mca_memheap_* | mca_atomic_* | mca_scoll_* | mca_spml_* | mca_sshmem_* | *_monitoring.so) ;;
+    case ${file##*/mca_} in
+      *_ofi.so | *_ucx.so | *_psm.so | *_psm2.so | *_openib.so | *_monitoring.so) ;;
+      memheap_* | atomic_* | scoll_* | spml_* | sshmem_* | ras_* | plm_rsh.so | plm_slurm.so) ;;
       *) echo "$file" ;;
     esac
   done
 }
 
-# libraries: those that what is in the bundle asks for and the target need not have.
+# The name and place of the libraries that what is in the bundle asks for and the target need not have.
 libraries() {
   find "$bundle/bin" "$bundle/lib" -type f -exec ldd {} + 2>/dev/null |
     sed -n 's/^\t\(.*\) => \(\/.*\) (0x.*$/\1 \2/p' | sort -u -k 1,1 | grep -vE "$targets"
@@ -41,12 +42,11 @@ libraries() {
 
 copy_libraries() {
   local name path
-  libraries | while read -r name path; do
-    [ -e "$bundle/lib/$name" ] || cp -L "$path" "$bundle/lib/$name"
-  done
+  libraries | while read -r name path; do cp -L "$path" "$bundle/lib/$name"; done
 }
 
-# DT_RPATH of a program also serves the libraries that these libraries load.
+# DT_RPATH of a program also serves the libraries that these libraries load. That of the backend comes after LD_LIBRARY_PATH
+# and leads to CUDA, where the build had it or where it usually is.
 relocate() {
   local file up
   find "$bundle/bin" "$bundle/lib" -type f | while read -r file; do
@@ -54,38 +54,58 @@ relocate() {
     chmod u+w "$file"
     strip --strip-unneeded "$file"
     case $file in
-      */libqgalore_cuda.so) patchelf --set-rpath "\$ORIGIN/$up:/usr/local/cuda/lib64" "$file" ;;
+      */libqgalore_cuda.so) patchelf --set-rpath "\$ORIGIN/$up:$(patchelf --print-rpath "$file"):/usr/local/cuda/lib64" "$file" ;;
       *) patchelf --force-rpath --set-rpath "\$ORIGIN/$up" "$file" ;;
     esac
   done
 }
 
-newest_glibc() {
-  find "$bundle/bin" "$bundle/lib" -type f -exec objdump -T {} + | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1 | sed 's/GLIBC_//'
+# The loader of this C library, and the oldest version that will do.
+glibc() {
+  echo "$(patchelf --print-interpreter "$bundle/bin/qgalore_hpc")" \
+    "$(find "$bundle/bin" "$bundle/lib" -type f -exec objdump -T {} + | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1 | sed 's/GLIBC_//')"
+}
+
+# Plugins and messages of a PMIx that is not Open MPI's own lie beside its library.
+pmix() {
+  local place
+  place=$(libraries | sed -n 's/^libpmix\.so[^ ]* //p')
+  [ -n "$place" ] && place=$(dirname "$(realpath "$place")") && [ -d "$place/pmix" ] || return 0
+  put lib "$place/pmix"
+  put share "$place/../share/pmix"
+}
+
+executables() {
+  local file found
+  put bin "$BUILD"/qgalore_{hpc,ckpt} "$(mpi_path bindir)"/{orterun,orted}
+  put bin/tests/cuda "$BUILD/tests/cuda/alone"
+  for file in libqgalore_cuda.so tests/conformance/test_cuda_subspace; do
+    [ ! -f "$BUILD/$file" ] || put "bin/$(dirname "$file")" "$BUILD/$file"
+  done
+  mapfile -t found < <(components)
+  put lib/openmpi "${found[@]}"
+  pmix
+}
+
+texts() {
+  put tests/cuda tests/cuda/{train,demo}.sh
+  put tests/cuda/device tests/cuda/device/*.sh
+  put tests/support tests/support/{tap,tiny_run}.sh
+  put tests/bench tests/bench/peers
+  [ ! -f demo-data/austen-train.h5 ] || put demo-data demo-data/*.h5
+  put share/openmpi "$(mpi_path pkgdatadir)"/*
+  put etc jobs/bundle/openmpi-mca-params.conf
+  glibc >"$bundle/etc/glibc"
+  put . inputs jobs/bundle/README LICENSE
+  for name in qgalore_hpc qgalore_ckpt mpirun check-cuda bench-cuda; do
+    install -m 755 jobs/bundle/launch "$bundle/$name"
+  done
 }
 
 rm -rf "$bundle"
-programs bin "$BUILD/qgalore_hpc" "$BUILD/qgalore_ckpt" "$(mpi_path bindir)/orterun" "$(mpi_path bindir)/orted"
-programs bin/tests/cuda/alone "$BUILD"/tests/cuda/alone/*
-[ ! -x "$BUILD/tests/conformance/test_cuda_subspace" ] || programs bin/tests/conformance "$BUILD/tests/conformance/test_cuda_subspace"
-mapfile -t found < <(components)
-programs lib/openmpi "${found[@]}"
-[ ! -f "$BUILD/libqgalore_cuda.so" ] || programs bin "$BUILD/libqgalore_cuda.so"
+executables
 copy_libraries
 relocate
-mkdir -p "$bundle/share" "$bundle/etc" "$bundle/tests/cuda/device" "$bundle/tests/support"
-cp -rL "$(mpi_path pkgdatadir)" "$bundle/share/openmpi"
-cp tests/cuda/{train,demo}.sh "$bundle/tests/cuda/"
-cp tests/cuda/device/*.sh "$bundle/tests/cuda/device/"
-cp tests/support/*.sh "$bundle/tests/support/"
-mkdir -p "$bundle/tests/bench"
-cp -r tests/bench/peers "$bundle/tests/bench/"
-cp -r inputs "$bundle/"
-[ ! -d demo-data ] || { mkdir "$bundle/demo-data" && cp demo-data/*.h5 "$bundle/demo-data/"; }
-cp jobs/bundle/README LICENSE "$bundle/"
-newest_glibc >"$bundle/etc/glibc"
-for name in qgalore_hpc qgalore_ckpt mpirun check-cuda bench-cuda; do
-  install -m 755 jobs/bundle/launch "$bundle/$name"
-done
-tar -C "$BUILD" -cf - bundle | xz -T2 -2 >"$BUILD/qgalore_hpc-bundle.tar.xz"
-du -sh "$bundle" "$BUILD/qgalore_hpc-bundle.tar.xz" | sed 's/^/bundle: /'
+texts
+tar -C "$folder" --owner=0 --group=0 -cf - bundle | XZ_OPT=${XZ_OPT:--2} xz -T2 >"$folder/qgalore_hpc-bundle.tar.xz"
+du -sh "$bundle" "$folder/qgalore_hpc-bundle.tar.xz" | sed 's/^/bundle: /'

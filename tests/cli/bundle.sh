@@ -5,7 +5,7 @@
 set -u
 . tests/support/tap.sh
 
-build=${BUILD:-build}
+build=$(realpath "${BUILD:-build}")
 for tool in patchelf ompi_info objdump xz; do
   command -v "$tool" >/dev/null || skip_all "$tool is not installed"
 done
@@ -39,11 +39,11 @@ launcher_is_own() {
   grep -q "a place/bin/../lib/libopen-rte" "$tmp/linked" && ! foreign <"$tmp/linked"
 }
 
-run jobs/bundle/make.sh "$build"
+run env XZ_OPT=-0 jobs/bundle/make.sh "$build" "$tmp"
 expect "it is made" 0 "qgalore_hpc-bundle.tar.xz"
-mkdir "$tmp/unpacked"
-tar -C "$tmp/unpacked" -xf "$build/qgalore_hpc-bundle.tar.xz"
-mv "$tmp/unpacked/bundle" "$tmp/a place"
+rm -rf "$tmp/bundle"
+tar -C "$tmp" -xf "$tmp/qgalore_hpc-bundle.tar.xz"
+mv "$tmp/bundle" "$tmp/a place"
 
 run in_bundle ./qgalore_hpc --version
 expect "it starts in a folder with a space in its name" 0 "qgalore_hpc"
@@ -51,13 +51,28 @@ check "a rank loads no library of ours but the bundle's" rank_is_own
 check "nor does the launcher" launcher_is_own
 train train.steps=2
 expect "two ranks train" 0 "all 2 steps done"
+expect "the command for more is one of the bundle" 0 "mpirun -np 2 ./qgalore_hpc inputs/demo.in"
 train train.steps=4
 expect "and go on from their checkpoint" 0 "all 4 steps done"
 run in_bundle ./qgalore_ckpt verify "$tmp"/runs/demo/checkpoints/step-0000000004.h5
-expect "which is whole" 0 ""
-run in_bundle env QGALORE_CUDA_PLUGIN="$tmp/none.so" ./check-cuda
-expect "check-cuda without the CUDA backend is skipped" 0 "skipped: "
-echo 99.0 >"$tmp/a place/etc/glibc"
+expect "which is whole" 0 "complete and undamaged"
+
+plugin=$build/tests/libqgalore_cudaemu.so
+if [ -f "$plugin" ]; then
+  run in_bundle QGALORE_CUDA_PLUGIN="$plugin" ./qgalore_hpc --list-backends
+  expect "a backend finds the program and its libraries" 0 "device 0: Emulated device"
+else
+  skip "a backend finds the program and its libraries" "$plugin was not built"
+fi
+for command in check-cuda bench-cuda; do
+  run in_bundle QGALORE_CUDA_PLUGIN="$tmp/none.so" ./$command
+  expect "$command without the CUDA backend is skipped" 0 "skipped: "
+done
+mkdir "$tmp/tools"
+for tool in bash readlink dirname sort head grep sed find diff; do ln -s "$(command -v "$tool")" "$tmp/tools/"; done
+run in_bundle PATH="$tmp/tools" ./check-cuda
+expect "a tool that is missing is named" 4 "check-cuda: awk is missing here"
+sed -i "s/ .*/ 99.0/" "$tmp/a place/etc/glibc"
 run in_bundle ./qgalore_hpc --version
-expect "an older glibc is refused by name" 4 "this bundle needs glibc 99.0, here is"
+expect "an older glibc is refused by name" 4 "this bundle needs glibc 99.0, here is 2."
 finish
