@@ -127,7 +127,7 @@ SUPPORT      := $(BUILD)/libsupport.a
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
-.PHONY: FORCE libraries all programs tests fuzzers benches demo check check-unit check-faults check-sanitize check-tsan check-cuda fuzz bench bench-peers bench-7b bench-cuda cuda deps install installcheck info format lint clean help
+.PHONY: FORCE libraries all programs tests fuzzers benches demo check check-unit check-faults check-sanitize check-tsan check-cuda fuzz bench bench-peers bench-7b bench-cuda bundle cuda deps install installcheck info format lint clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -305,8 +305,9 @@ demo: deps
 
 # FILTER: a regular expression for the names of the tests to run.
 FILTER ?=
+check: PACKAGES += $(BUNDLE_PACKAGES)
 check: deps
-	@$(MAKE) --no-print-directory all tests
+	@$(MAKE) --no-print-directory all tests $(CUDA_RUNS)
 	@tests/run.sh $(BUILD) '$(FILTER)'
 
 check-unit:
@@ -351,6 +352,14 @@ check-cuda:
 bench-cuda:
 	@$(MAKE) --no-print-directory $(CUDA_RUNS)
 	@tests/cuda/device/bench.sh $(BUILD) $(HIDDEN)
+
+# What check-cuda and bench-cuda run, with its libraries, for nodes that have a driver and none of ours.
+BUNDLE_PACKAGES := patchelf xz-utils
+bundle: PACKAGES += $(BUNDLE_PACKAGES)
+bundle: deps
+	@$(MAKE) --no-print-directory $(CUDA_RUNS) $(CUDA_WITH_CMOCKA)
+	@QGALORE_BIN=$(abspath $(BUILD)) inputs/demo-data.sh demo-data || echo "bundle: without the text of the demo"
+	@jobs/bundle/make.sh $(BUILD)
 
 # Proportions of LLaMA-7B at this hidden size.
 HIDDEN ?= 4096
@@ -452,7 +461,7 @@ lint: PACKAGES += cppcheck shellcheck
 lint: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-lint WERROR=1 all tests
 	cppcheck --quiet --std=c11 --enable=warning,portability --error-exitcode=1 --inline-suppr $(CPPCHECK_KNOWN) -Iinclude -Isrc src
-	shellcheck --severity=warning $(wildcard jobs/*.sh inputs/*.sh tests/*.sh tests/*/*.sh) .ci/run
+	shellcheck --severity=warning $(wildcard jobs/*.sh jobs/*/*.sh inputs/*.sh tests/*.sh tests/*/*.sh) .ci/run
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-tsan $(BUILD)-lint $(BUILD)-fuzz
@@ -466,6 +475,7 @@ help:
 	@echo "make bench      measure (BENCH=step for some); bench-peers installs PyTorch to compare; bench-7b: LLaMA-7B"
 	@echo "make cuda       build the CUDA backend (CUDA_ARCH=\"80 90\"; part of make where nvcc is found, CUDA=0: not)"
 	@echo "make check-cuda, bench-cuda: tests and measurements on a GPU; skipped where there is none"
+	@echo "make bundle     the program with its libraries, for GPU nodes that have none of them"
 	@echo "make deps       install the Debian packages that are needed"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR=; then installcheck"
 	@echo "make info       what was found; format, lint, clean"

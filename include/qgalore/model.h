@@ -111,6 +111,9 @@ typedef struct {
   bool graphs;             /* replay forward passes of layers, where the backend can */
 } qg_stage_options;
 
+/* What a stage with these options asks of its backend, for qg_backend_reserve. Local. */
+qg_workload qg_stage_workload(const qg_model_shape *shape, const qg_stage_options *options);
+
 typedef struct qg_stage qg_stage;
 
 /* Takes all activations and scratch from `mem` (dry or live). */

@@ -29,6 +29,19 @@ static qg_status check_options(const qg_stage_options *options)
   return QG_OK;
 }
 
+qg_workload qg_stage_workload(const qg_model_shape *shape, const qg_stage_options *options)
+{
+  int64_t tokens = options->micro_batch * options->sequence_length;
+  return (qg_workload){.tokens = tokens,
+                       .sequence_length = options->sequence_length,
+                       .hidden_size = shape->hidden_size,
+                       .intermediate_size = shape->intermediate_size,
+                       .num_heads = shape->num_heads,
+                       .num_kv_heads = shape->num_kv_heads,
+                       .vocab_size = shape->vocab_size,
+                       .loss_rows = qg_min_i64(options->loss_rows, tokens)};
+}
+
 static qg_status fill_stage(qg_stage *stage, qg_mem *mem)
 {
   size_t slots = (size_t)stage->options.slots;
@@ -51,8 +64,9 @@ qg_status qg_stage_create(qg_mem *mem, qg_backend *be, const qg_model_shape *sha
   qg_stage *stage = NULL;
   QG_TRY(qg_calloc(1, sizeof *stage, "pipeline stage", (void **)&stage));
   *stage = (qg_stage){.be = be, .shape = *shape, .part = *part, .options = *options};
-  stage->tokens = options->micro_batch * options->sequence_length;
-  stage->options.loss_rows = qg_min_i64(options->loss_rows, stage->tokens);
+  qg_workload workload = qg_stage_workload(shape, options);
+  stage->tokens = workload.tokens;
+  stage->options.loss_rows = workload.loss_rows;
   qg_status status = fill_stage(stage, mem);
   if (status != QG_OK) {
     qg_stage_destroy(stage);

@@ -102,14 +102,7 @@ static void open_rig(rig *r, const passes *p)
                            .slots = p->slots,
                            .checkpointing = true,
                            .offload = p->way != KEPT};
-  qg_workload workload = {.tokens = TOKENS,
-                          .sequence_length = TOKENS,
-                          .hidden_size = shape.hidden_size,
-                          .intermediate_size = shape.intermediate_size,
-                          .num_heads = shape.num_heads,
-                          .num_kv_heads = shape.num_kv_heads,
-                          .vocab_size = shape.vocab_size,
-                          .loss_rows = TOKENS};
+  qg_workload workload = qg_stage_workload(&shape, &pass);
   assert_int_equal(shape.hidden_size, HIDDEN);
   *r = (rig){.p = p};
   open_device(p->way);

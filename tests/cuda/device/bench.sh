@@ -1,11 +1,12 @@
 #!/bin/bash
-# All that a GPU can be measured by, in one command: tests/cuda/device/bench.sh BUILD [HIDDEN] (make bench-cuda). The plugin is
-# BUILD's, or the one that QGALORE_CUDA_PLUGIN names. HIDDEN: 4096, proportions of LLaMA-7B at another size try the script.
-# BENCH_KEYS: more keys of the training run. PYTHON: a PyTorch that finds the GPU. PEAK_TFLOPS: what the vendor promises for
-# bf16. Tables go to the terminal, JSON to BUILD/bench-cuda*.json.
+# All that a GPU can be measured by, in one command: tests/cuda/device/bench.sh BUILD [HIDDEN [RESULTS]] (make bench-cuda). The
+# plugin is BUILD's, or the one that QGALORE_CUDA_PLUGIN names. HIDDEN: 4096, proportions of LLaMA-7B at another size try the
+# script. BENCH_KEYS: more keys of the training run. PYTHON: a PyTorch that finds the GPU. PEAK_TFLOPS: what the vendor promises
+# for bf16. Tables go to the terminal, JSON to RESULTS/bench-cuda*.json (BUILD).
 set -u
-BUILD=$(realpath "${1:?usage: tests/cuda/device/bench.sh BUILD [HIDDEN]}")
+BUILD=$(realpath "${1:?usage: tests/cuda/device/bench.sh BUILD [HIDDEN [RESULTS]]}")
 hidden=${2:-4096}
+results=$(realpath "${3:-$BUILD}")
 cd "$(dirname "$0")/../../.." || exit 2
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 failed=0
@@ -59,7 +60,7 @@ summarise() {
   gigabytes=$(sed -n 's/^device .*in use on its device \(.*\)$/\1/p' "$1/log" |
     awk '{ printf "%.2f", $1 * ($2 == "GiB" ? 1.073741824 : 0.001048576) }')
   sed -n 's/.*"tokens_per_s": *\([0-9.e+]*\).*/\1/p' "$1/bench/metrics.jsonl" | tail -n +3 | sort -g |
-    awk -v flops="$flops" -v peak="${PEAK_TFLOPS:-0}" -v gb="$gigabytes" -v name="$2" -v json="$BUILD/bench-cuda-7b-$2.json" '
+    awk -v flops="$flops" -v peak="${PEAK_TFLOPS:-0}" -v gb="$gigabytes" -v name="$2" -v json="$results/bench-cuda-7b-$2.json" '
       { rate[NR] = $1 }
       END {
         if (NR == 0) exit 1
@@ -88,9 +89,9 @@ find_torch() {
 }
 
 headline "hot kernels: share of the copy bandwidth, or of the better GEMM"
-"$alone/bench_cuda" "$hidden" "$BUILD/bench-cuda.json" || failed=1
+"$alone/bench_cuda" "$hidden" "$results/bench-cuda.json" || failed=1
 headline "refresh of all subspaces"
-"$alone/bench_refresh" "$hidden" "$BUILD/bench-cuda-refresh.json" || failed=1
+"$alone/bench_refresh" "$hidden" "$results/bench-cuda-refresh.json" || failed=1
 headline "LLaMA-7B, 16 x 256 tokens, one device"
 if [ -x "$BUILD/qgalore_hpc" ] && command -v mpirun >/dev/null; then train_all
 else
@@ -99,7 +100,7 @@ fi
 headline "PyTorch: layers compiled in bf16, the published optimizer step, torch.linalg.svd"
 python=$(find_torch)
 if [ -n "$python" ]; then
-  "$python" tests/bench/peers/peer_gpu.py --hidden "$hidden" --peak "${PEAK_TFLOPS:-0}" --json "$BUILD/bench-cuda-peers.json" || failed=1
+  "$python" tests/bench/peers/peer_gpu.py --hidden "$hidden" --peak "${PEAK_TFLOPS:-0}" --json "$results/bench-cuda-peers.json" || failed=1
 else
   echo "skipped: no PyTorch with CUDA was found (make bench-peers, or PYTHON=...)"
 fi
