@@ -40,12 +40,19 @@ echo 'int nothing;' >"$tmp/other.c"
 cc -shared -fPIC -o "$tmp/other.so" "$tmp/other.c"
 list QGALORE_CUDA_PLUGIN="$tmp/other.so"
 expect "a library that is no backend" 0 "$tmp/other.so is no backend of this program"
-cat >"$tmp/old.c" <<'SOURCE'
-const struct { const char *version; unsigned long sizes[2]; void *calls[2]; } qg_plugin_of_backend = {"0.0.1"};
+# plugin_of VERSION: one of other sources.
+plugin_of() {
+  cat >"$tmp/old.c" <<SOURCE
+const struct { const char *version; unsigned long sizes[2]; void *calls[2]; } qg_plugin_of_backend = {"$1"};
 SOURCE
-cc -shared -fPIC -o "$tmp/old.so" "$tmp/old.c"
+  cc -shared -fPIC -o "$tmp/old.so" "$tmp/old.c"
+}
+plugin_of 0.0.1
 list QGALORE_CUDA_PLUGIN="$tmp/old.so"
 expect "a plugin of another version" 0 "old.so was built with another version (0.0.1) than this program"
+plugin_of "$("$program" --version | sed -n '1s/^qgalore_hpc \([^ ]*\).*/\1/p')"
+list QGALORE_CUDA_PLUGIN="$tmp/old.so"
+expect "a plugin of this version and other sources" 0 "old.so was built from other sources than this program"
 
 alone
 run "$tmp/alone/bin/qgalore_hpc" --list-backends
