@@ -209,6 +209,9 @@ $(BUILD)/emu/%.o: %.c
 
 EMU_CXX = $(CXX) -Itests/support/cudaemu -I. -Iinclude -Isrc $(CXXFLAGS) -ffp-contract=off -Wno-unknown-pragmas $(if $(filter 1,$(WERROR)),-Werror)
 
+# Guards between the static arrays of kernels, which have a section of their own.
+EMU_CXX += $(if $(findstring address,$(SANITIZE)),-fsanitize-sections=cudaemu_static)
+
 $(BUILD)/emu/%.o: %.cc
 	$(call say,CXX emu,$<)
 	@mkdir -p $(@D)
