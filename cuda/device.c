@@ -128,6 +128,7 @@ static qg_status create(qg_backend *be)
   QG_TRY(qg_cuda_open_side(be));
   QG_CUBLAS(be, cublasCreate(&cuda->blas));
   QG_CUBLAS(be, cublasSetStream(cuda->blas, cuda->stream));
+  QG_CUBLAS(be, cublasSetMathMode(cuda->blas, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
   QG_CUBLAS(be, cublasLtCreate(&cuda->lt));
   QG_CUSOLVER(be, cusolverDnCreate(&cuda->solver));
   QG_CUSOLVER(be, cusolverDnCreateParams(&cuda->solver_params));
