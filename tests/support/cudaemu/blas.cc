@@ -164,6 +164,7 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation
                                           cublasGemmAlgo_t)
 {
   if (!is_supported(a_type, b_type, c_type)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  cudaemu_counted.launches++;
   product p = {op_a,
                op_b,
                m,
@@ -295,6 +296,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                make_matrix(b, b_layout->type, b_layout->ld),
                make_matrix(d, d_layout->type, d_layout->ld),
                algo->data[0] != 0};
+  cudaemu_counted.launches++;
   cudaemu::queue(stream, [p] { multiply(p); });
   return CUBLAS_STATUS_SUCCESS;
 }

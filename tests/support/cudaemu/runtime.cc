@@ -11,6 +11,7 @@
 #include <map>
 
 #include "arena.h"
+#include "counts.h"
 #include "cuda_runtime.h"
 #include "nvtx3/nvToolsExt.h"
 #include "streams.h"
@@ -240,6 +241,7 @@ cudaError_t cudaFreeHost(void *memory)
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t stream)
 {
+  cudaemu_counted.launches++;
   cudaemu::queue(stream, [=] {
     cudaemu::device_access access;
     memcpy(to, from, bytes);
@@ -249,6 +251,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
 
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream)
 {
+  cudaemu_counted.launches++;
   cudaemu::queue(stream, [=] {
     cudaemu::device_access access;
     memset(memory, value, bytes);
