@@ -94,18 +94,27 @@ static qg_status select_device(int device, struct cudaDeviceProp *properties)
   return QG_OK;
 }
 
+/* Instances of one GPU (MIG) have its address, each with an UUID of its own. */
+static void identify(qg_backend *be, const struct cudaDeviceProp *properties, char *bus, size_t size)
+{
+  const unsigned char *uuid = (const unsigned char *)properties->uuid.bytes;
+  int device = qg_cuda_of(be)->device;
+  if (cudaDeviceGetPCIBusId(bus, (int)size, device) != cudaSuccess) snprintf(bus, size, "device %d", device);
+  snprintf(be->device, sizeof be->device, "%.16s UUID %02x%02x%02x%02x", bus, uuid[0], uuid[1], uuid[2],
+           uuid[3]);
+}
+
 static void describe(qg_backend *be, const struct cudaDeviceProp *properties)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   int driver = 0;
-  char text[16];
+  char text[16], bus[32];
   cudaDriverGetVersion(&driver);
   version_text(driver, text, sizeof text);
-  if (cudaDeviceGetPCIBusId(be->device, (int)sizeof be->device, cuda->device) != cudaSuccess)
-    snprintf(be->device, sizeof be->device, "device %d", cuda->device);
+  identify(be, properties, bus, sizeof bus);
   snprintf(cuda->place, sizeof cuda->place, "device %d (%.64s)", cuda->device, properties->name);
   snprintf(be->description, sizeof be->description, "cuda (%.48s, %s, driver %s, %s GEMM in cuBLASLt%s)",
-           properties->name, be->device, text, qg_dtype_name(be->compute),
+           properties->name, bus, text, qg_dtype_name(be->compute),
            cuda->fused_attention ? ", fused attention" : "");
 }
 

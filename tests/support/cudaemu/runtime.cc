@@ -174,9 +174,12 @@ cudaError_t cudaSetDevice(int device)
   return device < count ? cudaSuccess : cudaErrorInvalidDevice;
 }
 
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int)
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
 {
-  *properties = {"Emulated device", fault_is("old device") ? 7 : 9, 0};
+  const char *instance = getenv("CUDAEMU_INSTANCE");
+  *properties = {"Emulated device", {}, fault_is("old device") ? 7 : 9, 0};
+  properties->uuid.bytes[0] = static_cast<char>(device);
+  properties->uuid.bytes[1] = static_cast<char>(instance ? atoi(instance) : 0);
   return cudaSuccess;
 }
 
