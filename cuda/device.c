@@ -77,14 +77,15 @@ static qg_status count_devices(int *count)
   return QG_OK;
 }
 
-/* Selects the device of this process; QG_ERR_RESOURCE if this build has no code for it. */
-static qg_status select_device(int device, struct cudaDeviceProp *properties)
+/* Selects the device of this process; QG_ERR_RESOURCE if this build has no code for it. from_ptx: see
+ * qg_k_probe. */
+static qg_status select_device(int device, struct cudaDeviceProp *properties, bool *from_ptx)
 {
   cudaError_t error = cudaSetDevice(device);
   if (error == cudaSuccess) error = cudaGetDeviceProperties(properties, device);
   QG_CHECK(error == cudaSuccess, QG_ERR_RESOURCE, "NVIDIA device %d cannot be used: %s (%s)", device,
            cudaGetErrorName(error), cudaGetErrorString(error));
-  error = qg_k_probe();
+  error = qg_k_probe(from_ptx);
   QG_CHECK(error != cudaErrorNoKernelImageForDevice, QG_ERR_RESOURCE,
            "this build has no code for device %d, %s of compute capability %d.%d (make cuda CUDA_ARCH=%d%d)",
            device, properties->name, properties->major, properties->minor, properties->major,
@@ -104,7 +105,8 @@ static void identify(qg_backend *be, const struct cudaDeviceProp *properties, ch
            uuid[3]);
 }
 
-static void describe(qg_backend *be, const struct cudaDeviceProp *properties)
+/* Kernels that the driver compiles make a first start slow, which the log should tell. */
+static void describe(qg_backend *be, const struct cudaDeviceProp *properties, bool from_ptx)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   int driver = 0;
@@ -113,9 +115,10 @@ static void describe(qg_backend *be, const struct cudaDeviceProp *properties)
   version_text(driver, text, sizeof text);
   identify(be, properties, bus, sizeof bus);
   snprintf(cuda->place, sizeof cuda->place, "device %d (%.64s)", cuda->device, properties->name);
-  snprintf(be->description, sizeof be->description, "cuda (%.48s, %s, driver %s, %s GEMM in cuBLASLt%s)",
-           properties->name, bus, text, qg_dtype_name(be->compute),
-           cuda->fused_attention ? ", fused attention" : "");
+  snprintf(be->description, sizeof be->description,
+           "cuda (%.40s, %.16s, driver %.8s, %s GEMM in cuBLASLt%s%s)", properties->name, bus, text,
+           qg_dtype_name(be->compute), cuda->fused_attention ? ", fused attention" : "",
+           from_ptx ? ", kernels compiled from PTX" : "");
 }
 
 /* The tables are built on the host, by the definitions that the CPU backend uses. */
@@ -176,15 +179,16 @@ qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *
 {
   qg_backend *be = NULL;
   struct cudaDeviceProp properties;
+  bool from_ptx;
   int count;
   qg_status status;
   QG_TRY(count_devices(&count));
   int device = request->local_rank % count;
-  QG_TRY(select_device(device, &properties));
+  QG_TRY(select_device(device, &properties, &from_ptx));
   QG_TRY(make(request, ops, &be));
   qg_cuda_of(be)->device = device;
   if (properties.major < TENSOR_CORES_MAJOR) qg_cuda_of(be)->fused_attention = false;
-  describe(be, &properties);
+  describe(be, &properties, from_ptx);
   QG_TRY_OUT(create(be));
   *out = be;
   return QG_OK;
@@ -219,7 +223,8 @@ void qg_cuda_list(char *buffer, size_t size)
   for (int device = 0; device < count && used < size; device++) {
     struct cudaDeviceProp properties;
     char bus[32] = "";
-    if (select_device(device, &properties) != QG_OK) continue;
+    bool from_ptx;
+    if (select_device(device, &properties, &from_ptx) != QG_OK) continue;
     cudaDeviceGetPCIBusId(bus, (int)sizeof bus, device);
     used +=
         (size_t)snprintf(buffer + used, size - used, "      device %d: %s, %s, compute capability %d.%d\n",

@@ -103,7 +103,7 @@ static inline cudaError_t cudaFuncSetAttribute(void (*kernel)(Params...), cudaFu
 }
 
 struct cudaFuncAttributes {
-  int binaryVersion;
+  int ptxVersion, binaryVersion;
 };
 
 extern "C" cudaError_t cudaemu_function_attributes(cudaFuncAttributes *attributes);

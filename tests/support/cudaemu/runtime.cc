@@ -191,7 +191,8 @@ cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int device)
 
 cudaError_t cudaemu_function_attributes(cudaFuncAttributes *attributes)
 {
-  attributes->binaryVersion = 90;
+  attributes->ptxVersion = 90;
+  attributes->binaryVersion = fault_is("new device") ? 100 : 90;
   return fault_is("old device") ? cudaErrorNoKernelImageForDevice : cudaSuccess;
 }
 
