@@ -103,8 +103,10 @@ CUDAEMU_FAULT="no device" start_of refused 1 backend.name=cuda
 expect "cuda without a device is refused" 4 "backend.name = cuda, but no NVIDIA device is visible"
 start_of chosen 1 backend.name=auto
 expect "auto takes the device" 0 "cuda (Emulated device, 0000:00:00.0, driver 13.0, bf16 GEMM in cuBLASLt)"
+CUDAEMU_FAULT="new device" start_of newer 1 backend.name=cuda
+expect "the log tells that a first start will be slow" 0 "bf16 GEMM in cuBLASLt, kernels compiled from PTX)"
 start_of crowd 2 backend.name=cuda
-expect "two ranks on one device are refused" 4 "would share the GPU at 0000:00:00.0"
+expect "two ranks on one device are refused" 4 "would share the GPU at 0000:00:00.0 UUID 00000000"
 start_of shared 2 backend.name=cuda parallel.share_gpu=yes
 expect "unless the user wants it" 0 "finished"
 CUDAEMU_MEMORY=$((200 << 20)) start_of full 1 backend.name=cuda
@@ -125,4 +127,12 @@ expect "a failed call names itself, its place, the device and the tensor" 1 \
   "failed on device 0 (Emulated device), tensor model.layers."
 CUDAEMU_DEVICES=2 start_of apart 2 backend.name=cuda
 expect "two ranks take two devices" 0 "cuda (Emulated device, 0000:01:00.0"
+# Each rank sees an instance of the GPU as its only device.
+cat >"$tmp/instance.sh" <<SCRIPT
+#!/bin/sh
+CUDAEMU_INSTANCE=\$OMPI_COMM_WORLD_LOCAL_RANK exec "$program" "\$@"
+SCRIPT
+chmod +x "$tmp/instance.sh"
+program=$tmp/instance.sh start_of instances 2 backend.name=cuda
+expect "two ranks take two instances of one GPU" 0 "all 2 steps done"
 finish
