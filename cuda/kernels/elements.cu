@@ -191,8 +191,10 @@ __global__ void k_nothing(void)
 {
 }
 
-cudaError_t qg_k_probe(void)
+cudaError_t qg_k_probe(bool *from_ptx)
 {
-  cudaFuncAttributes attributes;
-  return cudaFuncGetAttributes(&attributes, k_nothing);
+  cudaFuncAttributes attributes = {};
+  cudaError_t error = cudaFuncGetAttributes(&attributes, k_nothing);
+  *from_ptx = attributes.binaryVersion != attributes.ptxVersion;
+  return error;
 }

@@ -20,7 +20,7 @@ struct cublasLtMatrixLayoutOpaque_t {
 };
 
 struct cublasLtMatmulPreferenceOpaque_t {
-  int unused;
+  uint32_t reductions; /* cublasLtReductionScheme_t that are allowed */
 };
 
 namespace {
@@ -61,6 +61,7 @@ struct product {
   int64_t m, n, k;
   double alpha, beta;
   matrix a, b, c;
+  bool rounds_parts; /* of the depth, as reductions in the result's type do */
 };
 
 /* op(X) as dense columns of length `length`, so that the innermost loop runs over neighbours. */
@@ -73,6 +74,25 @@ std::vector<double> gather(const matrix &x, bool swap, int64_t length, int64_t c
   return dense;
 }
 
+double dot(const double *x, const double *y, int64_t from, int64_t to)
+{
+  double sum = 0.0;
+  for (int64_t l = from; l < to; l++) sum += x[l] * y[l];
+  return sum;
+}
+
+double in_type(cudaDataType type, double x)
+{
+  float single = static_cast<float>(x);
+  return static_cast<double>(type == CUDA_R_16BF ? qg_bf16_to_float(qg_bf16_from_float(single)) : single);
+}
+
+double sum_of(const product &p, const double *x, const double *y)
+{
+  if (!p.rounds_parts) return dot(x, y, 0, p.k);
+  return in_type(p.c.type, dot(x, y, 0, p.k / 2)) + in_type(p.c.type, dot(x, y, p.k / 2, p.k));
+}
+
 void multiply(product p)
 {
   cudaemu::device_access access;
@@ -82,9 +102,7 @@ void multiply(product p)
                       b = gather(p.b, p.op_b == CUBLAS_OP_T, p.k, p.n);
   for (int64_t j = 0; j < p.n; j++)
     for (int64_t i = 0; i < p.m; i++) {
-      const double *x = &a[static_cast<size_t>(i * p.k)], *y = &b[static_cast<size_t>(j * p.k)];
-      double sum = 0.0;
-      for (int64_t l = 0; l < p.k; l++) sum += x[l] * y[l];
+      double sum = sum_of(p, &a[static_cast<size_t>(i * p.k)], &b[static_cast<size_t>(j * p.k)]);
       p.c.set(i, j, p.alpha * sum + (p.beta == 0.0 ? 0.0 : p.beta * p.c.at(i, j)));
     }
 }
@@ -110,7 +128,7 @@ const char *cublasGetStatusName(cublasStatus_t status)
 
 cublasStatus_t cublasCreate(cublasHandle_t *handle)
 {
-  *handle = new cublasContext{nullptr};
+  *handle = new cublasContext{nullptr, CUBLAS_DEFAULT_MATH};
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -123,6 +141,12 @@ cublasStatus_t cublasDestroy(cublasHandle_t handle)
 cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream)
 {
   handle->stream = stream;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)
+{
+  handle->math = mode;
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -140,6 +164,7 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation
                                           cublasGemmAlgo_t)
 {
   if (!is_supported(a_type, b_type, c_type)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  cudaemu_counted.launches++;
   product p = {op_a,
                op_b,
                m,
@@ -149,7 +174,8 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation
                static_cast<double>(scalar(beta)),
                make_matrix(a, a_type, lda),
                make_matrix(b, b_type, ldb),
-               make_matrix(c, c_type, ldc)};
+               make_matrix(c, c_type, ldc),
+               handle->math != CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION};
   for (int i = 0; i < batch; i++) {
     cudaemu::queue(handle->stream, [p] { multiply(p); });
     p.a.data += static_cast<size_t>(stride_a) * bytes_of(a_type);
@@ -216,7 +242,7 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout)
 
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *preference)
 {
-  *preference = new cublasLtMatmulPreferenceOpaque_t{0};
+  *preference = new cublasLtMatmulPreferenceOpaque_t{CUBLASLT_REDUCTION_SCHEME_MASK};
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -226,29 +252,32 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t prefer
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t,
-                                                    cublasLtMatmulPreferenceAttributes_t, const void *,
-                                                    size_t)
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
+                                                    cublasLtMatmulPreferenceAttributes_t name,
+                                                    const void *value, size_t)
 {
+  if (name == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK)
+    preference->reductions = *static_cast<const uint32_t *>(value);
   return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t,
                                               cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                               cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t,
-                                              cublasLtMatmulPreference_t, int,
+                                              cublasLtMatmulPreference_t preference, int,
                                               cublasLtMatmulHeuristicResult_t *results, int *found)
 {
   *found = is_supported(a->type, b->type, c->type) && !getenv("CUDAEMU_NO_LT");
   results[0] = {};
+  results[0].algo.data[0] = preference->reductions & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
   return *found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void *alpha, const void *a,
                               cublasLtMatrixLayout_t a_layout, const void *b, cublasLtMatrixLayout_t b_layout,
                               const void *beta, const void *c, cublasLtMatrixLayout_t c_layout, void *d,
-                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *, void *, size_t,
-                              cudaStream_t stream)
+                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algo, void *,
+                              size_t, cudaStream_t stream)
 {
   bool swapped = desc->op_a == CUBLAS_OP_T;
   int64_t k = static_cast<int64_t>(swapped ? a_layout->rows : a_layout->cols);
@@ -265,7 +294,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                static_cast<double>(scalar(beta)),
                make_matrix(a, a_layout->type, a_layout->ld),
                make_matrix(b, b_layout->type, b_layout->ld),
-               make_matrix(d, d_layout->type, d_layout->ld)};
+               make_matrix(d, d_layout->type, d_layout->ld),
+               algo->data[0] != 0};
+  cudaemu_counted.launches++;
   cudaemu::queue(stream, [p] { multiply(p); });
   return CUBLAS_STATUS_SUCCESS;
 }

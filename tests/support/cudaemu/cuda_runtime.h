@@ -10,6 +10,7 @@
 #include <cstring>
 #include <tuple>
 
+#include "counts.h"
 #include "cuda_runtime_api.h"
 #include "fibers.h"
 #include "shared.h"
@@ -92,6 +93,7 @@ static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, v
   if (!cudaemu::shared_is_allowed(reinterpret_cast<const void *>(kernel), shared))
     return cudaErrorInvalidValue;
   if (cudaemu::launch_fails()) return cudaErrorLaunchFailure;
+  cudaemu_counted.launches++;
   cudaemu::queue(config->stream, [blocks = config->gridDim.x, threads = config->blockDim.x, shared, kernel,
                                   values = std::tuple<Params...>(static_cast<Params>(args)...)] {
     cudaemu::resize_shared(shared);
@@ -110,7 +112,7 @@ static inline cudaError_t cudaFuncSetAttribute(void (*kernel)(Params...), cudaFu
 }
 
 struct cudaFuncAttributes {
-  int binaryVersion;
+  int ptxVersion, binaryVersion;
 };
 
 extern "C" cudaError_t cudaemu_function_attributes(cudaFuncAttributes *attributes);
