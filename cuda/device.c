@@ -105,20 +105,21 @@ static void identify(qg_backend *be, const struct cudaDeviceProp *properties, ch
            uuid[3]);
 }
 
-/* Kernels that the driver compiles make a first start slow, which the log should tell. */
+/* Whether results have to repeat to the bit goes by this text (train/probe.c), so it names the library whose
+ * products these are. Kernels that the driver compiles make a first start slow, which the log should tell. */
 static void describe(qg_backend *be, const struct cudaDeviceProp *properties, bool from_ptx)
 {
   qg_cuda *cuda = qg_cuda_of(be);
-  int driver = 0;
+  int driver = 0, blas = (int)cublasLtGetVersion();
   char text[16], bus[32];
   cudaDriverGetVersion(&driver);
   version_text(driver, text, sizeof text);
   identify(be, properties, bus, sizeof bus);
   snprintf(cuda->place, sizeof cuda->place, "device %d (%.64s)", cuda->device, properties->name);
   snprintf(be->description, sizeof be->description,
-           "cuda (%.40s, %.16s, driver %.8s, %s GEMM in cuBLASLt%s%s)", properties->name, bus, text,
-           qg_dtype_name(be->compute), cuda->fused_attention ? ", fused attention" : "",
-           from_ptx ? ", kernels compiled from PTX" : "");
+           "cuda (%.36s, %.16s, driver %.8s, %s GEMM in cuBLASLt %d.%d.%d%s%s)", properties->name, bus, text,
+           qg_dtype_name(be->compute), blas / 10000, blas / 100 % 100, blas % 100,
+           cuda->fused_attention ? ", fused attention" : "", from_ptx ? ", kernels compiled from PTX" : "");
 }
 
 /* The tables are built on the host, by the definitions that the CPU backend uses. */

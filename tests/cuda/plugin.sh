@@ -87,9 +87,9 @@ expect "auto takes the CPU and says why" 0 "; not cuda: this build has no code f
 CUDAEMU_FAULT="no device" start_of refused 1 backend.name=cuda
 expect "cuda without a device is refused" 4 "backend.name = cuda, but no NVIDIA device is visible"
 start_of chosen 1 backend.name=auto
-expect "auto takes the device" 0 "cuda (Emulated device, 0000:00:00.0, driver 13.0, bf16 GEMM in cuBLASLt)"
+expect "auto takes the device" 0 "cuda (Emulated device, 0000:00:00.0, driver 13.0, bf16 GEMM in cuBLASLt 13.1.0)"
 CUDAEMU_FAULT="new device" start_of newer 1 backend.name=cuda
-expect "the log tells that a first start will be slow" 0 "bf16 GEMM in cuBLASLt, kernels compiled from PTX)"
+expect "the log tells that a first start will be slow" 0 "bf16 GEMM in cuBLASLt 13.1.0, kernels compiled from PTX)"
 start_of crowd 2 backend.name=cuda
 expect "two ranks on one device are refused" 4 "would share the GPU at 0000:00:00.0 UUID 00000000"
 start_of shared 2 backend.name=cuda parallel.share_gpu=yes

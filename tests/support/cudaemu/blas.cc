@@ -194,6 +194,11 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cubla
                                     beta, c, c_type, ldc, 0, 1, compute, algo);
 }
 
+size_t cublasLtGetVersion(void)
+{
+  return 130100;
+}
+
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle)
 {
   *handle = nullptr;
