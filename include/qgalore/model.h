@@ -111,6 +111,9 @@ typedef struct {
   bool graphs;             /* replay forward passes of layers, where the backend can */
 } qg_stage_options;
 
+/* What a stage with these options asks of its backend, for qg_backend_reserve. Local. */
+qg_workload qg_stage_workload(const qg_model_shape *shape, const qg_stage_options *options);
+
 typedef struct qg_stage qg_stage;
 
 /* Takes all activations and scratch from `mem` (dry or live). */
@@ -126,8 +129,10 @@ qg_view qg_stage_input(qg_stage *stage, int slot);
 /* One micro-batch through this stage. ids (device int32 [tokens]) are read on the first stage. The result (layer output,
  * [tokens, hidden], compute type) is in *out until the next call of any stage function; *out is empty on the last stage. */
 qg_status qg_stage_forward(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids, qg_view *out);
+/* The same where no backward follows: nothing is offloaded for one. */
+qg_status qg_stage_evaluate(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids, qg_view *out);
 
-/* Last stage, after qg_stage_forward of the same slot: adds the sum of the token losses to *loss (device f64). With
+/* Last stage, after either of the same slot: adds the sum of the token losses to *loss (device f64). With
  * grad_scale != 0 also runs the head's backward: hands out the gradients of head and final norm (of grad_scale * loss)
  * and keeps the gradient of the layer output for qg_stage_backward. targets: device int32, -1 ignored. */
 qg_status qg_stage_loss(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *targets,

@@ -57,15 +57,13 @@ const int qg_section_count = QG_COUNT_OF(qg_sections);
 const qg_key qg_schema[] = {
     /* run */
     {KEY(run, name), QG_KEY_STRING, MEMBER(run, name), .fallback = "", .may_change = true,
-     .doc =
-         "Name of the run and of its folder in run.output_dir. Empty: the name of the input file without its "
-         "folder and extension."},
+     .doc = "Name of the run and of its folder in run.output_dir. Empty: the name of the input file without "
+            "its folder and extension."},
     {KEY(run, output_dir), QG_KEY_PATH, MEMBER(run, output_dir), .fallback = "runs", .may_change = true,
      .doc = "Folder that holds the runs. Log, metrics and checkpoints of this one lie in output_dir/name."},
     {KEY(run, restart), QG_KEY_PATH, MEMBER(run, restart), .fallback = "auto", .may_change = true,
      .doc = "auto: go on from the newest checkpoint of the run that verifies, or start if there is none. "
-            "scratch: "
-            "start anew. Anything else: the path of the checkpoint to start from."},
+            "scratch: start anew. Anything else: the path of the checkpoint to start from."},
     {KEY(run, overwrite), QG_KEY_BOOL, MEMBER(run, overwrite), .fallback = "no", .may_change = true,
      .doc = "Allow restart = scratch to replace a run that has checkpoints."},
     {KEY(run, max_walltime), QG_KEY_DURATION, MEMBER(run, max_walltime), .fallback = "0s",
@@ -116,9 +114,8 @@ const qg_key qg_schema[] = {
 
     /* data */
     {KEY(data, train), QG_KEY_PATH, MEMBER(data, train), .may_change = true,
-     .doc =
-         "Token file to train on, relative to the working directory. A restart goes on at the same sequence "
-         "number, so the file may move but its content must stay."},
+     .doc = "Token file to train on, relative to the working directory. A restart goes on at the same "
+            "sequence number, so the file may move but its content must stay."},
     {KEY(data, valid), QG_KEY_PATH, MEMBER(data, valid), .fallback = "", .may_change = true,
      .doc = "Token file for validation. Empty: none."},
 
@@ -134,9 +131,8 @@ const qg_key qg_schema[] = {
      .doc = "Sequences of one optimizer step. A multiple of micro_batch."},
     {KEY(train, micro_batch), QG_KEY_INT, MEMBER(train, micro_batch), .unit = "sequences", .fallback = "8",
      .range = "[1, 1073741824]", .may_change = true,
-     .doc =
-         "Sequences that go through a pipeline stage at once. Activation memory grows with it; the pipeline "
-         "idles less the more micro-batches there are."},
+     .doc = "Sequences that go through a pipeline stage at once. Activation memory grows with it; the "
+            "pipeline idles less the more micro-batches there are."},
     {KEY(train, activation_checkpointing), QG_KEY_BOOL, MEMBER(train, activation_checkpointing),
      .fallback = "no", .may_change = true,
      .doc = "Keep only the input of each layer and recompute the rest in the backward pass."},
@@ -167,11 +163,9 @@ const qg_key qg_schema[] = {
     /* optimizer */
     {KEY(optimizer, method), QG_KEY_ENUM, MEMBER(optimizer, method), .fallback = "qgalore",
      .choices = method_choices,
-     .doc =
-         "adamw: full rank, 32-bit moments. adam8bit: full rank, 8-bit moments. galore: gradients of layer "
-         "matrices projected to rank qgalore.rank. qgalore: also INT8 weights, INT4 projectors, 8-bit "
-         "moments "
-         "and lazy refresh."},
+     .doc = "adamw: full rank, 32-bit moments. adam8bit: full rank, 8-bit moments. galore: gradients of "
+            "layer matrices projected to rank qgalore.rank. qgalore: also INT8 weights, INT4 projectors, "
+            "8-bit moments and lazy refresh."},
     {KEY(optimizer, lr), QG_KEY_REAL, MEMBER(optimizer, lr), .fallback = "0.01", .range = "(0, 10]",
      .may_change = true, .doc = "Highest learning rate, reached after the warm-up."},
     {KEY(optimizer, beta1), QG_KEY_REAL, MEMBER(optimizer, beta1), .fallback = "0.9", .range = "[0, 1)",
@@ -192,26 +186,24 @@ const qg_key qg_schema[] = {
      .doc = "Largest global norm of the gradient; larger ones are scaled down. 0: none."},
     {KEY(optimizer, moment_bits), QG_KEY_ENUM, MEMBER(optimizer, moment_bits), .fallback = "0",
      .choices = moment_bits_choices,
-     .doc =
-         "Bits of the moments of Adam. 0: by method (adamw and galore 32, adam8bit and qgalore 8). Tensors "
-         "under 4096 elements keep 32."},
+     .doc = "Bits of the moments of Adam. 0: by method (adamw and galore 32, adam8bit and qgalore 8). "
+            "Tensors under 4096 elements keep 32."},
     {KEY(optimizer, moment_block), QG_KEY_INT, MEMBER(optimizer, moment_block), .unit = "elements",
      .fallback = "256", .reference = "2048", .range = "[16, 1048576]",
      .doc = "Elements of an 8-bit moment that share one scale."},
     {KEY(optimizer, bound_moments), QG_KEY_BOOL, MEMBER(optimizer, bound_moments), .fallback = "yes",
      .reference = "no", .may_change = true,
      .doc = "Keep the second moment at least at what the first allows. Exact moments obey that by "
-            "themselves; 8-bit ones "
-            "break it where gradients of one block differ by orders of magnitude, and the loss jumps."},
+            "themselves; 8-bit ones break it where gradients of one block differ by orders of magnitude, and "
+            "the loss jumps."},
     {KEY(optimizer, dense_weights), QG_KEY_ENUM, MEMBER(optimizer, dense_type), .fallback = "bf16",
      .choices = dense_choices, .doc = "Storage of the weights that are not INT8."},
 
     /* qgalore */
     {KEY(qgalore, compat), QG_KEY_ENUM, MEMBER(qgalore, compat), .fallback = "none",
      .choices = compat_choices, .may_change = true,
-     .doc =
-         "reference: the defaults of all keys follow the reference code of Q-GaLore, defects included, for "
-         "comparison. A key that is given wins over it."},
+     .doc = "reference: the defaults of all keys follow the reference code of Q-GaLore, defects included, "
+            "for comparison. A key that is given wins over it."},
     {KEY(qgalore, rank), QG_KEY_INT, MEMBER(qgalore, rank), .fallback = "128", .range = "[1, 1048576]",
      .doc = "Rank of the projected gradients. At most the smallest dimension of a layer matrix."},
     {KEY(qgalore, scale), QG_KEY_REAL, MEMBER(qgalore, scale), .fallback = "0.25", .range = "(0, inf)",
@@ -227,8 +219,7 @@ const qg_key qg_schema[] = {
     {KEY(qgalore, similarity), QG_KEY_ENUM, MEMBER(qgalore, similarity), .fallback = "overlap",
      .reference = "cosine", .choices = similarity_choices,
      .doc = "overlap: share of the new subspace that lies in the old one, blind to signs and order. cosine: "
-            "signed "
-            "cosine of the first singular vectors."},
+            "signed cosine of the first singular vectors."},
     {KEY(qgalore, similarity_threshold), QG_KEY_REAL, MEMBER(qgalore, similarity_threshold),
      .fallback = "0.4", .range = "[-1, 1]", .may_change = true,
      .doc = "Mean similarity from which the gap doubles."},
@@ -240,15 +231,13 @@ const qg_key qg_schema[] = {
     {KEY(qgalore, rotate_moments), QG_KEY_BOOL, MEMBER(qgalore, rotate_moments), .fallback = "yes",
      .reference = "no", .may_change = true,
      .doc = "At a refresh, read the moments of Adam in the new subspace; no: keep their numbers in whatever "
-            "basis "
-            "comes."},
+            "basis comes."},
     {KEY(qgalore, project_head), QG_KEY_BOOL, MEMBER(qgalore, project_head), .fallback = "no",
      .doc = "Project the gradients of embedding and output head too. Their weights stay dense."},
     {KEY(qgalore, weight_bits), QG_KEY_ENUM, MEMBER(qgalore, weight_bits), .fallback = "0",
      .choices = weight_bits_choices,
      .doc = "Bits of the weights of projected matrices: 8 is INT8 in groups of 256. 0: by method (qgalore 8, "
-            "else "
-            "as optimizer.dense_weights)."},
+            "else as optimizer.dense_weights)."},
     {KEY(qgalore, projector_bits), QG_KEY_ENUM, MEMBER(qgalore, projector_bits), .fallback = "0",
      .choices = projector_bits_choices,
      .doc = "Bits of the projectors: 4 is INT4 in groups of 256. 0: by method (qgalore 4, galore 32)."},
@@ -263,42 +252,35 @@ const qg_key qg_schema[] = {
      .doc = "Round weight, update and their sum to bf16 before requantising."},
     {KEY(qgalore, full_gradient), QG_KEY_BOOL, MEMBER(qgalore, full_gradient), .fallback = "no",
      .reference = "yes", .may_change = true,
-     .doc =
-         "Form the whole gradient, then project it. no: accumulate the projected gradient directly, which is "
-         "the same by associativity and needs less work and memory."},
+     .doc = "Form the whole gradient, then project it. no: accumulate the projected gradient directly, which "
+            "is the same by associativity and needs less work and memory."},
 
     /* subspace */
     {KEY(subspace, method), QG_KEY_ENUM, MEMBER(subspace, method), .fallback = "auto", .reference = "exact",
      .choices = subspace_choices, .may_change = true,
-     .doc = "exact: eigenvectors of the Gram matrix, by LAPACK. warm: subspace iteration from the old "
-            "projector. "
-            "randomized: from a random start. auto: warm where there is an old projector, else exact; for "
-            "matrices whose "
-            "smaller side is 2048 or more, subspace iteration alone. scalapack: all ranks together for "
-            "matrices whose "
-            "smaller side is at least distributed_min, auto for the others."},
+     .doc =
+         "exact: eigenvectors of the Gram matrix, by LAPACK. warm: subspace iteration from the old "
+         "projector. randomized: from a random start. auto: warm where there is an old projector, else "
+         "exact; for matrices whose smaller side is 2048 or more, subspace iteration alone. scalapack: all "
+         "ranks together for matrices whose smaller side is at least distributed_min, auto for the others."},
     {KEY(subspace, min_energy), QG_KEY_REAL, MEMBER(subspace, min_energy), .fallback = "0.97",
      .range = "[0, 1]", .may_change = true,
      .doc = "A warm or randomised result that seems to capture less than this share of the best possible "
-            "energy gets "
-            "more iterations, then the exact method."},
+            "energy gets more iterations, then the exact method."},
     {KEY(subspace, validate), QG_KEY_BOOL, MEMBER(subspace, validate), .fallback = "no", .may_change = true,
      .doc = "A GPU that refreshes a projector also computes the singular vectors of the gradient, which is "
-            "slow and takes "
-            "memory; the log's end tells the largest loss of energy and the least overlap."},
+            "slow and takes memory; the log's end tells the largest loss of energy and the least overlap."},
     {KEY(subspace, distributed_min), QG_KEY_INT, MEMBER(subspace, distributed_min), .fallback = "4096",
      .range = "[1, 1073741824]", .may_change = true,
      .doc = "Smaller side of the matrices that method = scalapack gives to all ranks."},
     {KEY(subspace, stagger), QG_KEY_BOOL, MEMBER(subspace, stagger), .fallback = "yes", .reference = "no",
      .may_change = true,
      .doc = "Spread refreshes over the steps of a gap: after the first one, each matrix waits up to one gap "
-            "longer. "
-            "no: all at multiples of their gap."},
+            "longer. no: all at multiples of their gap."},
     {KEY(subspace, sample), QG_KEY_ENUM, MEMBER(subspace, sample), .fallback = "batch",
      .choices = sample_choices, .may_change = true,
-     .doc =
-         "Gradient that a refresh sees: of the whole batch, or of its first micro-batch, which needs no full "
-         "gradient accumulator."},
+     .doc = "Gradient that a refresh sees: of the whole batch, or of its first micro-batch, which needs no "
+            "full gradient accumulator."},
 
     /* parallel */
     {KEY(parallel, pipeline), QG_KEY_INT, MEMBER(parallel, pipeline), .unit = "stages", .fallback = "0",
@@ -314,9 +296,8 @@ const qg_key qg_schema[] = {
     {KEY(parallel, transport), QG_KEY_ENUM, MEMBER(parallel, transport), .fallback = "auto",
      .choices = transport_choices, .may_change = true,
      .doc = "How activations travel between ranks with GPUs. device: MPI gets pointers to device memory. "
-            "host: copies go "
-            "through pinned host memory. auto: device if the MPI library says that it can and a test at the "
-            "start agrees."},
+            "host: copies go through pinned host memory. auto: device if the MPI library says that it can "
+            "and a test at the start agrees."},
 
     /* backend */
     {KEY(backend, name), QG_KEY_STRING, MEMBER(backend, name), .fallback = "auto", .choices = backend_choices,
@@ -327,15 +308,13 @@ const qg_key qg_schema[] = {
     {KEY(backend, attention), QG_KEY_ENUM, MEMBER(backend, attention), .fallback = "blocks",
      .choices = attention_choices, .may_change = true,
      .doc = "Attention of the cuda backend. blocks: products of cuBLAS, a block of scores at a time. fused: "
-            "scores never leave "
-            "the chip; for bf16 on sm_80 and up and head sizes of 16 to 128 in multiples of 16, blocks for "
-            "others."},
+            "scores never leave the chip; for bf16 on sm_80 and up and head sizes of 16 to 128 in multiples "
+            "of 16, blocks for others."},
     {KEY(backend, threads), QG_KEY_INT, MEMBER(backend, threads), .fallback = "0", .range = "[0, 4096]",
      .may_change = true, .doc = "CPU threads per rank. 0: the cores of the node over its ranks."},
     {KEY(backend, graphs), QG_KEY_BOOL, MEMBER(backend, graphs), .fallback = "no", .may_change = true,
      .doc = "Replay the forward pass of each layer as a CUDA graph, one launch in place of some thirty. For "
-            "models whose "
-            "layers take a GPU less time than their launches take the host; not measured yet."},
+            "models whose layers take a GPU less time than their launches take the host; not measured yet."},
 
     /* checkpoint */
     {KEY(checkpoint, every), QG_KEY_INT, MEMBER(checkpoint, every), .unit = "steps", .fallback = "0",
@@ -348,15 +327,14 @@ const qg_key qg_schema[] = {
      .doc = "Checkpoints whose step is a multiple are kept too. 0: none."},
     {KEY(checkpoint, layout), QG_KEY_ENUM, MEMBER(checkpoint, layout), .fallback = "shared",
      .choices = layout_choices, .may_change = true,
-     .doc = "shared: all ranks write into one file. per_rank: each rank writes a file of its own beside it, "
-            "for file systems where several nodes cannot write into one file. Either loads on any number of "
-            "ranks."},
+     .doc =
+         "shared: all ranks write into one file. per_rank: each rank writes a file of its own beside it, for "
+         "file systems where several nodes cannot write into one file. Either loads on any number of ranks."},
     {KEY(checkpoint, asynchronous), QG_KEY_ENUM, MEMBER(checkpoint, asynchronous), .fallback = "auto",
      .choices = asynchronous_choices, .may_change = true,
-     .doc =
-         "auto: if the part of a checkpoint of every rank fits into checkpoint.snapshot_memory, it is copied "
-         "there, and the copy written while training goes on. no: training waits for every save. yes: as "
-         "auto, but a snapshot that does not fit is an error."},
+     .doc = "auto: if the part of a checkpoint of every rank fits into checkpoint.snapshot_memory, it is "
+            "copied there, and the copy written while training goes on. no: training waits for every save. "
+            "yes: as auto, but a snapshot that does not fit is an error."},
     {KEY(checkpoint, snapshot_memory), QG_KEY_SIZE, MEMBER(checkpoint, snapshot_memory), .fallback = "0",
      .range = "[0, inf)", .may_change = true,
      .doc = "Host memory that the copy may take on each rank; it is held for the whole run. 0: no copy."},

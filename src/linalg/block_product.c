@@ -49,60 +49,62 @@ static bool is_split(const qg_block_product *product, qg_product_grade grade)
   return product->high && (product->low || !(grade & QG_PRODUCT_WHOLE_GRADIENT));
 }
 
-static qg_view bf16(const uint16_t *data, int64_t rows, int64_t cols)
+/* [m, n], without a gap between rows */
+static qg_view gradient_as(const qg_problem *p, qg_dtype type, const void *data)
 {
-  return qg_view_make((void *)data, QG_BF16, rows, cols);
+  bool right = p->side == QG_SIDE_RIGHT;
+  return qg_view_make((void *)data, type, right ? p->length : p->d, right ? p->d : p->length);
 }
 
-static qg_view f32(float *data, int64_t rows, int64_t cols)
+static qg_view tall_as(const qg_problem *p, qg_dtype type, const void *data, int count)
 {
-  return qg_view_make(data, QG_F32, rows, cols);
+  bool right = p->side == QG_SIDE_RIGHT;
+  return qg_view_make((void *)data, type, right ? p->length : count, right ? count : p->length);
 }
 
-/* c (+)= op(a) op(b) */
-static void add_split(const qg_block_product *product, qg_gemm_args gemm, bool add)
+static CBLAS_TRANSPOSE transposed(bool yes)
 {
+  return yes ? CblasTrans : CblasNoTrans;
+}
+
+/* c (+)= op(a) op(b), a and b in bf16 or fp32 */
+static void add_product(const qg_block_product *product, qg_gemm_args gemm, bool add)
+{
+  const qg_view *a = &gemm.a, *b = &gemm.b, *c = &gemm.c;
   gemm.alpha = 1.0f;
   gemm.beta = add ? 1.0f : 0.0f;
-  qg_host_gemm(product->plan.threads, product->workspace, &gemm);
+  if (a->type == QG_BF16) qg_host_gemm(product->plan.threads, product->workspace, &gemm);
+  else
+    cblas_sgemm(CblasRowMajor, transposed(gemm.trans_a), transposed(gemm.trans_b), (int)c->rows, (int)c->cols,
+                (int)(gemm.trans_a ? a->rows : a->cols), gemm.alpha, a->data, (int)a->cols, b->data,
+                (int)b->cols, gemm.beta, c->data, (int)c->cols);
 }
 
 /* T (+)= v g */
-static void add_tall(const qg_block_product *product, const uint16_t *v, const uint16_t *g, int count,
+static void add_tall(const qg_block_product *product, qg_dtype type, const void *v, const void *g, int count,
                      bool add)
 {
-  int64_t d = product->problem->d, length = product->problem->length;
-  qg_view block = bf16(v, count, d);
-  if (product->problem->side == QG_SIDE_RIGHT)
-    add_split(
-        product,
-        (qg_gemm_args){
-            .a = bf16(g, length, d), .b = block, .c = f32(product->tall, length, count), .trans_b = true},
-        add);
-  else
-    add_split(product,
-              (qg_gemm_args){.a = block, .b = bf16(g, d, length), .c = f32(product->tall, count, length)},
-              add);
+  const qg_problem *p = product->problem;
+  qg_view block = qg_view_make((void *)v, type, count, p->d), gradient = gradient_as(p, type, g);
+  qg_view tall = tall_as(p, QG_F32, product->tall, count);
+  qg_gemm_args gemm = p->side == QG_SIDE_RIGHT
+                          ? (qg_gemm_args){.a = gradient, .b = block, .c = tall, .trans_b = true}
+                          : (qg_gemm_args){.a = block, .b = gradient, .c = tall};
+  add_product(product, gemm, add);
 }
 
-/* V H (+)= T g */
-static void add_image(const qg_block_product *product, const uint16_t *g, int count, bool add)
+/* V H (+)= t g */
+static void add_image(const qg_block_product *product, qg_dtype type, const void *t, const void *g, int count,
+                      bool add)
 {
-  int64_t d = product->problem->d, length = product->problem->length;
-  qg_view image = f32(product->image, count, d);
-  if (product->problem->side == QG_SIDE_RIGHT)
-    add_split(product,
-              (qg_gemm_args){.a = bf16(product->tall_high, length, count),
-                             .b = bf16(g, length, d),
-                             .c = image,
-                             .trans_a = true},
-              add);
-  else
-    add_split(product,
-              (qg_gemm_args){.a = bf16(product->tall_high, count, length),
-                             .b = bf16(g, d, length),
-                             .c = image,
-                             .trans_b = true},
+  const qg_problem *p = product->problem;
+  bool right = p->side == QG_SIDE_RIGHT;
+  add_product(product,
+              (qg_gemm_args){.a = tall_as(p, type, t, count),
+                             .b = gradient_as(p, type, g),
+                             .c = qg_view_make(product->image, QG_F32, count, p->d),
+                             .trans_a = right,
+                             .trans_b = !right},
               add);
 }
 
@@ -110,38 +112,16 @@ static void begin_split(qg_block_product *p, qg_product_grade grade, int count, 
 {
   bool whole = grade & QG_PRODUCT_WHOLE_BLOCK;
   qg_host_split((int64_t)count * p->problem->d, block, p->block_high, whole ? p->block_low : NULL);
-  add_tall(p, p->block_high, p->high, count, false);
-  if (whole) add_tall(p, p->block_low, p->high, count, true);
-  if (grade & QG_PRODUCT_WHOLE_GRADIENT) add_tall(p, p->block_high, p->low, count, true);
+  add_tall(p, QG_BF16, p->block_high, p->high, count, false);
+  if (whole) add_tall(p, QG_BF16, p->block_low, p->high, count, true);
+  if (grade & QG_PRODUCT_WHOLE_GRADIENT) add_tall(p, QG_BF16, p->block_high, p->low, count, true);
 }
 
 static void finish_split(qg_block_product *p, qg_product_grade grade, int count)
 {
   qg_host_split((int64_t)count * p->problem->length, p->tall, p->tall_high, NULL);
-  add_image(p, p->high, count, false);
-  if (grade & QG_PRODUCT_WHOLE_GRADIENT) add_image(p, p->low, count, true);
-}
-
-static void begin_f32(const qg_block_product *product, int count, const float *block)
-{
-  const qg_problem *p = product->problem;
-  if (p->side == QG_SIDE_RIGHT)
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, p->length, count, p->d, 1, p->gradient, p->stride,
-                block, p->d, 0, product->tall, count);
-  else
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, p->length, p->d, 1, block, p->d,
-                p->gradient, p->stride, 0, product->tall, p->length);
-}
-
-static void finish_f32(const qg_block_product *product, int count)
-{
-  const qg_problem *p = product->problem;
-  if (p->side == QG_SIDE_RIGHT)
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, count, p->d, p->length, 1, product->tall, count,
-                p->gradient, p->stride, 0, product->image, p->d);
-  else
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, count, p->d, p->length, 1, product->tall, p->length,
-                p->gradient, p->stride, 0, product->image, p->d);
+  add_image(p, QG_BF16, p->tall_high, p->high, count, false);
+  if (grade & QG_PRODUCT_WHOLE_GRADIENT) add_image(p, QG_BF16, p->tall_high, p->low, count, true);
 }
 
 qg_status qg_block_product_begin(qg_block_product *product, qg_product_grade grade, int count,
@@ -152,7 +132,7 @@ qg_status qg_block_product_begin(qg_block_product *product, qg_product_grade gra
   else if (is_split(product, grade))
     begin_split(product, grade, count, block);
   else
-    begin_f32(product, count, block);
+    add_tall(product, QG_F32, block, p->gradient, count, false);
   *trace = qg_host_sum_squares(QG_F32, (int64_t)count * p->length, product->tall);
   return QG_OK;
 }
@@ -170,7 +150,7 @@ qg_status qg_block_product_finish(qg_block_product *product, qg_product_grade gr
   if (p->pair) return qg_pair_back(p->pair, p->side, count, product->tall, product->image);
   if (is_split(product, grade)) finish_split(product, grade, count);
   else
-    finish_f32(product, count);
+    add_image(product, QG_F32, product->tall, p->gradient, count, false);
   return QG_OK;
 }
 

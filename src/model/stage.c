@@ -29,6 +29,19 @@ static qg_status check_options(const qg_stage_options *options)
   return QG_OK;
 }
 
+qg_workload qg_stage_workload(const qg_model_shape *shape, const qg_stage_options *options)
+{
+  int64_t tokens = options->micro_batch * options->sequence_length;
+  return (qg_workload){.tokens = tokens,
+                       .sequence_length = options->sequence_length,
+                       .hidden_size = shape->hidden_size,
+                       .intermediate_size = shape->intermediate_size,
+                       .num_heads = shape->num_heads,
+                       .num_kv_heads = shape->num_kv_heads,
+                       .vocab_size = shape->vocab_size,
+                       .loss_rows = qg_min_i64(options->loss_rows, tokens)};
+}
+
 static qg_status fill_stage(qg_stage *stage, qg_mem *mem)
 {
   size_t slots = (size_t)stage->options.slots;
@@ -51,8 +64,9 @@ qg_status qg_stage_create(qg_mem *mem, qg_backend *be, const qg_model_shape *sha
   qg_stage *stage = NULL;
   QG_TRY(qg_calloc(1, sizeof *stage, "pipeline stage", (void **)&stage));
   *stage = (qg_stage){.be = be, .shape = *shape, .part = *part, .options = *options};
-  stage->tokens = options->micro_batch * options->sequence_length;
-  stage->options.loss_rows = qg_min_i64(options->loss_rows, stage->tokens);
+  qg_workload workload = qg_stage_workload(shape, options);
+  stage->tokens = workload.tokens;
+  stage->options.loss_rows = workload.loss_rows;
   qg_status status = fill_stage(stage, mem);
   if (status != QG_OK) {
     qg_stage_destroy(stage);
@@ -145,10 +159,10 @@ static qg_status embed_tokens(qg_stage *stage, const qg_param_port *port, const 
   return QG_OK;
 }
 
-static qg_status layer_forward(qg_stage *stage, layer_pass *pass, int slot, int index)
+static qg_status layer_forward(qg_stage *stage, layer_pass *pass, int slot, int index, bool keeps)
 {
   qg_view output = qg_stage_hidden(stage, slot, index + 1);
-  QG_TRY(qg_offload_keep(stage, slot, index));
+  if (keeps) QG_TRY(qg_offload_keep(stage, slot, index));
   QG_TRY(qg_offload_make_room(stage, slot, index + 1));
   if (stage->graphs)
     return qg_layer_forward_by_graph(pass, &stage->graphs[slot * stage->part.num_layers + index], output);
@@ -156,18 +170,30 @@ static qg_status layer_forward(qg_stage *stage, layer_pass *pass, int slot, int 
   return qg_layer_forward(pass, output);
 }
 
-qg_status qg_stage_forward(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids,
-                           qg_view *out)
+static qg_status all_layers(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids,
+                            bool keeps, qg_view *out)
 {
   QG_TRY(qg_stage_check_slot(stage, slot));
   int layers = stage->part.num_layers;
   if (stage->part.has_embedding) QG_TRY(embed_tokens(stage, port, ids, qg_stage_hidden(stage, slot, 0)));
   for (int i = 0; i < layers; i++) {
     layer_pass pass = pass_over(stage, port, slot, i);
-    QG_TRY(layer_forward(stage, &pass, slot, i));
+    QG_TRY(layer_forward(stage, &pass, slot, i, keeps));
   }
   *out = stage->part.has_head ? (qg_view){0} : qg_stage_hidden(stage, slot, layers);
   return QG_OK;
+}
+
+qg_status qg_stage_forward(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids,
+                           qg_view *out)
+{
+  return all_layers(stage, port, slot, ids, true, out);
+}
+
+qg_status qg_stage_evaluate(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids,
+                            qg_view *out)
+{
+  return all_layers(stage, port, slot, ids, false, out);
 }
 
 qg_status qg_stage_expect_backward(qg_stage *stage, int slot)

@@ -48,23 +48,14 @@ static qg_status create_stage(qg_trainer *t)
   qg_stage_options options = {
       .micro_batch = c->train.micro_batch,
       .sequence_length = c->train.sequence_length,
-      .loss_rows = qg_min_i64(c->train.loss_rows, t->micro_tokens),
+      .loss_rows = c->train.loss_rows,
       .checkpointing = c->train.activation_checkpointing,
       .offload = c->train.activation_offload,
       .graphs = c->backend.graphs,
       .slots = qg_schedule_in_flight(t->stages, t->stage_index, t->micro_batches),
   };
   QG_TRY(qg_stage_create(t->mem, t->be, &c->model, &t->part, &options, &t->stage));
-  qg_workload workload = {
-      .tokens = t->micro_tokens,
-      .sequence_length = c->train.sequence_length,
-      .hidden_size = c->model.hidden_size,
-      .intermediate_size = c->model.intermediate_size,
-      .num_heads = c->model.num_heads,
-      .num_kv_heads = c->model.num_kv_heads,
-      .vocab_size = c->model.vocab_size,
-      .loss_rows = options.loss_rows,
-  };
+  qg_workload workload = qg_stage_workload(&c->model, &options);
   return qg_backend_reserve(t->mem, t->be, &workload);
 }
 

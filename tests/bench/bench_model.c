@@ -103,14 +103,7 @@ static qg_status open_model(bench *b)
                               .loss_rows = b->set->loss_rows,
                               .checkpointing = b->set->checkpointing,
                               .slots = 1};
-  qg_workload workload = {.tokens = TOKENS,
-                          .sequence_length = LENGTH,
-                          .hidden_size = s->hidden_size,
-                          .intermediate_size = s->intermediate_size,
-                          .num_heads = s->num_heads,
-                          .num_kv_heads = s->num_kv_heads,
-                          .vocab_size = s->vocab_size,
-                          .loss_rows = options.loss_rows};
+  qg_workload workload = qg_stage_workload(s, &options);
   qg_partition whole;
   QG_TRY(qg_model_partition(s, LENGTH, 1, NULL, &whole));
   QG_TRY(qg_backend_reserve(b->mem, b->real, &workload));

@@ -40,12 +40,19 @@ echo 'int nothing;' >"$tmp/other.c"
 cc -shared -fPIC -o "$tmp/other.so" "$tmp/other.c"
 list QGALORE_CUDA_PLUGIN="$tmp/other.so"
 expect "a library that is no backend" 0 "$tmp/other.so is no backend of this program"
-cat >"$tmp/old.c" <<'SOURCE'
-const struct { const char *version; unsigned long sizes[2]; void *calls[2]; } qg_plugin_of_backend = {"0.0.1"};
+# plugin_of VERSION: one of other sources.
+plugin_of() {
+  cat >"$tmp/old.c" <<SOURCE
+const struct { const char *version; unsigned long sizes[2]; void *calls[2]; } qg_plugin_of_backend = {"$1"};
 SOURCE
-cc -shared -fPIC -o "$tmp/old.so" "$tmp/old.c"
+  cc -shared -fPIC -o "$tmp/old.so" "$tmp/old.c"
+}
+plugin_of 0.0.1
 list QGALORE_CUDA_PLUGIN="$tmp/old.so"
 expect "a plugin of another version" 0 "old.so was built with another version (0.0.1) than this program"
+plugin_of "$("$program" --version | sed -n '1s/^qgalore_hpc \([^ ]*\).*/\1/p')"
+list QGALORE_CUDA_PLUGIN="$tmp/old.so"
+expect "a plugin of this version and other sources" 0 "old.so was built from other sources than this program"
 
 alone
 run "$tmp/alone/bin/qgalore_hpc" --list-backends
@@ -74,6 +81,14 @@ run env QGALORE_CUDA_PLUGIN="$plugin" "$program" --check --ranks 2 "$tmp/tiny.in
 # The solver's scratch is an estimate there; whole MiB agree for a model this small.
 plan_of() { sed -n 's/^device *\([0-9.]* .iB\) on the fullest.*/\1/p' <<<"$1"; }
 check "as with one" test -n "$(plan_of "$output")" -a "$(plan_of "$planned")" = "$(plan_of "$output")"
+
+# The plan of LLaMA-7B on a device of 16 GB: at most 13.7 GB, CUDA's allowance included, with 16 x 256 tokens.
+bytes_of() { awk '{ printf "%.0f", $1 * ($2 == "GiB" ? 1024 : 1) * 1048576 }' <<<"$(plan_of "$1")"; }
+seven=(inputs/llama7b.in backend.name=cuda train.global_batch=16 train.micro_batch=16)
+run env CUDAEMU_FAULT="no driver" "$program" --check "${seven[@]}" train.activation_offload=yes
+check "LLaMA-7B with offload is planned in 13.7 GB" test "$(bytes_of "$output")" -gt 12000000000 -a "$(bytes_of "$output")" -le 13700000000
+run env CUDAEMU_FAULT="no driver" "$program" --check "${seven[@]}"
+check "and without in 14.5 GB" test "$(bytes_of "$output")" -gt 13700000000 -a "$(bytes_of "$output")" -le 14500000000
 
 # start_of NAME RANKS [KEY=VALUE...]: a short run; its log in $output.
 start_of() {

@@ -10,9 +10,6 @@ set -u
 . tests/support/tap.sh
 . tests/support/tiny_run.sh
 . tests/support/slurm_cluster.sh
-trap 'cluster_stop; rm -rf "$tmp"' EXIT
-# The daemons must not outlive a test that is ended for taking too long.
-trap 'exit 1' TERM INT
 
 limits=${QGALORE_FULL:+yes}
 log=$tmp/job.log

@@ -34,6 +34,7 @@ void cross_entropy_gives_loss_and_gradient(void **state);
 void cross_entropy_without_gradient_only_adds_the_loss(void **state);
 void cross_entropy_may_write_over_its_logits(void **state);
 void cross_entropy_survives_large_logits(void **state);
+void cross_entropy_survives_logits_far_from_zero(void **state);
 void cross_entropy_shows_a_nan_logit(void **state);
 
 #endif

@@ -73,27 +73,14 @@ static inline qg_status open_stages(rig *r)
   return QG_OK;
 }
 
-static inline qg_status reserve(rig *r)
-{
-  const qg_model_shape *shape = &r->run->shape;
-  qg_workload workload = {.tokens = r->tokens,
-                          .sequence_length = r->run->options.sequence_length,
-                          .hidden_size = shape->hidden_size,
-                          .intermediate_size = shape->intermediate_size,
-                          .num_heads = shape->num_heads,
-                          .num_kv_heads = shape->num_kv_heads,
-                          .vocab_size = shape->vocab_size,
-                          .loss_rows = r->run->options.loss_rows};
-  return qg_backend_reserve(r->mem, r->be, &workload);
-}
-
 static inline qg_status rig_open(rig *r, const model_run *run)
 {
   qg_backend_request request = {.name = "cpu", .precision = run->precision, .threads = 2};
+  qg_workload workload = qg_stage_workload(&run->shape, &run->options);
   *r = (rig){.run = run, .tokens = run->options.micro_batch * run->options.sequence_length};
   QG_TRY(qg_backend_open(&request, &r->be));
   QG_TRY(qg_mem_create(r->be, &r->mem));
-  QG_TRY(reserve(r));
+  QG_TRY(qg_backend_reserve(r->mem, r->be, &workload));
   QG_TRY(open_port(r));
   QG_TRY(open_stages(r));
   QG_TRY(load_tokens(r, run->ids, &r->ids));

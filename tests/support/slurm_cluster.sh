@@ -1,5 +1,5 @@
 # A Slurm cluster of this machine alone, in the folder $tmp/slurm and with a configuration of its own; sourced after
-# tap.sh and tiny_run.sh. `cluster_start` starts munged, slurmctld and slurmd, `cluster_stop` ends these three.
+# tap.sh and tiny_run.sh. `cluster_start` starts munged, slurmctld and slurmd; they end with the test.
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # $tmp comes from tiny_run.sh
 
@@ -57,9 +57,17 @@ cluster_start() {
     slurmctld -i && slurmd && wait_for 30 node_is_ready
 }
 
+# Jobs end with all their processes at once, those too that they submit meanwhile.
+cluster_is_emptied() {
+  scancel --quiet --state=PENDING 2>/dev/null
+  scancel --quiet --full --signal=KILL --state=RUNNING 2>/dev/null
+  [ -z "$(squeue --noheader 2>/dev/null)" ]
+}
+
+# Jobs first: nobody else would end them.
 cluster_stop() {
   local daemon
-  scancel --quiet --state=RUNNING --state=PENDING 2>/dev/null
+  [ -s "$cluster/slurmctld.pid" ] && wait_for 5 cluster_is_emptied
   for daemon in slurmd slurmctld munged; do
     [ -s "$cluster/$daemon.pid" ] && kill "$(cat "$cluster/$daemon.pid")"
   done
@@ -67,6 +75,14 @@ cluster_stop() {
 }
 
 cluster_is_down() { ! pgrep -F "$cluster/slurmctld.pid" >/dev/null 2>&1 && ! pgrep -F "$cluster/slurmd.pid" >/dev/null 2>&1; }
+
+# How a test ends, also one that is killed: bash comes here from any command, and whoever kills a test may do so twice.
+leave() {
+  trap '' TERM INT
+  pkill -P $$
+  cluster_stop
+  rm -rf "$tmp"
+}
 
 # cluster_logs: the ends of the daemons' logs, as TAP comments.
 cluster_logs() { tail -n 8 "$cluster"/*.log 2>/dev/null | sed 's/^/# /'; }

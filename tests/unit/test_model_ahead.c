@@ -9,24 +9,11 @@
 
 #include <stdio.h>
 
-#include "../support/dense_port.h"
-#include "qgalore/base.h"
-
-#define assert_ok(call)                                                                              \
-  do {                                                                                               \
-    if ((call) != QG_OK) fail_msg("%s failed: %s\n%s", #call, qg_error_message(), qg_error_trace()); \
-  } while (0)
+#include "../support/one_stage.h"
 
 enum { LAYERS = 3, TOKENS = 8, FORWARD = 7 * LAYERS, REFILLED = 6 * LAYERS, MOST = 2 * FORWARD + REFILLED };
 
-static const qg_model_shape shape = {.hidden_size = 16,
-                                     .intermediate_size = 24,
-                                     .num_layers = LAYERS,
-                                     .num_heads = 2,
-                                     .num_kv_heads = 2,
-                                     .vocab_size = 10,
-                                     .rope_theta = 10000,
-                                     .rms_norm_eps = 1e-6};
+static const qg_model_shape shape = ONE_STAGE_SHAPE(LAYERS);
 
 /* A port that remembers which matrices of layers it gave out, and which of them it was told of before. */
 typedef struct {
@@ -67,24 +54,13 @@ static qg_status recorded_vector_grad(void *impl, int param, float **out)
 
 static void run_passes(recorder *r, bool checkpointing)
 {
-  qg_backend_request request = {.name = "cpu", .precision = "fp32", .threads = 1};
   qg_partition middle = {.num_layers = LAYERS};
   qg_stage_options options = {.micro_batch = 1,
                               .sequence_length = TOKENS,
                               .loss_rows = TOKENS,
                               .checkpointing = checkpointing,
                               .slots = 1};
-  qg_workload workload = {.tokens = TOKENS,
-                          .sequence_length = TOKENS,
-                          .hidden_size = 16,
-                          .intermediate_size = 24,
-                          .num_heads = 2,
-                          .num_kv_heads = 2,
-                          .vocab_size = 10,
-                          .loss_rows = TOKENS};
-  qg_backend *be;
-  qg_mem *mem;
-  qg_stage *stage;
+  one_stage s;
   qg_view view;
   *r = (recorder){.expected = -1};
   qg_param_port port = {.impl = r,
@@ -92,19 +68,11 @@ static void run_passes(recorder *r, bool checkpointing)
                         .prefetch = recorded_prefetch,
                         .matrix_grad = recorded_matrix_grad,
                         .vector_grad = recorded_vector_grad};
-  assert_ok(qg_backend_open(&request, &be));
-  assert_ok(qg_mem_create(be, &mem));
-  assert_ok(qg_backend_reserve(mem, be, &workload));
-  assert_ok(dense_port_open(mem, be, &shape, true, &r->dense));
-  assert_ok(qg_stage_create(mem, be, &shape, &middle, &options, &stage));
-  assert_ok(qg_stage_init(stage));
-  assert_ok(qg_stage_forward(stage, &port, 0, NULL, &view));
+  one_stage_open(&s, &shape, &middle, &options, &r->dense);
+  assert_ok(qg_stage_forward(s.stage, &port, 0, NULL, &view));
   assert_int_equal(r->count, FORWARD);
-  assert_ok(qg_stage_backward(stage, &port, 0, NULL, view, &view));
-  qg_stage_destroy(stage);
-  dense_port_close(&r->dense);
-  qg_mem_destroy(mem);
-  qg_backend_close(be);
+  assert_ok(qg_stage_backward(s.stage, &port, 0, NULL, view, &view));
+  one_stage_close(&s);
 }
 
 /* Each pass begins with a matrix that nobody announced. */

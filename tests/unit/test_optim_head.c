@@ -119,14 +119,8 @@ static void open_bf16(fixture *f, qg_dtype accumulators)
   f->options.accumulators = accumulators;
   qg_partition part = whole(&f->shape);
   fixture_open(f, &part, "bf16", TOKENS, MICRO_BATCHES);
-  qg_workload workload = {.tokens = TOKENS,
-                          .sequence_length = TOKENS,
-                          .hidden_size = f->shape.hidden_size,
-                          .intermediate_size = f->shape.intermediate_size,
-                          .num_heads = f->shape.num_heads,
-                          .num_kv_heads = f->shape.num_kv_heads,
-                          .vocab_size = f->shape.vocab_size,
-                          .loss_rows = TOKENS};
+  qg_stage_options options = {.micro_batch = 1, .sequence_length = TOKENS, .loss_rows = TOKENS};
+  qg_workload workload = qg_stage_workload(&f->shape, &options);
   assert_ok(qg_backend_reserve(f->mem, f->counter.real, &workload));
 }
 

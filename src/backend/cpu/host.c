@@ -1,7 +1,6 @@
 #include "qgalore/host.h"
 
 #include "backend/cpu/bf16/panel_gemm.h"
-#include "backend/cpu/bf16/split.h"
 #include "backend/cpu/cpu.h"
 
 qg_host_bf16 qg_host_bf16_products(void)
@@ -18,11 +17,6 @@ size_t qg_host_gemm_bytes(int threads)
 void qg_host_gemm(int threads, void *workspace, const qg_gemm_args *args)
 {
   qg_panel_gemm(threads, workspace, args);
-}
-
-void qg_host_split(int64_t count, const float *x, uint16_t *high, uint16_t *low)
-{
-  qg_split_bf16(count, x, high, low);
 }
 
 double qg_host_sum_squares(qg_dtype type, int64_t count, const void *x)

@@ -16,7 +16,7 @@ const qg_panel_kernels *qg_panels(void)
 /* Without src/backend/cpu/bf16: nobody calls the rest when there are no panels. */
 #include "backend/cpu/bf16/attention_bf16.h"
 #include "backend/cpu/bf16/panel_gemm.h"
-#include "backend/cpu/bf16/split.h"
+#include "qgalore/host.h"
 
 const qg_panel_kernels *qg_panels(void)
 {
@@ -34,7 +34,7 @@ void qg_panel_gemm(int threads, void *workspace, const qg_gemm_args *args)
   (void)threads, (void)workspace, (void)args;
 }
 
-void qg_split_bf16(int64_t count, const float *x, uint16_t *high, uint16_t *low)
+void qg_host_split(int64_t count, const float *x, uint16_t *high, uint16_t *low)
 {
   (void)count, (void)x, (void)high, (void)low;
 }

@@ -1,8 +1,10 @@
 #!/bin/bash
-# All that a GPU can prove, in one command: tests/cuda/device/check.sh BUILD (make check-cuda). The plugin is BUILD's, or the one
-# that QGALORE_CUDA_PLUGIN names. What cannot run here is skipped, and the last lines say why.
+# All that a GPU can prove, in one command: tests/cuda/device/check.sh BUILD [LOGS] (make check-cuda). The plugin is BUILD's, or
+# the one that QGALORE_CUDA_PLUGIN names; logs go to the folder LOGS, BUILD by default. What cannot run here is skipped, and the
+# last lines say why.
 set -u
-BUILD=$(realpath "${1:?usage: tests/cuda/device/check.sh BUILD}")
+BUILD=$(realpath "${1:?usage: tests/cuda/device/check.sh BUILD [LOGS]}")
+logs=$(realpath "${2:-$BUILD}")
 cd "$(dirname "$0")/../../.." || exit 2
 export CMOCKA_MESSAGE_OUTPUT=TAP
 failed=0
@@ -17,9 +19,9 @@ used_by_others() {
 
 note_skipped() { notes+=("skipped: $1: $2"); }
 
-# part NAME COMMAND...: shows what failed; the whole log is in BUILD/check-cuda.NAME.log.
+# part NAME COMMAND...: shows what failed; the whole log is in LOGS/check-cuda.NAME.log.
 part() {
-  local name=$1 log=$BUILD/check-cuda.$1.log code
+  local name=$1 log=$logs/check-cuda.$1.log code
   shift
   "$@" >"$log" 2>&1
   code=$?

@@ -1,6 +1,7 @@
 /* Stand-in for CUDA C++ as the kernels use it: one fiber a thread, blocks one after the other (fibers.h).
  * One-dimensional grids and blocks, shared memory, full-warp shuffles and ballots. Warps of fewer than 32
- * threads and races between blocks are not covered. Tensor cores: cuda/kernels/tensor_core.cuh. */
+ * threads and blocks that run at the same time are not covered. Tensor cores: cuda/kernels/tensor_core.cuh.
+ */
 #ifndef CUDAEMU_CUDA_RUNTIME_H
 #define CUDAEMU_CUDA_RUNTIME_H
 
@@ -18,7 +19,7 @@
 #define __global__ static
 #define __device__
 #define __host__
-#define __shared__ static
+#define __shared__ static __attribute__((section("cudaemu_static")))
 #define __launch_bounds__(...)
 
 struct dim3 {
@@ -57,6 +58,22 @@ static inline unsigned __ballot_sync(unsigned, bool vote)
   unsigned mask = 0;
   for (unsigned lane = 0; lane < 32; lane++) mask |= static_cast<unsigned>(votes.of_lane[lane]) << lane;
   return mask;
+}
+
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+
+/* One store to global memory. */
+template <typename T>
+static inline void __stwb(T *to, T value)
+{
+  cudaemu::check_global_store(to, sizeof value);
+  *to = value;
 }
 
 static inline int __popc(unsigned x)

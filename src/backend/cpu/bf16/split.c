@@ -1,15 +1,15 @@
-#include "backend/cpu/bf16/split.h"
-
+/* fp32 in two bf16. */
 #include <immintrin.h>
 
 #include "backend/cpu/bf16/tile16.h"
+#include "qgalore/host.h"
 
 static inline void store_half(uint16_t *to, __mmask16 lanes, __m512 x)
 {
   _mm256_mask_storeu_epi16(to, lanes, (__m256i)_mm512_cvtneps_pbh(x));
 }
 
-void qg_split_bf16(int64_t count, const float *x, uint16_t *high, uint16_t *low)
+void qg_host_split(int64_t count, const float *x, uint16_t *high, uint16_t *low)
 {
   for (int64_t i = 0; i < count; i += 16) {
     const __mmask16 lanes = (__mmask16)qg_lanes(count - i);
