@@ -48,8 +48,8 @@ static const size_t ALLOWANCE = (size_t)768 << 20, MARGIN = (size_t)192 << 20;
  * and 128 x 256 is a tile of such products: one for each of the 108 to 132 multiprocessors. */
 enum { UPDATE_ELEMENTS = 1 << 22 };
 
-/* The fused kernels multiply bf16 on the tensor cores of sm_80 and up. */
-enum { TENSOR_CORES_MAJOR = 8 };
+/* Kernels copy asynchronously and multiply bf16 on tensor cores (sm_80). */
+enum { LEAST_MAJOR = 8 };
 
 static qg_status explain_driver(void)
 {
@@ -85,6 +85,9 @@ static qg_status select_device(int device, struct cudaDeviceProp *properties, bo
   if (error == cudaSuccess) error = cudaGetDeviceProperties(properties, device);
   QG_CHECK(error == cudaSuccess, QG_ERR_RESOURCE, "NVIDIA device %d cannot be used: %s (%s)", device,
            cudaGetErrorName(error), cudaGetErrorString(error));
+  QG_CHECK(properties->major >= LEAST_MAJOR, QG_ERR_RESOURCE,
+           "device %d, %s, has compute capability %d.%d, and the kernels need %d.0", device, properties->name,
+           properties->major, properties->minor, LEAST_MAJOR);
   error = qg_k_probe(from_ptx);
   QG_CHECK(error != cudaErrorNoKernelImageForDevice, QG_ERR_RESOURCE,
            "this build has no code for device %d, %s of compute capability %d.%d (make cuda CUDA_ARCH=%d%d)",
@@ -188,7 +191,6 @@ qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *
   QG_TRY(select_device(device, &properties, &from_ptx));
   QG_TRY(make(request, ops, &be));
   qg_cuda_of(be)->device = device;
-  if (properties.major < TENSOR_CORES_MAJOR) qg_cuda_of(be)->fused_attention = false;
   describe(be, &properties, from_ptx);
   QG_TRY_OUT(create(be));
   *out = be;

@@ -30,7 +30,9 @@ expect "an old driver" 0 "the NVIDIA driver is too old: it is of CUDA 11.4, this
 list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="no device" CUDA_VISIBLE_DEVICES=none
 expect "no device" 0 "no NVIDIA device is visible, CUDA_VISIBLE_DEVICES=none"
 list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="old device"
-expect "a device without code" 0 "this build has no code for device 0, Emulated device of compute capability 7.0"
+expect "an old device" 0 "device 0, Emulated device, has compute capability 7.0, and the kernels need 8.0"
+list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="other device"
+expect "a device without code" 0 "this build has no code for device 0, Emulated device of compute capability 9.0"
 list QGALORE_CUDA_PLUGIN="$tmp/none.so"
 expect "a plugin that is not there" 0 "QGALORE_CUDA_PLUGIN=$tmp/none.so cannot be read"
 echo text >"$tmp/text.so"
@@ -97,7 +99,7 @@ start_of() {
   output=$(<"$tmp/$1.log")
 }
 
-CUDAEMU_FAULT="old device" start_of fallback 1 backend.name=auto
+CUDAEMU_FAULT="other device" start_of fallback 1 backend.name=auto
 expect "auto takes the CPU and says why" 0 "; not cuda: this build has no code for device 0"
 CUDAEMU_FAULT="no device" start_of refused 1 backend.name=cuda
 expect "cuda without a device is refused" 4 "backend.name = cuda, but no NVIDIA device is visible"
