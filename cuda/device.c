@@ -77,6 +77,12 @@ static qg_status count_devices(int *count)
   return QG_OK;
 }
 
+/* CUDA has two words for it. */
+static bool lacks_code(cudaError_t error)
+{
+  return error == cudaErrorNoKernelImageForDevice || error == cudaErrorInvalidDeviceFunction;
+}
+
 /* Selects the device of this process; QG_ERR_RESOURCE if this build has no code for it. from_ptx: see
  * qg_k_probe. */
 static qg_status select_device(int device, struct cudaDeviceProp *properties, bool *from_ptx)
@@ -89,7 +95,7 @@ static qg_status select_device(int device, struct cudaDeviceProp *properties, bo
            "device %d, %s, has compute capability %d.%d, and the kernels need %d.0", device, properties->name,
            properties->major, properties->minor, LEAST_MAJOR);
   error = qg_k_probe(from_ptx);
-  QG_CHECK(error != cudaErrorNoKernelImageForDevice, QG_ERR_RESOURCE,
+  QG_CHECK(!lacks_code(error), QG_ERR_RESOURCE,
            "this build has no code for device %d, %s of compute capability %d.%d (make cuda CUDA_ARCH=%d%d)",
            device, properties->name, properties->major, properties->minor, properties->major,
            properties->minor);

@@ -31,8 +31,10 @@ list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="no device" CUDA_VISIBLE_DEVICE
 expect "no device" 0 "no NVIDIA device is visible, CUDA_VISIBLE_DEVICES=none"
 list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="old device"
 expect "an old device" 0 "device 0, Emulated device, has compute capability 7.0, and the kernels need 8.0"
-list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="other device"
-expect "a device without code" 0 "this build has no code for device 0, Emulated device of compute capability 9.0"
+for fault in "other device" "another device"; do
+  list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="$fault"
+  expect "a device without code" 0 "this build has no code for device 0, Emulated device of compute capability 9.0"
+done
 list QGALORE_CUDA_PLUGIN="$tmp/none.so"
 expect "a plugin that is not there" 0 "QGALORE_CUDA_PLUGIN=$tmp/none.so cannot be read"
 echo text >"$tmp/text.so"

@@ -3,10 +3,11 @@
  * NVIDIA's, so that the same sources build against either.
  *
  * For tests: CUDAEMU_FAULT makes the first call fail as a machine without a usable device does: "no driver",
- * "old driver", "no device", "old device", "other device" (no code for it). With "new device" the driver
- * compiles kernels. CUDAEMU_DEVICES sets the number of devices, CUDAEMU_MEMORY the bytes of each.
- * CUDAEMU_FAIL_LAUNCH=N: the Nth kernel is not started; CUDAEMU_FAIL_MALLOC=N: the Nth cudaMalloc is refused.
- * CUDAEMU_INSTANCE=N: every device is the Nth instance (MIG) of a GPU. */
+ * "old driver", "no device", "old device", "other device" and "another device" (no code for it, in CUDA's two
+ * words). With "new device" the driver compiles kernels. CUDAEMU_DEVICES sets the number of devices,
+ * CUDAEMU_MEMORY the bytes of each. CUDAEMU_FAIL_LAUNCH=N: the Nth kernel is not started;
+ * CUDAEMU_FAIL_MALLOC=N: the Nth cudaMalloc is refused. CUDAEMU_INSTANCE=N: every device is the Nth instance
+ * (MIG) of a GPU. */
 #ifndef CUDAEMU_CUDA_RUNTIME_API_H
 #define CUDAEMU_CUDA_RUNTIME_API_H
 
@@ -24,6 +25,7 @@ typedef enum {
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
   cudaErrorInsufficientDriver = 35,
+  cudaErrorInvalidDeviceFunction = 98,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorNoKernelImageForDevice = 209,

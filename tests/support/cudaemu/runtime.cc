@@ -193,6 +193,7 @@ cudaError_t cudaemu_function_attributes(cudaFuncAttributes *attributes)
 {
   attributes->ptxVersion = 90;
   attributes->binaryVersion = fault_is("new device") ? 100 : 90;
+  if (fault_is("another device")) return cudaErrorInvalidDeviceFunction;
   return fault_is("other device") ? cudaErrorNoKernelImageForDevice : cudaSuccess;
 }
 
