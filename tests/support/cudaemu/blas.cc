@@ -20,7 +20,8 @@ struct cublasLtMatrixLayoutOpaque_t {
 };
 
 struct cublasLtMatmulPreferenceOpaque_t {
-  uint32_t reductions; /* cublasLtReductionScheme_t that are allowed */
+  uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_MASK;
+  uint32_t alignments[4] = {256, 256, 256, 256}; /* of a, b, c and d */
 };
 
 namespace {
@@ -113,6 +114,14 @@ bool is_supported(cudaDataType a, cudaDataType b, cudaDataType c)
   return a == b && (c == CUDA_R_32F || c == a);
 }
 
+/* Where an algorithm keeps what it was found for. */
+enum { ROUNDS_PARTS = 0, ALIGNMENTS = 1 };
+
+bool is_aligned(const cublasLtMatmulAlgo_t &algo, int operand, const void *address)
+{
+  return reinterpret_cast<uintptr_t>(address) % algo.data[ALIGNMENTS + operand] == 0;
+}
+
 float scalar(const void *value)
 {
   return *static_cast<const float *>(value);
@@ -194,6 +203,11 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cubla
                                     beta, c, c_type, ldc, 0, 1, compute, algo);
 }
 
+size_t cublasLtGetVersion(void)
+{
+  return 130100;
+}
+
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle)
 {
   *handle = nullptr;
@@ -242,7 +256,7 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout)
 
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *preference)
 {
-  *preference = new cublasLtMatmulPreferenceOpaque_t{CUBLASLT_REDUCTION_SCHEME_MASK};
+  *preference = new cublasLtMatmulPreferenceOpaque_t();
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -258,6 +272,9 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
 {
   if (name == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK)
     preference->reductions = *static_cast<const uint32_t *>(value);
+  if (name >= CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES)
+    preference->alignments[name - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES] =
+        *static_cast<const uint32_t *>(value);
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -269,7 +286,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 {
   *found = is_supported(a->type, b->type, c->type) && !getenv("CUDAEMU_NO_LT");
   results[0] = {};
-  results[0].algo.data[0] = preference->reductions & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
+  results[0].algo.data[ROUNDS_PARTS] = preference->reductions & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
+  for (int i = 0; i < 4; i++) results[0].algo.data[ALIGNMENTS + i] = preference->alignments[i];
   return *found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
@@ -285,6 +303,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
   int64_t m = static_cast<int64_t>(swapped ? a_layout->cols : a_layout->rows);
   if (c != d || k != k_of_b || m != static_cast<int64_t>(d_layout->rows) || c_layout->ld != d_layout->ld)
     return CUBLAS_STATUS_INVALID_VALUE;
+  if (!is_aligned(*algo, 0, a) || !is_aligned(*algo, 1, b) || !is_aligned(*algo, 2, c) ||
+      !is_aligned(*algo, 3, d))
+    return CUBLAS_STATUS_INVALID_VALUE;
   product p = {desc->op_a,
                desc->op_b,
                m,
@@ -295,7 +316,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                make_matrix(a, a_layout->type, a_layout->ld),
                make_matrix(b, b_layout->type, b_layout->ld),
                make_matrix(d, d_layout->type, d_layout->ld),
-               algo->data[0] != 0};
+               algo->data[ROUNDS_PARTS] != 0};
   cudaemu_counted.launches++;
   cudaemu::queue(stream, [p] { multiply(p); });
   return CUBLAS_STATUS_SUCCESS;
