@@ -1,4 +1,5 @@
 /* Column-major C = alpha op(A) op(B) + beta C in plain loops: sums in double, one rounding at the end. */
+#include <algorithm>
 #include <cstdlib>
 #include <vector>
 
@@ -63,14 +64,28 @@ struct product {
   matrix a, b, c;
 };
 
-/* op(X) as dense columns of length `length`, so that the innermost loop runs over neighbours. */
-std::vector<double> gather(const matrix &x, bool swap, int64_t length, int64_t columns)
+/* op(X), [length, columns], with `wide` neighbouring columns side by side and zeros up to a whole group of
+ * them. */
+std::vector<double> gather(const matrix &x, bool swap, int64_t length, int64_t columns, int64_t wide)
 {
-  std::vector<double> dense(static_cast<size_t>(length * columns));
+  std::vector<double> dense(static_cast<size_t>((columns + wide - 1) / wide * wide * length));
   for (int64_t j = 0; j < columns; j++)
     for (int64_t i = 0; i < length; i++)
-      dense[static_cast<size_t>(j * length + i)] = swap ? x.at(j, i) : x.at(i, j);
+      dense[static_cast<size_t>((j / wide * length + i) * wide + j % wide)] = swap ? x.at(j, i) : x.at(i, j);
   return dense;
+}
+
+/* Sums side by side, each in the order of k: one alone would wait for its own last addition each time. */
+constexpr int WIDE = 16;
+
+void dot_products(int64_t k, const double *x, const double *y, double *out)
+{
+  double sums[WIDE] = {};
+  for (int64_t l = 0; l < k; l++) {
+#pragma GCC unroll 16 /* so that they stay in registers */
+    for (int t = 0; t < WIDE; t++) sums[t] += x[l * WIDE + t] * y[l];
+  }
+  std::copy(sums, sums + WIDE, out);
 }
 
 void multiply(product p)
@@ -78,14 +93,14 @@ void multiply(product p)
   cudaemu::device_access access;
   double flop = 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
   (p.a.type == CUDA_R_16BF ? cudaemu_counted.bf16_flop : cudaemu_counted.f32_flop) += flop;
-  std::vector<double> a = gather(p.a, p.op_a == CUBLAS_OP_N, p.k, p.m),
-                      b = gather(p.b, p.op_b == CUBLAS_OP_T, p.k, p.n);
-  for (int64_t j = 0; j < p.n; j++)
-    for (int64_t i = 0; i < p.m; i++) {
-      const double *x = &a[static_cast<size_t>(i * p.k)], *y = &b[static_cast<size_t>(j * p.k)];
-      double sum = 0.0;
-      for (int64_t l = 0; l < p.k; l++) sum += x[l] * y[l];
-      p.c.set(i, j, p.alpha * sum + (p.beta == 0.0 ? 0.0 : p.beta * p.c.at(i, j)));
+  std::vector<double> a = gather(p.a, p.op_a == CUBLAS_OP_N, p.k, p.m, WIDE),
+                      b = gather(p.b, p.op_b == CUBLAS_OP_T, p.k, p.n, 1);
+  for (int64_t first = 0; first < p.m; first += WIDE)
+    for (int64_t j = 0; j < p.n; j++) {
+      double sums[WIDE];
+      dot_products(p.k, &a[static_cast<size_t>(first * p.k)], &b[static_cast<size_t>(j * p.k)], sums);
+      for (int64_t i = first; i < std::min(p.m, first + WIDE); i++)
+        p.c.set(i, j, p.alpha * sums[i - first] + (p.beta == 0.0 ? 0.0 : p.beta * p.c.at(i, j)));
     }
 }
 
