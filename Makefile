@@ -63,15 +63,28 @@ endif
 # and cuSOLVER are found (CUDA=0: not at all). PTX of the newest architecture serves newer devices.
 NVCC      ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 CUDA_ARCH ?= 80 90
-CUDA_HOME := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
-CUDA      ?= $(if $(and $(NVCC),$(wildcard $(CUDA_HOME)/include/cublasLt.h),$(wildcard $(CUDA_HOME)/include/cusolverDn.h)),1,0)
+# Its headers and libraries lie beside it, or where conda (targets), NVIDIA's HPC SDK (cuda, math_libs) and distributions have
+# them; CUDA_HOME adds a place.
+NVCC_HOME  := $(patsubst %/bin/nvcc,%,$(realpath $(shell command -v $(NVCC) 2>/dev/null)))
+CUDA_ROOTS := $(NVCC_HOME) $(wildcard $(NVCC_HOME)/targets/*-linux) \
+              $(abspath $(foreach r,cuda math_libs,$(NVCC_HOME)/../$(r) $(NVCC_HOME)/../../$(r)/$(notdir $(NVCC_HOME)))) $(CUDA_HOME) /usr
+cuda_file = $(firstword $(wildcard $(foreach r,$(CUDA_ROOTS),$(1:%=$(r)/%))))
+cuda_header = $(patsubst %/$(1),%,$(call cuda_file,include/$(1)))
+cuda_library = $(patsubst %/,%,$(dir $(call cuda_file,$(foreach d,lib64 lib lib/$(shell uname -m)-linux-gnu,$(d)/$(1)))))
+CUDA_HEADERS   := cuda_runtime_api.h cublasLt.h cusolverDn.h nvtx3/nvToolsExt.h
+CUDA_LIBRARIES := libcusolver.so libcublas.so libcublasLt.so libcudart_static.a
+CUDA_MISSING   := $(strip $(if $(NVCC_HOME),,nvcc) $(foreach h,$(CUDA_HEADERS),$(if $(call cuda_header,$(h)),,$(h))) \
+                    $(foreach l,$(CUDA_LIBRARIES),$(if $(call cuda_library,$(l)),,$(l))))
+CUDA      ?= $(if $(CUDA_MISSING),0,1)
+CUDA_INCLUDES  := $(addprefix -isystem ,$(filter-out /usr/include,$(sort $(foreach h,$(CUDA_HEADERS),$(call cuda_header,$(h))))))
+CUDA_LIB_DIRS  := $(sort $(foreach l,$(CUDA_LIBRARIES),$(call cuda_library,$(l))))
 CUDA_NEWEST := $(lastword $(CUDA_ARCH))
 CUDA_GENCODE := $(foreach a,$(filter-out $(CUDA_NEWEST),$(CUDA_ARCH)),-gencode arch=compute_$(a)$(comma)code=sm_$(a)) \
                 -gencode arch=compute_$(CUDA_NEWEST)$(comma)code=[sm_$(CUDA_NEWEST)$(comma)compute_$(CUDA_NEWEST)]
 # -fmad=false for the same reason as -ffp-contract=off above.
 NVCCFLAGS += -std=c++17 -O3 -fmad=false -Xcompiler -fPIC$(comma)-Wall$(comma)-Wextra \
              $(if $(filter 1,$(WERROR)),-Werror all-warnings) $(CUDA_GENCODE)
-CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA_HOME)/lib64 -lcusolver -lcublas -lcublasLt -lcudart_static -lrt -lpthread -ldl -lm
+CUDA_LIBS := $(foreach d,$(CUDA_LIB_DIRS),-L$(d) -Wl$(comma)-rpath$(comma)$(d)) -lcusolver -lcublas -lcublasLt -lcudart_static -lrt -lpthread -ldl -lm
 
 ifeq ($(V),0)
 Q := @
@@ -134,6 +147,7 @@ CUDAEMU_OBJS   := $(patsubst %.c,$(BUILD)/emu/%.o,$(wildcard cuda/*.c)) $(patsub
 EMULATION_TESTS := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/cuda/test_*.cc))
 
 all: programs $(if $(filter 1,$(CUDA)),$(if $(SANITIZE),,$(CUDA_PLUGIN)))
+	$(if $(and $(NVCC_HOME),$(CUDA_MISSING),$(filter file,$(origin CUDA))),@echo "The CUDA backend is left out: nvcc is here but not $(CUDA_MISSING) (CUDA_HOME=FOLDER adds a place to look in).")
 
 programs: $(PROGRAMS)
 
@@ -177,7 +191,7 @@ $(BUILD)/obj/%.o: %.cc
 $(BUILD)/obj/cuda/%.o: cuda/%.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -I. $(CPPFLAGS) -isystem $(CUDA_HOME)/include $(CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) -I. $(CPPFLAGS) $(CUDA_INCLUDES) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/obj/cuda/%.cu.o: cuda/%.cu
 	$(call say,NVCC,$<)
@@ -194,6 +208,9 @@ $(BUILD)/emu/%.o: %.c
 	$(Q)$(CC) -Itests/support/cudaemu -I. $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 EMU_CXX = $(CXX) -Itests/support/cudaemu -I. -Iinclude -Isrc $(CXXFLAGS) -ffp-contract=off -Wno-unknown-pragmas $(if $(filter 1,$(WERROR)),-Werror)
+
+# Guards between the static arrays of kernels, which have a section of their own.
+EMU_CXX += $(if $(findstring address,$(SANITIZE)),-fsanitize-sections=cudaemu_static)
 
 $(BUILD)/emu/%.o: %.cc
 	$(call say,CXX emu,$<)
@@ -432,7 +449,7 @@ info:
 	@echo "HDF5      $(HDF5_PC) $(shell $(PKG_CONFIG) --modversion $(HDF5_PC) 2>/dev/null)"
 	@echo "BLAS      $(BLAS_LIBS)"
 	@echo "oneDNN    $(if $(filter 1,$(ONEDNN)),yes,no: OpenBLAS does every GEMM)"
-	@echo "CUDA      $(if $(filter 1,$(CUDA)),$(CUDA_HOME) for $(CUDA_ARCH),no nvcc with cuBLAS and cuSOLVER: CPU only)"
+	@echo "CUDA      $(if $(filter 1,$(CUDA)),$(CUDA_LIB_DIRS) for $(CUDA_ARCH),CPU only$(if $(CUDA_MISSING),: no $(CUDA_MISSING)))"
 	@echo "levels    $(ISAS)"
 	@echo "programs  $(PROGRAMS)"
 

@@ -77,14 +77,15 @@ static qg_status count_devices(int *count)
   return QG_OK;
 }
 
-/* Selects the device of this process; QG_ERR_RESOURCE if this build has no code for it. */
-static qg_status select_device(int device, struct cudaDeviceProp *properties)
+/* Selects the device of this process; QG_ERR_RESOURCE if this build has no code for it. from_ptx: see
+ * qg_k_probe. */
+static qg_status select_device(int device, struct cudaDeviceProp *properties, bool *from_ptx)
 {
   cudaError_t error = cudaSetDevice(device);
   if (error == cudaSuccess) error = cudaGetDeviceProperties(properties, device);
   QG_CHECK(error == cudaSuccess, QG_ERR_RESOURCE, "NVIDIA device %d cannot be used: %s (%s)", device,
            cudaGetErrorName(error), cudaGetErrorString(error));
-  error = qg_k_probe();
+  error = qg_k_probe(from_ptx);
   QG_CHECK(error != cudaErrorNoKernelImageForDevice, QG_ERR_RESOURCE,
            "this build has no code for device %d, %s of compute capability %d.%d (make cuda CUDA_ARCH=%d%d)",
            device, properties->name, properties->major, properties->minor, properties->major,
@@ -94,19 +95,30 @@ static qg_status select_device(int device, struct cudaDeviceProp *properties)
   return QG_OK;
 }
 
-static void describe(qg_backend *be, const struct cudaDeviceProp *properties)
+/* Instances of one GPU (MIG) have its address, each with an UUID of its own. */
+static void identify(qg_backend *be, const struct cudaDeviceProp *properties, char *bus, size_t size)
+{
+  const unsigned char *uuid = (const unsigned char *)properties->uuid.bytes;
+  int device = qg_cuda_of(be)->device;
+  if (cudaDeviceGetPCIBusId(bus, (int)size, device) != cudaSuccess) snprintf(bus, size, "device %d", device);
+  snprintf(be->device, sizeof be->device, "%.16s UUID %02x%02x%02x%02x", bus, uuid[0], uuid[1], uuid[2],
+           uuid[3]);
+}
+
+/* Kernels that the driver compiles make a first start slow, which the log should tell. */
+static void describe(qg_backend *be, const struct cudaDeviceProp *properties, bool from_ptx)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   int driver = 0;
-  char text[16];
+  char text[16], bus[32];
   cudaDriverGetVersion(&driver);
   version_text(driver, text, sizeof text);
-  if (cudaDeviceGetPCIBusId(be->device, (int)sizeof be->device, cuda->device) != cudaSuccess)
-    snprintf(be->device, sizeof be->device, "device %d", cuda->device);
+  identify(be, properties, bus, sizeof bus);
   snprintf(cuda->place, sizeof cuda->place, "device %d (%.64s)", cuda->device, properties->name);
-  snprintf(be->description, sizeof be->description, "cuda (%.48s, %s, driver %s, %s GEMM in cuBLASLt%s)",
-           properties->name, be->device, text, qg_dtype_name(be->compute),
-           cuda->fused_attention ? ", fused attention" : "");
+  snprintf(be->description, sizeof be->description,
+           "cuda (%.40s, %.16s, driver %.8s, %s GEMM in cuBLASLt%s%s)", properties->name, bus, text,
+           qg_dtype_name(be->compute), cuda->fused_attention ? ", fused attention" : "",
+           from_ptx ? ", kernels compiled from PTX" : "");
 }
 
 /* The tables are built on the host, by the definitions that the CPU backend uses. */
@@ -128,6 +140,7 @@ static qg_status create(qg_backend *be)
   QG_TRY(qg_cuda_open_side(be));
   QG_CUBLAS(be, cublasCreate(&cuda->blas));
   QG_CUBLAS(be, cublasSetStream(cuda->blas, cuda->stream));
+  QG_CUBLAS(be, cublasSetMathMode(cuda->blas, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
   QG_CUBLAS(be, cublasLtCreate(&cuda->lt));
   QG_CUSOLVER(be, cusolverDnCreate(&cuda->solver));
   QG_CUSOLVER(be, cusolverDnCreateParams(&cuda->solver_params));
@@ -166,15 +179,16 @@ qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *
 {
   qg_backend *be = NULL;
   struct cudaDeviceProp properties;
+  bool from_ptx;
   int count;
   qg_status status;
   QG_TRY(count_devices(&count));
   int device = request->local_rank % count;
-  QG_TRY(select_device(device, &properties));
+  QG_TRY(select_device(device, &properties, &from_ptx));
   QG_TRY(make(request, ops, &be));
   qg_cuda_of(be)->device = device;
   if (properties.major < TENSOR_CORES_MAJOR) qg_cuda_of(be)->fused_attention = false;
-  describe(be, &properties);
+  describe(be, &properties, from_ptx);
   QG_TRY_OUT(create(be));
   *out = be;
   return QG_OK;
@@ -209,7 +223,8 @@ void qg_cuda_list(char *buffer, size_t size)
   for (int device = 0; device < count && used < size; device++) {
     struct cudaDeviceProp properties;
     char bus[32] = "";
-    if (select_device(device, &properties) != QG_OK) continue;
+    bool from_ptx;
+    if (select_device(device, &properties, &from_ptx) != QG_OK) continue;
     cudaDeviceGetPCIBusId(bus, (int)sizeof bus, device);
     used +=
         (size_t)snprintf(buffer + used, size - used, "      device %d: %s, %s, compute capability %d.%d\n",

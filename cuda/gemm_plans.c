@@ -39,10 +39,19 @@ static cublasStatus_t describe(qg_gemm_plan *plan)
   return make_layout(&plan->c, k->result_type, k->m, k->n, k->ldc, 0);
 }
 
+/* Sums of parts of the depth are added in fp32, and a result in bf16 is rounded once: without this the
+ * library may round the parts as well. */
+static uint32_t allowed_reductions(const qg_gemm_key *k)
+{
+  return k->result_type == CUDA_R_32F ? CUBLASLT_REDUCTION_SCHEME_MASK
+                                      : CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+}
+
 static cublasStatus_t set_limits(cublasLtMatmulPreference_t preference, const qg_gemm_key *k,
                                  size_t workspace)
 {
   uint64_t bytes = workspace;
+  uint32_t reductions = allowed_reductions(k);
   static const cublasLtMatmulPreferenceAttributes_t names[] = {
       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
@@ -50,6 +59,8 @@ static cublasStatus_t set_limits(cublasLtMatmulPreference_t preference, const qg
                                  (uint32_t)k->align_c};
   TRY_CUBLAS(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                                   &bytes, sizeof bytes));
+  TRY_CUBLAS(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                                                  &reductions, sizeof reductions));
   for (int i = 0; i < 4; i++)
     TRY_CUBLAS(
         cublasLtMatmulPreferenceSetAttribute(preference, names[i], &alignments[i], sizeof alignments[i]));
@@ -69,7 +80,7 @@ static cublasStatus_t choose_algorithm(qg_gemm_plan *plan, cublasLtHandle_t lt, 
     status = cublasLtMatmulAlgoGetHeuristic(lt, plan->product, plan->a, plan->b, plan->c, plan->c, preference,
                                             1, &result, &found);
   cublasLtMatmulPreferenceDestroy(preference);
-  plan->found = status == CUBLAS_STATUS_SUCCESS && found > 0;
+  plan->found = status == CUBLAS_STATUS_SUCCESS && found > 0 && result.state == CUBLAS_STATUS_SUCCESS;
   if (plan->found) plan->algo = result.algo;
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -109,8 +109,9 @@ __device__ inline float block_max(float x, int32_t *parts)
   return qg_float_from_key(block_max<N>(qg_float_key(x), parts));
 }
 
-/* What a block may take of shared memory without asking. */
-enum { SHARED_ALWAYS = 48 << 10 };
+/* What a block may take of dynamic shared memory without asking: of 48 KB, as much as leaves room for a
+ * kernel's static arrays, which count too. */
+enum { SHARED_ALWAYS = 44 << 10 };
 
 /* Starts `blocks` blocks of `threads` with `shared` bytes of dynamic shared memory; none is no error. */
 template <typename... Params, typename... Args>

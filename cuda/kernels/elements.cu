@@ -70,21 +70,26 @@ static_assert(int(QG_CUDA_SUM_BLOCKS) <= int(THREADS), "one block adds the parti
 /* A dense view is cut into rows of SUM_COLS and a rest, whatever its shape. */
 enum { SUM_COLS = 4096 };
 
+static qg_view rest_of(qg_view dense)
+{
+  int64_t count = dense.rows * dense.cols, rest = count % SUM_COLS;
+  return qg_view_make(static_cast<char *>(dense.data) + qg_dtype_bytes(dense.type, count - rest), dense.type,
+                      rest > 0, rest);
+}
+
 cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, double *out, qg_gate *gate)
 {
   auto kernel = src.type == QG_BF16 ? k_sum_squares<bf16> : k_sum_squares<float>;
-  int64_t count = src.rows * src.cols, rest = 0;
+  qg_view rest = {};
   if (src.stride == src.cols) {
-    rest = count % SUM_COLS;
-    src = qg_view_make(src.data, src.type, count / SUM_COLS, SUM_COLS);
+    rest = rest_of(src);
+    src = qg_view_make(src.data, src.type, src.rows * src.cols / SUM_COLS, SUM_COLS);
   }
   int64_t blocks = src.rows < QG_CUDA_SUM_BLOCKS - 1 ? src.rows : QG_CUDA_SUM_BLOCKS - 1;
   cudaError_t error = launch(stream, blocks, THREADS, kernel, src, partial);
-  qg_view tail = qg_view_make(static_cast<char *>(src.data) + qg_dtype_bytes(src.type, count - rest),
-                              src.type, rest > 0, rest);
-  if (error == cudaSuccess) error = launch(stream, 1, THREADS, kernel, tail, partial + blocks);
+  if (error == cudaSuccess) error = launch(stream, rest.rows, THREADS, kernel, rest, partial + blocks);
   if (error != cudaSuccess) return error;
-  return launch(stream, 1, THREADS, k_sum_parts, partial, static_cast<int>(blocks) + 1, out, gate);
+  return launch(stream, 1, THREADS, k_sum_parts, partial, static_cast<int>(blocks + rest.rows), out, gate);
 }
 
 template <typename T, typename S>
@@ -177,8 +182,10 @@ __global__ void k_nothing(void)
 {
 }
 
-cudaError_t qg_k_probe(void)
+cudaError_t qg_k_probe(bool *from_ptx)
 {
-  cudaFuncAttributes attributes;
-  return cudaFuncGetAttributes(&attributes, k_nothing);
+  cudaFuncAttributes attributes = {};
+  cudaError_t error = cudaFuncGetAttributes(&attributes, k_nothing);
+  *from_ptx = attributes.binaryVersion != attributes.ptxVersion;
+  return error;
 }

@@ -19,8 +19,8 @@ typedef struct {
   qg_dynamic_searches searches;
 } qg_cuda_tables;
 
-/* cudaSuccess if this build has code for the current device. */
-cudaError_t qg_k_probe(void);
+/* cudaSuccess if this build has code for the current device. from_ptx: the driver has to compile it first. */
+cudaError_t qg_k_probe(bool *from_ptx);
 
 /* Elements. `partial` f64 [QG_CUDA_SUM_BLOCKS]. */
 enum { QG_CUDA_SUM_BLOCKS = 256 };

@@ -30,11 +30,11 @@ __device__ static inline void add_part(exponentials *e, const float *x, int coun
     if (k < count) e->sum += expf(x[k] - shift);
 }
 
-/* Over the block. A NaN is in the sum wherever it was. */
+/* Over the block. A NaN is in the sum wherever it was; a thread without logits has a factor of 0. */
 __device__ static inline exponentials combine(exponentials mine, int32_t *keys, float *parts)
 {
   float max = block_max<LOSS_WARPS>(mine.max, keys);
-  return exponentials{max, block_sum<LOSS_WARPS>(mine.sum * expf(shift_of(mine.max) - shift_of(max)), parts)};
+  return exponentials{max, block_sum<LOSS_WARPS>(mine.sum * expf(mine.max - shift_of(max)), parts)};
 }
 
 template <typename T>

@@ -42,12 +42,15 @@ __global__ void k_narrow(const double *x, int64_t count, float *out)
   if (e < count) out[e] = static_cast<float>(x[e]);
 }
 
-/* One block. */
+/* One block. What is not positive counts as 0, as does NaN: its row is not apart from the others. */
 __global__ void k_least_of_diagonal(const float *matrix, int64_t order, float *least)
 {
   __shared__ int32_t parts[WARPS];
   float most = -1.0f; /* of the negative ones; rows of norm 1 have no larger element */
-  for (int64_t i = threadIdx.x; i < order; i += THREADS) most = fmaxf(most, -matrix[i * order + i]);
+  for (int64_t i = threadIdx.x; i < order; i += THREADS) {
+    float x = matrix[i * order + i];
+    most = fmaxf(most, x > 0.0f ? -x : 0.0f);
+  }
   most = block_max(most, parts);
   if (threadIdx.x == 0) *least = -most;
 }

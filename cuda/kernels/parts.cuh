@@ -2,6 +2,8 @@
 #ifndef QG_CUDA_PARTS_CUH
 #define QG_CUDA_PARTS_CUH
 
+#include <type_traits>
+
 #include "cuda/kernels/common.cuh"
 
 /* A thread moves PART neighbours at once, in accesses of up to WIDE bytes where their address allows it. */
@@ -25,6 +27,21 @@ __device__ inline bool is_wide(const T *address, int count)
   return count == PART && reinterpret_cast<uintptr_t>(address) % alignof(whole_part<T>) == 0;
 }
 
+/* Stores a whole part to global memory. Copies of structures are torn into stores of single elements where
+ * the compiler finds that some of them are stored elsewhere too; an access of its own is not. */
+template <typename T>
+__device__ inline void store_whole(T *to, const T *x)
+{
+  using access = typename std::conditional<sizeof(whole_part<T>) < WIDE, uint2, uint4>::type;
+  constexpr int elements = sizeof(access) / sizeof(T);
+#pragma unroll
+  for (int i = 0; i < PART; i += elements) {
+    access bits;
+    memcpy(&bits, x + i, sizeof bits);
+    __stwb(reinterpret_cast<access *>(to + i), bits);
+  }
+}
+
 /* x = part, and 0 where no element exists. */
 template <typename T>
 __device__ inline void load_part(const T *from, int count, T *x)
@@ -37,11 +54,12 @@ __device__ inline void load_part(const T *from, int count, T *x)
   for (int i = 0; i < PART; i++) x[i] = i < count ? from[i] : T();
 }
 
+/* To global memory. */
 template <typename T>
 __device__ inline void store_part(T *to, int count, const T *x)
 {
   if (is_wide(to, count)) {
-    copy_part(to, x);
+    store_whole(to, x);
     return;
   }
 #pragma unroll

@@ -65,7 +65,7 @@ __device__ static inline float dot_of_row(const qg_rmsnorm_backward_args &a, int
   return block_sum(dot, parts);
 }
 
-/* dx of one row, and sums[j] += dy x rstd. */
+/* dx of one row, and sums[j] += dy x rstd; `sums` has whole parts of shared memory. */
 template <typename T>
 __device__ static inline void norm_row(const qg_rmsnorm_backward_args &a, int64_t i, float dot, float *sums)
 {
@@ -77,7 +77,7 @@ __device__ static inline void norm_row(const qg_rmsnorm_backward_args &a, int64_
     load_part(row_of<const T>(a.dy, i) + j, count, dy);
     load_part(row_of<const T>(a.weight, 0) + j, count, w);
     load_part(static_cast<const T *>(dx) + j, a.accumulate ? count : 0, d);
-    load_part(static_cast<const float *>(sums) + j, count, sum);
+    copy_part(sum, sums + j);
 #pragma unroll
     for (int k = 0; k < PART; k++) {
       float more = dy[k] * w[k] * rstd - x[k] * mean;
@@ -85,7 +85,7 @@ __device__ static inline void norm_row(const qg_rmsnorm_backward_args &a, int64_
       sum[k] += dy[k] * x[k] * rstd;
     }
     store_part(dx + j, count, static_cast<const float *>(d));
-    store_part(sums + j, count, static_cast<const float *>(sum));
+    copy_part(sums + j, sum);
   });
 }
 
@@ -97,14 +97,14 @@ __global__ void k_rmsnorm_backward(qg_rmsnorm_backward_args a, float *partial)
   __shared__ float parts[WARPS];
   float *sums = reinterpret_cast<float *>(shared_memory());
   int64_t first = static_cast<int64_t>(blockIdx.x) * QG_CUDA_NORM_ROWS, last = first + QG_CUDA_NORM_ROWS;
-  for_parts_of_row(a.x.cols, [&](int64_t j, int count) {
+  for_parts_of_row(a.x.cols, [&](int64_t j, int) {
     alignas(WIDE) const float none[PART] = {};
-    store_part(sums + j, count, none);
+    copy_part(sums + j, none);
   });
   for (int64_t i = first; i < last && i < a.x.rows; i++) norm_row<T>(a, i, dot_of_row<T>(a, i, parts), sums);
   for_parts_of_row(a.x.cols, [&](int64_t j, int count) {
     alignas(WIDE) float sum[PART];
-    load_part(static_cast<const float *>(sums) + j, count, sum);
+    copy_part(sum, sums + j);
     store_part(partial + blockIdx.x * a.x.cols + j, count, static_cast<const float *>(sum));
   });
 }
@@ -129,7 +129,7 @@ cudaError_t qg_k_rmsnorm_backward(cudaStream_t stream, const qg_rmsnorm_backward
 {
   int64_t blocks = (a->x.rows + QG_CUDA_NORM_ROWS - 1) / QG_CUDA_NORM_ROWS;
   auto kernel = a->x.type == QG_BF16 ? k_rmsnorm_backward<bf16> : k_rmsnorm_backward<float>;
-  int64_t shared = a->x.cols * static_cast<int64_t>(sizeof(float));
+  int64_t shared = parts_of(a->x.cols) * PART * static_cast<int64_t>(sizeof(float));
   if (shared > INT32_MAX) return cudaErrorInvalidValue;
   cudaError_t error = launch_shared(stream, blocks, THREADS, static_cast<int>(shared), kernel, *a, partial);
   if (error != cudaSuccess) return error;

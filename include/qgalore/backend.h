@@ -344,7 +344,7 @@ struct qg_backend {
   qg_device_share share;
   int64_t update_elements; /* of an update alive at once, whole groups: enough to keep it busy, few enough for its cache */
   bool own_gemm;          /* products pack their operands in the workspace, not in memory of a library */
-  char device[32];        /* what at most one rank of a node should use: PCI id; "" for the CPU */
+  char device[32];        /* what at most one rank of a node should use: PCI id and UUID; "" for the CPU */
   char description[160];  /* for the log: device, instruction set, libraries */
   char choice[160];       /* for the log: why not another backend, where the choice was the program's; or "" */
 };

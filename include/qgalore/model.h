@@ -129,8 +129,10 @@ qg_view qg_stage_input(qg_stage *stage, int slot);
 /* One micro-batch through this stage. ids (device int32 [tokens]) are read on the first stage. The result (layer output,
  * [tokens, hidden], compute type) is in *out until the next call of any stage function; *out is empty on the last stage. */
 qg_status qg_stage_forward(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids, qg_view *out);
+/* The same where no backward follows: nothing is offloaded for one. */
+qg_status qg_stage_evaluate(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids, qg_view *out);
 
-/* Last stage, after qg_stage_forward of the same slot: adds the sum of the token losses to *loss (device f64). With
+/* Last stage, after either of the same slot: adds the sum of the token losses to *loss (device f64). With
  * grad_scale != 0 also runs the head's backward: hands out the gradients of head and final norm (of grad_scale * loss)
  * and keeps the gradient of the layer output for qg_stage_backward. targets: device int32, -1 ignored. */
 qg_status qg_stage_loss(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *targets,

@@ -10,7 +10,8 @@
  * Local. */
 int qg_machine_threads(const qg_config *config, const qg_grid *grid);
 qg_status qg_machine_open_backend(const qg_config *config, const qg_grid *grid, bool plan, qg_backend **out);
-/* FLOP/s of a 1024 x 1024 x 1024 GEMM in the compute type: the yardstick of the log's %gemm. Local. */
+/* FLOP/s of a square GEMM in the compute type, of side 1024, or more on a device: the yardstick of the log's
+ * %gemm. Local. */
 qg_status qg_machine_gemm_rate(qg_backend *be, double *flops);
 
 #endif

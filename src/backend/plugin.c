@@ -69,11 +69,12 @@ qg_status qg_plugin_find(bool needs_driver, const qg_plugin **out)
   QG_CHECK(handle, QG_ERR_RESOURCE, "%s does not load: %s", path, dlerror());
   const qg_plugin *plugin = dlsym(handle, NAME_OF(QG_PLUGIN_SYMBOL));
   QG_CHECK(plugin, QG_ERR_RESOURCE, "%s is no backend of this program", path);
-  bool fits = strcmp(plugin->version, QG_VERSION) == 0 && plugin->ops_bytes == QG_PLUGIN_OPS_BYTES &&
-              plugin->backend_bytes == sizeof(qg_backend);
-  QG_CHECK(fits, QG_ERR_RESOURCE,
+  QG_CHECK(strcmp(plugin->version, QG_VERSION) == 0, QG_ERR_RESOURCE,
            "%s was built with another version (%s) than this program (%s): build it again", path,
            plugin->version, QG_VERSION);
+  bool fits = plugin->ops_bytes == QG_PLUGIN_OPS_BYTES && plugin->backend_bytes == sizeof(qg_backend);
+  QG_CHECK(fits, QG_ERR_RESOURCE, "%s was built from other sources than this program: build both again",
+           path);
   *out = plugin;
   return QG_OK;
 }

@@ -159,10 +159,10 @@ static qg_status embed_tokens(qg_stage *stage, const qg_param_port *port, const 
   return QG_OK;
 }
 
-static qg_status layer_forward(qg_stage *stage, layer_pass *pass, int slot, int index)
+static qg_status layer_forward(qg_stage *stage, layer_pass *pass, int slot, int index, bool keeps)
 {
   qg_view output = qg_stage_hidden(stage, slot, index + 1);
-  QG_TRY(qg_offload_keep(stage, slot, index));
+  if (keeps) QG_TRY(qg_offload_keep(stage, slot, index));
   QG_TRY(qg_offload_make_room(stage, slot, index + 1));
   if (stage->graphs)
     return qg_layer_forward_by_graph(pass, &stage->graphs[slot * stage->part.num_layers + index], output);
@@ -170,18 +170,30 @@ static qg_status layer_forward(qg_stage *stage, layer_pass *pass, int slot, int 
   return qg_layer_forward(pass, output);
 }
 
-qg_status qg_stage_forward(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids,
-                           qg_view *out)
+static qg_status all_layers(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids,
+                            bool keeps, qg_view *out)
 {
   QG_TRY(qg_stage_check_slot(stage, slot));
   int layers = stage->part.num_layers;
   if (stage->part.has_embedding) QG_TRY(embed_tokens(stage, port, ids, qg_stage_hidden(stage, slot, 0)));
   for (int i = 0; i < layers; i++) {
     layer_pass pass = pass_over(stage, port, slot, i);
-    QG_TRY(layer_forward(stage, &pass, slot, i));
+    QG_TRY(layer_forward(stage, &pass, slot, i, keeps));
   }
   *out = stage->part.has_head ? (qg_view){0} : qg_stage_hidden(stage, slot, layers);
   return QG_OK;
+}
+
+qg_status qg_stage_forward(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids,
+                           qg_view *out)
+{
+  return all_layers(stage, port, slot, ids, true, out);
+}
+
+qg_status qg_stage_evaluate(qg_stage *stage, const qg_param_port *port, int slot, const int32_t *ids,
+                            qg_view *out)
+{
+  return all_layers(stage, port, slot, ids, false, out);
 }
 
 qg_status qg_stage_expect_backward(qg_stage *stage, int slot)

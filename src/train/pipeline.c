@@ -29,13 +29,17 @@ static qg_status timed_send(qg_trainer *t, qg_channel *channel, const void *devi
   return status;
 }
 
-static qg_status forward(qg_trainer *t, int micro_batch, int slot)
+/* qg_stage_forward, or qg_stage_evaluate. */
+typedef qg_status (*stage_pass)(qg_stage *, const qg_param_port *, int slot, const int32_t *ids,
+                                qg_view *out);
+
+static qg_status forward(qg_trainer *t, stage_pass pass, int micro_batch, int slot)
 {
   t->timers.micro_batch = micro_batch;
   if (!qg_trainer_is_first(t)) QG_TRY(timed_receive(t, &t->forward_in, qg_stage_input(t->stage, slot).data));
   qg_view out;
   qg_timer_start(&t->timers, QG_PHASE_FORWARD);
-  QG_TRY(qg_stage_forward(t->stage, &t->port.port, slot, micro_batch_of(t, &t->inputs, micro_batch), &out));
+  QG_TRY(pass(t->stage, &t->port.port, slot, micro_batch_of(t, &t->inputs, micro_batch), &out));
   qg_timer_stop(&t->timers, QG_PHASE_FORWARD);
   if (!qg_trainer_is_last(t)) QG_TRY(timed_send(t, &t->forward_out, out.data));
   return QG_OK;
@@ -106,7 +110,7 @@ qg_status qg_pipeline_run(qg_trainer *t, float grad_scale)
   for (int i = 0; i < 2 * t->micro_batches; i++) {
     int micro_batch = t->schedule[i].micro_batch, slot = slot_of(t, micro_batch);
     if (t->schedule[i].kind == QG_OP_FORWARD) {
-      QG_TRY(forward(t, micro_batch, slot));
+      QG_TRY(forward(t, qg_stage_forward, micro_batch, slot));
       QG_TRY(loss(t, micro_batch, slot, grad_scale));
     } else {
       QG_TRY(backward(t, micro_batch, slot));
@@ -119,7 +123,7 @@ qg_status qg_pipeline_evaluate(qg_trainer *t, int micro_batches)
 {
   QG_TRY(begin(t, micro_batches, 0));
   for (int i = 0; i < micro_batches; i++) {
-    QG_TRY(forward(t, i, 0));
+    QG_TRY(forward(t, qg_stage_evaluate, i, 0));
     QG_TRY(loss(t, i, 0, 0.0f));
   }
   return drain(t);

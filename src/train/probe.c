@@ -85,7 +85,7 @@ static qg_status forward(qg_trainer *t)
   QG_TRY(qg_channel_begin(&p->received, 1));
   QG_TRY(qg_channel_begin(&p->to_send, 1));
   if (!qg_trainer_is_first(t)) QG_TRY(qg_channel_receive(&p->received, qg_stage_input(p->stage, 0).data));
-  QG_TRY(qg_stage_forward(p->stage, &t->port.port, 0, t->inputs.device, &out));
+  QG_TRY(qg_stage_evaluate(p->stage, &t->port.port, 0, t->inputs.device, &out));
   if (qg_trainer_is_last(t)) return QG_OK;
   QG_TRY(qg_channel_send(&p->to_send, out.data));
   return qg_channel_drain(&p->to_send);

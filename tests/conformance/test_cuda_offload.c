@@ -102,14 +102,7 @@ static void open_rig(rig *r, const passes *p)
                            .slots = p->slots,
                            .checkpointing = true,
                            .offload = p->way != KEPT};
-  qg_workload workload = {.tokens = TOKENS,
-                          .sequence_length = TOKENS,
-                          .hidden_size = shape.hidden_size,
-                          .intermediate_size = shape.intermediate_size,
-                          .num_heads = shape.num_heads,
-                          .num_kv_heads = shape.num_kv_heads,
-                          .vocab_size = shape.vocab_size,
-                          .loss_rows = TOKENS};
+  qg_workload workload = qg_stage_workload(&shape, &pass);
   assert_int_equal(shape.hidden_size, HIDDEN);
   *r = (rig){.p = p};
   open_device(p->way);
@@ -268,6 +261,20 @@ static void only_what_makes_room_travels(void **state)
   assert_travelled((passes){5, 2, OFFLOADED}, 2 * ROUNDS * 4, 2 * ROUNDS * 4);
 }
 
+static void validation_sends_nothing(void **state)
+{
+  (void)state;
+  const passes p = {5, 1, OFFLOADED};
+  rig r;
+  qg_view out;
+  open_rig(&r, &p);
+  fill(qg_stage_input(r.stage, 0), 1);
+  assert_ok(qg_stage_evaluate(r.stage, &r.port, 0, NULL, &out));
+  run(&r);
+  close_rig(&r);
+  assert_int_equal(seen.out, ROUNDS * 2 * INPUT_BYTES);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -276,6 +283,7 @@ int main(void)
       cmocka_unit_test(a_copy_that_does_not_wait_for_the_layers_is_found),
       cmocka_unit_test(the_ledger_tells_what_waits_where),
       cmocka_unit_test(only_what_makes_room_travels),
+      cmocka_unit_test(validation_sends_nothing),
   };
   if (getenv("QGALORE_CUDA_PLUGIN")) {
     printf("1..0 # SKIP only the emulation chooses the order\n");

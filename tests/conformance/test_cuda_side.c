@@ -166,14 +166,7 @@ static void open_layers(layers *l, bool graphs)
   qg_partition middle = {.num_layers = (int)shape.num_layers};
   qg_stage_options pass = {
       .micro_batch = 1, .sequence_length = TOKENS, .loss_rows = TOKENS, .slots = 1, .graphs = graphs};
-  qg_workload workload = {.tokens = TOKENS,
-                          .sequence_length = TOKENS,
-                          .hidden_size = shape.hidden_size,
-                          .intermediate_size = shape.intermediate_size,
-                          .num_heads = shape.num_heads,
-                          .num_kv_heads = shape.num_kv_heads,
-                          .vocab_size = shape.vocab_size,
-                          .loss_rows = TOKENS};
+  qg_workload workload = qg_stage_workload(&shape, &pass);
   open_device(NO_MISTAKE);
   device.side.begin_graph = counted_begin_graph;
   device.side.launch_graph = counted_launch_graph;

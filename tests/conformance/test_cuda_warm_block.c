@@ -50,8 +50,9 @@ static double solve(qg_backend *be, const qg_subspace_job *judge, const float *s
   assert_true(a.accepted);
   assert_int_equal(be->ops->copy_out(be, out, a.basis, BASIS_BYTES), QG_OK);
   if (counts) /* all is done by then, in any order of streams */
-    *asked =
-        (cudaemu_counts){waits, counts->bf16_flop - before.bf16_flop, counts->f32_flop - before.f32_flop};
+    *asked = (cudaemu_counts){.waits = waits,
+                              .bf16_flop = counts->bf16_flop - before.bf16_flop,
+                              .f32_flop = counts->f32_flop - before.f32_flop};
   be->ops->release(be, a.gradient.data, GRADIENT_BYTES);
   be->ops->release(be, a.workspace, a.workspace_bytes);
   be->ops->release(be, a.basis, BASIS_BYTES);

@@ -40,12 +40,19 @@ echo 'int nothing;' >"$tmp/other.c"
 cc -shared -fPIC -o "$tmp/other.so" "$tmp/other.c"
 list QGALORE_CUDA_PLUGIN="$tmp/other.so"
 expect "a library that is no backend" 0 "$tmp/other.so is no backend of this program"
-cat >"$tmp/old.c" <<'SOURCE'
-const struct { const char *version; unsigned long sizes[2]; void *calls[2]; } qg_plugin_of_backend = {"0.0.1"};
+# plugin_of VERSION: one of other sources.
+plugin_of() {
+  cat >"$tmp/old.c" <<SOURCE
+const struct { const char *version; unsigned long sizes[2]; void *calls[2]; } qg_plugin_of_backend = {"$1"};
 SOURCE
-cc -shared -fPIC -o "$tmp/old.so" "$tmp/old.c"
+  cc -shared -fPIC -o "$tmp/old.so" "$tmp/old.c"
+}
+plugin_of 0.0.1
 list QGALORE_CUDA_PLUGIN="$tmp/old.so"
 expect "a plugin of another version" 0 "old.so was built with another version (0.0.1) than this program"
+plugin_of "$("$program" --version | sed -n '1s/^qgalore_hpc \([^ ]*\).*/\1/p')"
+list QGALORE_CUDA_PLUGIN="$tmp/old.so"
+expect "a plugin of this version and other sources" 0 "old.so was built from other sources than this program"
 
 alone
 run "$tmp/alone/bin/qgalore_hpc" --list-backends
@@ -75,6 +82,14 @@ run env QGALORE_CUDA_PLUGIN="$plugin" "$program" --check --ranks 2 "$tmp/tiny.in
 plan_of() { sed -n 's/^device *\([0-9.]* .iB\) on the fullest.*/\1/p' <<<"$1"; }
 check "as with one" test -n "$(plan_of "$output")" -a "$(plan_of "$planned")" = "$(plan_of "$output")"
 
+# The plan of LLaMA-7B on a device of 16 GB: at most 13.7 GB, CUDA's allowance included, with 16 x 256 tokens.
+bytes_of() { awk '{ printf "%.0f", $1 * ($2 == "GiB" ? 1024 : 1) * 1048576 }' <<<"$(plan_of "$1")"; }
+seven=(inputs/llama7b.in backend.name=cuda train.global_batch=16 train.micro_batch=16)
+run env CUDAEMU_FAULT="no driver" "$program" --check "${seven[@]}" train.activation_offload=yes
+check "LLaMA-7B with offload is planned in 13.7 GB" test "$(bytes_of "$output")" -gt 12000000000 -a "$(bytes_of "$output")" -le 13700000000
+run env CUDAEMU_FAULT="no driver" "$program" --check "${seven[@]}"
+check "and without in 14.5 GB" test "$(bytes_of "$output")" -gt 13700000000 -a "$(bytes_of "$output")" -le 14500000000
+
 # start_of NAME RANKS [KEY=VALUE...]: a short run; its log in $output.
 start_of() {
   train "$2" "$1" "${short[@]}" "${@:3}"
@@ -88,8 +103,10 @@ CUDAEMU_FAULT="no device" start_of refused 1 backend.name=cuda
 expect "cuda without a device is refused" 4 "backend.name = cuda, but no NVIDIA device is visible"
 start_of chosen 1 backend.name=auto
 expect "auto takes the device" 0 "cuda (Emulated device, 0000:00:00.0, driver 13.0, bf16 GEMM in cuBLASLt)"
+CUDAEMU_FAULT="new device" start_of newer 1 backend.name=cuda
+expect "the log tells that a first start will be slow" 0 "bf16 GEMM in cuBLASLt, kernels compiled from PTX)"
 start_of crowd 2 backend.name=cuda
-expect "two ranks on one device are refused" 4 "would share the GPU at 0000:00:00.0"
+expect "two ranks on one device are refused" 4 "would share the GPU at 0000:00:00.0 UUID 00000000"
 start_of shared 2 backend.name=cuda parallel.share_gpu=yes
 expect "unless the user wants it" 0 "finished"
 CUDAEMU_MEMORY=$((200 << 20)) start_of full 1 backend.name=cuda
@@ -110,4 +127,12 @@ expect "a failed call names itself, its place, the device and the tensor" 1 \
   "failed on device 0 (Emulated device), tensor model.layers."
 CUDAEMU_DEVICES=2 start_of apart 2 backend.name=cuda
 expect "two ranks take two devices" 0 "cuda (Emulated device, 0000:01:00.0"
+# Each rank sees an instance of the GPU as its only device.
+cat >"$tmp/instance.sh" <<SCRIPT
+#!/bin/sh
+CUDAEMU_INSTANCE=\$OMPI_COMM_WORLD_LOCAL_RANK exec "$program" "\$@"
+SCRIPT
+chmod +x "$tmp/instance.sh"
+program=$tmp/instance.sh start_of instances 2 backend.name=cuda
+expect "two ranks take two instances of one GPU" 0 "all 2 steps done"
 finish

@@ -88,6 +88,70 @@ static void a_barrier_that_not_all_threads_reach_ends_the_program(void **)
   assert_true(WIFSIGNALED(end_of_child(run_divergent)));
 }
 
+/* The last warp's threads return one after the other, which an odd number of elements asks for. */
+__global__ void k_shuffle_of_some(int *out)
+{
+  if (threadIdx.x >= THREADS - 5) return;
+  out[threadIdx.x] = __shfl_xor_sync(0xffffffffu, 1, 16);
+}
+
+static void run_shuffle_of_some()
+{
+  void *device = nullptr;
+  cudaMalloc(&device, THREADS * sizeof(int));
+  launch(k_shuffle_of_some, static_cast<int *>(device));
+}
+
+static void a_shuffle_that_misses_threads_ends_the_program(void **)
+{
+  assert_true(WIFSIGNALED(end_of_child(run_shuffle_of_some)));
+}
+
+enum { BLOCKS = 8 };
+
+/* Whether a block sees what the one before wrote: into memory, or into shared memory that it does not clear.
+ */
+__global__ void k_after_another(int *out)
+{
+  __shared__ int kept;
+  if (threadIdx.x != 0) return;
+  out[blockIdx.x] = blockIdx.x > 0 && out[blockIdx.x - 1] >= 0 ? 1 : 0;
+  out[BLOCKS + blockIdx.x] = kept == 42;
+  kept = 42;
+}
+
+/* How many blocks saw it. */
+static void run_after_another(unsigned seed, int *in_memory, int *in_shared)
+{
+  int host[2 * BLOCKS];
+  void *device = nullptr;
+  assert_int_equal(cudaMalloc(&device, sizeof host), cudaSuccess);
+  cudaMemsetAsync(device, 0xff, sizeof host, nullptr);
+  cudaemu::set_seed(seed);
+  cudaLaunchConfig_t config = {dim3(BLOCKS), dim3(THREADS), 0, nullptr};
+  assert_int_equal(cudaLaunchKernelEx(&config, k_after_another, static_cast<int *>(device)), cudaSuccess);
+  cudaMemcpyAsync(host, device, sizeof host, cudaMemcpyDeviceToHost, nullptr);
+  cudaFree(device);
+  *in_memory = *in_shared = 0;
+  for (int i = 0; i < BLOCKS; i++) *in_memory += host[i], *in_shared += host[BLOCKS + i];
+}
+
+static void random_schedules_find_blocks_that_need_an_order(void **)
+{
+  int in_memory, in_shared;
+  run_after_another(0, &in_memory, &in_shared);
+  assert_int_equal(in_memory, BLOCKS - 1);
+  run_after_another(1, &in_memory, &in_shared);
+  assert_true(in_memory < BLOCKS - 1);
+}
+
+static void static_shared_memory_does_not_outlive_its_block(void **)
+{
+  int in_memory, in_shared;
+  run_after_another(0, &in_memory, &in_shared);
+  assert_int_equal(in_shared, 0);
+}
+
 static void read_on_the_host()
 {
   void *device = nullptr;
@@ -113,13 +177,28 @@ static void write_too_far()
   launch(k_too_far, static_cast<int *>(device));
 }
 
+__global__ void k_too_far_in_shared(int *)
+{
+  __shared__ volatile int few[WARPS];
+  few[threadIdx.x % (WARPS + 1)] = 0;
+}
+
+static void write_too_far_in_shared()
+{
+  launch(k_too_far_in_shared, nullptr);
+}
+
 static void an_access_out_of_bounds_is_found(void **)
 {
 #ifdef __SANITIZE_ADDRESS__
-  int state = end_of_child(write_too_far);
-  assert_false(WIFEXITED(state) && WEXITSTATUS(state) == 0);
+  void (*const mistakes[])() = {write_too_far, write_too_far_in_shared};
+  for (auto mistake : mistakes) {
+    int state = end_of_child(mistake);
+    assert_false(WIFEXITED(state) && WEXITSTATUS(state) == 0);
+  }
 #else
   (void)write_too_far;
+  (void)write_too_far_in_shared;
   skip();
 #endif
 }
@@ -151,6 +230,9 @@ int main()
       cmocka_unit_test(threads_in_turns_do_not_find_it),
       cmocka_unit_test(a_right_kernel_is_right_in_every_schedule),
       cmocka_unit_test(a_barrier_that_not_all_threads_reach_ends_the_program),
+      cmocka_unit_test(a_shuffle_that_misses_threads_ends_the_program),
+      cmocka_unit_test(random_schedules_find_blocks_that_need_an_order),
+      cmocka_unit_test(static_shared_memory_does_not_outlive_its_block),
       cmocka_unit_test(a_host_that_reads_device_memory_is_stopped),
       cmocka_unit_test(an_access_out_of_bounds_is_found),
       cmocka_unit_test(ballots_count_the_votes_of_a_warp),

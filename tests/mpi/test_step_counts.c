@@ -6,16 +6,9 @@
 
 #include <cmocka.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "qgalore/base.h"
-#include "qgalore/train.h"
 #include "support/mpi_test.h"
-#include "train/step.h"
-#include "train/trainer.h"
+#include "support/step_rig.h"
 
 /* --- every allocation of the process, libraries included, from any thread --- */
 
@@ -53,109 +46,49 @@ int posix_memalign(void **out, size_t alignment, size_t bytes)
 /* --- a model whose FLOPs are easy to count --- */
 
 enum {
-  HIDDEN = 64,
-  MLP = 160,
-  LAYERS = 2,
-  VOCAB = 96,
-  LENGTH = 16,
-  SEQUENCES = 2,
-  TOKENS = LENGTH * SEQUENCES,
-  RANK = 16,
+  HIDDEN = RIG_HIDDEN,
+  MLP = RIG_MLP,
+  LAYERS = RIG_LAYERS,
+  VOCAB = RIG_VOCAB,
+  TOKENS = RIG_TOKENS,
+  RANK = RIG_RANK,
   LINEAR = 4 * HIDDEN * HIDDEN + 3 * HIDDEN * MLP, /* elements of a layer's matrices */
   HEAD = VOCAB * HIDDEN
 };
 
-static const char input[] =
-    "[model]\nhidden_size = 64\nintermediate_size = 160\nnum_layers = 2\nnum_heads = 2\nvocab_size = 96\n"
-    "[data]\ntrain = random:100000\n"
-    "[train]\nsteps = 1000\nsequence_length = 16\nglobal_batch = 2\nmicro_batch = 2\n"
-    "[qgalore]\nrank = 16\nupdate_gap = 100\n"
-    "[backend]\nthreads = 1\n";
-
-typedef struct {
-  qg_config config;
-  qg_backend *real, counted;
-  qg_backend_ops ops;
-  qg_mem *mem;
-  qg_trainer *trainer;
-  int64_t flops;
-} rig;
-
 static qg_par *par;
-static rig *current; /* whose products are counted */
+static int64_t flops;
+static qg_status (*real_gemm)(qg_backend *be, const qg_gemm_args *args);
 
 static qg_status counted_gemm(qg_backend *be, const qg_gemm_args *args)
 {
   int64_t inner = args->trans_a ? args->a.rows : args->a.cols;
-  current->flops += 2 * args->c.rows * args->c.cols * inner;
-  return current->real->ops->gemm(be, args);
+  flops += 2 * args->c.rows * args->c.cols * inner;
+  return real_gemm(be, args);
 }
 
-static void must(qg_status status)
+static void open_rig(step_rig *r, const char *keys)
 {
-  if (status != QG_OK) fail_msg("%s\n%s", qg_error_message(), qg_error_trace());
-}
-
-/* keys: "section.key=value" after a blank each. */
-static void read_input(rig *r, const char *keys)
-{
-  enum { MOST = 8 };
-  char text[256], *overrides[MOST], *rest = text;
-  int count = 0;
-  snprintf(text, sizeof text, "%s", keys);
-  for (char *key; count < MOST && (key = strtok_r(rest, " ", &rest));) overrides[count++] = key;
-  char path[] = "/tmp/qgalore-counts-XXXXXX";
-  int file = mkstemp(path);
-  assert_true(file >= 0 && write(file, input, sizeof input - 1) == (ssize_t)(sizeof input - 1));
-  close(file);
-  qg_status status = qg_config_load(path, count, overrides, &r->config);
-  unlink(path);
-  must(status);
-}
-
-static void open_rig(rig *r, const char *keys)
-{
-  *r = (rig){0};
-  current = r;
-  read_input(r, keys);
+  qg_backend *cpu;
+  rig_read_input(r, keys);
   qg_backend_request request = {.name = "cpu", .precision = r->config.backend.precision, .threads = 1};
-  must(qg_backend_open(&request, &r->real));
-  r->ops = *r->real->ops;
+  rig_must(qg_backend_open(&request, &cpu));
+  rig_take_backend(r, cpu);
+  real_gemm = cpu->ops->gemm;
   r->ops.gemm = counted_gemm;
-  r->counted = *r->real;
-  r->counted.ops = &r->ops;
-  must(qg_mem_create(&r->counted, &r->mem));
-  qg_trainer_request trainer = {
-      .config = &r->config, .be = &r->counted, .par = par, .mem = r->mem, .stage = 0, .stages = 1};
-  must(qg_trainer_create(&trainer, &r->trainer));
-  must(qg_trainer_open_data(r->trainer));
-  must(qg_optim_init_weights(qg_trainer_optim(r->trainer)));
-  must(qg_trainer_begin(r->trainer, 0.0));
-}
-
-static void close_rig(rig *r)
-{
-  qg_trainer_destroy(r->trainer);
-  qg_mem_destroy(r->mem);
-  qg_backend_close(r->real);
-}
-
-static void step(rig *r, int64_t number)
-{
-  qg_step_result result;
-  must(qg_train_step(r->trainer, number, number * SEQUENCES, NULL, &result));
+  rig_start(r, par);
 }
 
 /* FLOPs of a step that refreshes nothing. */
 static int64_t steady_flops(const char *keys)
 {
-  rig r;
+  step_rig r;
   open_rig(&r, keys);
-  step(&r, 0);
-  r.flops = 0;
-  step(&r, 1);
-  close_rig(&r);
-  return r.flops;
+  rig_step(&r, 0);
+  flops = 0;
+  rig_step(&r, 1);
+  rig_close(&r);
+  return flops;
 }
 
 /* Forward and the gradient of the input: 4 per weight and token. Attention works block-wise inside its own
@@ -213,13 +146,13 @@ static void checkpointing_runs_all_but_down_once_more(void **state)
 
 static void expect_no_allocation(const char *keys)
 {
-  rig r;
+  step_rig r;
   open_rig(&r, keys);
-  for (int64_t i = 0; i < 4; i++) step(&r, i); /* libraries make their caches */
+  for (int64_t i = 0; i < 4; i++) rig_step(&r, i); /* libraries make their caches */
   long before = atomic_load(&allocations);
-  for (int64_t i = 4; i < 8; i++) step(&r, i);
+  for (int64_t i = 4; i < 8; i++) rig_step(&r, i);
   long after = atomic_load(&allocations);
-  close_rig(&r);
+  rig_close(&r);
   assert_int_equal(after - before, 0);
 }
 

@@ -92,6 +92,7 @@ int qg_conformance_run(qg_backend *be)
       TEST(gemm_multiplies_every_layout_and_type),
       TEST(gemm_accumulates_and_scales),
       TEST(gemm_accumulates_deep_sums_in_fp32),
+      TEST(gemm_rounds_to_bf16_once),
       TEST(gemm_gives_the_same_bits_again),
       TEST(rmsnorm_normalises_rows),
       TEST(rmsnorm_backward_gives_both_gradients),
@@ -107,6 +108,7 @@ int qg_conformance_run(qg_backend *be)
       TEST(cross_entropy_without_gradient_only_adds_the_loss),
       TEST(cross_entropy_may_write_over_its_logits),
       TEST(cross_entropy_survives_large_logits),
+      TEST(cross_entropy_survives_logits_far_from_zero),
       TEST(cross_entropy_shows_a_nan_logit),
   };
   if (!begin(&s, be, tests, sizeof tests / sizeof tests[0])) return 1;

@@ -97,6 +97,24 @@ void gemm_accumulates_deep_sums_in_fp32(void **state)
   expect_close(c, "deep sum", d.view, want, 0.0);
 }
 
+/* Parts of the depth whose sums are 257 and -256, and only 256 is a bf16. */
+void gemm_rounds_to_bf16_once(void **state)
+{
+  conformance *c = *state;
+  enum { PART = 4096, DEPTH = 2 * PART };
+  array a = constant_array(c, QG_BF16, 2, DEPTH, 0, 0.0), b = constant_array(c, QG_BF16, 3, DEPTH, 0, 1.0);
+  array d = constant_array(c, QG_BF16, 2, 3, 0, 0.0);
+  for (int i = 0; i < 2; i++) {
+    for (int p = 0; p < 257; p++) a.value[i * DEPTH + p] = 1.0;
+    for (int p = 0; p < 256; p++) a.value[i * DEPTH + PART + p] = -1.0;
+  }
+  upload(c, a);
+  qg_gemm_args args = {.a = a.view, .b = b.view, .c = d.view, .trans_b = true, .alpha = 1.0f, .beta = 0.0f};
+  expect_ok(c->be->ops->gemm(c->be, &args));
+  double want[6] = {1.0, 1.0, 1.0, 1.0, 1.0, 1.0};
+  expect_close(c, "rounded once", d.view, want, 0.0);
+}
+
 void gemm_gives_the_same_bits_again(void **state)
 {
   conformance *c = *state;

@@ -18,6 +18,7 @@ void embed_backward_adds_to_bf16_gradients(void **state);
 void gemm_multiplies_every_layout_and_type(void **state);
 void gemm_accumulates_and_scales(void **state);
 void gemm_accumulates_deep_sums_in_fp32(void **state);
+void gemm_rounds_to_bf16_once(void **state);
 void gemm_gives_the_same_bits_again(void **state);
 void rmsnorm_normalises_rows(void **state);
 void rmsnorm_backward_gives_both_gradients(void **state);
@@ -33,6 +34,7 @@ void cross_entropy_gives_loss_and_gradient(void **state);
 void cross_entropy_without_gradient_only_adds_the_loss(void **state);
 void cross_entropy_may_write_over_its_logits(void **state);
 void cross_entropy_survives_large_logits(void **state);
+void cross_entropy_survives_logits_far_from_zero(void **state);
 void cross_entropy_shows_a_nan_logit(void **state);
 
 #endif

@@ -21,7 +21,7 @@ struct cublasLtMatrixLayoutOpaque_t {
 };
 
 struct cublasLtMatmulPreferenceOpaque_t {
-  int unused;
+  uint32_t reductions; /* cublasLtReductionScheme_t that are allowed */
 };
 
 namespace {
@@ -62,6 +62,7 @@ struct product {
   int64_t m, n, k;
   double alpha, beta;
   matrix a, b, c;
+  bool rounds_parts; /* of the depth, as reductions in the result's type do */
 };
 
 /* op(X), [length, columns], with `wide` neighbouring columns side by side and zeros up to a whole group of
@@ -75,17 +76,33 @@ std::vector<double> gather(const matrix &x, bool swap, int64_t length, int64_t c
   return dense;
 }
 
-/* Sums side by side, each in the order of k: one alone would wait for its own last addition each time. */
+/* Sums over [from, to) side by side, each in the order of the depth: one alone would wait for its own last
+ * addition each time. */
 constexpr int WIDE = 16;
 
-void dot_products(int64_t k, const double *x, const double *y, double *out)
+void dot_products(int64_t from, int64_t to, const double *x, const double *y, double *out)
 {
   double sums[WIDE] = {};
-  for (int64_t l = 0; l < k; l++) {
+  for (int64_t l = from; l < to; l++) {
 #pragma GCC unroll 16 /* so that they stay in registers */
     for (int t = 0; t < WIDE; t++) sums[t] += x[l * WIDE + t] * y[l];
   }
   std::copy(sums, sums + WIDE, out);
+}
+
+double in_type(cudaDataType type, double x)
+{
+  float single = static_cast<float>(x);
+  return static_cast<double>(type == CUDA_R_16BF ? qg_bf16_to_float(qg_bf16_from_float(single)) : single);
+}
+
+void sums_of(const product &p, const double *x, const double *y, double *out)
+{
+  if (!p.rounds_parts) return dot_products(0, p.k, x, y, out);
+  double rest[WIDE];
+  dot_products(0, p.k / 2, x, y, out);
+  dot_products(p.k / 2, p.k, x, y, rest);
+  for (int t = 0; t < WIDE; t++) out[t] = in_type(p.c.type, out[t]) + in_type(p.c.type, rest[t]);
 }
 
 void multiply(product p)
@@ -98,7 +115,7 @@ void multiply(product p)
   for (int64_t first = 0; first < p.m; first += WIDE)
     for (int64_t j = 0; j < p.n; j++) {
       double sums[WIDE];
-      dot_products(p.k, &a[static_cast<size_t>(first * p.k)], &b[static_cast<size_t>(j * p.k)], sums);
+      sums_of(p, &a[static_cast<size_t>(first * p.k)], &b[static_cast<size_t>(j * p.k)], sums);
       for (int64_t i = first; i < std::min(p.m, first + WIDE); i++)
         p.c.set(i, j, p.alpha * sums[i - first] + (p.beta == 0.0 ? 0.0 : p.beta * p.c.at(i, j)));
     }
@@ -125,7 +142,7 @@ const char *cublasGetStatusName(cublasStatus_t status)
 
 cublasStatus_t cublasCreate(cublasHandle_t *handle)
 {
-  *handle = new cublasContext{nullptr};
+  *handle = new cublasContext{nullptr, CUBLAS_DEFAULT_MATH};
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -138,6 +155,12 @@ cublasStatus_t cublasDestroy(cublasHandle_t handle)
 cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream)
 {
   handle->stream = stream;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)
+{
+  handle->math = mode;
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -155,6 +178,7 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation
                                           cublasGemmAlgo_t)
 {
   if (!is_supported(a_type, b_type, c_type)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  cudaemu_counted.launches++;
   product p = {op_a,
                op_b,
                m,
@@ -164,7 +188,8 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation
                static_cast<double>(scalar(beta)),
                make_matrix(a, a_type, lda),
                make_matrix(b, b_type, ldb),
-               make_matrix(c, c_type, ldc)};
+               make_matrix(c, c_type, ldc),
+               handle->math != CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION};
   for (int i = 0; i < batch; i++) {
     cudaemu::queue(handle->stream, [p] { multiply(p); });
     p.a.data += static_cast<size_t>(stride_a) * bytes_of(a_type);
@@ -231,7 +256,7 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout)
 
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *preference)
 {
-  *preference = new cublasLtMatmulPreferenceOpaque_t{0};
+  *preference = new cublasLtMatmulPreferenceOpaque_t{CUBLASLT_REDUCTION_SCHEME_MASK};
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -241,29 +266,32 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t prefer
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t,
-                                                    cublasLtMatmulPreferenceAttributes_t, const void *,
-                                                    size_t)
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
+                                                    cublasLtMatmulPreferenceAttributes_t name,
+                                                    const void *value, size_t)
 {
+  if (name == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK)
+    preference->reductions = *static_cast<const uint32_t *>(value);
   return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t,
                                               cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                               cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t,
-                                              cublasLtMatmulPreference_t, int,
+                                              cublasLtMatmulPreference_t preference, int,
                                               cublasLtMatmulHeuristicResult_t *results, int *found)
 {
   *found = is_supported(a->type, b->type, c->type) && !getenv("CUDAEMU_NO_LT");
   results[0] = {};
+  results[0].algo.data[0] = preference->reductions & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
   return *found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void *alpha, const void *a,
                               cublasLtMatrixLayout_t a_layout, const void *b, cublasLtMatrixLayout_t b_layout,
                               const void *beta, const void *c, cublasLtMatrixLayout_t c_layout, void *d,
-                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *, void *, size_t,
-                              cudaStream_t stream)
+                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algo, void *,
+                              size_t, cudaStream_t stream)
 {
   bool swapped = desc->op_a == CUBLAS_OP_T;
   int64_t k = static_cast<int64_t>(swapped ? a_layout->rows : a_layout->cols);
@@ -280,7 +308,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                static_cast<double>(scalar(beta)),
                make_matrix(a, a_layout->type, a_layout->ld),
                make_matrix(b, b_layout->type, b_layout->ld),
-               make_matrix(d, d_layout->type, d_layout->ld)};
+               make_matrix(d, d_layout->type, d_layout->ld),
+               algo->data[0] != 0};
+  cudaemu_counted.launches++;
   cudaemu::queue(stream, [p] { multiply(p); });
   return CUBLAS_STATUS_SUCCESS;
 }

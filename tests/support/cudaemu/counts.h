@@ -7,8 +7,9 @@ extern "C" {
 #endif
 
 typedef struct {
-  long waits;                 /* of the host for a stream */
+  long waits;                 /* of the host for a stream or an event */
   double bf16_flop, f32_flop; /* of matrix products, by the type of their operands */
+  long launches;              /* of kernels, products of cuBLAS, fills and copies */
 } cudaemu_counts;
 
 extern cudaemu_counts cudaemu_counted;

@@ -1,5 +1,6 @@
 /* Stand-in for the calls of cuBLAS that the CUDA backend makes: column-major products in plain loops
- * (blas.cc). */
+ * (blas.cc). What may be less exact is: sums of both halves of the depth are rounded to the result's type
+ * unless the caller disallows it. */
 #ifndef CUDAEMU_CUBLAS_V2_H
 #define CUDAEMU_CUBLAS_V2_H
 
@@ -27,12 +28,15 @@ typedef enum { CUBLAS_COMPUTE_32F = 68 } cublasComputeType_t;
 
 typedef enum { CUBLAS_GEMM_DEFAULT = -1 } cublasGemmAlgo_t;
 
+typedef enum { CUBLAS_DEFAULT_MATH = 0, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION = 16 } cublasMath_t;
+
 typedef struct cublasContext *cublasHandle_t;
 
 const char *cublasGetStatusName(cublasStatus_t status);
 cublasStatus_t cublasCreate(cublasHandle_t *handle);
 cublasStatus_t cublasDestroy(cublasHandle_t handle);
 cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream);
+cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode);
 cublasStatus_t cublasSetWorkspace(cublasHandle_t handle, void *workspace, size_t bytes);
 cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m,
                             int n, int k, const void *alpha, const void *a, cudaDataType a_type, int lda,

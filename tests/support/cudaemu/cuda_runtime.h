@@ -1,6 +1,7 @@
 /* Stand-in for CUDA C++ as the kernels use it: one fiber a thread, blocks one after the other (fibers.h).
  * One-dimensional grids and blocks, shared memory, full-warp shuffles and ballots. Warps of fewer than 32
- * threads and races between blocks are not covered. Tensor cores: cuda/kernels/tensor_core.cuh. */
+ * threads and blocks that run at the same time are not covered. Tensor cores: cuda/kernels/tensor_core.cuh.
+ */
 #ifndef CUDAEMU_CUDA_RUNTIME_H
 #define CUDAEMU_CUDA_RUNTIME_H
 
@@ -9,6 +10,7 @@
 #include <cstring>
 #include <tuple>
 
+#include "counts.h"
 #include "cuda_runtime_api.h"
 #include "fibers.h"
 #include "shared.h"
@@ -17,7 +19,7 @@
 #define __global__ static
 #define __device__
 #define __host__
-#define __shared__ static
+#define __shared__ static __attribute__((section("cudaemu_static")))
 #define __launch_bounds__(...)
 
 struct dim3 {
@@ -58,6 +60,22 @@ static inline unsigned __ballot_sync(unsigned, bool vote)
   return mask;
 }
 
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+
+/* One store to global memory. */
+template <typename T>
+static inline void __stwb(T *to, T value)
+{
+  cudaemu::check_global_store(to, sizeof value);
+  *to = value;
+}
+
 static inline int __popc(unsigned x)
 {
   return __builtin_popcount(x);
@@ -83,6 +101,7 @@ static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, v
   if (!cudaemu::shared_is_allowed(reinterpret_cast<const void *>(kernel), shared))
     return cudaErrorInvalidValue;
   if (cudaemu::launch_fails()) return cudaErrorLaunchFailure;
+  cudaemu_counted.launches++;
   cudaemu::queue(config->stream, [blocks = config->gridDim.x, threads = config->blockDim.x, shared, kernel,
                                   values = std::tuple<Params...>(static_cast<Params>(args)...)] {
     cudaemu::resize_shared(shared);
@@ -101,7 +120,7 @@ static inline cudaError_t cudaFuncSetAttribute(void (*kernel)(Params...), cudaFu
 }
 
 struct cudaFuncAttributes {
-  int binaryVersion;
+  int ptxVersion, binaryVersion;
 };
 
 extern "C" cudaError_t cudaemu_function_attributes(cudaFuncAttributes *attributes);

@@ -3,9 +3,10 @@
  * NVIDIA's, so that the same sources build against either.
  *
  * For tests: CUDAEMU_FAULT makes the first call fail as a machine without a usable device does: "no driver",
- * "old driver", "no device", "old device". CUDAEMU_DEVICES sets the number of devices, CUDAEMU_MEMORY the
- * bytes of each. CUDAEMU_FAIL_LAUNCH=N: the Nth kernel is not started; CUDAEMU_FAIL_MALLOC=N: the Nth
- * cudaMalloc is refused. */
+ * "old driver", "no device", "old device". With "new device" the driver compiles kernels. CUDAEMU_DEVICES
+ * sets the number of devices, CUDAEMU_MEMORY the bytes of each. CUDAEMU_FAIL_LAUNCH=N: the Nth kernel is not
+ * started; CUDAEMU_FAIL_MALLOC=N: the Nth cudaMalloc is refused. CUDAEMU_INSTANCE=N: every device is the Nth
+ * instance (MIG) of a GPU. */
 #ifndef CUDAEMU_CUDA_RUNTIME_API_H
 #define CUDAEMU_CUDA_RUNTIME_API_H
 
@@ -44,8 +45,13 @@ typedef struct cudaemu_graph *cudaGraph_t;
 typedef struct cudaemu_graph *cudaGraphExec_t;
 typedef enum { cudaStreamCaptureModeThreadLocal = 1 } cudaStreamCaptureMode;
 
+typedef struct {
+  char bytes[16];
+} cudaUUID_t;
+
 struct cudaDeviceProp {
   char name[256];
+  cudaUUID_t uuid;
   int major, minor;
 };
 

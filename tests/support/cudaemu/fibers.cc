@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -165,13 +166,31 @@ void leave(barrier &b)
   open_if_complete(b);
 }
 
+/* What a warp does together names all of its threads; devices do not define what happens without one. */
+barrier &whole_warp()
+{
+  barrier &b = block.warps[block.running / WARP].all;
+  if (b.members == WARP) return b;
+  fprintf(stderr, "cudaemu: a warp of block %u misses threads that have returned\n", position.block.x);
+  abort();
+}
+
+void leave_warp(barrier &b)
+{
+  if (b.arrived > 0) {
+    fprintf(stderr, "cudaemu: a thread of block %u returns while its warp waits for it\n", position.block.x);
+    abort();
+  }
+  b.members--;
+}
+
 /* The bottom of every fiber. */
 void entry()
 {
   (*block.kernel)();
   fiber &me = block.fibers[block.running];
   me.done = true;
-  leave(block.warps[block.running / WARP].all);
+  leave_warp(block.warps[block.running / WARP].all);
   leave(block.all);
   if (block.all.members > 0) give_way();
   cudaemu_switch(&me.stack_pointer, block.host_stack_pointer);
@@ -210,6 +229,14 @@ void run_block(unsigned index)
   resume(seed ? random_thread() / WARP * WARP : 0, &block.host_stack_pointer);
 }
 
+std::vector<unsigned> order_of(unsigned blocks)
+{
+  std::vector<unsigned> order(blocks);
+  for (unsigned i = 0; i < blocks; i++) order[i] = i;
+  for (unsigned i = blocks; seed != 0 && i > 1; i--) std::swap(order[i - 1], order[random_bits() % i]);
+  return order;
+}
+
 }  // namespace
 
 void run(unsigned blocks, unsigned threads, const std::function<void()> &kernel)
@@ -220,7 +247,7 @@ void run(unsigned blocks, unsigned threads, const std::function<void()> &kernel)
   block.threads = threads;
   block.kernel = &kernel;
   position.grid.x = blocks;
-  for (unsigned i = 0; i < blocks; i++) run_block(i);
+  for (unsigned i : order_of(blocks)) run_block(i);
 }
 
 void set_seed(unsigned value)
@@ -240,7 +267,7 @@ void wait_for_block()
 
 void wait_for_warp()
 {
-  wait_at(block.warps[block.running / WARP].all);
+  wait_at(whole_warp());
 }
 
 const lanes &exchange(uint64_t bits)
@@ -248,7 +275,7 @@ const lanes &exchange(uint64_t bits)
   warp &w = block.warps[block.running / WARP];
   lanes &slot = w.slots[w.all.generation % 2];
   slot.of_lane[block.running % WARP] = bits;
-  wait_at(w.all);
+  wait_at(whole_warp());
   return slot;
 }
 

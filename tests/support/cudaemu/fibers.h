@@ -1,8 +1,9 @@
 /* Threads of a CUDA block as fibers of one host thread.
  *
- * The schedule: by default threads take turns at every barrier. With a seed, a warp runs ahead as far as it
- * gets and then a random warp goes on, so that work which a missing barrier leaves unordered is done in an
- * order that differs from seed to seed. CUDAEMU_SEED sets it for a whole program. */
+ * The schedule: by default threads take turns at every barrier, and blocks come in their order. With a seed,
+ * blocks come in a random one, and a warp runs ahead as far as it gets and then a random warp goes on, so
+ * that work which a missing barrier leaves unordered is done in an order that differs from seed to seed.
+ * CUDAEMU_SEED sets it for a whole program. */
 #ifndef CUDAEMU_FIBERS_H
 #define CUDAEMU_FIBERS_H
 
@@ -27,7 +28,7 @@ struct lanes {
 };
 
 /* Runs `kernel` once for every thread of every block, block after block. Ends the program with a message if
- * the threads of a block wait for each other. */
+ * the threads of a block wait for each other, or a warp for threads that have returned. */
 void run(unsigned blocks, unsigned threads, const std::function<void()> &kernel);
 
 /* 0: in turns. */

@@ -11,6 +11,7 @@
 #include <map>
 
 #include "arena.h"
+#include "counts.h"
 #include "cuda_runtime.h"
 #include "nvtx3/nvToolsExt.h"
 #include "streams.h"
@@ -173,9 +174,12 @@ cudaError_t cudaSetDevice(int device)
   return device < count ? cudaSuccess : cudaErrorInvalidDevice;
 }
 
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int)
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
 {
-  *properties = {"Emulated device", fault_is("old device") ? 7 : 9, 0};
+  const char *instance = getenv("CUDAEMU_INSTANCE");
+  *properties = {"Emulated device", {}, fault_is("old device") ? 7 : 9, 0};
+  properties->uuid.bytes[0] = static_cast<char>(device);
+  properties->uuid.bytes[1] = static_cast<char>(instance ? atoi(instance) : 0);
   return cudaSuccess;
 }
 
@@ -187,7 +191,8 @@ cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int device)
 
 cudaError_t cudaemu_function_attributes(cudaFuncAttributes *attributes)
 {
-  attributes->binaryVersion = 90;
+  attributes->ptxVersion = 90;
+  attributes->binaryVersion = fault_is("new device") ? 100 : 90;
   return fault_is("old device") ? cudaErrorNoKernelImageForDevice : cudaSuccess;
 }
 
@@ -240,6 +245,7 @@ cudaError_t cudaFreeHost(void *memory)
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t stream)
 {
+  cudaemu_counted.launches++;
   cudaemu::queue(stream, [=] {
     cudaemu::device_access access;
     memcpy(to, from, bytes);
@@ -249,6 +255,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
 
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream)
 {
+  cudaemu_counted.launches++;
   cudaemu::queue(stream, [=] {
     cudaemu::device_access access;
     memset(memory, value, bytes);

@@ -16,12 +16,16 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
 #endif
 
+/* Where the linker puts the static arrays of kernels. */
+extern "C" char __start_cudaemu_static __attribute__((weak)), __stop_cudaemu_static __attribute__((weak));
+
 namespace cudaemu {
 
 namespace {
 
-/* What an H100 gives to a block, and what every kernel may take. */
-constexpr size_t MOST = 227 << 10, ALWAYS = 48 << 10, PIECE = 16;
+/* What an H100 gives to a block, and what every kernel may take; static arrays, which are not seen here,
+ * count too. */
+constexpr size_t MOST = 227 << 10, STATIC = 4 << 10, ALWAYS = (48 << 10) - STATIC, PIECE = 16;
 
 alignas(128) char memory[MOST];
 size_t size;
@@ -41,10 +45,10 @@ struct copies_of_thread {
 
 std::vector<copies_of_thread> copies;
 
-void check_aligned(const void *at)
+void check_aligned(const char *what, const void *at, size_t bytes)
 {
-  if (reinterpret_cast<uintptr_t>(at) % PIECE == 0) return;
-  fprintf(stderr, "cudaemu: an asynchronous copy at %p is not aligned to %zu bytes\n", at, PIECE);
+  if (reinterpret_cast<uintptr_t>(at) % bytes == 0) return;
+  fprintf(stderr, "cudaemu: %s at %p is not aligned to %zu bytes\n", what, at, bytes);
   abort();
 }
 
@@ -61,7 +65,7 @@ char *dynamic_shared = memory;
 
 bool allow_shared(const void *kernel, size_t bytes)
 {
-  if (bytes > MOST) return false;
+  if (bytes + STATIC > MOST) return false;
   allowed[kernel] = bytes;
   return true;
 }
@@ -79,8 +83,24 @@ void resize_shared(size_t bytes)
   size = bytes;
 }
 
+void check_global_store(const void *to, size_t bytes)
+{
+  const char *at = static_cast<const char *>(to);
+  check_aligned("a wide store", to, bytes);
+  if (at < memory || at >= memory + MOST) return;
+  fprintf(stderr, "cudaemu: a store to global memory goes to shared memory\n");
+  abort();
+}
+
+/* Under AddressSanitizer their surroundings lie between them. */
+__attribute__((no_sanitize("address"))) static void spoil_static_arrays()
+{
+  for (volatile char *at = &__start_cudaemu_static; at < &__stop_cudaemu_static; at++) *at = '\xff';
+}
+
 void begin_shared(unsigned threads)
 {
+  spoil_static_arrays();
   memset(memory, 0xff, size);
   copies.assign(size ? threads : 0, copies_of_thread{});
 }
@@ -89,8 +109,8 @@ void copy_async(void *shared, const void *from, bool exists)
 {
   copies_of_thread &mine = copies.at(position.thread.x);
   copy c = {shared, from, exists, mine.groups};
-  check_aligned(shared);
-  check_aligned(from);
+  check_aligned("an asynchronous copy", shared, PIECE);
+  check_aligned("an asynchronous copy", from, PIECE);
   if (coin()) perform(c);
   else
     mine.waiting.push_back(c);

@@ -230,6 +230,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+  cudaemu_counted.waits++;
   do_until([&] { return is_reached(event); });
   return cudaSuccess;
 }

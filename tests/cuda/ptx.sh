@@ -1,0 +1,70 @@
+#!/bin/bash
+# What the kernels promise and only their code shows, read in the PTX that devices newer than the build compile for
+# themselves. Run from the repository root; prints TAP.
+# shellcheck disable=SC2016,SC2317 # functions are called through check, and expressions through eval
+set -u
+. tests/support/tap.sh
+
+nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null) || skip_all "nvcc is not installed"
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+
+compile() { # FILE
+  "$nvcc" -I. -Iinclude -Isrc -std=c++17 -O3 -fmad=false -arch=compute_90 -ptx -o "$tmp/$(basename "$1" .cu).ptx" "$1"
+}
+
+# absent PATTERN FILE...: no line has it.
+absent() {
+  ! grep -nE "$1" "${@:2}" | head -5 | sed 's/^/# /' | grep .
+}
+
+# Arithmetic without a rounding mode is the one that a compiler may contract.
+keeps_every_rounding() { # FILE...
+  absent '[[:space:]](add|sub|mul|mad|div|sqrt|rcp)\.(sat\.)?f(32|64)' "$@"
+}
+
+# The two that flush are inside of libraries' functions, where no result is subnormal yet.
+keeps_subnormal_numbers() { # FILE...
+  absent '^[^/]*\.ftz' <(grep -vhE 'ex2\.approx\.ftz\.f32|rcp\.approx\.ftz\.f64' "$@")
+}
+
+# Kernels that move parts and little else: for PART scalar accesses where addresses are odd there is a wide one where they are
+# not, and up to three scalars beside (parameters of a group, an id).
+moves_whole_parts() { # FILE...
+  cat "$@" | c++filt | awk '
+    /\.entry/ { name = $0; wanted = /k_(convert|scale_add|embed<|pack|unpack|swiglu|dequantize)/ }
+    !wanted { next }
+    /(ld|st)\.global\./ {
+      way = /ld\.global/ ? "loads" : "stores"
+      if (/\.v[24]\./) wide[name, way]++; else narrow[name, way]++
+      seen[name]
+    }
+    END {
+      for (name in seen) {
+        kernels++
+        for (i = 1; i <= 2; i++) {
+          way = i == 1 ? "loads" : "stores"
+          if (narrow[name, way] > 8 * wide[name, way] + 3) { print "# " way " of " name; torn++ }
+        }
+      }
+      exit torn > 0 || !kernels
+    }'
+}
+
+files=()
+for file in cuda/kernels/*.cu; do
+  check "$file compiles to PTX" compile "$file"
+  files+=("$tmp/$(basename "$file" .cu).ptx")
+done
+check "no product is contracted with a sum" keeps_every_rounding "${files[@]}"
+check "codes of weights and moments come from the roundings of the host" absent 'fma\.' "$tmp"/{groups,adam}.ptx
+check "subnormal numbers are kept" keeps_subnormal_numbers "${files[@]}"
+check "sums do not depend on who comes first: no atomics" absent '[[:space:]](atom|red)\.' "${files[@]}"
+check "parts are moved whole" moves_whole_parts "${files[@]}"
+
+printf '\tmul.f32 %%f1, %%f2, %%f3;\n\tmul.rn.ftz.f32 %%f1, %%f2, %%f3;\n' >"$tmp/planted"
+printf '.entry k_convert(\n%s' "$(printf '\tst.global.u16 [%%rd4], %%rs1;\n%.0s' {1..14})" >"$tmp/torn"
+check "a product that may be contracted is noticed" eval '! keeps_every_rounding "$tmp/planted" >/dev/null'
+check "a product that flushes is noticed" eval '! keeps_subnormal_numbers "$tmp/planted" >/dev/null'
+check "a store that is torn is noticed" eval '! moves_whole_parts "$tmp/torn" >/dev/null'
+finish
