@@ -179,7 +179,7 @@ static void write_too_far()
 
 __global__ void k_too_far_in_shared(int *)
 {
-  __shared__ volatile int few[WARPS];
+  [[maybe_unused]] __shared__ volatile int few[WARPS];
   few[threadIdx.x % (WARPS + 1)] = 0;
 }
 
