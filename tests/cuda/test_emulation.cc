@@ -179,8 +179,8 @@ static void write_too_far()
 
 __global__ void k_too_far_in_shared(int *)
 {
-  [[maybe_unused]] __shared__ volatile int few[WARPS];
-  few[threadIdx.x % (WARPS + 1)] = 0;
+  __shared__ volatile int few[WARPS];
+  few[threadIdx.x % (WARPS + 1)] = few[0];
 }
 
 static void write_too_far_in_shared()

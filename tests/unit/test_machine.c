@@ -17,6 +17,7 @@ static struct {
   long milliseconds;
   int products;
   int64_t largest, taken; /* side; allocations that are not given back */
+  int64_t filled;         /* elements */
 } device;
 
 static qg_status product(qg_backend *be, const qg_gemm_args *args)
@@ -34,6 +35,17 @@ static qg_status no_memory(qg_backend *be, size_t bytes, void **out)
   (void)be, (void)bytes;
   device.taken++;
   *out = &device;
+  return QG_OK;
+}
+
+/* Nothing is multiplied that is all zeros. */
+static qg_status filled(qg_backend *be, void *to, const void *from, size_t bytes)
+{
+  (void)be, (void)to;
+  const float *x = from;
+  assert_true(bytes >= 4 * sizeof *x);
+  for (int i = 0; i < 4; i++) assert_true(x[i] != 0.0f && x[i] > -1.0f && x[i] < 1.0f);
+  device.filled += (int64_t)(bytes / sizeof *x);
   return QG_OK;
 }
 
@@ -65,6 +77,7 @@ static double measure(bool unified, long milliseconds)
   const qg_backend_ops ops = {.unified_memory = unified,
                               .alloc = no_memory,
                               .release = no_release,
+                              .copy_in = filled,
                               .workspace_bytes = no_scratch,
                               .set_workspace = set_no_scratch,
                               .sync = no_wait,
@@ -73,6 +86,7 @@ static double measure(bool unified, long milliseconds)
   double flops;
   device.milliseconds = milliseconds;
   device.products = 0;
+  device.filled = 0;
   assert_int_equal(qg_machine_gemm_rate(&be, &flops), QG_OK);
   assert_int_equal(device.taken, 0);
   return flops;
@@ -93,6 +107,7 @@ static void a_slow_device_and_a_processor_get_a_small_one(void **state)
     assert_true(measure(processor, processor ? 0 : 2) > 0.0);
     assert_int_equal(device.products, REPEATS);
     assert_int_equal(device.largest, 1024);
+    assert_int_equal(device.filled, 2 * 1024 * 1024);
   }
 }
 
