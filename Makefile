@@ -347,7 +347,7 @@ cuda: $(CUDA_PLUGIN)
 # On a machine with a GPU: conformance, subspaces, memory against the plan, training beside the CPU backend, checkpoints
 # between the two. Without one it says why it was skipped.
 CUDA_RUNS := $(if $(filter 1,$(CUDA)),$(CUDA_PLUGIN)) $(ALONE) $(if $(MPI_LIBS),$(if $(HDF5_PC),programs))
-CUDA_WITH_CMOCKA := $(if $(MPI_LIBS),$(if $(HDF5_PC),$(if $(wildcard /usr/include/cmocka.h),$(BUILD)/tests/conformance/test_cuda_subspace)))
+CUDA_WITH_CMOCKA := $(if $(MPI_LIBS),$(if $(HDF5_PC),$(if $(wildcard /usr/include/cmocka.h),$(addprefix $(BUILD)/tests/conformance/,test_cuda_subspace test_cuda_warm_block))))
 check-cuda:
 	@$(MAKE) --no-print-directory $(CUDA_RUNS) $(CUDA_WITH_CMOCKA)
 	@tests/cuda/device/check.sh $(BUILD)

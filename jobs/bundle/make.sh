@@ -79,7 +79,7 @@ executables() {
   local file found
   put bin "$BUILD"/qgalore_{hpc,ckpt} "$(mpi_path bindir)"/{orterun,orted}
   put bin/tests/cuda "$BUILD/tests/cuda/alone"
-  for file in libqgalore_cuda.so tests/conformance/test_cuda_subspace; do
+  for file in libqgalore_cuda.so tests/conformance/test_cuda_subspace tests/conformance/test_cuda_warm_block; do
     [ ! -f "$BUILD/$file" ] || put "bin/$(dirname "$file")" "$BUILD/$file"
   done
   mapfile -t found < <(components)

@@ -45,9 +45,11 @@ if [ ! -x "$BUILD/qgalore_hpc" ] || ! command -v mpirun >/dev/null; then
 else
   part training env BUILD="$(realpath --relative-to=. "$BUILD")" bash tests/cuda/train.sh
   part demo env BUILD="$(realpath --relative-to=. "$BUILD")" DEVICE_BASE="$others" bash tests/cuda/demo.sh
-  if [ -x "$BUILD/tests/conformance/test_cuda_subspace" ]; then part planted "$BUILD/tests/conformance/test_cuda_subspace"
+  if [ -x "$BUILD/tests/conformance/test_cuda_warm_block" ]; then
+    part planted "$BUILD/tests/conformance/test_cuda_subspace"
+    part warm "$BUILD/tests/conformance/test_cuda_warm_block"
   else
-    note_skipped "subspaces with known singular values" "its test was not built here (it needs cmocka)"
+    note_skipped "subspaces with known singular values" "their tests were not built here (they need cmocka)"
   fi
 fi
 for note in ${notes[@]+"${notes[@]}"}; do echo "$note"; done
