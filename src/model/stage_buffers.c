@@ -7,6 +7,15 @@ static qg_view carve_view(qg_carver *from, qg_dtype type, int64_t rows, int64_t 
   return qg_view_make(qg_carve(from, qg_dtype_bytes(type, rows * cols)), type, rows, cols);
 }
 
+/* Rows that begin at multiples of 16 bytes: products of others are slow on a device. */
+static qg_view carve_intermediate(qg_carver *from, const qg_stage *stage)
+{
+  enum { ROW_BYTES = 16 };
+  qg_dtype type = stage->be->compute;
+  int64_t cols = stage->shape.intermediate_size, unit = ROW_BYTES / (int64_t)qg_dtype_bytes(type, 1);
+  return qg_view_cols(carve_view(from, type, stage->tokens, qg_ceil_div(cols, unit) * unit), 0, cols);
+}
+
 static qg_view carve_stream(qg_carver *from, const qg_stage *stage)
 {
   return carve_view(from, stage->be->compute, stage->tokens, stage->shape.hidden_size);
@@ -18,8 +27,8 @@ static void carve_gate_and_up(qg_carver *from, const qg_stage *stage, layer_buff
   const qg_model_shape *shape = &stage->shape;
   qg_dtype type = stage->be->compute;
   qg_carver gradients = *from;
-  layer->gate = carve_view(from, type, stage->tokens, shape->intermediate_size);
-  layer->up = carve_view(from, type, stage->tokens, shape->intermediate_size);
+  layer->gate = carve_intermediate(from, stage);
+  layer->up = carve_intermediate(from, stage);
   layer->d_q = carve_stream(&gradients, stage);
   layer->d_k = carve_view(&gradients, type, stage->tokens, qg_kv_size(shape));
   layer->d_v = carve_view(&gradients, type, stage->tokens, qg_kv_size(shape));
@@ -62,8 +71,7 @@ static void carve_norms(qg_carver *from, qg_stage *stage)
 static void carve_product(qg_carver *from, qg_stage *stage)
 {
   if (stage->part.num_layers == 0) return;
-  stage->scratch.product =
-      carve_view(from, stage->be->compute, stage->tokens, stage->shape.intermediate_size);
+  stage->scratch.product = carve_intermediate(from, stage);
 }
 
 /* What passes over layers and the loss use in turn. A checkpointed layer is filled anew in backward, so its
