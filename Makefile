@@ -465,7 +465,7 @@ lint: PACKAGES += cppcheck shellcheck
 lint: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-lint WERROR=1 all tests
 	cppcheck --quiet --std=c11 --enable=warning,portability --error-exitcode=1 --inline-suppr $(CPPCHECK_KNOWN) -Iinclude -Isrc src
-	shellcheck --severity=warning $(wildcard jobs/*.sh jobs/*/*.sh inputs/*.sh tests/*.sh tests/*/*.sh) .ci/run
+	shellcheck --severity=warning $(wildcard jobs/*.sh jobs/bundle/launch jobs/bundle/*.sh inputs/*.sh tests/*.sh tests/*/*.sh) .ci/run
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-tsan $(BUILD)-lint $(BUILD)-fuzz

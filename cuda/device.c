@@ -48,8 +48,8 @@ static const size_t ALLOWANCE = (size_t)768 << 20, MARGIN = (size_t)192 << 20;
  * and 128 x 256 is a tile of such products: one for each of the 108 to 132 multiprocessors. */
 enum { UPDATE_ELEMENTS = 1 << 22 };
 
-/* The fused kernels multiply bf16 on the tensor cores of sm_80 and up. */
-enum { TENSOR_CORES_MAJOR = 8 };
+/* Kernels copy asynchronously and multiply bf16 on tensor cores (sm_80). */
+enum { LEAST_MAJOR = 8 };
 
 static qg_status explain_driver(void)
 {
@@ -77,6 +77,12 @@ static qg_status count_devices(int *count)
   return QG_OK;
 }
 
+/* CUDA has two words for it. */
+static bool lacks_code(cudaError_t error)
+{
+  return error == cudaErrorNoKernelImageForDevice || error == cudaErrorInvalidDeviceFunction;
+}
+
 /* Selects the device of this process; QG_ERR_RESOURCE if this build has no code for it. from_ptx: see
  * qg_k_probe. */
 static qg_status select_device(int device, struct cudaDeviceProp *properties, bool *from_ptx)
@@ -85,8 +91,11 @@ static qg_status select_device(int device, struct cudaDeviceProp *properties, bo
   if (error == cudaSuccess) error = cudaGetDeviceProperties(properties, device);
   QG_CHECK(error == cudaSuccess, QG_ERR_RESOURCE, "NVIDIA device %d cannot be used: %s (%s)", device,
            cudaGetErrorName(error), cudaGetErrorString(error));
+  QG_CHECK(properties->major >= LEAST_MAJOR, QG_ERR_RESOURCE,
+           "device %d, %s, has compute capability %d.%d, and the kernels need %d.0", device, properties->name,
+           properties->major, properties->minor, LEAST_MAJOR);
   error = qg_k_probe(from_ptx);
-  QG_CHECK(error != cudaErrorNoKernelImageForDevice, QG_ERR_RESOURCE,
+  QG_CHECK(!lacks_code(error), QG_ERR_RESOURCE,
            "this build has no code for device %d, %s of compute capability %d.%d (make cuda CUDA_ARCH=%d%d)",
            device, properties->name, properties->major, properties->minor, properties->major,
            properties->minor);
@@ -105,20 +114,21 @@ static void identify(qg_backend *be, const struct cudaDeviceProp *properties, ch
            uuid[3]);
 }
 
-/* Kernels that the driver compiles make a first start slow, which the log should tell. */
+/* Whether results have to repeat to the bit goes by this text (train/probe.c), so it names the library whose
+ * products these are. Kernels that the driver compiles make a first start slow, which the log should tell. */
 static void describe(qg_backend *be, const struct cudaDeviceProp *properties, bool from_ptx)
 {
   qg_cuda *cuda = qg_cuda_of(be);
-  int driver = 0;
+  int driver = 0, blas = (int)cublasLtGetVersion();
   char text[16], bus[32];
   cudaDriverGetVersion(&driver);
   version_text(driver, text, sizeof text);
   identify(be, properties, bus, sizeof bus);
   snprintf(cuda->place, sizeof cuda->place, "device %d (%.64s)", cuda->device, properties->name);
   snprintf(be->description, sizeof be->description,
-           "cuda (%.40s, %.16s, driver %.8s, %s GEMM in cuBLASLt%s%s)", properties->name, bus, text,
-           qg_dtype_name(be->compute), cuda->fused_attention ? ", fused attention" : "",
-           from_ptx ? ", kernels compiled from PTX" : "");
+           "cuda (%.36s, %.16s, driver %.8s, %s GEMM in cuBLASLt %d.%d.%d%s%s)", properties->name, bus, text,
+           qg_dtype_name(be->compute), blas / 10000, blas / 100 % 100, blas % 100,
+           cuda->fused_attention ? ", fused attention" : "", from_ptx ? ", kernels compiled from PTX" : "");
 }
 
 /* The tables are built on the host, by the definitions that the CPU backend uses. */
@@ -187,7 +197,6 @@ qg_status qg_cuda_open(const qg_backend_request *request, const qg_backend_ops *
   QG_TRY(select_device(device, &properties, &from_ptx));
   QG_TRY(make(request, ops, &be));
   qg_cuda_of(be)->device = device;
-  if (properties.major < TENSOR_CORES_MAJOR) qg_cuda_of(be)->fused_attention = false;
   describe(be, &properties, from_ptx);
   QG_TRY_OUT(create(be));
   *out = be;

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /* One column-major product C (m x n) = op(A) op(B) of depth k; everything that the choice of an algorithm may
- * depend on. Alignments in bytes. Only int64_t, so that keys compare as bytes. */
+ * depend on. Alignments in bytes. */
 typedef struct {
   int64_t m, n, k;
   int64_t lda, ldb, ldc;
@@ -16,6 +16,7 @@ typedef struct {
   int64_t operand_type, result_type; /* cudaDataType */
   int64_t align_a, align_b, align_c;
 } qg_gemm_key;
+_Static_assert(sizeof(qg_gemm_key) == 13 * sizeof(int64_t), "keys compare as bytes: no gaps between members");
 
 typedef struct {
   qg_gemm_key key;

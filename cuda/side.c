@@ -129,12 +129,16 @@ const qg_backend_side_ops qg_cuda_side = {
     .destroy_graph = destroy_graph,
 };
 
+/* A device gives its multiprocessors to the product that runs meanwhile as long as that has blocks to start,
+ * unless what the next product waits for comes first. */
 qg_status qg_cuda_open_side(qg_backend *be)
 {
   qg_cuda *cuda = qg_cuda_of(be);
+  int least, greatest;
+  QG_CUDA(be, cudaDeviceGetStreamPriorityRange(&least, &greatest));
   QG_CUDA(be, cudaStreamCreateWithFlags(&cuda->copy_in, cudaStreamNonBlocking));
   QG_CUDA(be, cudaStreamCreateWithFlags(&cuda->copy_out, cudaStreamNonBlocking));
-  QG_CUDA(be, cudaStreamCreateWithFlags(&cuda->unpack, cudaStreamNonBlocking));
+  QG_CUDA(be, cudaStreamCreateWithPriority(&cuda->unpack, cudaStreamNonBlocking, greatest));
   return QG_OK;
 }
 

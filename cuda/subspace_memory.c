@@ -101,7 +101,8 @@ static void place_arrays(qg_cuda_problem *p, qg_device_solver solver, char **nex
 qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver,
                           char *memory, qg_cuda_problem *p, size_t *bytes)
 {
-  char *next = memory;
+  /* Nobody promises that cuSOLVER sizes anything for matrices at NULL. */
+  char *start = memory ? memory : (char *)qg_cuda_of(be)->tables, *next = start;
   int64_t d = qg_min_i64(m, n);
   *p = (qg_cuda_problem){.left = m < n,
                          .d = d,
@@ -112,7 +113,7 @@ qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg
   place_arrays(p, solver, &next);
   if (be->compute == QG_BF16 && solver == QG_SOLVER_POWER) place_rounded(p, &next);
   p->work = next;
-  *bytes = (size_t)(next - memory);
+  *bytes = (size_t)(next - start);
   QG_TRY(measure_work(be, p, solver));
   *bytes += p->work_bytes;
   return QG_OK;

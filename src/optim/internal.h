@@ -66,15 +66,17 @@ typedef struct {
   qg_event *before, *done;
 } qg_optim_ahead;
 
-/* Device scratch, dead between calls except `weight`, which holds while the model reads it: until the next
- * read, or until matrix_grad of a layer's matrix. arena.c tells what of it shares memory. */
+/* Device scratch, dead between calls except `projector` and `weight`, which holds while the model reads it:
+ * until the next read, or until matrix_grad of a layer's matrix. arena.c tells what of it shares memory. */
 typedef struct {
-  void *weight;      /* compute type, the largest weight that is not stored so */
-  float *statistics; /* f32 [2, largest R]: the means and variances of moments */
-  void *projector;   /* f32 or compute type, the largest P */
-  void *low_rank;    /* compute type [tokens, rank]: X P^T or dY P; also the tokens of a pair */
-  void *delta;       /* compute type, the largest R; also the block of a pair */
-  float *update;     /* f32 [update_elements]: rows of a projected-back update, dense deltas, fresh weights */
+  void *weight;                   /* compute type, the largest weight that is not stored so */
+  float *statistics;              /* f32 [2, largest R]: the means and variances of moments */
+  void *projector;                /* f32 or compute type, the largest P */
+  const qg_optim_param *unpacked; /* whose P that is, of unpacked_type; NULL: nobody's */
+  qg_dtype unpacked_type;
+  void *low_rank; /* compute type [tokens, rank]: X P^T or dY P; also the tokens of a pair */
+  void *delta;    /* compute type, the largest R; also the block of a pair */
+  float *update;  /* f32 [update_elements]: rows of a projected-back update, dense deltas, fresh weights */
   float *update_host; /* its host twin; `update` itself in unified memory */
   int64_t update_elements;
   float *mixed;    /* f32 [2, mixed_elements]: rows of them in the new basis */
@@ -269,6 +271,7 @@ qg_status qg_optim_find(qg_optim *optim, int id, qg_optim_param **out);
 qg_status qg_optim_clear_grad(qg_optim *optim, qg_optim_param *p);
 
 /* projector.c: P as a device matrix of a type, stored from one, and between device and host. */
+void qg_optim_projector_forget(qg_optim *optim); /* what lies unpacked in scratch */
 qg_status qg_optim_projector_keep(qg_optim *optim, const qg_optim_param *p, const float *device);
 qg_status qg_optim_projector_read(qg_optim *optim, const qg_optim_param *p, qg_dtype type, qg_view *out);
 qg_status qg_optim_projector_fetch(qg_optim *optim, const qg_optim_param *p, float *host);

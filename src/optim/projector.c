@@ -9,16 +9,29 @@ static qg_view shaped(const qg_optim_param *p, void *data, qg_dtype type)
                       right ? p->info.cols : p->policy.rank);
 }
 
-qg_status qg_optim_projector_read(qg_optim *optim, const qg_optim_param *p, qg_dtype type, qg_view *out)
+/* Into scratch, where it stays: a fused update projects back by what has just projected the gradient. */
+static qg_status unpack(qg_optim *optim, const qg_optim_param *p, qg_view to)
 {
   qg_backend *be = optim->be;
-  *out = shaped(p, optim->scratch.projector, type);
+  qg_optim_scratch *scratch = &optim->scratch;
+  if (scratch->unpacked == p && scratch->unpacked_type == to.type) return QG_OK;
+  scratch->unpacked = p;
+  scratch->unpacked_type = to.type;
   if (p->policy.int4)
-    return be->ops->dequantize_int4(be, p->packed, qg_optim_basis_elements(p), out->data, type);
-  qg_view stored = shaped(p, p->basis, QG_F32);
-  if (type != QG_F32) return be->ops->convert(be, *out, stored);
-  *out = stored;
-  return QG_OK;
+    return be->ops->dequantize_int4(be, p->packed, qg_optim_basis_elements(p), to.data, to.type);
+  return be->ops->convert(be, to, shaped(p, p->basis, QG_F32));
+}
+
+void qg_optim_projector_forget(qg_optim *optim)
+{
+  optim->scratch.unpacked = NULL;
+}
+
+qg_status qg_optim_projector_read(qg_optim *optim, const qg_optim_param *p, qg_dtype type, qg_view *out)
+{
+  bool in_place = !p->policy.int4 && type == QG_F32;
+  *out = shaped(p, in_place ? (void *)p->basis : optim->scratch.projector, type);
+  return in_place ? QG_OK : unpack(optim, p, *out);
 }
 
 qg_status qg_optim_projector_fetch(qg_optim *optim, const qg_optim_param *p, float *host)
@@ -32,6 +45,7 @@ qg_status qg_optim_projector_fetch(qg_optim *optim, const qg_optim_param *p, flo
 qg_status qg_optim_projector_keep(qg_optim *optim, const qg_optim_param *p, const float *device)
 {
   qg_backend *be = optim->be;
+  qg_optim_projector_forget(optim);
   if (p->policy.int4)
     return be->ops->quantize_int4(be, device, qg_optim_basis_elements(p), optim->options.include_zero,
                                   p->packed);
@@ -43,6 +57,7 @@ qg_status qg_optim_projector_store(qg_optim *optim, const qg_optim_param *p, con
   qg_backend *be = optim->be;
   int64_t elements = qg_optim_basis_elements(p);
   void *device = p->policy.int4 ? optim->scratch.projector : p->basis;
+  qg_optim_projector_forget(optim);
   QG_TRY(be->ops->copy_in(be, device, host, qg_dtype_bytes(QG_F32, elements)));
   if (p->policy.int4) QG_TRY(qg_optim_projector_keep(optim, p, device));
   /* `host` is reused by the next refresh. */

@@ -104,12 +104,19 @@ static qg_status take_rotation(qg_optim *optim, const qg_optim_extents *e)
   return QG_OK;
 }
 
+/* Subspaces that wait for each other are solved in waves on the host, and one after the other on a device;
+ * what that leaves to the host comes alone. */
+static bool solves_waves(const qg_optim *optim)
+{
+  return !optim->be->ops->subspace;
+}
+
 /* Several subspaces at once keep all threads busy while single ones wait for their last BLAS calls. */
 static int choose_slots(const qg_optim *optim, const qg_optim_extents *e)
 {
   int most = 2 * (int)qg_max_i64(1, optim->options.subspace.threads);
   int wave = e->waiting < most ? e->waiting : most;
-  return wave > 1 ? wave : e->projected > 0;
+  return wave > 1 && solves_waves(optim) ? wave : e->projected > 0;
 }
 
 static qg_subspace_job shape_of(const qg_optim *optim, const qg_optim_param *p, qg_gradient_pair *pair)
@@ -137,7 +144,7 @@ static qg_status measure_solver(const qg_optim *optim, size_t *bytes)
     if (!p->held || !p->policy.projected) continue;
     qg_subspace_job shape = shape_of(optim, p, &pair);
     *bytes = qg_max_size(*bytes, qg_subspace_workspace(options, &shape, 1));
-    if (p->policy.route == QG_ROUTE_GATHERED) shapes[count++] = shape;
+    if (p->policy.route == QG_ROUTE_GATHERED && solves_waves(optim)) shapes[count++] = shape;
   }
   if (count > 0) *bytes = qg_max_size(*bytes, qg_subspace_workspace(options, shapes, count));
   free(shapes);

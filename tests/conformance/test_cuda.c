@@ -22,7 +22,20 @@ static int run_all(void)
   return run_precision("bf16") + run_precision("fp32");
 }
 
+/* Products that cuBLASLt has no algorithm for go to cuBLAS. */
+static int run_without_plans(void)
+{
+  setenv("CUDAEMU_NO_LT", "1", 1);
+  qg_backend *be = open_cuda("bf16");
+  if (!be) return 1;
+  int failures = qg_conformance_run(be);
+  be->close(be);
+  return failures;
+}
+
 int main(void)
 {
-  return fail_under_seeds(run_all);
+  bool emulated = !getenv("QGALORE_CUDA_PLUGIN");
+  int failures = fail_under_seeds(run_all);
+  return failures + (emulated && !passes_in_a_child(run_without_plans, "0"));
 }

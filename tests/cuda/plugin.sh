@@ -30,7 +30,11 @@ expect "an old driver" 0 "the NVIDIA driver is too old: it is of CUDA 11.4, this
 list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="no device" CUDA_VISIBLE_DEVICES=none
 expect "no device" 0 "no NVIDIA device is visible, CUDA_VISIBLE_DEVICES=none"
 list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="old device"
-expect "a device without code" 0 "this build has no code for device 0, Emulated device of compute capability 7.0"
+expect "an old device" 0 "device 0, Emulated device, has compute capability 7.0, and the kernels need 8.0"
+for fault in "other device" "another device"; do
+  list QGALORE_CUDA_PLUGIN="$plugin" CUDAEMU_FAULT="$fault"
+  expect "a device without code" 0 "this build has no code for device 0, Emulated device of compute capability 9.0"
+done
 list QGALORE_CUDA_PLUGIN="$tmp/none.so"
 expect "a plugin that is not there" 0 "QGALORE_CUDA_PLUGIN=$tmp/none.so cannot be read"
 echo text >"$tmp/text.so"
@@ -97,14 +101,14 @@ start_of() {
   output=$(<"$tmp/$1.log")
 }
 
-CUDAEMU_FAULT="old device" start_of fallback 1 backend.name=auto
+CUDAEMU_FAULT="other device" start_of fallback 1 backend.name=auto
 expect "auto takes the CPU and says why" 0 "; not cuda: this build has no code for device 0"
 CUDAEMU_FAULT="no device" start_of refused 1 backend.name=cuda
 expect "cuda without a device is refused" 4 "backend.name = cuda, but no NVIDIA device is visible"
 start_of chosen 1 backend.name=auto
-expect "auto takes the device" 0 "cuda (Emulated device, 0000:00:00.0, driver 13.0, bf16 GEMM in cuBLASLt)"
+expect "auto takes the device" 0 "cuda (Emulated device, 0000:00:00.0, driver 13.0, bf16 GEMM in cuBLASLt 13.1.0)"
 CUDAEMU_FAULT="new device" start_of newer 1 backend.name=cuda
-expect "the log tells that a first start will be slow" 0 "bf16 GEMM in cuBLASLt, kernels compiled from PTX)"
+expect "the log tells that a first start will be slow" 0 "bf16 GEMM in cuBLASLt 13.1.0, kernels compiled from PTX)"
 start_of crowd 2 backend.name=cuda
 expect "two ranks on one device are refused" 4 "would share the GPU at 0000:00:00.0 UUID 00000000"
 start_of shared 2 backend.name=cuda parallel.share_gpu=yes

@@ -82,9 +82,9 @@ enum { MATRICES = 7, FORWARD = 2 * MATRICES + 6 + 7 };
  * unpackings. */
 enum { BACKWARD = 5 * MATRICES + 9 + 16 };
 
-/* Of each matrix: its norm in two kernels, Adam, the unpacking of its projector, the product that projects
- * back, and the sum. Of the vectors of both norms: Adam and the sum. */
-enum { UPDATE = 6 * MATRICES + 4 };
+/* Of each matrix: its norm in two kernels, Adam, the product that projects back by the projector that
+ * backward has unpacked, and the sum. Of the vectors of both norms: Adam and the sum. */
+enum { UPDATE = 5 * MATRICES + 4 };
 
 static long more_launches(const phase_counts *many, const phase_counts *few, qg_phase phase)
 {

@@ -92,6 +92,7 @@ int qg_conformance_run(qg_backend *be)
       TEST(gemm_multiplies_every_layout_and_type),
       TEST(gemm_accumulates_and_scales),
       TEST(gemm_accumulates_deep_sums_in_fp32),
+      TEST(gemm_takes_operands_at_any_address),
       TEST(gemm_rounds_to_bf16_once),
       TEST(gemm_gives_the_same_bits_again),
       TEST(rmsnorm_normalises_rows),

@@ -84,6 +84,25 @@ void gemm_accumulates_and_scales(void **state)
     check_types_and_layouts(*state, (gemm_shape){67, 45, 34}, scalings[i]);
 }
 
+/* All but the first column of A and C and the first row of B: none begins where memory does. */
+void gemm_takes_operands_at_any_address(void **state)
+{
+  conformance *c = *state;
+  enum { M = 17, N = 9, K = 33 };
+  array a = random_array(c, QG_BF16, M, K + 1, 0, 6, 1.0), b = random_array(c, QG_BF16, K + 1, N, 0, 7, 1.0);
+  array d = constant_array(c, QG_BF16, M, N + 1, 0, 0.0);
+  double *want = host_bytes(c, M * (N + 1) * sizeof *want);
+  for (int i = 0; i < M; i++)
+    for (int j = 0; j < N; j++)
+      for (int p = 1; p <= K; p++) want[i * (N + 1) + j + 1] += a.value[i * (K + 1) + p] * b.value[p * N + j];
+  qg_gemm_args args = {.a = qg_view_cols(a.view, 1, K),
+                       .b = qg_view_rows(b.view, 1, K),
+                       .c = qg_view_cols(d.view, 1, N),
+                       .alpha = 1.0f};
+  expect_ok(c->be->ops->gemm(c->be, &args));
+  expect_close(c, "gemm", d.view, want, tolerance_of(QG_BF16));
+}
+
 /* A sum of ones kept in bf16 stalls at 256. */
 void gemm_accumulates_deep_sums_in_fp32(void **state)
 {

@@ -18,6 +18,7 @@ void embed_backward_adds_to_bf16_gradients(void **state);
 void gemm_multiplies_every_layout_and_type(void **state);
 void gemm_accumulates_and_scales(void **state);
 void gemm_accumulates_deep_sums_in_fp32(void **state);
+void gemm_takes_operands_at_any_address(void **state);
 void gemm_rounds_to_bf16_once(void **state);
 void gemm_gives_the_same_bits_again(void **state);
 void rmsnorm_normalises_rows(void **state);

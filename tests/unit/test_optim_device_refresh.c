@@ -195,6 +195,34 @@ static void its_workspace_is_in_the_ledger(void **state)
   fixture_close(&without);
 }
 
+/* Of matrices that wait for the whole batch. */
+static size_t host_gradients(bool with_device)
+{
+  fixture f = {.shape = small_shape(), .options = options_of(QG_METHOD_QGALORE), .tokens = TOKENS};
+  qg_partition part = whole(&f.shape);
+  counting_open(&f.counter, "fp32");
+  f.options.subspace.threads = 4;
+  f.counter.ops.unified_memory = false;
+  if (with_device) f.counter.ops.subspace = device_subspace;
+  if (with_device) f.counter.ops.subspace_bytes = device_bytes_wanted;
+  if (with_device) f.counter.ops.basis_change = device_basis_change;
+  assert_ok(qg_mem_create(&f.counter.be, &f.mem));
+  assert_ok(qg_optim_create(f.mem, &f.counter.be, &f.shape, &part, &f.options, TOKENS, 2, &f.optim));
+  size_t bytes = qg_mem_bytes_in(f.mem, QG_SPACE_HOST, QG_OWNER_GRADIENTS);
+  fixture_close(&f);
+  return bytes;
+}
+
+/* The host alone solves two for each thread at once. */
+static void beside_a_device_the_host_has_room_for_one_gradient(void **state)
+{
+  (void)state;
+  qg_model_shape shape = small_shape();
+  size_t largest = qg_dtype_bytes(QG_F32, shape.hidden_size * shape.intermediate_size);
+  assert_int_equal(host_gradients(true), largest);
+  assert_int_equal(host_gradients(false), 8 * largest);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -205,6 +233,7 @@ int main(void)
       cmocka_unit_test(validation_takes_memory_only_then),
       cmocka_unit_test(the_first_is_exact_and_the_next_ones_are_warm),
       cmocka_unit_test(its_workspace_is_in_the_ledger),
+      cmocka_unit_test(beside_a_device_the_host_has_room_for_one_gradient),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

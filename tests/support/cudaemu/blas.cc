@@ -1,4 +1,5 @@
 /* Column-major C = alpha op(A) op(B) + beta C in plain loops: sums in double, one rounding at the end. */
+#include <algorithm>
 #include <cstdlib>
 #include <vector>
 
@@ -20,7 +21,8 @@ struct cublasLtMatrixLayoutOpaque_t {
 };
 
 struct cublasLtMatmulPreferenceOpaque_t {
-  uint32_t reductions; /* cublasLtReductionScheme_t that are allowed */
+  uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_MASK;
+  uint32_t alignments[4] = {256, 256, 256, 256}; /* of a, b, c and d */
 };
 
 namespace {
@@ -64,21 +66,29 @@ struct product {
   bool rounds_parts; /* of the depth, as reductions in the result's type do */
 };
 
-/* op(X) as dense columns of length `length`, so that the innermost loop runs over neighbours. */
-std::vector<double> gather(const matrix &x, bool swap, int64_t length, int64_t columns)
+/* op(X), [length, columns], with `wide` neighbouring columns side by side and zeros up to a whole group of
+ * them. */
+std::vector<double> gather(const matrix &x, bool swap, int64_t length, int64_t columns, int64_t wide)
 {
-  std::vector<double> dense(static_cast<size_t>(length * columns));
+  std::vector<double> dense(static_cast<size_t>((columns + wide - 1) / wide * wide * length));
   for (int64_t j = 0; j < columns; j++)
     for (int64_t i = 0; i < length; i++)
-      dense[static_cast<size_t>(j * length + i)] = swap ? x.at(j, i) : x.at(i, j);
+      dense[static_cast<size_t>((j / wide * length + i) * wide + j % wide)] = swap ? x.at(j, i) : x.at(i, j);
   return dense;
 }
 
-double dot(const double *x, const double *y, int64_t from, int64_t to)
+/* Sums over [from, to) side by side, each in the order of the depth: one alone would wait for its own last
+ * addition each time. */
+constexpr int WIDE = 16;
+
+void dot_products(int64_t from, int64_t to, const double *x, const double *y, double *out)
 {
-  double sum = 0.0;
-  for (int64_t l = from; l < to; l++) sum += x[l] * y[l];
-  return sum;
+  double sums[WIDE] = {};
+  for (int64_t l = from; l < to; l++) {
+#pragma GCC unroll 16 /* so that they stay in registers */
+    for (int t = 0; t < WIDE; t++) sums[t] += x[l * WIDE + t] * y[l];
+  }
+  std::copy(sums, sums + WIDE, out);
 }
 
 double in_type(cudaDataType type, double x)
@@ -87,10 +97,13 @@ double in_type(cudaDataType type, double x)
   return static_cast<double>(type == CUDA_R_16BF ? qg_bf16_to_float(qg_bf16_from_float(single)) : single);
 }
 
-double sum_of(const product &p, const double *x, const double *y)
+void sums_of(const product &p, const double *x, const double *y, double *out)
 {
-  if (!p.rounds_parts) return dot(x, y, 0, p.k);
-  return in_type(p.c.type, dot(x, y, 0, p.k / 2)) + in_type(p.c.type, dot(x, y, p.k / 2, p.k));
+  if (!p.rounds_parts) return dot_products(0, p.k, x, y, out);
+  double rest[WIDE];
+  dot_products(0, p.k / 2, x, y, out);
+  dot_products(p.k / 2, p.k, x, y, rest);
+  for (int t = 0; t < WIDE; t++) out[t] = in_type(p.c.type, out[t]) + in_type(p.c.type, rest[t]);
 }
 
 void multiply(product p)
@@ -98,12 +111,14 @@ void multiply(product p)
   cudaemu::device_access access;
   double flop = 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
   (p.a.type == CUDA_R_16BF ? cudaemu_counted.bf16_flop : cudaemu_counted.f32_flop) += flop;
-  std::vector<double> a = gather(p.a, p.op_a == CUBLAS_OP_N, p.k, p.m),
-                      b = gather(p.b, p.op_b == CUBLAS_OP_T, p.k, p.n);
-  for (int64_t j = 0; j < p.n; j++)
-    for (int64_t i = 0; i < p.m; i++) {
-      double sum = sum_of(p, &a[static_cast<size_t>(i * p.k)], &b[static_cast<size_t>(j * p.k)]);
-      p.c.set(i, j, p.alpha * sum + (p.beta == 0.0 ? 0.0 : p.beta * p.c.at(i, j)));
+  std::vector<double> a = gather(p.a, p.op_a == CUBLAS_OP_N, p.k, p.m, WIDE),
+                      b = gather(p.b, p.op_b == CUBLAS_OP_T, p.k, p.n, 1);
+  for (int64_t first = 0; first < p.m; first += WIDE)
+    for (int64_t j = 0; j < p.n; j++) {
+      double sums[WIDE];
+      sums_of(p, &a[static_cast<size_t>(first * p.k)], &b[static_cast<size_t>(j * p.k)], sums);
+      for (int64_t i = first; i < std::min(p.m, first + WIDE); i++)
+        p.c.set(i, j, p.alpha * sums[i - first] + (p.beta == 0.0 ? 0.0 : p.beta * p.c.at(i, j)));
     }
 }
 
@@ -111,6 +126,14 @@ void multiply(product p)
 bool is_supported(cudaDataType a, cudaDataType b, cudaDataType c)
 {
   return a == b && (c == CUDA_R_32F || c == a);
+}
+
+/* Where an algorithm keeps what it was found for. */
+enum { ROUNDS_PARTS = 0, ALIGNMENTS = 1 };
+
+bool is_aligned(const cublasLtMatmulAlgo_t &algo, int operand, const void *address)
+{
+  return reinterpret_cast<uintptr_t>(address) % algo.data[ALIGNMENTS + operand] == 0;
 }
 
 float scalar(const void *value)
@@ -194,6 +217,11 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cubla
                                     beta, c, c_type, ldc, 0, 1, compute, algo);
 }
 
+size_t cublasLtGetVersion(void)
+{
+  return 130100;
+}
+
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle)
 {
   *handle = nullptr;
@@ -242,7 +270,7 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout)
 
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *preference)
 {
-  *preference = new cublasLtMatmulPreferenceOpaque_t{CUBLASLT_REDUCTION_SCHEME_MASK};
+  *preference = new cublasLtMatmulPreferenceOpaque_t();
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -258,6 +286,9 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
 {
   if (name == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK)
     preference->reductions = *static_cast<const uint32_t *>(value);
+  if (name >= CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES)
+    preference->alignments[name - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES] =
+        *static_cast<const uint32_t *>(value);
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -269,7 +300,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 {
   *found = is_supported(a->type, b->type, c->type) && !getenv("CUDAEMU_NO_LT");
   results[0] = {};
-  results[0].algo.data[0] = preference->reductions & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
+  results[0].algo.data[ROUNDS_PARTS] = preference->reductions & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
+  for (int i = 0; i < 4; i++) results[0].algo.data[ALIGNMENTS + i] = preference->alignments[i];
   return *found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
@@ -285,6 +317,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
   int64_t m = static_cast<int64_t>(swapped ? a_layout->cols : a_layout->rows);
   if (c != d || k != k_of_b || m != static_cast<int64_t>(d_layout->rows) || c_layout->ld != d_layout->ld)
     return CUBLAS_STATUS_INVALID_VALUE;
+  if (!is_aligned(*algo, 0, a) || !is_aligned(*algo, 1, b) || !is_aligned(*algo, 2, c) ||
+      !is_aligned(*algo, 3, d))
+    return CUBLAS_STATUS_INVALID_VALUE;
   product p = {desc->op_a,
                desc->op_b,
                m,
@@ -295,7 +330,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                make_matrix(a, a_layout->type, a_layout->ld),
                make_matrix(b, b_layout->type, b_layout->ld),
                make_matrix(d, d_layout->type, d_layout->ld),
-               algo->data[0] != 0};
+               algo->data[ROUNDS_PARTS] != 0};
   cudaemu_counted.launches++;
   cudaemu::queue(stream, [p] { multiply(p); });
   return CUBLAS_STATUS_SUCCESS;

@@ -3,10 +3,11 @@
  * NVIDIA's, so that the same sources build against either.
  *
  * For tests: CUDAEMU_FAULT makes the first call fail as a machine without a usable device does: "no driver",
- * "old driver", "no device", "old device". With "new device" the driver compiles kernels. CUDAEMU_DEVICES
- * sets the number of devices, CUDAEMU_MEMORY the bytes of each. CUDAEMU_FAIL_LAUNCH=N: the Nth kernel is not
- * started; CUDAEMU_FAIL_MALLOC=N: the Nth cudaMalloc is refused. CUDAEMU_INSTANCE=N: every device is the Nth
- * instance (MIG) of a GPU. */
+ * "old driver", "no device", "old device", "other device" and "another device" (no code for it, in CUDA's two
+ * words). With "new device" the driver compiles kernels. CUDAEMU_DEVICES sets the number of devices,
+ * CUDAEMU_MEMORY the bytes of each. CUDAEMU_FAIL_LAUNCH=N: the Nth kernel is not started;
+ * CUDAEMU_FAIL_MALLOC=N: the Nth cudaMalloc is refused. CUDAEMU_INSTANCE=N: every device is the Nth instance
+ * (MIG) of a GPU. */
 #ifndef CUDAEMU_CUDA_RUNTIME_API_H
 #define CUDAEMU_CUDA_RUNTIME_API_H
 
@@ -24,6 +25,7 @@ typedef enum {
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
   cudaErrorInsufficientDriver = 35,
+  cudaErrorInvalidDeviceFunction = 98,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorNoKernelImageForDevice = 209,
@@ -70,6 +72,8 @@ cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device);
 cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int device);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int priority);
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);

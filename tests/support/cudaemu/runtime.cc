@@ -193,7 +193,8 @@ cudaError_t cudaemu_function_attributes(cudaFuncAttributes *attributes)
 {
   attributes->ptxVersion = 90;
   attributes->binaryVersion = fault_is("new device") ? 100 : 90;
-  return fault_is("old device") ? cudaErrorNoKernelImageForDevice : cudaSuccess;
+  if (fault_is("another device")) return cudaErrorInvalidDeviceFunction;
+  return fault_is("other device") ? cudaErrorNoKernelImageForDevice : cudaSuccess;
 }
 
 /* Filled with a pattern: nobody may rely on zeros. */

@@ -120,10 +120,11 @@ cusolverStatus_t cusolverDnSetStream(cusolverDnHandle_t handle, cudaStream_t str
 }
 
 cusolverStatus_t cusolverDnXsyevd_bufferSize(cusolverDnHandle_t, cusolverDnParams_t, cusolverEigMode_t,
-                                             cublasFillMode_t, int64_t, cudaDataType, const void *, int64_t,
-                                             cudaDataType, const void *, cudaDataType, size_t *device_bytes,
+                                             cublasFillMode_t, int64_t, cudaDataType, const void *a, int64_t,
+                                             cudaDataType, const void *w, cudaDataType, size_t *device_bytes,
                                              size_t *host_bytes)
 {
+  if (!a || !w) return CUSOLVER_STATUS_INVALID_VALUE;
   *device_bytes = WORK_FLOATS * sizeof(float);
   *host_bytes = WORK_FLOATS;
   return CUSOLVER_STATUS_SUCCESS;
@@ -145,8 +146,9 @@ cusolverStatus_t cusolverDnXsyevd(cusolverDnHandle_t handle, cusolverDnParams_t,
   return CUSOLVER_STATUS_SUCCESS;
 }
 
-cusolverStatus_t cusolverDnSgeqrf_bufferSize(cusolverDnHandle_t, int, int, float *, int, int *floats)
+cusolverStatus_t cusolverDnSgeqrf_bufferSize(cusolverDnHandle_t, int, int, float *a, int, int *floats)
 {
+  if (!a) return CUSOLVER_STATUS_INVALID_VALUE;
   *floats = WORK_FLOATS;
   return CUSOLVER_STATUS_SUCCESS;
 }
@@ -248,12 +250,12 @@ void decompose(float *matrix, float *values, float *vt, size_t m, size_t n)
 }  // namespace
 
 cusolverStatus_t cusolverDnXgesvd_bufferSize(cusolverDnHandle_t, cusolverDnParams_t, signed char, signed char,
-                                             int64_t m, int64_t n, cudaDataType, const void *, int64_t,
-                                             cudaDataType, const void *, cudaDataType, const void *, int64_t,
-                                             cudaDataType, const void *, int64_t, cudaDataType,
+                                             int64_t m, int64_t n, cudaDataType, const void *a, int64_t,
+                                             cudaDataType, const void *s, cudaDataType, const void *, int64_t,
+                                             cudaDataType, const void *vt, int64_t, cudaDataType,
                                              size_t *device_bytes, size_t *host_bytes)
 {
-  if (m < n) return CUSOLVER_STATUS_INVALID_VALUE;
+  if (m < n || !a || !s || !vt) return CUSOLVER_STATUS_INVALID_VALUE;
   *device_bytes = 3 * WORK_FLOATS * sizeof(float);
   *host_bytes = WORK_FLOATS;
   return CUSOLVER_STATUS_SUCCESS;

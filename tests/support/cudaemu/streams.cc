@@ -164,6 +164,19 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
   return cudaSuccess;
 }
 
+/* Random turns know no priority: an order that only priorities bring is no order. */
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
+{
+  *least = 0;
+  *greatest = -1;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int)
+{
+  return cudaStreamCreateWithFlags(stream, flags);
+}
+
 /* What is queued is still done, later. */
 cudaError_t cudaStreamDestroy(cudaStream_t)
 {
