@@ -1,5 +1,6 @@
 /* Adam with f32 or block-wise 8-bit moments, and moments as statistics. */
 #include "cuda/kernels/groups.cuh"
+#include "cuda/kernels/quotient.cuh"
 
 __device__ static inline float gradient(const qg_adam_args &a, int64_t i)
 {
@@ -197,8 +198,10 @@ __device__ static inline void encode_part(const qg_dynamic_search *search, const
                                           float absmax, uint8_t *codes)
 {
   alignas(WIDE) uint8_t code[PART];
+  float share[PART];
+  divide_part(x, absmax, true, share);
 #pragma unroll
-  for (int i = 0; i < PART; i++) code[i] = qg_dynamic_find(search, x[i] / absmax);
+  for (int i = 0; i < PART; i++) code[i] = qg_dynamic_find(search, share[i]);
   store_part(codes, count, static_cast<const uint8_t *>(code));
 }
 

@@ -1,5 +1,6 @@
 /* INT8 and INT4 groups, and the update of weights. */
 #include "cuda/kernels/groups.cuh"
+#include "cuda/kernels/quotient.cuh"
 
 __global__ void k_quantize_int8(const float *src, int64_t count, qg_int8_rule rule, qg_int8_store dst)
 {
@@ -125,16 +126,20 @@ cudaError_t qg_k_dequantize_int4(cudaStream_t stream, qg_int4_store src, int64_t
 }
 
 /* Codes of a lane's part with stochastic rounding. `element` counts from the matrix's first; it is a multiple
- * of PART, so whole blocks of random words belong to the part. */
-__device__ static inline void encode_stochastic(const float *w, qg_group_params params, qg_rng rng,
-                                                uint64_t element, uint8_t *codes)
+ * of PART, so whole blocks of random words belong to the part. A range that contains 0 is no more than
+ * QG_INT8_LEVELS scales away from it. */
+__device__ static inline void encode_stochastic(const float *w, qg_group_params params, qg_int8_rule rule,
+                                                qg_rng rng, uint64_t element, uint8_t *codes)
 {
+  float steps[PART];
+  divide_part(w, params.scale, rule.include_zero, steps);
 #pragma unroll
   for (int i = 0; i < PART; i += 4) {
     qg_rng_block block = qg_rng_draw(rng, (element + i) >> 2);
 #pragma unroll
     for (int k = 0; k < 4; k++)
-      codes[i + k] = qg_group_encode_stochastic(w[i + k], params, QG_INT8_LEVELS, qg_rng_unit(block.v[k]));
+      codes[i + k] =
+          qg_group_code(qg_round_stochastic(steps[i + k], qg_rng_unit(block.v[k])), params, QG_INT8_LEVELS);
   }
 }
 
@@ -154,7 +159,7 @@ __global__ void k_update_int8(qg_update_int8_args a)
     w[i] = qg_weight_step(qg_group_decode(codes[i], params), update[i], a.decay, a.rule.bf16_arithmetic);
   params = fit_group(w, part.count, QG_INT8_LEVELS, a.rule.include_zero);
   if (a.rule.stochastic) {
-    encode_stochastic(w, params, a.rng, static_cast<uint64_t>(a.first + part.first), codes);
+    encode_stochastic(w, params, a.rule, a.rng, static_cast<uint64_t>(a.first + part.first), codes);
   } else {
 #pragma unroll
     for (int i = 0; i < PART; i++) codes[i] = qg_group_encode(w[i], params, QG_INT8_LEVELS);

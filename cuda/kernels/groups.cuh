@@ -28,18 +28,22 @@ static inline int64_t blocks_of_groups(int64_t count)
   return (qg_group_count(count) + WARPS - 1) / WARPS;
 }
 
-/* Scale and zero of the group whose elements the lanes of this warp hold. */
+/* Scale and zero of the group whose elements the lanes of this warp hold. A NaN of either sign makes the
+ * range one, which is all that the formula asks of it. */
 __device__ inline qg_group_params fit_group(const float *w, int count, int levels, bool include_zero)
 {
-  int32_t min = INT32_MAX, max = INT32_MIN;
+  float min = INFINITY, max = -INFINITY;
+  bool numbers = true;
 #pragma unroll
   for (int i = 0; i < PART; i++) {
-    if (i >= count) break;
-    int32_t key = qg_float_key(w[i]);
-    min = key < min ? key : min;
-    max = key > max ? key : max;
+    float x = i < count ? w[i] : w[0];
+    min = fminf(min, x);
+    max = fmaxf(max, x);
+    numbers = numbers && x == x;
   }
-  return qg_group_fit(qg_float_from_key(warp_min(min)), qg_float_from_key(warp_max(max)), levels,
+  int32_t least = count > 0 ? qg_float_key(min) : INT32_MAX;
+  int32_t most = count > 0 ? qg_float_key(numbers ? max : NAN) : INT32_MIN;
+  return qg_group_fit(qg_float_from_key(warp_min(least)), qg_float_from_key(warp_max(most)), levels,
                       include_zero);
 }
 

@@ -34,6 +34,9 @@ static void plant_special_groups(float *x)
   x[7 * QG_GROUP + 5] = NAN;
   x[8 * QG_GROUP + 200] = -INFINITY;
   x[9 * QG_GROUP + 1] = -0.0f;
+  x[10 * QG_GROUP + 7] = copysignf(NAN, -1.0f);
+  x[11 * QG_GROUP + 3] = NAN;
+  x[11 * QG_GROUP + 9] = -INFINITY;
 }
 
 typedef struct {
