@@ -18,9 +18,11 @@ __global__ void k_set(int *out, int value)
   out[threadIdx.x] = value;
 }
 
+/* Unsigned, because one that comes too early adds whatever the memory was filled with. */
 __global__ void k_add(int *out, const int *in)
 {
-  out[threadIdx.x] += in[threadIdx.x];
+  out[threadIdx.x] =
+      static_cast<int>(static_cast<unsigned>(out[threadIdx.x]) + static_cast<unsigned>(in[threadIdx.x]));
 }
 
 template <typename... Params, typename... Args>
