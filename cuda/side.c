@@ -71,14 +71,15 @@ static qg_status copy_out(qg_backend *be, void *host, const void *device, size_t
   return copy(be, qg_cuda_of(be)->copy_out, host, device, bytes, cudaMemcpyDeviceToHost, after, done);
 }
 
-static qg_status dequantize_int8(qg_backend *be, const qg_unpack_args *args, qg_event *after, qg_event *done)
+static qg_status dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst, qg_event *after,
+                                 qg_event *done)
 {
   QG_CUDA_RANGE("dequantize_int8 beside");
   cudaStream_t stream = qg_cuda_of(be)->unpack;
-  QG_CHECK(args->type == QG_F32 || args->type == QG_BF16, QG_ERR_RUNTIME,
-           "dequantize_int8: elements must be f32 or bf16, not %s", qg_dtype_name(args->type));
+  QG_CHECK(dst.type == QG_F32 || dst.type == QG_BF16, QG_ERR_RUNTIME,
+           "dequantize_int8: elements must be f32 or bf16, not %s", qg_dtype_name(dst.type));
   QG_TRY(begin(be, stream, after));
-  QG_CUDA(be, qg_k_dequantize_int8(stream, args->store, args->count, args->out, args->type));
+  QG_CUDA(be, qg_k_dequantize_int8(stream, src, dst));
   QG_CUDA(be, cudaEventRecord(event_of(done), stream));
   return QG_OK;
 }

@@ -38,13 +38,39 @@ __global__ void k_dequantize_int8(qg_int8_store src, int64_t count, T *dst)
   store_part(dst + part.first, part.count, w);
 }
 
-cudaError_t qg_k_dequantize_int8(cudaStream_t stream, qg_int8_store src, int64_t count, void *dst,
-                                 qg_dtype type)
+/* Into rows that do not follow each other: by parts of rows, which begin anywhere in a group and may reach
+ * into the next. */
+template <typename T>
+__global__ void k_dequantize_int8_rows(qg_int8_store src, qg_view dst)
 {
-  int64_t blocks = blocks_of_groups(count);
-  if (type == QG_BF16)
-    return launch(stream, blocks, THREADS, k_dequantize_int8<bf16>, src, count, static_cast<bf16 *>(dst));
-  return launch(stream, blocks, THREADS, k_dequantize_int8<float>, src, count, static_cast<float *>(dst));
+  for_part(dst.rows, dst.cols, [&](int64_t i, int64_t j, int count) {
+    alignas(WIDE) float w[PART];
+    alignas(WIDE) uint8_t codes[PART];
+    int64_t first = i * dst.cols + j;
+    load_part(static_cast<const uint8_t *>(src.codes + first), count, codes);
+    int64_t low = first / QG_GROUP, high = (first + count - 1) / QG_GROUP;
+    int of_low = static_cast<int>((low + 1) * QG_GROUP - first);
+    qg_group_params params = {src.scale[low], src.zero[low]}, next = {src.scale[high], src.zero[high]};
+#pragma unroll
+    for (int k = 0; k < PART; k++) w[k] = qg_group_decode(codes[k], k < of_low ? params : next);
+    store_part(row_of<T>(dst, i) + j, count, static_cast<const float *>(w));
+  });
+}
+
+template <typename T>
+static cudaError_t dequantize_int8(cudaStream_t stream, qg_int8_store src, qg_view dst)
+{
+  int64_t count = dst.rows * dst.cols;
+  if (dst.stride != dst.cols)
+    return launch(stream, blocks_of_parts(dst.rows, dst.cols), THREADS, k_dequantize_int8_rows<T>, src, dst);
+  return launch(stream, blocks_of_groups(count), THREADS, k_dequantize_int8<T>, src, count,
+                static_cast<T *>(dst.data));
+}
+
+cudaError_t qg_k_dequantize_int8(cudaStream_t stream, qg_int8_store src, qg_view dst)
+{
+  return dst.type == QG_BF16 ? dequantize_int8<bf16>(stream, src, dst)
+                             : dequantize_int8<float>(stream, src, dst);
 }
 
 /* Packed codes of a part: PART / 2 bytes, in one access where all of them exist. */

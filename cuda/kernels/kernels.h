@@ -105,8 +105,7 @@ cudaError_t qg_k_square(cudaStream_t stream, const float *x, int64_t count, floa
 /* Quantised state. */
 cudaError_t qg_k_quantize_int8(cudaStream_t stream, const float *src, int64_t count, qg_int8_rule rule,
                                qg_int8_store dst);
-cudaError_t qg_k_dequantize_int8(cudaStream_t stream, qg_int8_store src, int64_t count, void *dst,
-                                 qg_dtype type);
+cudaError_t qg_k_dequantize_int8(cudaStream_t stream, qg_int8_store src, qg_view dst);
 cudaError_t qg_k_quantize_int4(cudaStream_t stream, const float *src, int64_t count, bool include_zero,
                                qg_int4_store dst);
 cudaError_t qg_k_dequantize_int4(cudaStream_t stream, qg_int4_store src, int64_t count, void *dst,

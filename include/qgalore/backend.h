@@ -122,14 +122,6 @@ typedef struct {
   uint8_t *zero;
 } qg_int4_store;
 
-/* The first `count` elements of an INT8 matrix, for dequantize_int8 beside the queue. */
-typedef struct {
-  qg_int8_store store;
-  int64_t count;
-  void *out; /* [count] of `type`, f32 or bf16 */
-  qg_dtype type;
-} qg_unpack_args;
-
 /* How an INT8 matrix is requantised. */
 typedef struct {
   bool include_zero;     /* the range of a group always contains 0 (algorithm.md: reference false) */
@@ -260,7 +252,7 @@ typedef struct {
   qg_status (*query)(qg_backend *be, qg_event *event, bool *reached);
   qg_status (*copy_in)(qg_backend *be, void *device, const void *host, size_t bytes, qg_event *after, qg_event *done);
   qg_status (*copy_out)(qg_backend *be, void *host, const void *device, size_t bytes, qg_event *after, qg_event *done);
-  qg_status (*dequantize_int8)(qg_backend *be, const qg_unpack_args *args, qg_event *after, qg_event *done);
+  qg_status (*dequantize_int8)(qg_backend *be, qg_int8_store src, qg_view dst, qg_event *after, qg_event *done);
   /* What is called from begin_graph to end_graph is remembered instead of done, with what runs beside it: no call in between
    * waits, and events of earlier calls mean nothing there. */
   qg_status (*begin_graph)(qg_backend *be);
@@ -318,7 +310,8 @@ typedef struct {
 
   /* Quantised state. */
   qg_status (*quantize_int8)(qg_backend *be, const float *src, int64_t count, qg_int8_rule rule, qg_int8_store dst); /* to nearest */
-  qg_status (*dequantize_int8)(qg_backend *be, qg_int8_store src, int64_t count, void *dst, qg_dtype type);
+  /* dst (f32 or bf16) = the first rows * cols elements. */
+  qg_status (*dequantize_int8)(qg_backend *be, qg_int8_store src, qg_view dst);
   qg_status (*quantize_int4)(qg_backend *be, const float *src, int64_t count, bool include_zero, qg_int4_store dst);
   qg_status (*dequantize_int4)(qg_backend *be, qg_int4_store src, int64_t count, void *dst, qg_dtype type);
   qg_status (*update_int8)(qg_backend *be, const qg_update_int8_args *args);

@@ -56,6 +56,20 @@ static inline qg_view qg_view_make(void *data, qg_dtype type, int64_t rows, int6
   return view;
 }
 
+/* A matrix whose rows begin at multiples of 16 bytes from its first, and more: products of others are slow on a
+ * device. It takes `rows` * qg_wide_stride(cols) elements. */
+static inline int64_t qg_wide_stride(int64_t cols)
+{
+  const int64_t unit = 8;
+  return (cols + unit - 1) / unit * unit;
+}
+
+static inline qg_view qg_view_make_wide(void *data, qg_dtype type, int64_t rows, int64_t cols)
+{
+  qg_view view = {data, type, rows, cols, qg_wide_stride(cols)};
+  return view;
+}
+
 /* Rows [first, first + count) of a view. */
 static inline qg_view qg_view_rows(qg_view view, int64_t first, int64_t count)
 {

@@ -7,13 +7,11 @@ static qg_view carve_view(qg_carver *from, qg_dtype type, int64_t rows, int64_t 
   return qg_view_make(qg_carve(from, qg_dtype_bytes(type, rows * cols)), type, rows, cols);
 }
 
-/* Rows that begin at multiples of 16 bytes: products of others are slow on a device. */
 static qg_view carve_intermediate(qg_carver *from, const qg_stage *stage)
 {
-  enum { ROW_BYTES = 16 };
-  qg_dtype type = stage->be->compute;
-  int64_t cols = stage->shape.intermediate_size, unit = ROW_BYTES / (int64_t)qg_dtype_bytes(type, 1);
-  return qg_view_cols(carve_view(from, type, stage->tokens, qg_ceil_div(cols, unit) * unit), 0, cols);
+  int64_t cols = stage->shape.intermediate_size;
+  size_t bytes = qg_dtype_bytes(stage->be->compute, stage->tokens * qg_wide_stride(cols));
+  return qg_view_make_wide(qg_carve(from, bytes), stage->be->compute, stage->tokens, cols);
 }
 
 static qg_view carve_stream(qg_carver *from, const qg_stage *stage)

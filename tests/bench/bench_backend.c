@@ -273,14 +273,13 @@ static void bench_loss(bench *b)
 
 typedef struct {
   qg_int8_store store;
-  int64_t count;
-  void *dst;
+  qg_view dst;
 } dequantisation;
 
 static qg_status run_dequantize(bench *b, const void *args)
 {
   const dequantisation *d = args;
-  return b->be->ops->dequantize_int8(b->be, d->store, d->count, d->dst, b->be->compute);
+  return b->be->ops->dequantize_int8(b->be, d->store, d->dst);
 }
 
 /* Every weight is read this way in forward and in backward; the rest of the formats is bench_quant's. */
@@ -290,8 +289,7 @@ static void bench_formats(bench *b)
   int64_t count = 16 * HIDDEN * INNER;
   qg_view codes = take(b, QG_U8, 1, count), zero = take(b, QG_U8, 1, qg_group_count(count));
   dequantisation d = {.store = {codes.data, filled(b, QG_F32, 1, qg_group_count(count)).data, zero.data},
-                      .count = count,
-                      .dst = take(b, b->be->compute, 1, count).data};
+                      .dst = take(b, b->be->compute, 1, count)};
   measure(b, "dequantize_int8", false,
           (double)(count + qg_group_count(count) * 5) + (double)qg_dtype_bytes(b->be->compute, count),
           run_dequantize, &d);

@@ -84,11 +84,11 @@ static qg_status quantize_int8(bench *b)
 }
 static qg_status dequantize_int8_f32(bench *b)
 {
-  return b->be->ops->dequantize_int8(b->be, b->int8, b->count, b->floats, QG_F32);
+  return b->be->ops->dequantize_int8(b->be, b->int8, qg_view_make(b->floats, QG_F32, 1, b->count));
 }
 static qg_status dequantize_int8_bf16(bench *b)
 {
-  return b->be->ops->dequantize_int8(b->be, b->int8, b->count, b->halves, QG_BF16);
+  return b->be->ops->dequantize_int8(b->be, b->int8, qg_view_make(b->halves, QG_BF16, 1, b->count));
 }
 static qg_status quantize_int4(bench *b)
 {

@@ -17,10 +17,11 @@ enum { SEEDS = 8, TOKENS = 16, ROUNDS = 2, MATRICES = 14 };
 
 static mistaken_device device;
 
-static qg_status unpack_at_once(qg_backend *be, const qg_unpack_args *args, qg_event *after, qg_event *done)
+static qg_status unpack_at_once(qg_backend *be, qg_int8_store src, qg_view dst, qg_event *after,
+                                qg_event *done)
 {
   (void)after;
-  return device.real->ops->side->dequantize_int8(be, args, NULL, done);
+  return device.real->ops->side->dequantize_int8(be, src, dst, NULL, done);
 }
 
 typedef enum { NO_MISTAKE, NO_HOLD, NO_WAIT, NO_SIDE } mistake;

@@ -29,7 +29,7 @@ keeps_subnormal_numbers() { # FILE...
 }
 
 # Kernels that move parts and little else: for PART scalar accesses where addresses are odd there is a wide one where they are
-# not, and up to four scalars beside (parameters of a group, an id, statistics of a row).
+# not, and up to four scalars beside (parameters of groups, an id, statistics of a row).
 moves_whole_parts() { # FILE...
   cat "$@" | c++filt | awk '
     /\.entry/ { name = $0; wanted = /k_(convert|scale_add|embed<|pack|unpack|swiglu|dequantize|attention)/ }

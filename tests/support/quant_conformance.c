@@ -114,10 +114,47 @@ static void int8_decodes_to_f32_and_bf16(void **state)
   for (int k = 0; k < QG_COUNT_OF(float_types); k++) {
     qg_int8_store device = device_int8(be, &host);
     void *out = device_test_copy(be, w, qg_dtype_bytes(float_types[k], COUNT));
-    assert_int_equal(be->ops->dequantize_int8(be, device, COUNT, out, float_types[k]), QG_OK);
+    assert_int_equal(be->ops->dequantize_int8(be, device, qg_view_make(out, float_types[k], 1, COUNT)),
+                     QG_OK);
     expect_values(be, out, float_types[k], w);
     expect_int8(be, device, &host);
   }
+  free(w);
+}
+
+/* Rows of `cols` elements, `gap` elements apart: what lies between them keeps its 1. */
+static void check_int8_rows(qg_backend *be, qg_int8_store device, const float *w, int64_t cols, int64_t gap)
+{
+  int64_t rows = COUNT / cols, stride = cols + gap, elements = rows * stride;
+  uint16_t *host = malloc((size_t)elements * sizeof *host);
+  assert_non_null(host);
+  for (int64_t e = 0; e < elements; e++) host[e] = qg_bf16_from_float(1.0f);
+  qg_view dst =
+      qg_view_make(device_test_copy(be, host, (size_t)elements * sizeof *host), QG_BF16, rows, cols);
+  dst.stride = stride;
+  assert_int_equal(be->ops->dequantize_int8(be, device, dst), QG_OK);
+  assert_int_equal(be->ops->copy_out(be, host, dst.data, (size_t)elements * sizeof *host), QG_OK);
+  for (int64_t e = 0; e < elements; e++) {
+    int64_t i = e / stride, j = e % stride;
+    float got = qg_bf16_to_float(host[e]), want = j < cols ? qg_bf16_round(w[i * cols + j]) : 1.0f;
+    assert_true(got == want || (isnan(got) && isnan(want)));
+  }
+  be->ops->release(be, dst.data, (size_t)elements * sizeof *host);
+  free(host);
+}
+
+static void int8_decodes_into_rows_that_are_apart(void **state)
+{
+  static const int64_t shapes[][2] = {{1, 7}, {5, 3}, {67, 5}, {255, 1}, {256, 8}, {261, 3}, {COLS - 1, 1}};
+  qg_backend *be = *state;
+  float *w = device_test_normals(COUNT, 0.02f);
+  plant_special_groups(w);
+  static int8_host host;
+  ref_quantize_int8(w, COUNT, (qg_int8_rule){.include_zero = true}, host_int8(&host));
+  ref_dequantize_int8(host_int8(&host), COUNT, w);
+  qg_int8_store device = device_int8(be, &host);
+  for (int k = 0; k < QG_COUNT_OF(shapes); k++) check_int8_rows(be, device, w, shapes[k][0], shapes[k][1]);
+  expect_int8(be, device, &host);
   free(w);
 }
 
@@ -314,6 +351,7 @@ int quant_conformance_run(qg_backend *be, const char *label)
   struct CMUnitTest tests[] = {
       cmocka_unit_test(int8_codes_equal_the_plain_definition),
       cmocka_unit_test(int8_decodes_to_f32_and_bf16),
+      cmocka_unit_test(int8_decodes_into_rows_that_are_apart),
       cmocka_unit_test(int4_codes_and_values_equal_the_plain_definition),
       cmocka_unit_test(int8_update_equals_the_plain_definition),
       cmocka_unit_test(int8_update_in_parts_equals_the_update_at_once),

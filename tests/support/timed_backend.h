@@ -147,10 +147,9 @@ static inline qg_status timed_axpy(qg_backend *be, float alpha, qg_view src, qg_
   TIMED(TIMED_COPY, 0, axpy(timed->real, alpha, src, dst));
 }
 
-static inline qg_status timed_dequantize_int8(qg_backend *be, qg_int8_store src, int64_t count, void *dst,
-                                              qg_dtype type)
+static inline qg_status timed_dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst)
 {
-  TIMED(TIMED_DEQUANTIZE, 0, dequantize_int8(timed->real, src, count, dst, type));
+  TIMED(TIMED_DEQUANTIZE, 0, dequantize_int8(timed->real, src, dst));
 }
 
 static inline qg_status timed_dequantize_int4(qg_backend *be, qg_int4_store src, int64_t count, void *dst,

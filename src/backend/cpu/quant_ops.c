@@ -52,14 +52,37 @@ qg_status qg_cpu_quantize_int8(qg_backend *be, const float *src, int64_t count, 
   return QG_OK;
 }
 
-qg_status qg_cpu_dequantize_int8(qg_backend *be, qg_int8_store src, int64_t count, void *dst, qg_dtype type)
+/* `count` elements of a group from its element `skip` on. */
+static void dequantize_some(const qg_quant_kernels *kernels, qg_int8_store group, int skip, int count,
+                            qg_out dst)
 {
-  QG_TRY(check_float_type(type, "dequantize_int8"));
+  group.codes += skip;
+  kernels->dequantize_int8(group, count, dst);
+}
+
+/* A group, in pieces that end with rows of dst. */
+static void dequantize_group(const qg_quant_kernels *kernels, qg_int8_store src, int64_t group, qg_view dst)
+{
+  int64_t first = group * QG_GROUP;
+  int count = elements_of_group(dst.rows * dst.cols, group);
+  for (int done = 0; done < count;) {
+    int64_t row = (first + done) / dst.cols, col = (first + done) % dst.cols;
+    int some = (int)qg_min_i64(count - done, dst.cols - col);
+    dequantize_some(kernels, int8_at(src, group), done, some,
+                    out_at(dst.data, dst.type, row * dst.stride + col));
+    done += some;
+  }
+}
+
+qg_status qg_cpu_dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst)
+{
+  QG_TRY(check_float_type(dst.type, "dequantize_int8"));
   const qg_quant_kernels *kernels = QG_ISA_SELECT(qg_quant_kernels);
-  int64_t groups = qg_group_count(count);
+  int64_t groups = qg_group_count(dst.rows * dst.cols);
+  /* Without gaps between its rows the matrix is one. */
+  if (dst.stride == dst.cols) dst = qg_view_make(dst.data, dst.type, 1, dst.rows * dst.cols);
 #pragma omp parallel for schedule(static) num_threads(threads_for(be, groups))
-  for (int64_t g = 0; g < groups; g++)
-    kernels->dequantize_int8(int8_at(src, g), elements_of_group(count, g), out_at(dst, type, g * QG_GROUP));
+  for (int64_t g = 0; g < groups; g++) dequantize_group(kernels, src, g, dst);
   return QG_OK;
 }
 

@@ -6,7 +6,7 @@
 
 qg_status qg_cpu_quantize_int8(qg_backend *be, const float *src, int64_t count, qg_int8_rule rule,
                                qg_int8_store dst);
-qg_status qg_cpu_dequantize_int8(qg_backend *be, qg_int8_store src, int64_t count, void *dst, qg_dtype type);
+qg_status qg_cpu_dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst);
 qg_status qg_cpu_quantize_int4(qg_backend *be, const float *src, int64_t count, bool include_zero,
                                qg_int4_store dst);
 qg_status qg_cpu_dequantize_int4(qg_backend *be, qg_int4_store src, int64_t count, void *dst, qg_dtype type);

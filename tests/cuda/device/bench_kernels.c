@@ -160,7 +160,7 @@ static qg_status write_moments(bench *b)
 
 static qg_status dequantize_int8(bench *b)
 {
-  return b->be->ops->dequantize_int8(b->be, b->int8, b->elements, b->matrix.data, QG_BF16);
+  return b->be->ops->dequantize_int8(b->be, b->int8, b->matrix);
 }
 
 static qg_status dequantize_int4(bench *b)
