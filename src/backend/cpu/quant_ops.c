@@ -52,37 +52,45 @@ qg_status qg_cpu_quantize_int8(qg_backend *be, const float *src, int64_t count, 
   return QG_OK;
 }
 
-/* `count` elements of a group from its element `skip` on. */
-static void dequantize_some(const qg_quant_kernels *kernels, qg_int8_store group, int skip, int count,
-                            qg_out dst)
+static void dequantize_dense(const qg_backend *be, const qg_quant_kernels *kernels, qg_int8_store src,
+                             qg_view dst)
 {
-  group.codes += skip;
-  kernels->dequantize_int8(group, count, dst);
+  int64_t count = dst.rows * dst.cols, groups = qg_group_count(count);
+#pragma omp parallel for schedule(static) num_threads(threads_for(be, groups))
+  for (int64_t g = 0; g < groups; g++)
+    kernels->dequantize_int8(int8_at(src, g), elements_of_group(count, g),
+                             out_at(dst.data, dst.type, g * QG_GROUP));
 }
 
-/* A group, in pieces that end with rows of dst. */
-static void dequantize_group(const qg_quant_kernels *kernels, qg_int8_store src, int64_t group, qg_view dst)
+/* A group in pieces that end with rows of dst. */
+static void dequantize_group_in_rows(const qg_quant_kernels *kernels, qg_int8_store src, int64_t g,
+                                     qg_view dst)
 {
-  int64_t first = group * QG_GROUP;
-  int count = elements_of_group(dst.rows * dst.cols, group);
-  for (int done = 0; done < count;) {
-    int64_t row = (first + done) / dst.cols, col = (first + done) % dst.cols;
-    int some = (int)qg_min_i64(count - done, dst.cols - col);
-    dequantize_some(kernels, int8_at(src, group), done, some,
-                    out_at(dst.data, dst.type, row * dst.stride + col));
-    done += some;
+  qg_int8_store piece = int8_at(src, g);
+  int64_t first = g * QG_GROUP, end = qg_min_i64(first + QG_GROUP, dst.rows * dst.cols);
+  while (first < end) {
+    int64_t row = first / dst.cols, col = first % dst.cols, count = qg_min_i64(end - first, dst.cols - col);
+    kernels->dequantize_int8(piece, (int)count, out_at(dst.data, dst.type, row * dst.stride + col));
+    piece.codes += count;
+    first += count;
   }
+}
+
+static void dequantize_in_rows(const qg_backend *be, const qg_quant_kernels *kernels, qg_int8_store src,
+                               qg_view dst)
+{
+  int64_t groups = qg_group_count(dst.rows * dst.cols);
+#pragma omp parallel for schedule(static) num_threads(threads_for(be, groups))
+  for (int64_t g = 0; g < groups; g++) dequantize_group_in_rows(kernels, src, g, dst);
 }
 
 qg_status qg_cpu_dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst)
 {
   QG_TRY(check_float_type(dst.type, "dequantize_int8"));
   const qg_quant_kernels *kernels = QG_ISA_SELECT(qg_quant_kernels);
-  int64_t groups = qg_group_count(dst.rows * dst.cols);
-  /* Without gaps between its rows the matrix is one. */
-  if (dst.stride == dst.cols) dst = qg_view_make(dst.data, dst.type, 1, dst.rows * dst.cols);
-#pragma omp parallel for schedule(static) num_threads(threads_for(be, groups))
-  for (int64_t g = 0; g < groups; g++) dequantize_group(kernels, src, g, dst);
+  if (dst.stride == dst.cols) dequantize_dense(be, kernels, src, dst);
+  else
+    dequantize_in_rows(be, kernels, src, dst);
   return QG_OK;
 }
 
