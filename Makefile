@@ -19,6 +19,7 @@ GIT     := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 CC  ?= cc
 CXX ?= c++
 PKG_CONFIG ?= pkg-config
+MACHINE    := $(shell uname -m)
 
 # --- libraries -----------------------------------------------------------------------------------
 OPENBLAS_DIR := $(firstword $(wildcard /usr/lib/$(shell $(CC) -print-multiarch 2>/dev/null)/openblas-openmp))
@@ -70,7 +71,7 @@ CUDA_ROOTS := $(NVCC_HOME) $(wildcard $(NVCC_HOME)/targets/*-linux) \
               $(abspath $(foreach r,cuda math_libs,$(NVCC_HOME)/../$(r) $(NVCC_HOME)/../../$(r)/$(notdir $(NVCC_HOME)))) $(CUDA_HOME) /usr
 cuda_file = $(firstword $(wildcard $(foreach r,$(CUDA_ROOTS),$(1:%=$(r)/%))))
 cuda_header = $(patsubst %/$(1),%,$(call cuda_file,include/$(1)))
-cuda_library = $(patsubst %/,%,$(dir $(call cuda_file,$(foreach d,lib64 lib lib/$(shell uname -m)-linux-gnu,$(d)/$(1)))))
+cuda_library = $(patsubst %/,%,$(dir $(call cuda_file,$(foreach d,lib64 lib lib/$(MACHINE)-linux-gnu,$(d)/$(1)))))
 CUDA_HEADERS   := cuda_runtime_api.h cublasLt.h cusolverDn.h nvtx3/nvToolsExt.h
 CUDA_LIBRARIES := libcusolver.so libcublas.so libcublasLt.so libcudart_static.a
 CUDA_MISSING   := $(strip $(if $(NVCC_HOME),,nvcc) $(foreach h,$(CUDA_HEADERS),$(if $(call cuda_header,$(h)),,$(h))) \
@@ -97,7 +98,7 @@ endif
 # MODULES limits the library to some folders (for work on one module): make MODULES="base quant" check-unit
 MODULES ?= base quant backend tensor par linalg model optim data ckpt config train app
 # One source, one object per instruction set; src/backend/cpu chooses at run time.
-ISAS    := $(if $(filter x86_64,$(shell uname -m)),v2 v3 v4 bf16,generic)
+ISAS    := $(if $(filter x86_64,$(MACHINE)),v2 v3 v4 bf16,generic)
 march_generic :=
 march_v2      := -march=x86-64-v2
 march_v3      := -march=x86-64-v3
@@ -159,7 +160,7 @@ libraries:
 	@[ -z "$(strip $(MISSING))" ] || { echo "pkg-config and mpicc do not find: $(strip $(MISSING)). On Debian 'make deps' installs them;" \
 	  "elsewhere load modules or set PKG_CONFIG_PATH. 'make info' shows what was found." >&2; exit 4; }
 # The fibers of the emulation are written for x86-64.
-tests: $(TESTS) $(if $(filter x86_64,$(shell uname -m)),$(CUDAEMU_PLUGIN) $(EMULATION_TESTS))
+tests: $(TESTS) $(if $(filter x86_64,$(MACHINE)),$(CUDAEMU_PLUGIN) $(EMULATION_TESTS))
 fuzzers: $(FUZZERS)
 benches: $(BENCHES)
 

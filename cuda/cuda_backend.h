@@ -163,6 +163,7 @@ qg_status qg_cuda_cross_entropy(qg_backend *be, const qg_cross_entropy_args *arg
 qg_status qg_cuda_quantize_int8(qg_backend *be, const float *src, int64_t count, qg_int8_rule rule,
                                 qg_int8_store dst);
 qg_status qg_cuda_dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst);
+qg_status qg_cuda_unpack_int8(qg_backend *be, cudaStream_t stream, qg_int8_store src, qg_view dst);
 qg_status qg_cuda_quantize_int4(qg_backend *be, const float *src, int64_t count, bool include_zero,
                                 qg_int4_store dst);
 qg_status qg_cuda_dequantize_int4(qg_backend *be, qg_int4_store src, int64_t count, void *dst, qg_dtype type);

@@ -16,12 +16,17 @@ qg_status qg_cuda_quantize_int8(qg_backend *be, const float *src, int64_t count,
   return QG_OK;
 }
 
+qg_status qg_cuda_unpack_int8(qg_backend *be, cudaStream_t stream, qg_int8_store src, qg_view dst)
+{
+  QG_TRY(check_float_type(dst.type, "dequantize_int8"));
+  QG_CUDA(be, qg_k_dequantize_int8(stream, src, dst));
+  return QG_OK;
+}
+
 qg_status qg_cuda_dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst)
 {
   QG_CUDA_RANGE("dequantize_int8");
-  QG_TRY(check_float_type(dst.type, "dequantize_int8"));
-  QG_CUDA(be, qg_k_dequantize_int8(qg_cuda_of(be)->stream, src, dst));
-  return QG_OK;
+  return qg_cuda_unpack_int8(be, qg_cuda_of(be)->stream, src, dst);
 }
 
 qg_status qg_cuda_quantize_int4(qg_backend *be, const float *src, int64_t count, bool include_zero,

@@ -76,10 +76,8 @@ static qg_status dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst,
 {
   QG_CUDA_RANGE("dequantize_int8 beside");
   cudaStream_t stream = qg_cuda_of(be)->unpack;
-  QG_CHECK(dst.type == QG_F32 || dst.type == QG_BF16, QG_ERR_RUNTIME,
-           "dequantize_int8: elements must be f32 or bf16, not %s", qg_dtype_name(dst.type));
   QG_TRY(begin(be, stream, after));
-  QG_CUDA(be, qg_k_dequantize_int8(stream, src, dst));
+  QG_TRY(qg_cuda_unpack_int8(be, stream, src, dst));
   QG_CUDA(be, cudaEventRecord(event_of(done), stream));
   return QG_OK;
 }

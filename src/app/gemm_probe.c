@@ -19,16 +19,25 @@ static void fill_block(qg_dtype type, void *block)
   }
 }
 
-/* Numbers in (-1, 1): zeros multiply faster, for a device then draws less power and keeps a higher clock. */
-static qg_status fill_operand(qg_backend *be, void *operand, int64_t count)
+static qg_status fill_operand(const qg_gemm_probe *probe, void *operand, const void *block)
 {
-  void *block;
-  qg_status status = QG_OK;
-  QG_TRY(qg_calloc(BLOCK, qg_dtype_bytes(be->compute, 1), "numbers for a product", &block));
-  fill_block(be->compute, block);
+  qg_backend *be = probe->be;
+  int64_t count = probe->side * probe->side;
   for (int64_t first = 0; first < count; first += BLOCK)
-    QG_TRY_OUT(be->ops->copy_in(be, (char *)operand + qg_dtype_bytes(be->compute, first), block,
-                                qg_dtype_bytes(be->compute, qg_min_i64(BLOCK, count - first))));
+    QG_TRY(be->ops->copy_in(be, (char *)operand + qg_dtype_bytes(be->compute, first), block,
+                            qg_dtype_bytes(be->compute, qg_min_i64(BLOCK, count - first))));
+  return QG_OK;
+}
+
+/* Numbers in (-1, 1): zeros multiply faster, for a device then draws less power and keeps a higher clock. */
+static qg_status fill_operands(const qg_gemm_probe *probe)
+{
+  qg_dtype type = probe->be->compute;
+  void *block;
+  qg_status status;
+  QG_TRY(qg_calloc(BLOCK, qg_dtype_bytes(type, 1), "numbers for a product", &block));
+  fill_block(type, block);
+  for (int i = 0; i < 2; i++) QG_TRY_OUT(fill_operand(probe, probe->operand[i], block));
 out:
   free(block);
   return status;
@@ -49,7 +58,7 @@ qg_status qg_gemm_probe_open(qg_backend *be, int64_t side, qg_gemm_probe *out)
                          .operand_bytes = qg_dtype_bytes(QG_F32, side * side),
                          .workspace_bytes = be->ops->workspace_bytes(be, &workload)};
   for (int i = 0; i < 3; i++) QG_TRY(be->ops->alloc(be, out->operand_bytes, &out->operand[i]));
-  for (int i = 0; i < 2; i++) QG_TRY(fill_operand(be, out->operand[i], side * side));
+  QG_TRY(fill_operands(out));
   if (out->workspace_bytes == 0) return QG_OK;
   QG_TRY(be->ops->alloc(be, out->workspace_bytes, &out->workspace));
   be->ops->set_workspace(be, out->workspace, out->workspace_bytes);

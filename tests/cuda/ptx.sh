@@ -2,15 +2,13 @@
 # What the kernels promise and only their code shows, read in the PTX that devices newer than the build compile for
 # themselves. Run from the repository root; prints TAP.
 # shellcheck disable=SC2016,SC2317 # functions are called through check, and expressions through eval
+# shellcheck disable=SC2154 # tmp comes from nvcc.sh
 set -u
 . tests/support/tap.sh
-
-nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null) || skip_all "nvcc is not installed"
-tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
+. tests/support/nvcc.sh
 
 compile() { # FILE
-  "$nvcc" -I. -Iinclude -Isrc -std=c++17 -O3 -fmad=false -arch=compute_90 -ptx -o "$tmp/$(basename "$1" .cu).ptx" "$1"
+  compile_kernels -arch=compute_90 -ptx -o "$tmp/$(basename "$1" .cu).ptx" "$1"
 }
 
 # absent PATTERN FILE...: no line has it.

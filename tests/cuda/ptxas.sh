@@ -2,16 +2,15 @@
 # nvcc warns of no kernel, and none spills registers or keeps a stack, on any architecture that is built. Run from the
 # repository root; prints TAP, and with a file as argument writes the table of registers and shared memory there.
 # shellcheck disable=SC2016,SC2317 # functions are called through check, and expressions through eval
+# shellcheck disable=SC2154 # tmp comes from nvcc.sh
 set -u
 . tests/support/tap.sh
+. tests/support/nvcc.sh
 
-nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null) || skip_all "nvcc is not installed"
-tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
-
-# resources ARCH FILE: nothing after a warning, else one line a kernel: architecture, registers, bytes of shared memory, of stack, of spills, name.
+# resources ARCH FILE: nothing after a warning, else one line a kernel: architecture, registers, bytes of shared memory, of
+# stack, of spills, name.
 resources() {
-  "$nvcc" -I. -Iinclude -Isrc -std=c++17 -O3 -fmad=false -Werror all-warnings -arch="sm_$1" -Xptxas -v -cubin -o "$tmp/cubin" "$2" 2>&1 |
+  compile_kernels -Werror all-warnings -arch="sm_$1" -Xptxas -v -cubin -o "$tmp/cubin" "$2" 2>&1 |
     c++filt | awk -v arch="$1" '
       /Compiling entry function/ { split($0, part, "\047"); name = part[2] }
       /bytes stack frame/ { stack = $1; spills = $5 + $9 }

@@ -13,15 +13,11 @@
 
 #include <stdlib.h>
 
+#include "../support/assert_ok.h"
 #include "../support/mistaken_device.h"
 #include "../support/mpi_test.h"
 #include "qgalore/base.h"
 #include "train/channel.h"
-
-#define assert_ok(call)                                                                              \
-  do {                                                                                               \
-    if ((call) != QG_OK) fail_msg("%s failed: %s\n%s", #call, qg_error_message(), qg_error_trace()); \
-  } while (0)
 
 enum { MESSAGES = 24, ELEMENTS = 600, TAG_DOWN = 1, TAG_UP = 2 };
 

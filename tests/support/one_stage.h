@@ -2,14 +2,10 @@
 #ifndef QG_TESTS_ONE_STAGE_H
 #define QG_TESTS_ONE_STAGE_H
 
+#include "assert_ok.h"
 #include "dense_port.h"
 #include "qgalore/base.h"
 #include "qgalore/model.h"
-
-#define assert_ok(call)                                                                              \
-  do {                                                                                               \
-    if ((call) != QG_OK) fail_msg("%s failed: %s\n%s", #call, qg_error_message(), qg_error_trace()); \
-  } while (0)
 
 /* A model of this many layers, just large enough for two heads. */
 #define ONE_STAGE_SHAPE(layers)                                                                            \

@@ -8,13 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "assert_ok.h"
 #include "optim/internal.h"
 #include "qgalore/base.h"
-
-#define assert_ok(call)                                                                              \
-  do {                                                                                               \
-    if ((call) != QG_OK) fail_msg("%s failed: %s\n%s", #call, qg_error_message(), qg_error_trace()); \
-  } while (0)
 
 /* A backend that counts the FLOPs of its matrix products. `be` is first: the table's functions find it there.
  */

@@ -103,14 +103,21 @@ static void expect_values(qg_backend *be, void *device, qg_dtype type, const flo
 
 static const qg_dtype float_types[] = {QG_F32, QG_BF16};
 
+/* Weights as *host tells them, [COUNT], to be freed. */
+static float *decoded_int8(int8_host *host)
+{
+  float *w = device_test_normals(COUNT, 0.02f);
+  plant_special_groups(w);
+  ref_quantize_int8(w, COUNT, (qg_int8_rule){.include_zero = true}, host_int8(host));
+  ref_dequantize_int8(host_int8(host), COUNT, w);
+  return w;
+}
+
 static void int8_decodes_to_f32_and_bf16(void **state)
 {
   qg_backend *be = *state;
-  float *w = device_test_normals(COUNT, 0.02f);
-  plant_special_groups(w);
   static int8_host host;
-  ref_quantize_int8(w, COUNT, (qg_int8_rule){.include_zero = true}, host_int8(&host));
-  ref_dequantize_int8(host_int8(&host), COUNT, w);
+  float *w = decoded_int8(&host);
   for (int k = 0; k < QG_COUNT_OF(float_types); k++) {
     qg_int8_store device = device_int8(be, &host);
     void *out = device_test_copy(be, w, qg_dtype_bytes(float_types[k], COUNT));
@@ -147,11 +154,8 @@ static void int8_decodes_into_rows_that_are_apart(void **state)
 {
   static const int64_t shapes[][2] = {{1, 7}, {5, 3}, {67, 5}, {255, 1}, {256, 8}, {261, 3}, {COLS - 1, 1}};
   qg_backend *be = *state;
-  float *w = device_test_normals(COUNT, 0.02f);
-  plant_special_groups(w);
   static int8_host host;
-  ref_quantize_int8(w, COUNT, (qg_int8_rule){.include_zero = true}, host_int8(&host));
-  ref_dequantize_int8(host_int8(&host), COUNT, w);
+  float *w = decoded_int8(&host);
   qg_int8_store device = device_int8(be, &host);
   for (int k = 0; k < QG_COUNT_OF(shapes); k++) check_int8_rows(be, device, w, shapes[k][0], shapes[k][1]);
   expect_int8(be, device, &host);

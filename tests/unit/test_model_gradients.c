@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../support/assert_ok.h"
 #include "../support/model_run.h"
 #include "../support/ref_llama.h"
 #include "../support/tolerances.h"
@@ -20,11 +21,6 @@
 enum { LAYERS = 2, SEQUENCES = 2, LENGTH = 7, TOKENS = SEQUENCES * LENGTH, BATCHES = 3, VOCAB = 29 };
 
 #define GRAD_SCALE 0.125f
-
-#define assert_ok(call)                                                                              \
-  do {                                                                                               \
-    if ((call) != QG_OK) fail_msg("%s failed: %s\n%s", #call, qg_error_message(), qg_error_trace()); \
-  } while (0)
 
 /* A model with weights, and the tokens that it sees. */
 typedef struct {

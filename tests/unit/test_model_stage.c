@@ -8,12 +8,8 @@
 
 #include <string.h>
 
+#include "../support/assert_ok.h"
 #include "qgalore/model.h"
-
-#define assert_ok(call)                                                                              \
-  do {                                                                                               \
-    if ((call) != QG_OK) fail_msg("%s failed: %s\n%s", #call, qg_error_message(), qg_error_trace()); \
-  } while (0)
 
 enum { HIDDEN = 64, INTERMEDIATE = 192, LAYERS = 4, HEADS = 4, VOCAB = 1000, TOKENS = 4 * 32 };
 
