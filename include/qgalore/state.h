@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "qgalore/status.h"
 #include "qgalore/view.h"
 
 /* One item of a dataset. Items of the same dataset have the same type and dims and become its first dimension:
@@ -21,5 +22,15 @@ typedef struct {
   bool on_device;     /* data is a device pointer of the backend, else host */
   bool owner;         /* this rank writes it (a tied embedding is held twice but written once) */
 } qg_state_entry;
+
+/* A list that modules append to. Every rank appends the same entries in the same order, of what it does not hold too. */
+typedef struct {
+  qg_state_entry *entries; /* [count]; freed by the list's owner */
+  int count, capacity;
+} qg_state_list;
+
+/* Appends an entry with the dataset "GROUP/MODULE/FIELD". QG_ERR_RESOURCE without memory. */
+qg_status qg_state_append(qg_state_list *list, const char *group, const char *module, const char *field,
+                          const qg_state_entry *entry);
 
 #endif
