@@ -93,6 +93,19 @@ size_t qg_subspace_workspace(const qg_subspace_options *options, const qg_subspa
 qg_status qg_subspace_solve(const qg_subspace_options *options, qg_subspace_job *jobs, int count,
                             void *workspace, size_t workspace_bytes);
 
+/* Who solves subspaces, for users that shall not know: the host below, or a stand-in in tests. Both members take the solver
+ * itself as `self` and hold what the two functions above promise. */
+typedef struct qg_subspace_solver qg_subspace_solver;
+struct qg_subspace_solver {
+  qg_subspace_options options;
+  void *impl; /* of other solvers than the host's; belongs to who made it */
+  size_t (*workspace)(const qg_subspace_solver *self, const qg_subspace_job *shapes, int count);
+  qg_status (*solve)(const qg_subspace_solver *self, qg_subspace_job *jobs, int count, void *workspace, size_t workspace_bytes);
+};
+
+/* qg_subspace_workspace and qg_subspace_solve with a copy of `options`. Local. */
+qg_subspace_solver qg_subspace_host_solver(const qg_subspace_options *options);
+
 /* The change of basis C [rank, rank] from `from` to `to`: coordinates R in `from` become R C (right) or C^T R (left) in
  * `to`.  Right: C = from to^T.  Left: C = from^T to.  d = the short side of the gradient. Local. */
 void qg_subspace_rotation(qg_side side, int64_t d, int64_t rank, const float *from, const float *to, float *rotation);
