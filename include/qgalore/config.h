@@ -6,9 +6,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "qgalore/model.h"
-#include "qgalore/optim.h"
+#include "qgalore/method.h"
+#include "qgalore/model_shape.h"
 #include "qgalore/status.h"
+#include "qgalore/view.h"
 
 enum { QG_PATH_MAX = 1024, QG_MAX_STAGES = 1024 };
 
@@ -128,7 +129,14 @@ static inline bool qg_config_is_fused(const qg_config *c)
   return c->train.update == QG_UPDATE_FUSED || (c->train.update == QG_UPDATE_AUTO && qg_config_micro_batches(c) == 1);
 }
 
-/* What the other modules take. */
-qg_optim_options qg_config_optim_options(const qg_config *config, int threads);
+/* Whether the method projects the gradients of layer matrices. */
+static inline bool qg_config_projects(const qg_config *c)
+{
+  return c->optimizer.method == QG_METHOD_GALORE || c->optimizer.method == QG_METHOD_QGALORE;
+}
+/* Bits of the state: those asked for, or the method's where the key is 0. Pure. */
+int qg_config_moment_bits(const qg_config *config);
+int qg_config_weight_bits(const qg_config *config);
+int qg_config_projector_bits(const qg_config *config);
 
 #endif

@@ -12,13 +12,15 @@
 #include <stdint.h>
 
 #include "qgalore/backend.h"
+#include "qgalore/method.h"
 #include "qgalore/status.h"
 
 typedef enum { QG_SIDE_RIGHT, QG_SIDE_LEFT } qg_side;
 
 static inline qg_side qg_side_of(int64_t m, int64_t n) { return m >= n ? QG_SIDE_RIGHT : QG_SIDE_LEFT; }
 
-/* EXACT: eigenvectors of the Gram matrix of the short side, in double precision where fp32 would lose the last ones
+/* What the methods of qgalore/method.h do. qg_subspace_method_name: "exact", "warm", ... as users read it.
+ * EXACT: eigenvectors of the Gram matrix of the short side, in double precision where fp32 would lose the last ones
  * (s_r^2 < 1e-6 s_1^2, or entries whose squares leave fp32). Where the rank is under a third of the short side, block power steps
  * from a random start come first; their result counts as exact when nothing is left to find, to some 1e-7 of the energy.
  * WARM: a block power step from `previous`, a second one or EXACT when that holds too little; without a
@@ -27,9 +29,6 @@ static inline qg_side qg_side_of(int64_t m, int64_t n) { return m >= n ? QG_SIDE
  * AUTO: WARM with a previous basis, else EXACT, for a short side under 2048. From there on block power steps alone, from
  * the previous basis or a random start, up to five of them: no memory is asked for an eigenproblem of the whole side.
  * Whichever fails numerically, RANDOMIZED has the last try. */
-typedef enum { QG_SUBSPACE_EXACT, QG_SUBSPACE_WARM, QG_SUBSPACE_RANDOMIZED, QG_SUBSPACE_SCALAPACK, QG_SUBSPACE_AUTO } qg_subspace_method;
-
-/* "exact", "warm", ... as users read it. */
 const char *qg_subspace_method_name(qg_subspace_method method);
 
 /* A gradient that is not formed: G = dy^T x. The products with it run on the backend, in its compute type with fp32 sums;
@@ -93,6 +92,19 @@ size_t qg_subspace_workspace(const qg_subspace_options *options, const qg_subspa
  * missing arrays or workspace. Allocates nothing itself. Local. */
 qg_status qg_subspace_solve(const qg_subspace_options *options, qg_subspace_job *jobs, int count,
                             void *workspace, size_t workspace_bytes);
+
+/* Who solves subspaces, for users that shall not know: the host below, or a stand-in in tests. Both members take the solver
+ * itself as `self` and hold what the two functions above promise. */
+typedef struct qg_subspace_solver qg_subspace_solver;
+struct qg_subspace_solver {
+  qg_subspace_options options;
+  void *impl; /* of other solvers than the host's; belongs to who made it */
+  size_t (*workspace)(const qg_subspace_solver *self, const qg_subspace_job *shapes, int count);
+  qg_status (*solve)(const qg_subspace_solver *self, qg_subspace_job *jobs, int count, void *workspace, size_t workspace_bytes);
+};
+
+/* qg_subspace_workspace and qg_subspace_solve with a copy of `options`. Local. */
+qg_subspace_solver qg_subspace_host_solver(const qg_subspace_options *options);
 
 /* The change of basis C [rank, rank] from `from` to `to`: coordinates R in `from` become R C (right) or C^T R (left) in
  * `to`.  Right: C = from to^T.  Left: C = from^T to.  d = the short side of the gradient. Local. */

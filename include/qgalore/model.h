@@ -10,16 +10,8 @@
 
 #include "qgalore/backend.h"
 #include "qgalore/memory.h"
+#include "qgalore/model_shape.h"
 #include "qgalore/status.h"
-
-typedef struct {
-  int64_t hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, vocab_size;
-  bool tie_embeddings;
-  double rope_theta, rms_norm_eps;
-} qg_model_shape;
-
-static inline int64_t qg_head_dim(const qg_model_shape *s) { return s->hidden_size / s->num_heads; }
-static inline int64_t qg_kv_size(const qg_model_shape *s) { return s->num_kv_heads * qg_head_dim(s); }
 
 /* Parameters have global ids: 0 the embedding, 1 + 9 * layer + (role - QG_ROLE_ATTN_NORM) those of a layer,
  * then the final norm and, unless tied, the head. Ids key random numbers and checkpoints. */

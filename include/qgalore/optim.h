@@ -18,14 +18,11 @@
 #include "qgalore/linalg.h"
 #include "qgalore/log.h"
 #include "qgalore/memory.h"
+#include "qgalore/method.h"
 #include "qgalore/model.h"
 #include "qgalore/par.h"
 #include "qgalore/state.h"
 #include "qgalore/timer.h"
-
-typedef enum { QG_METHOD_ADAMW, QG_METHOD_ADAM8BIT, QG_METHOD_GALORE, QG_METHOD_QGALORE } qg_method;
-typedef enum { QG_SIMILARITY_OVERLAP, QG_SIMILARITY_COSINE } qg_similarity;
-typedef enum { QG_SAMPLE_BATCH, QG_SAMPLE_MICRO_BATCH } qg_sample;
 
 /* Every difference from the reference code is a member; compat = reference sets them all (src/config). */
 typedef struct {
@@ -66,7 +63,6 @@ typedef struct {
 } qg_optim_options;
 
 /* The lazy tracker of one matrix (algorithm.md section 4); plain data, checkpointed but for `phase`. */
-enum { QG_TRACKER_WINDOW_MAX = 16 };
 typedef struct {
   int64_t interval;     /* T, steps */
   int64_t last_refresh; /* step of the last refresh, -1 before the first */

@@ -52,16 +52,11 @@ static void check_heads(qg_loader *loader)
           m->num_kv_heads, m->num_heads);
 }
 
-static bool projects(const qg_config *c)
-{
-  return c->optimizer.method == QG_METHOD_GALORE || c->optimizer.method == QG_METHOD_QGALORE;
-}
-
 /* A projector has at most as many directions as the narrowest projected matrix. */
 static void check_rank(qg_loader *loader)
 {
   const qg_config *c = loader->config;
-  if (!projects(c) || !heads_are_sound(loader) || !heads_fit(&c->model)) return;
+  if (!qg_config_projects(c) || !heads_are_sound(loader) || !heads_fit(&c->model)) return;
   if (!SOUND(loader, qgalore.rank) || !SOUND(loader, model.intermediate_size) ||
       !SOUND(loader, optimizer.method))
     return;

@@ -30,10 +30,9 @@ out:
 /* Replaces "0: by method" by what it means, so that saying it or leaving it out is no difference. */
 static void settle_bits(qg_config *config)
 {
-  qg_optim_options options = qg_config_optim_options(config, 1);
-  config->optimizer.moment_bits = options.moment_bits;
-  config->qgalore.weight_bits = options.weight_bits;
-  config->qgalore.projector_bits = options.projector_bits;
+  config->optimizer.moment_bits = qg_config_moment_bits(config);
+  config->qgalore.weight_bits = qg_config_weight_bits(config);
+  config->qgalore.projector_bits = qg_config_projector_bits(config);
 }
 
 static void compare(const qg_config *saved, const qg_config *input, qg_problems *problems)

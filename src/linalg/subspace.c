@@ -253,3 +253,19 @@ qg_status qg_subspace_solve(const qg_subspace_options *options, qg_subspace_job 
   qg_blas_threads(threads_before);
   return QG_OK;
 }
+
+static size_t host_workspace(const qg_subspace_solver *self, const qg_subspace_job *shapes, int count)
+{
+  return qg_subspace_workspace(&self->options, shapes, count);
+}
+
+static qg_status host_solve(const qg_subspace_solver *self, qg_subspace_job *jobs, int count, void *workspace,
+                            size_t workspace_bytes)
+{
+  return qg_subspace_solve(&self->options, jobs, count, workspace, workspace_bytes);
+}
+
+qg_subspace_solver qg_subspace_host_solver(const qg_subspace_options *options)
+{
+  return (qg_subspace_solver){.options = *options, .workspace = host_workspace, .solve = host_solve};
+}

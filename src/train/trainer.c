@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "qgalore/base.h"
+#include "train/optim_options.h"
 #include "train/step.h"
 #include "train/trainer.h"
 
@@ -61,7 +62,7 @@ static qg_status create_stage(qg_trainer *t)
 
 static qg_status create_optim(qg_trainer *t)
 {
-  qg_optim_options options = qg_config_optim_options(t->config, t->be->threads);
+  qg_optim_options options = qg_optim_options_from_config(t->config, t->be->threads);
   options.this_rank = t->stage_index;
   options.all_ranks = t->stages;
   QG_TRY(qg_optim_create(t->mem, t->be, &t->config->model, &t->part, &options, t->micro_tokens,

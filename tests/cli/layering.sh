@@ -8,13 +8,13 @@ set -u
 # A module may include headers of its own and of modules on lower levels, never of its neighbours.
 declare -A level=(
   [base]=0
-  [quant]=1 [par]=1 [data]=1
+  [quant]=1 [par]=1 [data]=1 [config]=1
   [backend]=2
   [tensor]=3
   [linalg]=4
   [model]=5
   [optim]=6
-  [config]=7 [ckpt]=7
+  [ckpt]=7
   [train]=8
   [app]=9
   [tools]=10 [main.c]=10 [cuda]=3
@@ -22,7 +22,7 @@ declare -A level=(
 
 # The module that a public header belongs to, where the name does not say it.
 declare -A owner=(
-  [status]=base [log]=base [timer]=base [fault]=base [apart]=base [philox]=base [view]=base [state]=base
+  [status]=base [method]=base [model_shape]=base [log]=base [timer]=base [fault]=base [apart]=base [philox]=base [view]=base [state]=base
   [adam]=quant [rows_apart]=base [gate]=base [plugin]=backend [normal]=backend [host]=backend [memory]=tensor [par_mpi]=par [linalg_distributed]=linalg
 )
 
@@ -65,6 +65,12 @@ points_down() {
   return "$wrong"
 }
 
+# Modules take what they need as options of their own; only what joins them knows the input.
+input_is_read_above() {
+  ! includes src include cuda | grep -E ' (qgalore/config\.h|config/.*)$' |
+    grep -vE '^(src/(config|train|app)/|include/qgalore/train\.h )' | sed 's/^/# /' | grep .
+}
+
 # Code without comments; calls like MPI_Send( have a small letter, constants and types do not matter. Converting a
 # communicator for a Fortran library is handing it over, not calling MPI.
 calls_no_mpi() {
@@ -100,6 +106,7 @@ check "an upward include is noticed" notices_an_upward_arrow
 check "the modules of src depend downwards" points_down src
 check "so do the public headers" points_down include
 check "and the CUDA backend" points_down cuda
+check "the input is read by train and app alone" input_is_read_above
 check "MPI is called in src/par alone" calls_no_mpi
 check "CUDA headers stay in cuda" has_no_cuda
 finish

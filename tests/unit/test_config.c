@@ -15,6 +15,7 @@
 #include "config/schema.h"
 #include "config/value.h"
 #include "qgalore/config.h"
+#include "train/optim_options.h"
 
 static const char minimal[] =
     "[model]\nhidden_size = 64\nintermediate_size = 96\nnum_layers = 2\nnum_heads = 4\n"
@@ -211,7 +212,7 @@ static void check_bits(void **state, const char *method, int moments, int weight
   snprintf(override, sizeof override, "optimizer.method=%s", method);
   const char *overrides[] = {override};
   qg_config c = load(state, minimal, 1, overrides);
-  qg_optim_options o = qg_config_optim_options(&c, 3);
+  qg_optim_options o = qg_optim_options_from_config(&c, 3);
   assert_int_equal(o.moment_bits, moments);
   assert_int_equal(o.weight_bits, weights);
   assert_int_equal(o.projector_bits, projector);
@@ -231,7 +232,7 @@ static void adam_never_quantises_matrices_even_when_asked(void **state)
   const char *overrides[] = {"optimizer.method=adamw", "qgalore.weight_bits=8", "qgalore.projector_bits=4",
                              "optimizer.dense_weights=fp32"};
   qg_config c = load(state, minimal, 4, overrides);
-  qg_optim_options o = qg_config_optim_options(&c, 1);
+  qg_optim_options o = qg_optim_options_from_config(&c, 1);
   assert_int_equal(o.weight_bits, 32);
   assert_int_equal(o.projector_bits, 32);
   assert_int_equal(o.dense_type, QG_F32);

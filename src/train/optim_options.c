@@ -1,35 +1,4 @@
-#include "qgalore/config.h"
-
-static bool projects(qg_method method)
-{
-  return method == QG_METHOD_GALORE || method == QG_METHOD_QGALORE;
-}
-
-static int dense_bits(const qg_config *config)
-{
-  return config->optimizer.dense_type == QG_BF16 ? 16 : 32;
-}
-
-static int moment_bits(const qg_config *config)
-{
-  if (config->optimizer.moment_bits) return (int)config->optimizer.moment_bits;
-  return config->optimizer.method == QG_METHOD_ADAM8BIT || config->optimizer.method == QG_METHOD_QGALORE ? 8
-                                                                                                         : 32;
-}
-
-static int weight_bits(const qg_config *config)
-{
-  if (!projects(config->optimizer.method)) return dense_bits(config);
-  if (config->qgalore.weight_bits) return (int)config->qgalore.weight_bits;
-  return config->optimizer.method == QG_METHOD_QGALORE ? 8 : dense_bits(config);
-}
-
-static int projector_bits(const qg_config *config)
-{
-  if (!projects(config->optimizer.method)) return 32;
-  if (config->qgalore.projector_bits) return (int)config->qgalore.projector_bits;
-  return config->optimizer.method == QG_METHOD_QGALORE ? 4 : 32;
-}
+#include "train/optim_options.h"
 
 /* Matrices that all ranks solve together are its distributed_min's; the others are as with auto. */
 static qg_subspace_method local_method(const qg_config *config)
@@ -37,7 +6,7 @@ static qg_subspace_method local_method(const qg_config *config)
   return config->subspace.method == QG_SUBSPACE_SCALAPACK ? QG_SUBSPACE_AUTO : config->subspace.method;
 }
 
-qg_optim_options qg_config_optim_options(const qg_config *config, int threads)
+qg_optim_options qg_optim_options_from_config(const qg_config *config, int threads)
 {
   return (qg_optim_options){
       .method = config->optimizer.method,
@@ -45,7 +14,7 @@ qg_optim_options qg_config_optim_options(const qg_config *config, int threads)
       .beta2 = config->optimizer.beta2,
       .eps = config->optimizer.eps,
       .weight_decay = config->optimizer.weight_decay,
-      .moment_bits = moment_bits(config),
+      .moment_bits = qg_config_moment_bits(config),
       .bound_moments = config->optimizer.bound_moments,
       .moment_block = config->optimizer.moment_block,
       .fused = qg_config_is_fused(config),
@@ -53,8 +22,8 @@ qg_optim_options qg_config_optim_options(const qg_config *config, int threads)
       .dense_type = config->optimizer.dense_type,
       .rank = config->qgalore.rank,
       .scale = config->qgalore.scale,
-      .weight_bits = weight_bits(config),
-      .projector_bits = projector_bits(config),
+      .weight_bits = qg_config_weight_bits(config),
+      .projector_bits = qg_config_projector_bits(config),
       .stochastic = config->qgalore.stochastic_rounding,
       .include_zero = config->qgalore.include_zero,
       .bf16_arithmetic = config->qgalore.bf16_arithmetic,
