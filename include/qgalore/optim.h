@@ -1,14 +1,15 @@
-/* The optimizer: owns every weight, gradient accumulator, projector and moment of one stage, and turns
- * the (dY, X) pairs of backward into an update.
+/* The optimizer: what becomes of the gradients of one stage.
+ *
+ * Each parameter has a gradient sink, which owns its accumulator, projector and moments; weights are the business of
+ * qgalore/weights.h.
  *
  * One step:  begin -> (backward calls the port) -> finish_gradients -> refresh_distributed -> norms -> apply.
  *
  * Accumulated: gradients of the micro-batches add up, and apply updates everything. Fused: with one micro-batch a step, a
- * matrix is updated as soon as its gradient is there, and all of them share the memory of that. What waits for others is
- * left to apply: norms, tied embeddings, and what gathers the gradient that a refresh sees.
+ * matrix is updated as soon as its gradient is complete, and all of them share the memory of that. What waits for others is
+ * left to apply: norms, tied embeddings, and what accumulates the gradient that a refresh sees.
  *
- * The four methods differ only in the policy of each parameter: how the weight is stored, whether the
- * gradient is projected, how the projector and the moments are stored. */
+ * The four methods differ only in the sink of each parameter and in the format of its weight. */
 #ifndef QGALORE_OPTIM_H
 #define QGALORE_OPTIM_H
 
@@ -19,10 +20,11 @@
 #include "qgalore/log.h"
 #include "qgalore/memory.h"
 #include "qgalore/method.h"
-#include "qgalore/model.h"
 #include "qgalore/par.h"
+#include "qgalore/param.h"
 #include "qgalore/state.h"
 #include "qgalore/timer.h"
+#include "qgalore/weights.h"
 
 /* Every difference from the reference code is a member; compat = reference sets them all (src/config). */
 typedef struct {
@@ -90,18 +92,31 @@ double qg_tracker_mean(const qg_tracker *tracker);
 /* Learning rate of a step (from 0): linear warm-up k / warmup from 0, then cosine to min_ratio * lr at `steps`. */
 double qg_schedule_lr(double lr, int64_t step, int64_t warmup, int64_t steps, double min_ratio);
 
+/* How a method stores the weight of a parameter. Pure. */
+qg_weight_format qg_optim_weight_format(const qg_optim_options *options, const qg_param *param);
+
 typedef struct qg_optim qg_optim;
 
-/* Takes everything from `mem` (dry or live). tokens = tokens per micro-batch (scratch sizes); micro_batches = per step. */
-qg_status qg_optim_create(qg_mem *mem, qg_backend *be, const qg_model_shape *shape, const qg_partition *part,
-                          const qg_optim_options *options, int64_t tokens, int64_t micro_batches, qg_optim **out);
+typedef struct {
+  qg_mem *mem; /* dry or live */
+  qg_backend *be;
+  qg_param_list params; /* the whole model's; the array stays the caller's and must outlive the optimizer */
+  qg_weights *weights;  /* of the same parameters; gets its scratch from the optimizer */
+  qg_optim_options options;
+  const qg_subspace_solver *solver; /* of subspaces that one rank solves on the host; NULL: qg_subspace_host_solver */
+  const bool *frozen;               /* [params.count]: true where there is no sink: no gradient, projector or moments; NULL: nowhere */
+  int64_t tokens, micro_batches;    /* tokens per micro-batch (scratch sizes), micro-batches per step */
+} qg_optim_request;
+
+qg_status qg_optim_create(const qg_optim_request *request, qg_optim **out);
 void qg_optim_destroy(qg_optim *optim);
 
-/* The state before the first step. Fresh weights: N(0, 0.02), norms 1, keyed by (seed, parameter id, element): the same on every
- * partition. Moments and projectors are zero, no matrix was ever refreshed. */
-qg_status qg_optim_init_weights(qg_optim *optim);
+/* As before the first step: moments and projectors are zero, no matrix was ever refreshed. Weights stay as they are. */
+qg_status qg_optim_reset(qg_optim *optim);
+/* Memory in which fresh weights may pass, between steps (qg_weights_initialise). */
+const qg_weight_staging *qg_optim_staging(const qg_optim *optim);
 
-const qg_param_port *qg_optim_port(qg_optim *optim);
+const qg_gradient_port *qg_optim_port(qg_optim *optim);
 
 /* Subspaces and updates inside backward become phases of their own in `timers`. */
 void qg_optim_set_timers(qg_optim *optim, qg_timers *timers);
@@ -112,15 +127,15 @@ qg_status qg_optim_begin(qg_optim *optim, int64_t step);
 void qg_optim_set_rates(qg_optim *optim, double lr, double grad_scale);
 /* Looks at the gradient that enters this stage, before the micro-batch's backward, where this step acts in backward. If it is not finite,
  * nothing reaches any state from here on, and norms are NaN. A fused update whose gradient is not finite does the same: updates that
- * backward had made before it in this step stay (qg_optim_touched). Nobody waits: the device decides. */
-qg_status qg_optim_enter(qg_optim *optim, qg_view gradient);
+ * backward had made before it in this step stay (qg_optim_state_modified). Nobody waits: the device decides. */
+qg_status qg_optim_check_incoming(qg_optim *optim, qg_view gradient);
 /* Whether this step changes state before all its gradients are known: fused updates, or refreshes from one micro-batch. */
 bool qg_optim_acts_in_backward(const qg_optim *optim);
 /* Whether anything of this step has reached what qg_optim_state lists: a subspace, a fused update. Between qg_optim_norms and
  * qg_optim_apply it tells if the step can still be skipped without a trace. */
-bool qg_optim_touched(const qg_optim *optim);
+bool qg_optim_state_modified(const qg_optim *optim);
 /* Ends micro-batch `index`, 0 <= index < micro_batches; more than the optimizer was made for is QG_ERR_RUNTIME. A matrix of
- * a layer gets one matrix_grad per micro-batch; the first one refreshes it unless its gradient gathers until finish: with
+ * a layer gets one product per micro-batch; the first one refreshes it unless its gradient is accumulated until finish: with
  * `sample = batch` and several micro-batches, for embedding and head, and where all ranks solve together. */
 qg_status qg_optim_end_micro_batch(qg_optim *optim, int64_t index);
 
@@ -142,7 +157,7 @@ qg_status qg_optim_refresh_distributed(qg_optim *optim, qg_par *par);
  * embedding part + head part, added once and in this order, so that bits do not depend on the partition. */
 qg_status qg_optim_tied_gradients(qg_optim *optim, qg_view *embedding_part, qg_view *head_part);
 
-/* sum_squares[id] of each parameter held here (others untouched) of the gradient that Adam will see. A tied
+/* sum_squares[param] of each parameter held here (others untouched) of the gradient that Adam will see. A tied
  * parameter is counted by the stage that holds the embedding. */
 qg_status qg_optim_norms(qg_optim *optim, double *sum_squares);
 

@@ -279,6 +279,7 @@ static qg_status apply_in_backward(qg_grad_sink *sink, const qg_step_rates *rate
 /* The sink of a parameter held here; NULL: its gradient is not wanted, or nothing of this step is. */
 static qg_status find(const qg_optim *optim, int param, qg_grad_sink **sink)
 {
+  *sink = NULL;
   QG_CHECK(param >= 0 && param < optim->params.count && optim->params.params[param].held, QG_ERR_RUNTIME,
            "parameter %d is not held by this stage", param);
   *sink = optim->sinks[param];

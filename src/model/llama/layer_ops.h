@@ -2,12 +2,12 @@
 #ifndef QGALORE_MODEL_LAYER_OPS_H
 #define QGALORE_MODEL_LAYER_OPS_H
 
-#include "model/linear.h"
-#include "model/stage_private.h"
+#include "model/llama/linear.h"
+#include "model/llama/stage_private.h"
 
 static inline int qg_layer_param(const layer_pass *pass, qg_role role)
 {
-  return qg_param_id(&pass->stage->shape, role, pass->layer);
+  return qg_llama_param(&pass->stage->shape, role, pass->layer);
 }
 
 /* The matrix that the pass reads after that of `role`; -1: none, or unknown. */

@@ -1,16 +1,23 @@
 /* Backward of layer_forward.c, in the opposite order. D is the gradient of the residual stream: it passes
  * through both residual connections unchanged, and each block adds its own part to it in place. */
-#include "model/layer_ops.h"
-#include "model/stage_private.h"
+#include "model/llama/layer_ops.h"
+#include "model/llama/stage_private.h"
 
-/* dx (+)= dy W, then the pair (dy, x) goes to the port as the gradient of W. */
+/* The gradient of W is dy^T x. */
+static qg_status give_gradient(const layer_pass *pass, int param, qg_view dy, qg_view x)
+{
+  const qg_gradient_port *gradients = pass->gradients;
+  QG_TRY(gradients->add_matrix(gradients->impl, param, dy, x));
+  return gradients->complete(gradients->impl, param);
+}
+
+/* dx (+)= dy W, and the gradient of W. */
 static qg_status backward_role(const layer_pass *pass, qg_role role, qg_view dy, qg_view x, qg_view dx,
                                bool accumulate)
 {
   int param = qg_layer_param(pass, role), next = qg_layer_next(pass, role);
-  QG_TRY(qg_linear_backward(pass->stage->be, pass->port, param, next, dy, dx, accumulate));
-  QG_TRY(pass->port->matrix_grad(pass->port->impl, param, dy, x));
-  return QG_OK;
+  QG_TRY(qg_linear_backward(pass->stage->be, pass->weights, param, next, dy, dx, accumulate));
+  return give_gradient(pass, param, dy, x);
 }
 
 /* The product of SwiGLU is needed for the gradient of Down but not kept: it is recomputed over its own
@@ -21,7 +28,7 @@ static qg_status contract_backward(const layer_pass *pass, qg_view d_hidden)
   const layer_buffers *kept = pass->kept;
   qg_view product = pass->stage->scratch.product;
   int down = qg_layer_param(pass, QG_ROLE_DOWN), next = qg_layer_next(pass, QG_ROLE_DOWN);
-  QG_TRY(qg_linear_backward(be, pass->port, down, next, d_hidden, product, false));
+  QG_TRY(qg_linear_backward(be, pass->weights, down, next, d_hidden, product, false));
   qg_swiglu_args swiglu = {.gate = kept->gate,
                            .up = kept->up,
                            .out = product,
@@ -29,19 +36,18 @@ static qg_status contract_backward(const layer_pass *pass, qg_view d_hidden)
                            .d_gate = kept->gate,
                            .d_up = kept->up};
   QG_TRY(be->ops->swiglu_backward(be, &swiglu));
-  QG_TRY(pass->port->matrix_grad(pass->port->impl, down, d_hidden, product));
-  return QG_OK;
+  return give_gradient(pass, down, d_hidden, product);
 }
 
 static qg_status expand_backward(const layer_pass *pass, qg_view d_hidden)
 {
-  const qg_stage *stage = pass->stage;
+  const qg_llama_stage *stage = pass->stage;
   const stage_scratch *scratch = &stage->scratch;
   const layer_buffers *kept = pass->kept;
   QG_TRY(qg_layer_norm_mid(pass));
   QG_TRY(backward_role(pass, QG_ROLE_GATE, kept->gate, scratch->normed, scratch->d_normed, false));
   QG_TRY(backward_role(pass, QG_ROLE_UP, kept->up, scratch->normed, scratch->d_normed, true));
-  QG_TRY(qg_norm_backward(stage->be, pass->port, qg_layer_param(pass, QG_ROLE_MLP_NORM), kept->mid,
+  QG_TRY(qg_norm_backward(stage->be, pass->weights, pass->gradients, qg_layer_param(pass, QG_ROLE_MLP_NORM), kept->mid,
                           kept->mlp_rstd, scratch->d_normed, d_hidden, true));
   return QG_OK;
 }
@@ -65,13 +71,13 @@ static qg_status attend_backward(const layer_pass *pass, qg_view d_hidden)
 
 static qg_status project_qkv_backward(const layer_pass *pass, qg_view d_hidden)
 {
-  const qg_stage *stage = pass->stage;
+  const qg_llama_stage *stage = pass->stage;
   const stage_scratch *scratch = &stage->scratch;
   QG_TRY(qg_layer_norm_input(pass));
   QG_TRY(backward_role(pass, QG_ROLE_Q, pass->kept->d_q, scratch->normed, scratch->d_normed, false));
   QG_TRY(backward_role(pass, QG_ROLE_K, pass->kept->d_k, scratch->normed, scratch->d_normed, true));
   QG_TRY(backward_role(pass, QG_ROLE_V, pass->kept->d_v, scratch->normed, scratch->d_normed, true));
-  QG_TRY(qg_norm_backward(stage->be, pass->port, qg_layer_param(pass, QG_ROLE_ATTN_NORM), pass->kept->input,
+  QG_TRY(qg_norm_backward(stage->be, pass->weights, pass->gradients, qg_layer_param(pass, QG_ROLE_ATTN_NORM), pass->kept->input,
                           pass->kept->attn_rstd, scratch->d_normed, d_hidden, true));
   return QG_OK;
 }

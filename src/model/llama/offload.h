@@ -12,6 +12,8 @@
 
 #include "qgalore/model.h"
 
+typedef struct qg_llama_stage qg_llama_stage;
+
 enum { OFFLOAD_BUFFERS = 2 };
 
 typedef struct {
@@ -33,20 +35,20 @@ typedef struct {
  * nothing. */
 
 /* Buffers and host memory from the ledger, dry or live. */
-qg_status qg_offload_take(qg_stage *stage, qg_mem *mem);
+qg_status qg_offload_take(qg_llama_stage *stage, qg_mem *mem);
 /* The buffer that the input of layer `index` passes through; NULL: it has its own memory. */
-const qg_view *qg_offload_view(const qg_stage *stage, int index);
+const qg_view *qg_offload_view(const qg_llama_stage *stage, int index);
 /* Events, once, live. */
-qg_status qg_offload_init(qg_stage *stage);
-void qg_offload_close(qg_stage *stage);
+qg_status qg_offload_init(qg_llama_stage *stage);
+void qg_offload_close(qg_llama_stage *stage);
 
 /* Forward: the input of layer `index` will be written next. */
-qg_status qg_offload_make_room(qg_stage *stage, int slot, int index);
+qg_status qg_offload_make_room(qg_llama_stage *stage, int slot, int index);
 /* Forward: it is complete, and goes to the host if it has to make room later. */
-qg_status qg_offload_keep(qg_stage *stage, int slot, int index);
+qg_status qg_offload_keep(qg_llama_stage *stage, int slot, int index);
 /* Backward: it will be read; its copy begins behind everything queued so far. */
-qg_status qg_offload_fetch(qg_stage *stage, int slot, int index);
+qg_status qg_offload_fetch(qg_llama_stage *stage, int slot, int index);
 /* Backward: it is read next. */
-qg_status qg_offload_await(qg_stage *stage, int slot, int index);
+qg_status qg_offload_await(qg_llama_stage *stage, int slot, int index);
 
 #endif

@@ -2,15 +2,15 @@
  * copy from it (settle); so whatever is queued after that comes after the copy, and a later copy of the same
  * input back, which begins behind the queue, finds it on the host. And that copy overwrites a buffer whose
  * readers are in the queue before it. */
-#include "model/offload.h"
+#include "model/llama/offload.h"
 
 #include <stdlib.h>
 
-#include "model/stage_private.h"
+#include "model/llama/stage_private.h"
 #include "qgalore/base.h"
 
 /* No more than would be kept on the device without. */
-static int count_buffers(const qg_stage *stage)
+static int count_buffers(const qg_llama_stage *stage)
 {
   const qg_stage_options *options = &stage->options;
   int inner = stage->part.num_layers - 1, count = inner < OFFLOAD_BUFFERS ? inner : OFFLOAD_BUFFERS;
@@ -18,33 +18,33 @@ static int count_buffers(const qg_stage *stage)
   return options->slots * inner > count ? count : 0;
 }
 
-static bool passes(const qg_stage *stage, int index)
+static bool passes(const qg_llama_stage *stage, int index)
 {
   return stage->offload.count > 0 && index >= 1 && index < stage->part.num_layers;
 }
 
 /* Another input takes its buffer before its backward: of a later layer, or of another slot. */
-static bool is_displaced(const qg_stage *stage, int index)
+static bool is_displaced(const qg_llama_stage *stage, int index)
 {
   return stage->options.slots > 1 || index + stage->offload.count < stage->part.num_layers;
 }
 
-static int place_of(const qg_stage *stage, int index)
+static int place_of(const qg_llama_stage *stage, int index)
 {
   return index % stage->offload.count;
 }
 
-static offload_buffer *buffer_of(qg_stage *stage, int index)
+static offload_buffer *buffer_of(qg_llama_stage *stage, int index)
 {
   return &stage->offload.buffers[place_of(stage, index)];
 }
 
-static void **host_of(qg_stage *stage, int slot, int index)
+static void **host_of(qg_llama_stage *stage, int slot, int index)
 {
   return &stage->offload.host[slot * stage->part.num_layers + index];
 }
 
-static qg_status take_buffers(qg_stage *stage, qg_mem *mem)
+static qg_status take_buffers(qg_llama_stage *stage, qg_mem *mem)
 {
   for (int i = 0; i < stage->offload.count; i++)
     QG_TRY(qg_mem_view(mem, QG_OWNER_ACTIVATIONS, "inputs of layers in turn", stage->be->compute,
@@ -52,7 +52,7 @@ static qg_status take_buffers(qg_stage *stage, qg_mem *mem)
   return QG_OK;
 }
 
-qg_status qg_offload_take(qg_stage *stage, qg_mem *mem)
+qg_status qg_offload_take(qg_llama_stage *stage, qg_mem *mem)
 {
   stage_offload *offload = &stage->offload;
   int layers = stage->part.num_layers, slots = stage->options.slots;
@@ -72,12 +72,12 @@ qg_status qg_offload_take(qg_stage *stage, qg_mem *mem)
   return QG_OK;
 }
 
-const qg_view *qg_offload_view(const qg_stage *stage, int index)
+const qg_view *qg_offload_view(const qg_llama_stage *stage, int index)
 {
   return passes(stage, index) ? &stage->offload.buffers[place_of(stage, index)].view : NULL;
 }
 
-qg_status qg_offload_init(qg_stage *stage)
+qg_status qg_offload_init(qg_llama_stage *stage)
 {
   stage_offload *offload = &stage->offload;
   if (offload->count == 0) return QG_OK;
@@ -86,7 +86,7 @@ qg_status qg_offload_init(qg_stage *stage)
   return side->create_event(stage->be, &offload->before);
 }
 
-void qg_offload_close(qg_stage *stage)
+void qg_offload_close(qg_llama_stage *stage)
 {
   stage_offload *offload = &stage->offload;
   free(offload->host);
@@ -95,14 +95,14 @@ void qg_offload_close(qg_stage *stage)
   if (offload->before) stage->be->ops->side->destroy_event(stage->be, offload->before);
 }
 
-static qg_status settle(qg_stage *stage, offload_buffer *buffer)
+static qg_status settle(qg_llama_stage *stage, offload_buffer *buffer)
 {
   if (!buffer->moving) return QG_OK;
   buffer->moving = false;
   return stage->be->ops->side->hold(stage->be, buffer->moved);
 }
 
-static qg_status displace(qg_stage *stage, offload_buffer *buffer, int slot, int index)
+static qg_status displace(qg_llama_stage *stage, offload_buffer *buffer, int slot, int index)
 {
   QG_TRY(settle(stage, buffer));
   buffer->slot = slot;
@@ -110,12 +110,12 @@ static qg_status displace(qg_stage *stage, offload_buffer *buffer, int slot, int
   return QG_OK;
 }
 
-qg_status qg_offload_make_room(qg_stage *stage, int slot, int index)
+qg_status qg_offload_make_room(qg_llama_stage *stage, int slot, int index)
 {
   return passes(stage, index) ? displace(stage, buffer_of(stage, index), slot, index) : QG_OK;
 }
 
-qg_status qg_offload_keep(qg_stage *stage, int slot, int index)
+qg_status qg_offload_keep(qg_llama_stage *stage, int slot, int index)
 {
   if (!passes(stage, index) || !is_displaced(stage, index)) return QG_OK;
   const qg_backend_side_ops *side = stage->be->ops->side;
@@ -128,7 +128,7 @@ qg_status qg_offload_keep(qg_stage *stage, int slot, int index)
   return QG_OK;
 }
 
-qg_status qg_offload_fetch(qg_stage *stage, int slot, int index)
+qg_status qg_offload_fetch(qg_llama_stage *stage, int slot, int index)
 {
   if (!passes(stage, index)) return QG_OK;
   const qg_backend_side_ops *side = stage->be->ops->side;
@@ -143,7 +143,7 @@ qg_status qg_offload_fetch(qg_stage *stage, int slot, int index)
   return QG_OK;
 }
 
-qg_status qg_offload_await(qg_stage *stage, int slot, int index)
+qg_status qg_offload_await(qg_llama_stage *stage, int slot, int index)
 {
   QG_TRY(qg_offload_fetch(stage, slot, index));
   return passes(stage, index) ? settle(stage, buffer_of(stage, index)) : QG_OK;

@@ -1,4 +1,4 @@
-#include "model/layer_ops.h"
+#include "model/llama/layer_ops.h"
 
 enum { MATRICES = 7 };
 
@@ -9,8 +9,8 @@ static const qg_role backward_order[MATRICES] = {QG_ROLE_DOWN, QG_ROLE_GATE, QG_
 
 static qg_status norm_role(const layer_pass *pass, qg_role role, qg_view x, float *rstd)
 {
-  const qg_stage *stage = pass->stage;
-  return qg_norm_forward(stage->be, pass->port, qg_layer_param(pass, role), (float)stage->shape.rms_norm_eps,
+  const qg_llama_stage *stage = pass->stage;
+  return qg_norm_forward(stage->be, pass->weights, qg_layer_param(pass, role), (float)stage->shape.rms_norm_eps,
                          x, rstd, stage->scratch.normed);
 }
 
@@ -34,7 +34,7 @@ qg_status qg_layer_norm_mid(const layer_pass *pass)
 
 qg_status qg_layer_rotate(const layer_pass *pass, qg_view q, qg_view k, bool inverse)
 {
-  const qg_stage *stage = pass->stage;
+  const qg_llama_stage *stage = pass->stage;
   qg_rope_args rope = {.x = q,
                        .cos = stage->rope_cos,
                        .sin = stage->rope_sin,
@@ -51,7 +51,7 @@ qg_status qg_layer_rotate(const layer_pass *pass, qg_view q, qg_view k, bool inv
 
 qg_attention_args qg_layer_attention(const layer_pass *pass)
 {
-  const qg_stage *stage = pass->stage;
+  const qg_llama_stage *stage = pass->stage;
   const layer_buffers *kept = pass->kept;
   return (qg_attention_args){.q = kept->q,
                              .k = kept->k,

@@ -1,12 +1,12 @@
 /* A pre-norm decoder layer (Touvron et al., arXiv 2302.13971):
  *   mid    = input + O attention(rope(Q n), rope(K n), V n),   n  = norm(input)
  *   output = mid + Down(silu(Gate n') * Up n'),                n' = norm(mid) */
-#include "model/layer_ops.h"
-#include "model/stage_private.h"
+#include "model/llama/layer_ops.h"
+#include "model/llama/stage_private.h"
 
 static qg_status forward_role(const layer_pass *pass, qg_role role, qg_view x, qg_view y)
 {
-  return qg_linear_forward(pass->stage->be, pass->port, qg_layer_param(pass, role), qg_layer_next(pass, role),
+  return qg_linear_forward(pass->stage->be, pass->weights, qg_layer_param(pass, role), qg_layer_next(pass, role),
                            x, y);
 }
 
@@ -34,10 +34,10 @@ static qg_status attend(const layer_pass *pass)
 
 static qg_status expand(const layer_pass *pass)
 {
-  const qg_stage *stage = pass->stage;
+  const qg_llama_stage *stage = pass->stage;
   const layer_buffers *kept = pass->kept;
   qg_view normed = stage->scratch.normed;
-  QG_TRY(qg_norm_forward_sum(stage->be, pass->port, qg_layer_param(pass, QG_ROLE_MLP_NORM),
+  QG_TRY(qg_norm_forward_sum(stage->be, pass->weights, qg_layer_param(pass, QG_ROLE_MLP_NORM),
                              (float)stage->shape.rms_norm_eps, kept->mid, kept->input, kept->mid,
                              kept->mlp_rstd, normed));
   QG_TRY(forward_role(pass, QG_ROLE_GATE, normed, kept->gate));

@@ -3,8 +3,9 @@
 #ifndef QGALORE_MODEL_STAGE_PRIVATE_H
 #define QGALORE_MODEL_STAGE_PRIVATE_H
 
-#include "model/offload.h"
-#include "qgalore/model.h"
+#include "model/llama/offload.h"
+#include "model/llama/roles.h"
+#include "model/ops.h"
 
 /* What one layer keeps of one micro-batch. Views are [tokens, ...] in the compute type. With checkpointing
  * only `input` is the layer's own: the rest is one set shared by all layers and slots, filled again in
@@ -36,7 +37,9 @@ typedef struct {
   qg_graph *graph;
 } layer_graph;
 
-struct qg_stage {
+typedef struct qg_llama_stage qg_llama_stage;
+struct qg_llama_stage {
+  qg_stage base;
   qg_backend *be;
   qg_model_shape shape;
   qg_partition part;
@@ -52,18 +55,24 @@ struct qg_stage {
   float *rope_cos, *rope_sin; /* [sequence_length, head_dim / 2]; NULL without layers */
 };
 
+static inline qg_llama_stage *qg_llama_of(qg_stage *base)
+{
+  return (qg_llama_stage *)base;
+}
+
 /* Takes every device buffer of the stage from the ledger. */
-qg_status qg_stage_take_buffers(qg_stage *stage, qg_mem *mem);
+qg_status qg_llama_take_buffers(qg_llama_stage *stage, qg_mem *mem);
 
 /* The residual stream of a slot entering layer `index` of this stage; index == num_layers: leaving the stage.
  */
-qg_view qg_stage_hidden(const qg_stage *stage, int slot, int index);
-qg_status qg_stage_check_slot(const qg_stage *stage, int slot);
+qg_view qg_llama_hidden(const qg_llama_stage *stage, int slot, int index);
+qg_status qg_llama_check_slot(const qg_llama_stage *stage, int slot);
 
 /* One layer at work on one micro-batch. */
 typedef struct {
-  const qg_stage *stage;
-  const qg_param_port *port;
+  const qg_llama_stage *stage;
+  const qg_weight_reader *weights;
+  const qg_gradient_port *gradients; /* backward */
   const layer_buffers *kept;
   int layer;     /* of the model */
   bool backward; /* the order in which it reads matrices */
@@ -72,8 +81,8 @@ typedef struct {
 
 /* kept->input -> output, filling `kept`. */
 qg_status qg_layer_forward(const layer_pass *pass, qg_view output);
-/* The same by a graph, which is made at the second call. Nothing may be announced to the port
- * (qg_param_port.prefetch) before, or for after. */
+/* The same by a graph, which is made at the second call. No weight may be announced
+ * (qg_weight_reader.prefetch) before, or for after. */
 qg_status qg_layer_forward_by_graph(const layer_pass *pass, layer_graph *graph, qg_view output);
 /* Forward up to gate and up: all that backward needs. */
 qg_status qg_layer_refill(const layer_pass *pass);

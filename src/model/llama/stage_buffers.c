@@ -1,5 +1,5 @@
 /* Which memory a stage takes, once, and which of it is shared. */
-#include "model/stage_private.h"
+#include "model/llama/stage_private.h"
 #include "qgalore/base.h"
 
 static qg_view carve_view(qg_carver *from, qg_dtype type, int64_t rows, int64_t cols)
@@ -7,26 +7,33 @@ static qg_view carve_view(qg_carver *from, qg_dtype type, int64_t rows, int64_t 
   return qg_view_make(qg_carve(from, qg_dtype_bytes(type, rows * cols)), type, rows, cols);
 }
 
-static qg_view carve_intermediate(qg_carver *from, const qg_stage *stage)
+static qg_view carve_intermediate(qg_carver *from, const qg_llama_stage *stage)
 {
   int64_t cols = stage->shape.intermediate_size;
   size_t bytes = qg_dtype_bytes(stage->be->compute, stage->tokens * qg_wide_stride(cols));
   return qg_view_make_wide(qg_carve(from, bytes), stage->be->compute, stage->tokens, cols);
 }
 
-static qg_view carve_stream(qg_carver *from, const qg_stage *stage)
+static qg_view carve_stream(qg_carver *from, const qg_llama_stage *stage)
 {
   return carve_view(from, stage->be->compute, stage->tokens, stage->shape.hidden_size);
 }
 
+/* Whether one set of buffers serves all layers, because backward fills it again or does not come. */
+static bool shares_layers(const qg_llama_stage *stage)
+{
+  return stage->options.checkpointing || stage->options.forward_only;
+}
+
 /* Backward of the MLP is done with gate and up before that of attention begins. */
-static void carve_gate_and_up(qg_carver *from, const qg_stage *stage, layer_buffers *layer)
+static void carve_gate_and_up(qg_carver *from, const qg_llama_stage *stage, layer_buffers *layer)
 {
   const qg_model_shape *shape = &stage->shape;
   qg_dtype type = stage->be->compute;
   qg_carver gradients = *from;
   layer->gate = carve_intermediate(from, stage);
   layer->up = carve_intermediate(from, stage);
+  if (stage->options.forward_only) return;
   layer->d_q = carve_stream(&gradients, stage);
   layer->d_k = carve_view(&gradients, type, stage->tokens, qg_kv_size(shape));
   layer->d_v = carve_view(&gradients, type, stage->tokens, qg_kv_size(shape));
@@ -34,7 +41,7 @@ static void carve_gate_and_up(qg_carver *from, const qg_stage *stage, layer_buff
 }
 
 /* Everything that a layer keeps but its input. */
-static void carve_layer(qg_carver *from, const qg_stage *stage, layer_buffers *layer)
+static void carve_layer(qg_carver *from, const qg_llama_stage *stage, layer_buffers *layer)
 {
   const qg_model_shape *shape = &stage->shape;
   qg_dtype type = stage->be->compute;
@@ -50,23 +57,23 @@ static void carve_layer(qg_carver *from, const qg_stage *stage, layer_buffers *l
   layer->lse = qg_carve(from, qg_dtype_bytes(QG_F32, shape->num_heads * tokens));
 }
 
-static void carve_logits(qg_carver *from, qg_stage *stage)
+static void carve_logits(qg_carver *from, qg_llama_stage *stage)
 {
   stage_scratch *scratch = &stage->scratch;
   int64_t rows = stage->options.loss_rows, vocab = stage->shape.vocab_size;
   scratch->logits = carve_view(from, QG_F32, rows, vocab);
   scratch->d_logits = scratch->logits;
-  if (stage->be->compute != QG_F32) scratch->d_logits = carve_view(from, stage->be->compute, rows, vocab);
+  if (stage->be->compute != QG_F32 && !stage->options.forward_only) scratch->d_logits = carve_view(from, stage->be->compute, rows, vocab);
 }
 
-static void carve_norms(qg_carver *from, qg_stage *stage)
+static void carve_norms(qg_carver *from, qg_llama_stage *stage)
 {
   if (stage->part.num_layers == 0 && !stage->part.has_head) return;
   stage->scratch.normed = carve_stream(from, stage);
-  stage->scratch.d_normed = carve_stream(from, stage);
+  if (!stage->options.forward_only) stage->scratch.d_normed = carve_stream(from, stage);
 }
 
-static void carve_product(qg_carver *from, qg_stage *stage)
+static void carve_product(qg_carver *from, qg_llama_stage *stage)
 {
   if (stage->part.num_layers == 0) return;
   stage->scratch.product = carve_intermediate(from, stage);
@@ -81,10 +88,10 @@ static void carve_product(qg_carver *from, qg_stage *stage)
  * Norms of the MLP's input end before its product begins, and those of backward begin after its end. The last
  * layer writes its output when gate and up have become the product. Returns the bytes; places all of it when
  * base is given. */
-static size_t place_shared(qg_stage *stage, char *base, layer_buffers *shared_layer)
+static size_t place_shared(qg_llama_stage *stage, char *base, layer_buffers *shared_layer)
 {
   qg_carver layer = {.base = base}, loss = layer;
-  if (stage->part.num_layers > 0 && stage->options.checkpointing) carve_layer(&layer, stage, shared_layer);
+  if (stage->part.num_layers > 0 && shares_layers(stage)) carve_layer(&layer, stage, shared_layer);
   stage->output = carve_stream(&loss, stage);
   qg_carver product = {.base = base, .used = qg_max_size(layer.used, loss.used)};
   if (stage->part.has_head) carve_logits(&loss, stage);
@@ -94,12 +101,12 @@ static size_t place_shared(qg_stage *stage, char *base, layer_buffers *shared_la
   return qg_max_size(product.used, norms.used);
 }
 
-static qg_status take_stream(qg_stage *stage, qg_mem *mem, qg_owner owner, const char *what, qg_view *out)
+static qg_status take_stream(qg_llama_stage *stage, qg_mem *mem, qg_owner owner, const char *what, qg_view *out)
 {
   return qg_mem_view(mem, owner, what, stage->be->compute, stage->tokens, stage->shape.hidden_size, out);
 }
 
-static qg_status take_scratch(qg_stage *stage, qg_mem *mem, layer_buffers *shared_layer)
+static qg_status take_scratch(qg_llama_stage *stage, qg_mem *mem, layer_buffers *shared_layer)
 {
   void *base = NULL;
   size_t shared = place_shared(stage, NULL, shared_layer);
@@ -110,20 +117,22 @@ static qg_status take_scratch(qg_stage *stage, qg_mem *mem, layer_buffers *share
                       (void **)&stage->scratch.final_rstd);
 }
 
-/* Each layer's own, or one that it shares with others (offload.h). */
-static qg_status take_layer_input(qg_stage *stage, qg_mem *mem, int index, qg_view *input)
+/* Each layer's own, or one that it shares with others: of an offload (offload.h), or, where no backward follows, every second
+ * one is the same, so that a layer reads one and writes the other. */
+static qg_status take_layer_input(qg_llama_stage *stage, qg_mem *mem, int index, qg_view *input)
 {
   const qg_view *shared = qg_offload_view(stage, index);
+  if (stage->options.forward_only && index >= 2) shared = &stage->layers[index - 2].input;
   if (!shared) return take_stream(stage, mem, QG_OWNER_ACTIVATIONS, "input of a layer", input);
   *input = *shared;
   return QG_OK;
 }
 
-static qg_status take_layer(qg_stage *stage, qg_mem *mem, const layer_buffers *shared, int index,
+static qg_status take_layer(qg_llama_stage *stage, qg_mem *mem, const layer_buffers *shared, int index,
                             layer_buffers *layer)
 {
   *layer = *shared;
-  if (!stage->options.checkpointing) {
+  if (!shares_layers(stage)) {
     qg_carver size = {0}, place = {0};
     void *base = NULL;
     carve_layer(&size, stage, layer);
@@ -135,7 +144,7 @@ static qg_status take_layer(qg_stage *stage, qg_mem *mem, const layer_buffers *s
 }
 
 /* A stage without layers receives its input too, unless it makes it from tokens: then that is its output. */
-static qg_status take_input(qg_stage *stage, qg_mem *mem, int slot)
+static qg_status take_input(qg_llama_stage *stage, qg_mem *mem, int slot)
 {
   qg_view *input = &stage->inputs[slot];
   if (stage->part.num_layers > 0) *input = stage->layers[slot * stage->part.num_layers].input;
@@ -147,8 +156,9 @@ static qg_status take_input(qg_stage *stage, qg_mem *mem, int slot)
 }
 
 /* Only the loss leaves a gradient that waits for its backward; elsewhere it arrives with the call. */
-static qg_status take_d_output(qg_stage *stage, qg_mem *mem, int slot)
+static qg_status take_d_output(qg_llama_stage *stage, qg_mem *mem, int slot)
 {
+  if (stage->options.forward_only) return QG_OK;
   qg_view *d_output = &stage->d_output[slot];
   qg_owner owner = stage->part.has_head ? QG_OWNER_ACTIVATIONS : QG_OWNER_WORKSPACE;
   if (slot > 0 && !stage->part.has_head) *d_output = stage->d_output[0];
@@ -157,7 +167,7 @@ static qg_status take_d_output(qg_stage *stage, qg_mem *mem, int slot)
   return QG_OK;
 }
 
-static qg_status take_rope(qg_stage *stage, qg_mem *mem)
+static qg_status take_rope(qg_llama_stage *stage, qg_mem *mem)
 {
   int64_t entries = stage->options.sequence_length * qg_head_dim(&stage->shape) / 2;
   size_t bytes = qg_dtype_bytes(QG_F32, entries);
@@ -166,7 +176,7 @@ static qg_status take_rope(qg_stage *stage, qg_mem *mem)
   return QG_OK;
 }
 
-qg_status qg_stage_take_buffers(qg_stage *stage, qg_mem *mem)
+qg_status qg_llama_take_buffers(qg_llama_stage *stage, qg_mem *mem)
 {
   layer_buffers shared_layer = {0};
   QG_TRY(take_scratch(stage, mem, &shared_layer));
