@@ -116,13 +116,13 @@ qg_status qg_optim_begin(qg_optim *optim, int64_t step);
 void qg_optim_set_rates(qg_optim *optim, double lr, double grad_scale);
 /* Looks at the gradient that enters this stage, before the micro-batch's backward, where this step acts in backward. If it is not finite,
  * nothing reaches any state from here on, and norms are NaN. A fused update whose gradient is not finite does the same: updates that
- * backward had made before it in this step stay (qg_optim_touched). Nobody waits: the device decides. */
+ * backward had made before it in this step stay (qg_optim_state_modified). Nobody waits: the device decides. */
 qg_status qg_optim_enter(qg_optim *optim, qg_view gradient);
 /* Whether this step changes state before all its gradients are known: fused updates, or refreshes from one micro-batch. */
 bool qg_optim_acts_in_backward(const qg_optim *optim);
 /* Whether anything of this step has reached what qg_optim_state lists: a subspace, a fused update. Between qg_optim_norms and
  * qg_optim_apply it tells if the step can still be skipped without a trace. */
-bool qg_optim_touched(const qg_optim *optim);
+bool qg_optim_state_modified(const qg_optim *optim);
 /* Ends micro-batch `index`, 0 <= index < micro_batches; more than the optimizer was made for is QG_ERR_RUNTIME. A matrix of
  * a layer gets one matrix_grad per micro-batch; the first one refreshes it unless its gradient gathers until finish: with
  * `sample = batch` and several micro-batches, for embedding and head, and where all ranks solve together. */

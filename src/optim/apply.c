@@ -124,7 +124,7 @@ qg_status qg_optim_apply_param(qg_optim *optim, const qg_optim_param *p, const q
   if (p->policy.projected && !qg_optim_has_projector(p)) return QG_OK;
   if (p->policy.fused) qg_optim_gate_updated(optim);
   else
-    optim->touched = true;
+    optim->state_modified = true;
   QG_TRY(qg_optim_forget_prefetched(optim, p));
   return p->policy.projected ? apply_projected(optim, p, rates) : apply_dense(optim, p, rates);
 }

@@ -46,7 +46,7 @@ void qg_optim_gate_updated(qg_optim *optim)
 static void follow(qg_optim *optim, const qg_gate *gate)
 {
   if (!qg_gate_is_open(gate)) optim->discarded = true;
-  if (optim->first_update > 0 && gate->passed >= (double)optim->first_update) optim->touched = true;
+  if (optim->first_update > 0 && gate->passed >= (double)optim->first_update) optim->state_modified = true;
 }
 
 qg_status qg_optim_read_sums(qg_optim *optim)

@@ -145,7 +145,7 @@ struct qg_optim {
   int64_t step;
   bool tied_added;      /* the head's part was added to the embedding's at this step */
   bool discarded;       /* the step's gradient is known not to be finite: nothing of it may reach any state */
-  bool touched;         /* something of the step is known to have reached the state */
+  bool state_modified;         /* something of the step is known to have reached the state */
   int64_t noted;        /* sums that the gate was shown in this step */
   int64_t first_update; /* how many these were at the first update in backward; 0: there was none */
   qg_step_rates rates;  /* of fused updates */

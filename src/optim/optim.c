@@ -175,7 +175,7 @@ static qg_status begin_param(qg_optim *optim, qg_optim_param *p)
 qg_status qg_optim_begin(qg_optim *optim, int64_t step)
 {
   optim->step = step;
-  optim->tied_added = optim->touched = false;
+  optim->tied_added = optim->state_modified = false;
   optim->discarded = qg_fault_is_planted_at("gradient", step);
   optim->step_refreshes = optim->step_failed = 0;
   qg_optim_projector_forget(optim); /* a checkpoint may have been loaded */
@@ -184,9 +184,9 @@ qg_status qg_optim_begin(qg_optim *optim, int64_t step)
   return QG_OK;
 }
 
-bool qg_optim_touched(const qg_optim *optim)
+bool qg_optim_state_modified(const qg_optim *optim)
 {
-  return optim->touched;
+  return optim->state_modified;
 }
 
 bool qg_optim_acts_in_backward(const qg_optim *optim)

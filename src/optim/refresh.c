@@ -67,7 +67,7 @@ void qg_optim_note_refresh(qg_optim *optim, qg_optim_param *p, double similarity
                            qg_subspace_method used)
 {
   p->refresh_pending = false;
-  optim->touched = true;
+  optim->state_modified = true;
   qg_tracker_refreshed(&p->tracker, optim->step, similarity, &optim->options);
   optim->records[optim->step_refreshes++] = (qg_refresh_record){.param = p->info.id,
                                                                 .similarity = similarity,

@@ -12,6 +12,6 @@ typedef struct {
   double loss;      /* of the last step */
   double grad_norm; /* of the last step that was not skipped */
   char *history;    /* one line per attempt; owned by the run */
-} qg_progress_state;
+} qg_train_state;
 
 #endif

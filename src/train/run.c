@@ -3,16 +3,16 @@
 #include <stdlib.h>
 
 #include "qgalore/base.h"
-#include "train/guard.h"
+#include "train/recovery.h"
 #include "train/run.h"
 #include "train/step.h"
 
 static void report_saved(qg_run *run)
 {
-  const qg_saver *s = &run->saver;
+  const qg_checkpoint_writer *s = &run->writer;
   run->saved_step = s->step;
   run->rollbacks = 0;
-  qg_left_out_forget(&run->left_out, s->step);
+  qg_excluded_steps_forget(&run->excluded, s->step);
   run->watch.longest_save = fmax(run->watch.longest_save, s->alone);
   if (s->beside)
     qg_log_info(run->log, "%9lld checkpoint saved in %.2f s, training stood still for %.3f s of them",
@@ -30,7 +30,7 @@ static qg_status report_save(qg_run *run, qg_status status)
   if (status == QG_OK) report_saved(run);
   else
     qg_log_warn(run->log, "checkpoint at step %lld failed, the older ones are intact, training goes on: %s",
-                (long long)run->saver.step, qg_error_message());
+                (long long)run->writer.step, qg_error_message());
   return status;
 }
 
@@ -38,7 +38,7 @@ static qg_status report_save(qg_run *run, qg_status status)
 static qg_status settle(qg_run *run, bool wait)
 {
   bool ended;
-  qg_status status = qg_saver_settle(&run->saver, wait, &ended);
+  qg_status status = qg_checkpoint_writer_advance(&run->writer, wait, &ended);
   return ended ? report_save(run, status) : status;
 }
 
@@ -52,16 +52,16 @@ static qg_status save(qg_run *run, bool beside)
 {
   (void)settle(run, true);
   if (run->saved_step == run->state.step) return QG_OK;
-  qg_status status = qg_saver_begin(&run->saver, &run->state, beside);
+  qg_status status = qg_checkpoint_writer_begin(&run->writer, &run->state, beside);
   if (status != QG_OK) return report_save(run, status);
-  return run->saver.beside ? QG_OK : settle(run, true);
+  return run->writer.beside ? QG_OK : settle(run, true);
 }
 
 /* All ranks see the same sums, so they decide the same. */
-static bool note(void *context, double wishes)
+static bool note(void *context, double votes)
 {
   qg_run *run = context;
-  qg_request request = qg_stop_decide(wishes);
+  qg_request request = qg_stop_decide(votes);
   if (request > run->request) run->request = request;
   qg_watchdog_feed(run->watchdog, run->state.step);
   return run->request < QG_REQUEST_SIGNAL;
@@ -70,7 +70,7 @@ static bool note(void *context, double wishes)
 static qg_status validate(qg_run *run, qg_metrics_line *line)
 {
   qg_validation_result result;
-  qg_validation_observer observer = {{qg_stop_wish, &run->watch}, note, run};
+  qg_validation_observer observer = {{qg_stop_cast_vote, &run->watch}, note, run};
   QG_TRY(qg_validate(run->t, &observer, &result));
   qg_progress_clear(&run->progress);
   run->owes_validation = result.cut_short;
@@ -126,7 +126,7 @@ static qg_status finish_step(qg_run *run, const qg_step_result *result, double s
   qg_progress_step(&run->progress, run->state.step, run->state.tokens, result, seconds);
   if (validation_is_due(run)) QG_TRY(validate(run, &line));
   if (run->metrics) qg_run_write_metrics(run, &line);
-  return qg_guard_count(run, result);
+  return qg_recovery_count(run, result);
 }
 
 static qg_status one_step(qg_run *run)
@@ -135,12 +135,12 @@ static qg_status one_step(qg_run *run)
   double seconds;
   bool back;
   run->request = QG_REQUEST_NONE;
-  QG_TRY(qg_guard_step(run, &result, &seconds));
+  QG_TRY(qg_recovery_take_step(run, &result, &seconds));
   advance(run, &result, seconds);
-  (void)note(run, result.wishes);
-  QG_TRY(qg_guard_judge(run, &result, seconds, &back));
+  (void)note(run, result.votes);
+  QG_TRY(qg_recovery_check(run, &result, seconds, &back));
   if (!back) QG_TRY(finish_step(run, &result, seconds));
-  if (result.save_moves) (void)settle(run, false);
+  if (result.save_phase_done) (void)settle(run, false);
   return QG_OK;
 }
 
@@ -152,9 +152,9 @@ static qg_status save_between(qg_run *run)
   bool due = every > 0 && run->state.step % every == 0 && run->bad_steps == 0;
   if (!due && run->request != QG_REQUEST_SAVE) return QG_OK;
   (void)save(run, true);
-  double wishes = qg_stop_wish(&run->watch);
-  QG_TRY(qg_par_sum(run->t->par, &wishes, 1));
-  (void)note(run, wishes);
+  double votes = qg_stop_cast_vote(&run->watch);
+  QG_TRY(qg_par_sum(run->t->par, &votes, 1));
+  (void)note(run, votes);
   return QG_OK;
 }
 
@@ -204,7 +204,7 @@ static qg_status begin(qg_run *run)
   run->progress.first_step = run->summary->first_step = run->state.step;
   QG_TRY(qg_par_agree(run->t->par, qg_run_open_metrics(run)));
   QG_TRY(qg_par_agree(run->t->par, qg_run_write_first_status(run)));
-  QG_TRY(qg_guard_begin(run));
+  QG_TRY(qg_recovery_begin(run));
   qg_progress_header(&run->progress);
   run->progress.started = run->began = qg_now();
   qg_status status = qg_watchdog_start(run->t->config->run.watchdog, &run->t->timers, &run->t->config->model,
@@ -239,7 +239,7 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
                     .log_every = c->run.log_every,
                     .flops_per_token = qg_model_flops_per_token(&c->model, c->train.sequence_length),
                     .peak_flops = settings->gemm_flops};
-  run.saver = (qg_saver){.t = t, .folder = &run.folder};
+  run.writer = (qg_checkpoint_writer){.t = t, .folder = &run.folder};
   run.watch = (qg_stop_watch){.root = run.root,
                               .started = settings->started,
                               .walltime = c->run.max_walltime,
@@ -253,7 +253,7 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
     if (run.root) qg_run_write_final_status(&run, status);
   }
   qg_watchdog_stop(run.watchdog);
-  qg_saver_abandon(&run.saver);
+  qg_checkpoint_writer_abandon(&run.writer);
   qg_metrics_close(run.metrics);
   qg_run_close_folder(&run);
   free(run.state.history);

@@ -2,12 +2,12 @@
 #ifndef QG_TRAIN_RUN_H
 #define QG_TRAIN_RUN_H
 
-#include "train/left_out.h"
+#include "train/checkpoint_writer.h"
+#include "train/excluded_steps.h"
+#include "train/loss_spike.h"
 #include "train/metrics.h"
 #include "train/progress.h"
 #include "train/restart.h"
-#include "train/saver.h"
-#include "train/spike.h"
 #include "train/stop.h"
 #include "train/watchdog.h"
 
@@ -17,12 +17,12 @@ typedef struct {
   qg_run_folder folder;
   double began; /* qg_now() before the first step of this attempt */
   qg_progress progress;
-  qg_progress_state state;
-  qg_saver saver;
+  qg_train_state state;
+  qg_checkpoint_writer writer;
   qg_stop_watch watch;
   qg_request request; /* the strongest of this step, agreed */
   qg_watchdog *watchdog;
-  qg_spike_window window;
+  qg_loss_window window;
   qg_metrics *metrics; /* rank 0, NULL elsewhere */
   int lock;            /* of the folder; rank 0, -1 elsewhere */
   qg_train_summary *summary;
@@ -33,8 +33,8 @@ typedef struct {
   int rollbacks;      /* since the newest checkpoint */
   int64_t jump_step;  /* where data were left out last, and from which sequence on it goes on; -1: nowhere */
   int64_t jump_cursor;
-  qg_left_out_list left_out; /* since the newest checkpoint */
-  bool owes_validation;      /* one was due and cut short */
+  qg_excluded_steps excluded; /* since the newest checkpoint */
+  bool owes_validation;       /* one was due and cut short */
 } qg_run;
 
 /* The files of a run beside its checkpoints (run_files.c). */
@@ -47,8 +47,8 @@ void qg_run_close_folder(const qg_run *run);
 qg_status qg_run_open_metrics(qg_run *run);
 
 void qg_run_write_metrics(qg_run *run, const qg_metrics_line *line);
-/* The status file when a run begins, with resolved.in, and ends, with `status` as its result. Rank 0; the first is a no-op
- * elsewhere. */
+/* The status file when a run begins, with resolved.in, and ends, with `status` as its result. Rank 0; the
+ * first is a no-op elsewhere. */
 qg_status qg_run_write_first_status(const qg_run *run);
 void qg_run_write_final_status(const qg_run *run, qg_status status);
 /* Says a failure that the run can live with. */

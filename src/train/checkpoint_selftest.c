@@ -1,4 +1,4 @@
-#include "train/probe.h"
+#include "train/checkpoint_selftest.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -17,32 +17,32 @@ static const double tolerance_fp32 = 1e-5, tolerance_bf16 = 0.005;
 
 static void draw_ids(const qg_trainer *t, int32_t *ids)
 {
-  qg_rng rng = {(uint64_t)t->config->train.seed, 0, 0, QG_RNG_PROBE};
-  for (int64_t i = 0; i <= t->probe.tokens; i++)
+  qg_rng rng = {(uint64_t)t->config->train.seed, 0, 0, QG_RNG_SELFTEST};
+  for (int64_t i = 0; i <= t->selftest.tokens; i++)
     ids[i] = (int32_t)(qg_rng_draw(rng, (uint64_t)i / 4).v[i % 4] % (uint64_t)t->config->model.vocab_size);
 }
 
 static qg_status create_stage(qg_trainer *t)
 {
   qg_stage_options options = {.micro_batch = 1,
-                              .sequence_length = t->probe.tokens,
-                              .loss_rows = t->probe.tokens,
+                              .sequence_length = t->selftest.tokens,
+                              .loss_rows = t->selftest.tokens,
                               .checkpointing = true,
                               .slots = 1};
-  return qg_stage_create(t->mem, t->be, &t->config->model, &t->part, &options, &t->probe.stage);
+  return qg_stage_create(t->mem, t->be, &t->config->model, &t->part, &options, &t->selftest.stage);
 }
 
 static qg_status create_channels(qg_trainer *t)
 {
-  qg_probe *p = &t->probe;
+  qg_selftest *p = &t->selftest;
   int up = t->stage_index - 1, down = t->stage_index + 1;
-  QG_TRY(qg_trainer_open_channel(t, up, QG_TAG_PROBE, true, p->tokens, &p->received));
-  return qg_trainer_open_channel(t, down, QG_TAG_PROBE, false, p->tokens, &p->to_send);
+  QG_TRY(qg_trainer_open_channel(t, up, QG_TAG_SELFTEST, true, p->tokens, &p->received));
+  return qg_trainer_open_channel(t, down, QG_TAG_SELFTEST, false, p->tokens, &p->to_send);
 }
 
-qg_status qg_probe_create(qg_trainer *t)
+qg_status qg_selftest_create(qg_trainer *t)
 {
-  qg_probe *p = &t->probe;
+  qg_selftest *p = &t->selftest;
   p->tokens = qg_min_i64(PROBE_TOKENS, t->config->train.sequence_length);
   size_t bytes = qg_dtype_bytes(QG_I32, p->tokens + 1);
   QG_TRY(qg_mem_alloc_host(t->mem, QG_OWNER_CHECKPOINT, "tokens of the probe", bytes, (void **)&p->ids));
@@ -53,33 +53,33 @@ qg_status qg_probe_create(qg_trainer *t)
   return qg_stage_init(p->stage);
 }
 
-void qg_probe_destroy(qg_probe *probe)
+void qg_selftest_destroy(qg_selftest *probe)
 {
   qg_channel_destroy(&probe->received);
   qg_channel_destroy(&probe->to_send);
   qg_stage_destroy(probe->stage);
 }
 
-qg_state_entry qg_probe_entry(const qg_trainer *t)
+qg_state_entry qg_selftest_entry(const qg_trainer *t)
 {
   return (qg_state_entry){.dataset = "probe/tokens",
                           .type = QG_I32,
                           .items = 1,
-                          .elements = t->probe.tokens + 1,
-                          .data = t->probe.ids,
+                          .elements = t->selftest.tokens + 1,
+                          .data = t->selftest.ids,
                           .owner = t->stage_index == 0};
 }
 
 /* The buffers of a step's batch are dead between steps. */
 static qg_status upload(qg_trainer *t, const qg_token_batch *batch, const int32_t *ids)
 {
-  size_t bytes = qg_dtype_bytes(QG_I32, t->probe.tokens);
+  size_t bytes = qg_dtype_bytes(QG_I32, t->selftest.tokens);
   return batch->device ? t->be->ops->copy_in(t->be, batch->device, ids, bytes) : QG_OK;
 }
 
 static qg_status forward(qg_trainer *t)
 {
-  qg_probe *p = &t->probe;
+  qg_selftest *p = &t->selftest;
   qg_view out;
   QG_TRY(upload(t, &t->inputs, p->ids));
   QG_TRY(qg_channel_begin(&p->received, 1));
@@ -95,24 +95,24 @@ static qg_status last_loss(qg_trainer *t, double *loss)
 {
   *loss = 0.0;
   if (!qg_trainer_is_last(t)) return QG_OK;
-  QG_TRY(upload(t, &t->targets, t->probe.ids + 1));
+  QG_TRY(upload(t, &t->targets, t->selftest.ids + 1));
   QG_TRY(t->be->ops->zero(t->be, t->loss, sizeof *t->loss));
-  QG_TRY(qg_stage_loss(t->probe.stage, &t->port.port, 0, t->targets.device, 0.0f, t->loss));
+  QG_TRY(qg_stage_loss(t->selftest.stage, &t->port.port, 0, t->targets.device, 0.0f, t->loss));
   return t->be->ops->copy_out(t->be, loss, t->loss, sizeof *t->loss);
 }
 
-qg_status qg_probe_loss(qg_trainer *t, double *loss)
+qg_status qg_selftest_loss(qg_trainer *t, double *loss)
 {
   *loss = NAN;
-  if (!t->probe.stage) return QG_OK;
+  if (!t->selftest.stage) return QG_OK;
   QG_TRY(forward(t));
   QG_TRY(last_loss(t, loss));
   QG_TRY(qg_par_sum(t->par, loss, 1));
-  *loss /= (double)t->probe.tokens;
+  *loss /= (double)t->selftest.tokens;
   return QG_OK;
 }
 
-void qg_probe_arrangement(const qg_trainer *t, char text[QG_ARRANGEMENT])
+void qg_selftest_arrangement(const qg_trainer *t, char text[QG_ARRANGEMENT])
 {
   snprintf(text, QG_ARRANGEMENT, "%s, %s, threads %d, qgalore_hpc %s (%s)", t->config->backend.precision,
            t->be->description, t->be->threads, QG_VERSION, QG_GIT);
@@ -128,22 +128,22 @@ static bool is_close(double a, double b, double tolerance)
   return isfinite(a) ? fabs(a - b) <= tolerance * fabs(a) : !isfinite(b);
 }
 
-qg_status qg_probe_check(qg_trainer *t, const qg_ckpt_meta *saved)
+qg_status qg_selftest_check(qg_trainer *t, const qg_ckpt_meta *saved)
 {
   double loss;
   char here[QG_ARRANGEMENT];
-  if (!t->probe.stage || isnan(saved->probe_loss)) return QG_OK;
-  QG_TRY(qg_probe_loss(t, &loss));
-  qg_probe_arrangement(t, here);
+  if (!t->selftest.stage || isnan(saved->selftest_loss)) return QG_OK;
+  QG_TRY(qg_selftest_loss(t, &loss));
+  qg_selftest_arrangement(t, here);
   bool alike = strcmp(here, saved->arrangement) == 0;
   double tolerance = is_fp32(here) && is_fp32(saved->arrangement) ? tolerance_fp32 : tolerance_bf16;
-  bool same = alike ? memcmp(&loss, &saved->probe_loss, sizeof loss) == 0
-                    : is_close(saved->probe_loss, loss, tolerance);
+  bool same = alike ? memcmp(&loss, &saved->selftest_loss, sizeof loss) == 0
+                    : is_close(saved->selftest_loss, loss, tolerance);
   QG_CHECK(
       same, QG_ERR_CHECKPOINT,
       "the probe of the checkpoint had a loss of %.17g when it was saved, and has %.17g after loading%s; the "
       "weights are not those that were saved, or this machine computes something else (checkpoint.probe=no "
       "goes on all the same)",
-      saved->probe_loss, loss, alike ? " on the same arrangement" : "");
+      saved->selftest_loss, loss, alike ? " on the same arrangement" : "");
   return QG_OK;
 }

@@ -1,4 +1,4 @@
-#include "train/guard.h"
+#include "train/recovery.h"
 
 #include <stdio.h>
 
@@ -9,28 +9,28 @@ enum { ROLLBACKS_MAX = 3 };
 
 /* The losses come from the file that all attempts share, so that a resumed run sees the spikes of a straight
  * one. */
-qg_status qg_guard_begin(qg_run *run)
+qg_status qg_recovery_begin(qg_run *run)
 {
   if (run->t->config->run.spike_factor <= 0.0) return QG_OK;
   if (run->root)
     run->window.count =
-        qg_metrics_recent_losses(run->folder.root, run->state.step, run->window.loss, QG_SPIKE_WINDOW);
+        qg_metrics_recent_losses(run->folder.root, run->state.step, run->window.loss, QG_LOSS_WINDOW);
   return qg_par_broadcast(run->t->par, &run->window, sizeof run->window, 0);
 }
 
-qg_status qg_guard_step(qg_run *run, qg_step_result *result, double *seconds)
+qg_status qg_recovery_take_step(qg_run *run, qg_step_result *result, double *seconds)
 {
-  qg_progress_state *state = &run->state;
-  qg_wish wish = {qg_stop_wish, &run->watch};
+  qg_train_state *state = &run->state;
+  qg_stop_vote vote = {qg_stop_cast_vote, &run->watch};
   double begin = qg_now();
   if (state->step == run->jump_step) state->cursor = run->jump_cursor;
-  const qg_left_out *tried = qg_left_out_find(&run->left_out, state->step, state->cursor);
+  const qg_excluded_step *tried = qg_excluded_steps_find(&run->excluded, state->step, state->cursor);
   if (tried) {
     *result = tried->result;
     *seconds = tried->seconds;
-    return qg_train_leave_out(run->t, &wish, result);
+    return qg_train_excluded_step(run->t, &vote, result);
   }
-  QG_TRY(qg_train_step(run->t, state->step, state->cursor, &wish, result));
+  QG_TRY(qg_train_step(run->t, state->step, state->cursor, &vote, result));
   *seconds = qg_now() - begin;
   return QG_OK;
 }
@@ -46,7 +46,7 @@ static qg_status go_back(qg_run *run)
   run->progress.started = qg_now();
   qg_watchdog_feed(run->watchdog, run->state.step);
   QG_TRY(qg_par_agree(run->t->par, qg_run_open_metrics(run)));
-  return qg_guard_begin(run);
+  return qg_recovery_begin(run);
 }
 
 static void say_spike(const qg_run *run, int64_t newest)
@@ -72,7 +72,7 @@ static qg_status leave_data_out(qg_run *run)
 static qg_status look_for_spike(qg_run *run, const qg_step_result *result, bool *back)
 {
   int64_t newest;
-  if (!qg_spike_seen(&run->window, run->t->config->run.spike_factor, result->loss)) return QG_OK;
+  if (!qg_loss_is_spike(&run->window, run->t->config->run.spike_factor, result->loss)) return QG_OK;
   qg_run_finish_save(run);
   QG_TRY(qg_ckpt_newest(run->t->par, run->folder.checkpoints, &newest));
   say_spike(run, newest);
@@ -104,17 +104,17 @@ static void say_undone(const qg_run *run, int64_t number)
 
 /* Steps that are repeated come out as before, so of the skipped ones in a row those from after the way back
  * are counted again. */
-static qg_status undo(qg_run *run, const qg_left_out *step)
+static qg_status undo(qg_run *run, const qg_excluded_step *step)
 {
   qg_run_finish_save(run);
-  run->summary->agreed = run->left_out.count == QG_LEFT_OUT_MAX;
+  run->summary->agreed = run->excluded.count == QG_EXCLUDED_STEPS_MAX;
   QG_CHECK(
-      run->left_out.count < QG_LEFT_OUT_MAX, QG_ERR_NUMERICAL,
+      run->excluded.count < QG_EXCLUDED_STEPS_MAX, QG_ERR_NUMERICAL,
       "step %lld is the %dth since the newest checkpoint that is not finite after parts of it had reached "
       "the state; lower optimizer.lr, save more often (checkpoint.every), or let such parts stay with "
       "run.partial_step=keep",
-      (long long)step->step + 1, QG_LEFT_OUT_MAX + 1);
-  qg_left_out_add(&run->left_out, step);
+      (long long)step->step + 1, QG_EXCLUDED_STEPS_MAX + 1);
+  qg_excluded_steps_add(&run->excluded, step);
   QG_TRY(go_back(run));
   run->bad_steps = (int)qg_max_i64(0, run->bad_steps - (step->step - run->state.step));
   say_undone(run, step->step + 1);
@@ -127,20 +127,20 @@ static bool is_last_bad_step(const qg_run *run)
 }
 
 /* A skipped step needs no way back for its loss. One that ends the run needs none at all: it is not saved. */
-qg_status qg_guard_judge(qg_run *run, const qg_step_result *result, double seconds, bool *back)
+qg_status qg_recovery_check(qg_run *run, const qg_step_result *result, double seconds, bool *back)
 {
   const qg_config *c = run->t->config;
-  qg_left_out step = {run->state.step - 1, run->state.cursor - c->train.global_batch, seconds, *result};
+  qg_excluded_step step = {run->state.step - 1, run->state.cursor - c->train.global_batch, seconds, *result};
   *back = result->partial && c->run.partial_step == QG_PARTIAL_UNDO && !is_last_bad_step(run);
   if (*back) return undo(run, &step);
   return result->skipped ? QG_OK : look_for_spike(run, result, back);
 }
 
 /* A run that only skips would burn its allocation; the last good checkpoint is older than the trouble. */
-qg_status qg_guard_count(qg_run *run, const qg_step_result *result)
+qg_status qg_recovery_count(qg_run *run, const qg_step_result *result)
 {
   int64_t most = run->t->config->run.max_bad_steps;
-  qg_spike_add(&run->window, result->loss);
+  qg_loss_window_add(&run->window, result->loss);
   run->bad_steps = result->skipped ? run->bad_steps + 1 : 0;
   run->summary->agreed = run->bad_steps >= most;
   QG_CHECK(run->bad_steps < most, QG_ERR_NUMERICAL,

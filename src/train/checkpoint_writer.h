@@ -1,6 +1,6 @@
 /* Checkpoints of a run, one at a time: here, or beside training. */
-#ifndef QG_TRAIN_SAVER_H
-#define QG_TRAIN_SAVER_H
+#ifndef QG_TRAIN_CHECKPOINT_WRITER_H
+#define QG_TRAIN_CHECKPOINT_WRITER_H
 
 #include "qgalore/ckpt.h"
 #include "train/progress_state.h"
@@ -19,16 +19,16 @@ typedef struct {
    * waited longest; and what the save would take if training waited for all of it. */
   double seconds, stall, alone;
   double phases; /* s, of its phases */
-} qg_saver;
+} qg_checkpoint_writer;
 
 /* Starts a save, beside training if it may and there is room for it; none may be under way. Collective. */
-qg_status qg_saver_begin(qg_saver *saver, const qg_progress_state *state, bool beside);
+qg_status qg_checkpoint_writer_begin(qg_checkpoint_writer *writer, const qg_train_state *state, bool beside);
 
 /* Takes the save under way, if there is one, to its next phase, or with `wait` to its end; *ended tells
  * whether it got there. Its failure is the result. Collective. */
-qg_status qg_saver_settle(qg_saver *saver, bool wait, bool *ended);
+qg_status qg_checkpoint_writer_advance(qg_checkpoint_writer *writer, bool wait, bool *ended);
 
 /* Gives up a save under way. Local. */
-void qg_saver_abandon(qg_saver *saver);
+void qg_checkpoint_writer_abandon(qg_checkpoint_writer *writer);
 
 #endif

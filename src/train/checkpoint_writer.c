@@ -1,10 +1,10 @@
-#include "train/saver.h"
+#include "train/checkpoint_writer.h"
 
 #include <stdlib.h>
 
 #include "qgalore/base.h"
 
-static qg_ckpt_options options_of(const qg_saver *s)
+static qg_ckpt_options options_of(const qg_checkpoint_writer *s)
 {
   const qg_config *c = s->t->config;
   return (qg_ckpt_options){
@@ -14,7 +14,8 @@ static qg_ckpt_options options_of(const qg_saver *s)
       .files = c->checkpoint.layout == QG_LAYOUT_PER_RANK ? QG_CKPT_PER_RANK : QG_CKPT_SHARED};
 }
 
-static qg_status begin(qg_saver *s, const qg_progress_state *state, const char *resolved, bool beside)
+static qg_status begin(qg_checkpoint_writer *s, const qg_train_state *state, const char *resolved,
+                       bool beside)
 {
   qg_trainer *t = s->t;
   qg_ckpt_options options = options_of(s);
@@ -22,7 +23,7 @@ static qg_status begin(qg_saver *s, const qg_progress_state *state, const char *
   const qg_state_entry *entries;
   char arrangement[QG_ARRANGEMENT];
   int count;
-  qg_probe_arrangement(t, arrangement);
+  qg_selftest_arrangement(t, arrangement);
   qg_ckpt_meta meta = {.step = state->step,
                        .tokens = state->tokens,
                        .cursor = state->cursor,
@@ -33,7 +34,7 @@ static qg_status begin(qg_saver *s, const qg_progress_state *state, const char *
                        .arrangement = arrangement,
                        .history = state->history,
                        .resolved_input = resolved};
-  QG_TRY(qg_probe_loss(t, &meta.probe_loss));
+  QG_TRY(qg_selftest_loss(t, &meta.selftest_loss));
   QG_TRY(qg_par_agree(t->par, qg_trainer_state(t, &entries, &count)));
   QG_TRY(qg_ckpt_begin(t->par, t->be, &options, &meta, entries, count, room, &s->pending));
   t->save = s->pending;
@@ -41,12 +42,12 @@ static qg_status begin(qg_saver *s, const qg_progress_state *state, const char *
 }
 
 /* What training has waited for saves: the phase says it, wherever it waits. */
-static double waited(const qg_saver *s)
+static double waited(const qg_checkpoint_writer *s)
 {
   return s->t->timers.seconds[QG_PHASE_CHECKPOINT];
 }
 
-qg_status qg_saver_begin(qg_saver *s, const qg_progress_state *state, bool beside)
+qg_status qg_checkpoint_writer_begin(qg_checkpoint_writer *s, const qg_train_state *state, bool beside)
 {
   qg_status status;
   char *resolved = NULL;
@@ -63,7 +64,7 @@ out:
   return status;
 }
 
-static qg_status go_on(qg_saver *s, bool wait, bool *ended)
+static qg_status go_on(qg_checkpoint_writer *s, bool wait, bool *ended)
 {
   *ended = wait;
   qg_timer_start(&s->t->timers, QG_PHASE_CHECKPOINT);
@@ -74,7 +75,7 @@ static qg_status go_on(qg_saver *s, bool wait, bool *ended)
 }
 
 /* The longest wait of any rank is the one that training feels. */
-static qg_status measure(qg_saver *s)
+static qg_status measure(qg_checkpoint_writer *s)
 {
   s->seconds = qg_now() - s->begun;
   s->stall = waited(s) - s->waited_before;
@@ -83,7 +84,7 @@ static qg_status measure(qg_saver *s)
   return QG_OK;
 }
 
-qg_status qg_saver_settle(qg_saver *s, bool wait, bool *ended)
+qg_status qg_checkpoint_writer_advance(qg_checkpoint_writer *s, bool wait, bool *ended)
 {
   *ended = false;
   if (!s->pending) return QG_OK;
@@ -94,7 +95,7 @@ qg_status qg_saver_settle(qg_saver *s, bool wait, bool *ended)
   return measure(s);
 }
 
-void qg_saver_abandon(qg_saver *s)
+void qg_checkpoint_writer_abandon(qg_checkpoint_writer *s)
 {
   qg_ckpt_abandon(s->pending);
   s->pending = s->t->save = NULL;
