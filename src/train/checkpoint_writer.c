@@ -23,7 +23,7 @@ static qg_status begin(qg_checkpoint_writer *s, const qg_train_state *state, con
   const qg_state_entry *entries;
   char arrangement[QG_ARRANGEMENT];
   int count;
-  qg_selftest_arrangement(t, arrangement);
+  qg_selftest_arrangement(t->config, t->be, arrangement);
   qg_ckpt_meta meta = {.step = state->step,
                        .tokens = state->tokens,
                        .cursor = state->cursor,
@@ -34,7 +34,7 @@ static qg_status begin(qg_checkpoint_writer *s, const qg_train_state *state, con
                        .arrangement = arrangement,
                        .history = state->history,
                        .resolved_input = resolved};
-  QG_TRY(qg_selftest_loss(t, &meta.selftest_loss));
+  QG_TRY(qg_selftest_loss(&t->selftest, &meta.selftest_loss));
   QG_TRY(qg_par_agree(t->par, qg_trainer_state(t, &entries, &count)));
   QG_TRY(qg_ckpt_begin(t->par, t->be, &options, &meta, entries, count, room, &s->pending));
   t->save = s->pending;

@@ -15,7 +15,7 @@ static qg_status add_attempt(const qg_trainer *t, const char *before, qg_train_s
   time_t now = time(NULL);
   struct tm utc;
   strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-  qg_selftest_arrangement(t, arrangement);
+  qg_selftest_arrangement(t->config, t->be, arrangement);
   int bytes = asprintf(&state->history, "%s%s from step %lld on %d ranks: %s\n", before, when,
                        (long long)state->step, t->stages, arrangement);
   if (bytes < 0) state->history = NULL;
@@ -48,7 +48,7 @@ static qg_status resume_from(qg_trainer *t, const qg_log *log, const char *path,
   const qg_ckpt_meta *meta = qg_ckpt_get_meta(file);
   QG_TRY_OUT(qg_par_agree(t->par, qg_config_check_restart(t->config, meta->resolved_input)));
   QG_TRY_OUT(load_state(t, file));
-  QG_TRY_OUT(qg_selftest_check(t, meta));
+  QG_TRY_OUT(qg_selftest_check(&t->selftest, meta));
   *state = (qg_train_state){.step = meta->step,
                             .tokens = meta->tokens,
                             .cursor = meta->cursor,

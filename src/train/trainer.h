@@ -8,9 +8,6 @@
 #include "train/checkpoint_selftest.h"
 #include "train/parameter_trace.h"
 
-/* Tags of the messages between stages. */
-enum { QG_TAG_FORWARD = 1, QG_TAG_BACKWARD = 2, QG_TAG_TIED = 3, QG_TAG_SELFTEST = 4, QG_TAG_TRANSPORT = 5 };
-
 typedef struct {
   int32_t *host; /* [global_batch, sequence_length] */
   int32_t *device;
