@@ -4,22 +4,22 @@
 
 #include "qgalore/base.h"
 
-static qg_ckpt_options options_of(const qg_checkpoint_writer *s)
+static qg_ckpt_options options_of(const qg_checkpoint_writer *w)
 {
-  const qg_config *c = s->t->config;
+  const qg_config *c = w->t->config;
   return (qg_ckpt_options){
-      .folder = s->folder->checkpoints,
+      .folder = w->folder->checkpoints,
       .keep_last = c->checkpoint.keep_last,
       .keep_every = c->checkpoint.keep_every,
       .files = c->checkpoint.layout == QG_LAYOUT_PER_RANK ? QG_CKPT_PER_RANK : QG_CKPT_SHARED};
 }
 
-static qg_status begin(qg_checkpoint_writer *s, const qg_train_state *state, const char *resolved,
-                       bool beside)
+static qg_status begin(qg_checkpoint_writer *w, const qg_train_state *state, const char *resolved,
+                       bool asynchronous)
 {
-  qg_trainer *t = s->t;
-  qg_ckpt_options options = options_of(s);
-  qg_ckpt_snapshot room = beside ? t->snapshot : (qg_ckpt_snapshot){0};
+  qg_trainer *t = w->t;
+  qg_ckpt_options options = options_of(w);
+  qg_ckpt_snapshot snapshot = asynchronous ? t->snapshot : (qg_ckpt_snapshot){0};
   const qg_state_entry *entries;
   char arrangement[QG_ARRANGEMENT];
   int count;
@@ -36,67 +36,65 @@ static qg_status begin(qg_checkpoint_writer *s, const qg_train_state *state, con
                        .resolved_input = resolved};
   QG_TRY(qg_selftest_loss(&t->selftest, &meta.selftest_loss));
   QG_TRY(qg_par_agree(t->par, qg_trainer_state(t, &entries, &count)));
-  QG_TRY(qg_ckpt_begin(t->par, t->be, &options, &meta, entries, count, room, &s->pending));
-  t->save = s->pending;
+  QG_TRY(qg_ckpt_begin(t->par, t->be, &options, &meta, entries, count, snapshot, &w->pending));
+  t->save = w->pending;
   return QG_OK;
 }
 
-/* What training has waited for saves: the phase says it, wherever it waits. */
-static double waited(const qg_checkpoint_writer *s)
+/* Seconds that training has waited for saves, wherever it waits. */
+static double waited(const qg_checkpoint_writer *w)
 {
-  return s->t->timers.seconds[QG_PHASE_CHECKPOINT];
+  return w->t->timers.seconds[QG_PHASE_CHECKPOINT];
 }
 
-qg_status qg_checkpoint_writer_begin(qg_checkpoint_writer *s, const qg_train_state *state, bool beside)
+qg_status qg_checkpoint_writer_begin(qg_checkpoint_writer *w, const qg_train_state *state, bool asynchronous)
 {
   qg_status status;
   char *resolved = NULL;
-  s->step = state->step;
-  s->begun = qg_now();
-  s->waited_before = waited(s);
-  qg_timer_start(&s->t->timers, QG_PHASE_CHECKPOINT);
-  QG_TRY_OUT(qg_par_agree(s->t->par, qg_config_resolved(s->t->config, &resolved)));
-  QG_TRY_OUT(begin(s, state, resolved, beside));
-  s->beside = qg_ckpt_is_beside(s->pending);
+  w->step = state->step;
+  w->begun = qg_now();
+  w->waited_before = waited(w);
+  qg_timer_start(&w->t->timers, QG_PHASE_CHECKPOINT);
+  QG_TRY_OUT(qg_par_agree(w->t->par, qg_config_resolved(w->t->config, &resolved)));
+  QG_TRY_OUT(begin(w, state, resolved, asynchronous));
+  w->asynchronous = qg_ckpt_is_beside(w->pending);
 out:
   free(resolved);
-  qg_timer_stop(&s->t->timers, QG_PHASE_CHECKPOINT);
-  return status;
-}
-
-static qg_status go_on(qg_checkpoint_writer *s, bool wait, bool *ended)
-{
-  *ended = wait;
-  qg_timer_start(&s->t->timers, QG_PHASE_CHECKPOINT);
-  qg_status status =
-      wait ? qg_ckpt_finish(s->pending, &s->phases) : qg_ckpt_advance(s->pending, ended, &s->phases);
-  qg_timer_stop(&s->t->timers, QG_PHASE_CHECKPOINT);
+  qg_timer_stop(&w->t->timers, QG_PHASE_CHECKPOINT);
   return status;
 }
 
 /* The longest wait of any rank is the one that training feels. */
-static qg_status measure(qg_checkpoint_writer *s)
+static qg_status measure(qg_checkpoint_writer *w)
 {
-  s->seconds = qg_now() - s->begun;
-  s->stall = waited(s) - s->waited_before;
-  QG_TRY(qg_par_max(s->t->par, &s->stall, 1));
-  s->alone = s->beside ? s->phases + s->stall : s->seconds;
+  w->seconds = qg_now() - w->begun;
+  w->stall = waited(w) - w->waited_before;
+  QG_TRY(qg_par_max(w->t->par, &w->stall, 1));
+  w->waiting_seconds = w->asynchronous ? w->phases + w->stall : w->seconds;
   return QG_OK;
 }
 
-qg_status qg_checkpoint_writer_advance(qg_checkpoint_writer *s, bool wait, bool *ended)
+qg_status qg_checkpoint_writer_advance(qg_checkpoint_writer *w, bool wait, bool *ended)
 {
+  qg_status status;
   *ended = false;
-  if (!s->pending) return QG_OK;
-  qg_status status = go_on(s, wait, ended);
+  if (!w->pending) return QG_OK;
+  qg_timer_start(&w->t->timers, QG_PHASE_CHECKPOINT);
+  if (wait) {
+    *ended = true;
+    status = qg_ckpt_finish(w->pending, &w->phases);
+  } else {
+    status = qg_ckpt_advance(w->pending, ended, &w->phases);
+  }
+  qg_timer_stop(&w->t->timers, QG_PHASE_CHECKPOINT);
   if (!*ended) return status;
-  s->pending = s->t->save = NULL;
+  w->pending = w->t->save = NULL;
   QG_TRY(status);
-  return measure(s);
+  return measure(w);
 }
 
-void qg_checkpoint_writer_abandon(qg_checkpoint_writer *s)
+void qg_checkpoint_writer_abandon(qg_checkpoint_writer *w)
 {
-  qg_ckpt_abandon(s->pending);
-  s->pending = s->t->save = NULL;
+  qg_ckpt_abandon(w->pending);
+  w->pending = w->t->save = NULL;
 }

@@ -1,9 +1,9 @@
-/* Checkpoints of a run, one at a time: here, or beside training. */
+/* Checkpoints of a run, one at a time: training waits for a save, or goes on during it (asynchronous). */
 #ifndef QG_TRAIN_CHECKPOINT_WRITER_H
 #define QG_TRAIN_CHECKPOINT_WRITER_H
 
 #include "qgalore/ckpt.h"
-#include "train/progress_state.h"
+#include "train/restart.h"
 #include "train/run_folder.h"
 #include "train/trainer.h"
 
@@ -13,16 +13,19 @@ typedef struct {
   qg_ckpt_pending *pending; /* the save under way, or NULL */
   int64_t step;             /* of the save under way or the last one */
   double begun;             /* qg_now() */
-  double waited_before;     /* of the phase "checkpoint", when it began */
-  bool beside;              /* training goes on meanwhile */
-  /* Of the last save that ended, seconds: from begin to end; of these training stood still on the rank that
-   * waited longest; and what the save would take if training waited for all of it. */
-  double seconds, stall, alone;
-  double phases; /* s, of its phases */
+  double waited_before;     /* s of the phase "checkpoint" when the save began */
+  bool asynchronous;        /* the save under way or the last one */
+  /* Of the last save that ended, s: */
+  double seconds;         /* from begin to end */
+  double stall;           /* of these training stood still, on the rank that waited longest */
+  double phases;          /* of the phases of the save */
+  double waiting_seconds; /* what the save would take if training waited for all of it */
 } qg_checkpoint_writer;
 
-/* Starts a save, beside training if it may and there is room for it; none may be under way. Collective. */
-qg_status qg_checkpoint_writer_begin(qg_checkpoint_writer *writer, const qg_train_state *state, bool beside);
+/* Starts a save; none may be under way. It is asynchronous if that is wanted and there is memory for a
+ * snapshot. Collective. */
+qg_status qg_checkpoint_writer_begin(qg_checkpoint_writer *writer, const qg_train_state *state,
+                                     bool asynchronous);
 
 /* Takes the save under way, if there is one, to its next phase, or with `wait` to its end; *ended tells
  * whether it got there. Its failure is the result. Collective. */

@@ -1,26 +1,24 @@
-/* The numerical guard: steps that are not finite, and losses that spike. Its decisions follow from reduced
- * numbers, so they are the same on all ranks. */
+/* Recovery from bad steps: those whose loss or gradient is not finite, and those whose loss is a spike. The
+ * decisions follow from reduced numbers, so they are the same on all ranks. */
 #ifndef QG_TRAIN_RECOVERY_H
 #define QG_TRAIN_RECOVERY_H
 
 #include "train/run.h"
-#include "train/step.h"
 
-/* Gets the recent losses back that an earlier attempt had seen. Collective. */
+/* Reads the recent losses, which an earlier attempt may have written. Collective. */
 qg_status qg_recovery_begin(qg_run *run);
 
-/* Takes the next step, or leaves it out. *seconds: what it took. Collective. */
+/* Takes the next step, or leaves it out if it is excluded. *seconds: what it took. Collective. */
 qg_status qg_recovery_take_step(qg_run *run, qg_step_result *result, double *seconds);
 
-/* Looks at a step that was just counted in the state; *back: the run has gone back, and the step has not
- * been.
- * - Its loss is a spike: back to the newest checkpoint, and the data since then are left out.
- * - It was skipped, but not without a trace (run.partial_step): back to the newest checkpoint or to the
- *   beginning, and the steps since then are repeated without it.
- * QG_ERR_NUMERICAL if that does not help. Collective. */
-qg_status qg_recovery_check(qg_run *run, const qg_step_result *result, double seconds, bool *back);
+/* Judges a step that was just added to the state; *rolled_back: the run has gone back to an earlier step.
+ * - Its loss is a spike: the run goes back to the newest checkpoint and leaves out the data since then.
+ * - It made no update but parts of it had reached the state (run.partial_step): the run goes back to the
+ * newest checkpoint or to its beginning, and repeats the steps since then without it. QG_ERR_NUMERICAL if
+ * that does not help. Collective. */
+qg_status qg_recovery_check(qg_run *run, const qg_step_result *result, double seconds, bool *rolled_back);
 
-/* Counts a step. QG_ERR_NUMERICAL after run.max_bad_steps skipped ones in a row. */
+/* Counts a step that stays. QG_ERR_NUMERICAL after run.max_bad_steps in a row that made no update. */
 qg_status qg_recovery_count(qg_run *run, const qg_step_result *result);
 
 #endif

@@ -3,9 +3,19 @@
 #define QG_TRAIN_RESTART_H
 
 #include "qgalore/ckpt.h"
-#include "train/progress_state.h"
 #include "train/run_folder.h"
 #include "train/trainer.h"
+
+/* What training has done so far: everything that is neither weights nor optimizer state. */
+typedef struct {
+  int64_t step; /* steps done */
+  int64_t tokens;
+  int64_t cursor;   /* sequences consumed */
+  double elapsed;   /* seconds of training over all attempts */
+  double loss;      /* of the last step */
+  double grad_norm; /* of the last step that was not skipped */
+  char *history;    /* one line per attempt; owned by the run */
+} qg_train_state;
 
 /* Carries out run.restart: fresh weights, or those of a checkpoint. state->history is the caller's to free.
  * Collective. */

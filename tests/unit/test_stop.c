@@ -1,4 +1,4 @@
-/* When a run stops, who asked for it, and what counts as a loss spike. */
+/* When a run stops, and who asked for it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,6 @@
 
 #include "qgalore/base.h"
 #include "train/signals.h"
-#include "train/loss_spike.h"
 #include "train/stop.h"
 
 static const qg_stop_watch silent = {.root = true, .stop_file = "/nonexistent/STOP"};
@@ -71,43 +70,6 @@ static void usr1_asks_once_and_usr2_for_good(void **state)
   assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&silent)), QG_REQUEST_SIGNAL);
 }
 
-static qg_loss_window window_of(int count, double loss)
-{
-  qg_loss_window window = {0};
-  for (int i = 0; i < count; i++) qg_loss_window_add(&window, loss);
-  return window;
-}
-
-static void a_spike_is_above_the_factor_times_the_mean(void **state)
-{
-  (void)state;
-  qg_loss_window window = window_of(QG_LOSS_WINDOW, 4.0);
-  assert_false(qg_loss_is_spike(&window, 1.5, 6.0));
-  assert_true(qg_loss_is_spike(&window, 1.5, 6.01));
-  assert_false(qg_loss_is_spike(&window, 0.0, 1e9));
-  assert_false(qg_loss_is_spike(&window, 1.5, NAN));
-}
-
-static void the_mean_is_of_the_last_finite_losses(void **state)
-{
-  (void)state;
-  qg_loss_window window = window_of(5, 1000.0);
-  for (int i = 0; i < QG_LOSS_WINDOW; i++) {
-    qg_loss_window_add(&window, NAN);
-    qg_loss_window_add(&window, 2.0);
-  }
-  assert_int_equal(window.count, QG_LOSS_WINDOW);
-  assert_true(qg_loss_is_spike(&window, 1.5, 3.01));
-}
-
-static void a_few_losses_make_no_mean(void **state)
-{
-  (void)state;
-  qg_loss_window few = window_of(QG_LOSS_WINDOW_MIN - 1, 1.0), enough = window_of(QG_LOSS_WINDOW_MIN, 1.0);
-  assert_false(qg_loss_is_spike(&few, 1.5, 100.0));
-  assert_true(qg_loss_is_spike(&enough, 1.5, 100.0));
-}
-
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -116,9 +78,6 @@ int main(void)
       cmocka_unit_test(the_strongest_request_wins_on_all_ranks),
       cmocka_unit_test(rank_0_looks_at_the_clock),
       cmocka_unit_test(usr1_asks_once_and_usr2_for_good),
-      cmocka_unit_test(a_spike_is_above_the_factor_times_the_mean),
-      cmocka_unit_test(the_mean_is_of_the_last_finite_losses),
-      cmocka_unit_test(a_few_losses_make_no_mean),
   };
   return cmocka_run_group_tests_name("stop", tests, NULL, NULL);
 }
