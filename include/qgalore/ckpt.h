@@ -29,7 +29,7 @@ typedef struct {
   double elapsed;      /* seconds of training over all attempts */
   double last_loss;
   double last_grad_norm;      /* of the last step that was not skipped */
-  double probe_loss;          /* of the probe's tokens with this state; NaN: no probe */
+  double selftest_loss;       /* of the self-test's tokens with this state; NaN: none */
   /* Texts; on load owned by the qg_ckpt_file. NULL: empty. */
   const char *arrangement;    /* what computed probe_loss */
   const char *history;        /* one line per attempt of the run */

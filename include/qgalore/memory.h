@@ -19,7 +19,7 @@ typedef enum {
   QG_OWNER_WORKSPACE,    /* scratch of one layer, of one matrix with its weight and gradient, logits, backend */
   QG_OWNER_TRANSFER,     /* pipeline buffers */
   QG_OWNER_DATA,         /* token batches */
-  QG_OWNER_CHECKPOINT,   /* the snapshot of an asynchronous save, the probe's tokens */
+  QG_OWNER_CHECKPOINT,   /* the snapshot of an asynchronous save, the self-test's tokens */
   QG_OWNER_RUNTIME,      /* program, MPI, HDF5, BLAS: estimated, not allocated by us */
   QG_OWNER_CONTEXT,      /* on a device beside the ledger's memory: qg_device_share, partly estimated */
   QG_OWNER_COUNT

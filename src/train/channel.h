@@ -20,6 +20,9 @@
 
 enum { QG_CHANNEL_DEPTH = 2 };
 
+/* Tags of the messages between stages. */
+enum { QG_TAG_FORWARD = 1, QG_TAG_BACKWARD = 2, QG_TAG_TIED = 3, QG_TAG_SELFTEST = 4, QG_TAG_TRANSPORT = 5 };
+
 typedef struct {
   int peer, tag; /* the other stage; peer < 0: no channel, calls do nothing */
   bool receives;

@@ -11,9 +11,9 @@ void qg_signals_install(void);
 /* TERM and INT end this process again: for a rank that has failed, and should leave when the launcher says
  * so. */
 void qg_signals_let_end(void);
-/* Takes a pending wish to save. */
+/* Takes a pending request to save. */
 bool qg_signals_take_save(void);
-/* A wish to stop stays. */
+/* A request to stop stays. */
 bool qg_signals_stop(void);
 
 #endif

@@ -47,7 +47,7 @@ static qg_status read_loss(qg_trainer *t, double *loss)
 
 /* Every rank contributes its parameters' sums of squares and zeros elsewhere; the total is added up in
  * parameter order, so that the norm has the same bits on every partition. */
-static qg_status reduce(qg_trainer *t, const qg_wish *wish, int64_t targets, qg_step_result *result)
+static qg_status reduce(qg_trainer *t, const qg_stop_vote *vote, int64_t targets, qg_step_result *result)
 {
   int parameters = qg_param_count(&t->config->model);
   double *extra = t->reduce + parameters;
@@ -56,12 +56,12 @@ static qg_status reduce(qg_trainer *t, const qg_wish *wish, int64_t targets, qg_
   QG_TRY(qg_optim_norms(t->optim, t->reduce));
   QG_TRY(read_loss(t, &extra[QG_REDUCE_LOSS]));
   extra[QG_REDUCE_TARGETS] = (double)targets;
-  extra[QG_REDUCE_WISHES] = wish ? wish->ask(wish->context) : 0.0;
+  extra[QG_REDUCE_VOTES] = vote ? vote->ask(vote->context) : 0.0;
   qg_optim_stats stats = qg_optim_get_stats(t->optim);
   extra[QG_REDUCE_REFRESHES] = (double)stats.refreshes;
   extra[QG_REDUCE_FAILED] = (double)stats.failed;
   extra[QG_REDUCE_SAVED] = t->save && qg_ckpt_is_done(t->save);
-  extra[QG_REDUCE_TOUCHED] = qg_optim_touched(t->optim);
+  extra[QG_REDUCE_STATE_MODIFIED] = qg_optim_state_modified(t->optim);
   QG_TRY(qg_par_sum(t->par, t->reduce, parameters + QG_REDUCE_EXTRA));
   qg_timer_stop(&t->timers, QG_PHASE_REDUCE);
   double squares = 0.0;
@@ -71,10 +71,10 @@ static qg_status reduce(qg_trainer *t, const qg_wish *wish, int64_t targets, qg_
   result->tokens = (int64_t)extra[QG_REDUCE_TARGETS];
   result->refreshes = (int64_t)extra[QG_REDUCE_REFRESHES];
   result->failed_refreshes = (int64_t)extra[QG_REDUCE_FAILED];
-  result->wishes = extra[QG_REDUCE_WISHES];
-  result->save_moves = extra[QG_REDUCE_SAVED] == t->stages;
+  result->votes = extra[QG_REDUCE_VOTES];
+  result->save_phase_done = extra[QG_REDUCE_SAVED] == t->stages;
   result->skipped = !isfinite(result->loss) || !isfinite(result->grad_norm);
-  result->partial = result->skipped && extra[QG_REDUCE_TOUCHED] > 0.0;
+  result->partial = result->skipped && extra[QG_REDUCE_STATE_MODIFIED] > 0.0;
   return QG_OK;
 }
 
@@ -143,7 +143,7 @@ static qg_status apply(qg_trainer *t, qg_step_result *result)
   return QG_OK;
 }
 
-qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_wish *wish,
+qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_stop_vote *vote,
                         qg_step_result *result)
 {
   const qg_config *c = t->config;
@@ -156,20 +156,20 @@ qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_wi
   int64_t targets = count_targets(t);
   QG_TRY(qg_pipeline_run(t, targets > 0 ? 1.0f / (float)targets : 0.0f));
   QG_TRY(finish_gradients(t));
-  QG_TRY(reduce(t, wish, targets, result));
+  QG_TRY(reduce(t, vote, targets, result));
   QG_TRY(share_refreshes(t, result));
   QG_TRY(apply(t, result));
   return qg_trainer_read_clock(t);
 }
 
-qg_status qg_train_leave_out(qg_trainer *t, const qg_wish *wish, qg_step_result *result)
+qg_status qg_train_excluded_step(qg_trainer *t, const qg_stop_vote *vote, qg_step_result *result)
 {
-  double sums[] = {wish ? wish->ask(wish->context) : 0.0, t->save && qg_ckpt_is_done(t->save)};
+  double sums[] = {vote ? vote->ask(vote->context) : 0.0, t->save && qg_ckpt_is_done(t->save)};
   qg_timer_start(&t->timers, QG_PHASE_REDUCE);
   QG_TRY(qg_par_sum(t->par, sums, QG_COUNT_OF(sums)));
   qg_timer_stop(&t->timers, QG_PHASE_REDUCE);
-  result->wishes = sums[0];
-  result->save_moves = sums[1] == t->stages;
+  result->votes = sums[0];
+  result->save_phase_done = sums[1] == t->stages;
   result->refreshes = result->failed_refreshes = 0;
   result->records = NULL;
   result->partial = false;
@@ -219,9 +219,9 @@ static qg_status evaluate(qg_trainer *t, int64_t sequences, const qg_validation_
   int64_t piece = t->config->train.global_batch;
   for (int64_t first = 0; first < sequences && !*cut_short; first += piece) {
     QG_TRY(evaluate_piece(t, first, qg_min_i64(piece, sequences - first), sums));
-    double wishes = observer->wish.ask(observer->wish.context);
-    QG_TRY(qg_par_sum(t->par, &wishes, 1));
-    bool go_on = observer->go_on(observer->context, wishes);
+    double votes = observer->vote.ask(observer->vote.context);
+    QG_TRY(qg_par_sum(t->par, &votes, 1));
+    bool go_on = observer->go_on(observer->context, votes);
     *cut_short = !go_on && first + piece < sequences;
   }
   return QG_OK;

@@ -8,20 +8,20 @@
 enum {
   QG_REDUCE_LOSS,
   QG_REDUCE_TARGETS,
-  QG_REDUCE_WISHES,
+  QG_REDUCE_VOTES,
   QG_REDUCE_REFRESHES,
   QG_REDUCE_FAILED,
   QG_REDUCE_SAVED,
-  QG_REDUCE_TOUCHED,
+  QG_REDUCE_STATE_MODIFIED,
   QG_REDUCE_EXTRA
 };
 
-/* What this rank wishes to happen, asked as late as possible and added up over ranks by the reduction
+/* What this rank votes for, asked as late as possible and added up over ranks by the reduction
  * (stop.h). */
 typedef struct {
   double (*ask)(const void *context);
   const void *context;
-} qg_wish;
+} qg_stop_vote;
 
 typedef struct {
   double loss;      /* nats per token of the step's batch, before the update */
@@ -32,18 +32,18 @@ typedef struct {
   const qg_refresh_record *records;    /* [refreshes], in parameter order; the trainer's */
   bool skipped;                        /* loss or gradient was not finite: no update */
   bool partial;                        /* skipped, after parts of it had reached some rank's state */
-  double wishes;                       /* sum over ranks */
-  bool save_moves;                     /* all ranks have done the phase of the save under way */
+  double votes;                        /* sum over ranks */
+  bool save_phase_done;                /* all ranks have done the phase of the save under way */
 } qg_step_result;
 
-/* Trains on the sequences [cursor, cursor + global_batch). The wish (NULL: none) is for after the step.
+/* Trains on the sequences [cursor, cursor + global_batch). The vote (NULL: none) is for after the step.
  * Collective. */
-qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_wish *wish,
+qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_stop_vote *vote,
                         qg_step_result *result);
 
 /* In place of a step that is left out: asks only what a step asks on its way. result: of the step when it was
  * tried; skipped, and without a trace. Collective. */
-qg_status qg_train_leave_out(qg_trainer *t, const qg_wish *wish, qg_step_result *result);
+qg_status qg_train_excluded_step(qg_trainer *t, const qg_stop_vote *vote, qg_step_result *result);
 
 typedef struct {
   double loss;          /* nats per token */
@@ -52,11 +52,11 @@ typedef struct {
   bool cut_short; /* the observer wanted it: the other numbers are meaningless */
 } qg_validation_result;
 
-/* Sees the sum over ranks of the wishes after each piece of a validation; false ends it there, and must do so
+/* Sees the sum over ranks of the votes after each piece of a validation; false ends it there, and must do so
  * on all ranks. */
 typedef struct {
-  qg_wish wish;
-  bool (*go_on)(void *context, double wishes);
+  qg_stop_vote vote;
+  bool (*go_on)(void *context, double votes);
   void *context;
 } qg_validation_observer;
 

@@ -26,7 +26,7 @@ static double weight(qg_request request)
   return request == QG_REQUEST_NONE ? 0.0 : ldexp(1.0, 16 * ((int)request - 1));
 }
 
-double qg_stop_wish(const void *watch)
+double qg_stop_cast_vote(const void *watch)
 {
   return weight(request_of(watch));
 }

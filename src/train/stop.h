@@ -1,5 +1,5 @@
-/* When to save and when to stop: signals, the STOP file, the walltime rule. Every rank has a wish of its own;
- * what all do is decided from the sum of the wishes, which rides on a reduction that the loop makes anyway.
+/* When to save and when to stop: signals, the STOP file, the walltime rule. Every rank has a vote of its own;
+ * what all do is decided from the sum of the votes, which rides on a reduction that the loop makes anyway.
  */
 #ifndef QG_TRAIN_STOP_H
 #define QG_TRAIN_STOP_H
@@ -27,11 +27,11 @@ typedef struct {
  * stopping too late loses work, stopping a step early loses a step. Pure. */
 bool qg_stop_walltime_due(const qg_stop_watch *watch, double now);
 
-/* This rank's wish as a term of the sum: 65536^(request - 1), so that up to 65535 ranks may add the same one.
- * `watch` is a qg_stop_watch. Takes a pending wish to save. Local. */
-double qg_stop_wish(const void *watch);
+/* This rank's vote as a term of the sum: 65536^(request - 1), so that up to 65535 ranks may add the same one.
+ * `watch` is a qg_stop_watch. Takes a pending request to save. Local. */
+double qg_stop_cast_vote(const void *watch);
 
-/* The strongest request in a sum of wishes, the same on all ranks. Pure. */
+/* The strongest request in a sum of votes, the same on all ranks. Pure. */
 qg_request qg_stop_decide(double sum);
 
 #endif

@@ -67,7 +67,7 @@ static qg_status create_optim(qg_trainer *t)
   options.all_ranks = t->stages;
   QG_TRY(qg_optim_create(t->mem, t->be, &t->config->model, &t->part, &options, t->micro_tokens,
                          t->micro_batches, &t->optim));
-  qg_noting_port_make(qg_optim_port(t->optim), &t->timers, &t->port);
+  qg_parameter_trace_make(qg_optim_port(t->optim), &t->timers, &t->port);
   return QG_OK;
 }
 
@@ -85,18 +85,35 @@ static qg_status create_rest(qg_trainer *t)
   return qg_calloc(2 * (size_t)t->micro_batches, sizeof(qg_op), "pipeline schedule", (void **)&t->schedule);
 }
 
+static qg_status create_selftest(qg_trainer *t)
+{
+  qg_selftest_request request = {.config = t->config,
+                                 .be = t->be,
+                                 .par = t->par,
+                                 .mem = t->mem,
+                                 .part = &t->part,
+                                 .stage_index = t->stage_index,
+                                 .stages = t->stages,
+                                 .device_pointers = t->device_pointers,
+                                 .port = &t->port.port,
+                                 .inputs = t->inputs.device,
+                                 .targets = t->targets.device,
+                                 .loss = t->loss};
+  return qg_selftest_create(&request, &t->selftest);
+}
+
 qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *count)
 {
   const qg_state_entry *optim;
-  int held, probes = t->probe.stage ? 1 : 0;
+  int held, tests = t->selftest.stage ? 1 : 0;
   QG_TRY(qg_optim_state(t->optim, &optim, &held));
   if (!t->state) {
-    t->state_count = held + probes;
+    t->state_count = held + tests;
     QG_TRY(
         qg_calloc((size_t)t->state_count, sizeof *t->state, "the list of saved state", (void **)&t->state));
   }
   memcpy(t->state, optim, (size_t)held * sizeof *t->state);
-  if (probes) t->state[held] = qg_probe_entry(t);
+  if (tests) t->state[held] = qg_selftest_entry(&t->selftest);
   *entries = t->state;
   *count = t->state_count;
   return QG_OK;
@@ -193,7 +210,7 @@ qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
   QG_TRY(create_stage(t));
   QG_TRY(create_channels(t));
   QG_TRY(create_rest(t));
-  if (c->checkpoint.probe) QG_TRY(qg_probe_create(t));
+  if (c->checkpoint.probe) QG_TRY(create_selftest(t));
   QG_TRY(take_snapshot_memory(t));
   qg_schedule_1f1b(t->stages, t->stage_index, t->micro_batches, t->schedule);
   if (qg_mem_is_dry(t->mem)) return QG_OK;
@@ -220,7 +237,7 @@ out:
 void qg_trainer_destroy(qg_trainer *t)
 {
   if (!t) return;
-  qg_probe_destroy(&t->probe);
+  qg_selftest_destroy(&t->selftest);
   qg_channel_destroy(&t->forward_in);
   qg_channel_destroy(&t->forward_out);
   qg_channel_destroy(&t->backward_in);

@@ -5,11 +5,8 @@
 #include "qgalore/log.h"
 #include "qgalore/train.h"
 #include "train/channel.h"
-#include "train/noting_port.h"
-#include "train/probe.h"
-
-/* Tags of the messages between stages. */
-enum { QG_TAG_FORWARD = 1, QG_TAG_BACKWARD = 2, QG_TAG_TIED = 3, QG_TAG_PROBE = 4, QG_TAG_TRANSPORT = 5 };
+#include "train/checkpoint_selftest.h"
+#include "train/parameter_trace.h"
 
 typedef struct {
   int32_t *host; /* [global_batch, sequence_length] */
@@ -28,8 +25,8 @@ struct qg_trainer {
   qg_partition part;
   qg_stage *stage;
   qg_optim *optim;
-  qg_noting_port port; /* of optim, for the model */
-  qg_op *schedule;     /* [2 * micro_batches] */
+  qg_parameter_trace port; /* of optim, for the model */
+  qg_op *schedule;         /* [2 * micro_batches] */
   qg_channel forward_in, forward_out, backward_in, backward_out;
   qg_view d_out; /* gradient of this stage's output as it arrives; empty on the last stage */
   qg_transfer *tied_sending, *tied_receiving;
@@ -41,9 +38,9 @@ struct qg_trainer {
   qg_refresh_record *refreshes; /* [parameters]: those of the last step, of all ranks */
   double clip_norm; /* gradient norm that fused updates clip by: the last finite one; 0: none yet */
   qg_tokens *train_tokens, *valid_tokens;
-  qg_probe probe;
+  qg_selftest selftest;
   qg_ckpt_snapshot snapshot; /* for saves beside training; empty: none */
-  qg_ckpt_pending *save;     /* under way; NULL: none. The saver's */
+  qg_ckpt_pending *save;     /* under way; NULL: none. The checkpoint writer's */
   qg_state_entry *state;     /* [state_count]: what qg_trainer_state gives */
   int state_count;
   qg_timers timers;
@@ -62,7 +59,8 @@ static inline bool qg_trainer_is_last(const qg_trainer *t)
 qg_status qg_trainer_open_channel(qg_trainer *t, int peer, int tag, bool receives, int64_t tokens,
                                   qg_channel *channel);
 
-/* Everything to save, as qg_optim_state, and the probe. The array belongs to the trainer. Local. */
+/* Everything to save, as qg_optim_state, and the tokens of the self-test. The array belongs to the trainer.
+ * Local. */
 qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *count);
 
 /* After weights were initialised or loaded: what follows from them and from the gradient norm of the last

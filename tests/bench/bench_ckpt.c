@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "../support/training.h"
-#include "train/saver.h"
+#include "train/checkpoint_writer.h"
 
 enum { ROUNDS = 7, STRIDE = 1 << 20 };
 
@@ -181,34 +181,34 @@ static qg_status take_step(bench *b, int64_t step, double *seconds, qg_step_resu
   return QG_OK;
 }
 
-static qg_status save_waiting(qg_saver *s, const qg_progress_state *state, double *seconds)
+static qg_status save_waiting(qg_checkpoint_writer *s, const qg_train_state *state, double *seconds)
 {
   bool ended;
-  QG_TRY(qg_saver_begin(s, state, false));
-  QG_TRY(qg_saver_settle(s, true, &ended));
+  QG_TRY(qg_checkpoint_writer_begin(s, state, false));
+  QG_TRY(qg_checkpoint_writer_advance(s, true, &ended));
   *seconds = s->seconds;
   return QG_OK;
 }
 
-static qg_status save_beside(bench *b, qg_saver *s, qg_progress_state *state, halt *out)
+static qg_status save_beside(bench *b, qg_checkpoint_writer *s, qg_train_state *state, halt *out)
 {
   bool ended = false;
   int64_t begun = state->step;
   out->beside = 0.0;
-  QG_TRY(qg_saver_begin(s, state, true));
+  QG_TRY(qg_checkpoint_writer_begin(s, state, true));
   while (!ended) {
     double seconds = 0.0;
     qg_step_result result;
     QG_TRY(take_step(b, state->step++, &seconds, &result));
     out->beside += seconds;
-    if (result.save_moves) QG_TRY(qg_saver_settle(s, false, &ended));
+    if (result.save_phase_done) QG_TRY(qg_checkpoint_writer_advance(s, false, &ended));
   }
   out->beside /= (double)(state->step - begun);
   out->stall = s->stall;
   return QG_OK;
 }
 
-static qg_status one_halt(bench *b, qg_saver *s, qg_progress_state *state, halt *out)
+static qg_status one_halt(bench *b, qg_checkpoint_writer *s, qg_train_state *state, halt *out)
 {
   qg_step_result result;
   QG_TRY(take_step(b, state->step++, &out->step, &result));
@@ -220,13 +220,13 @@ static qg_status one_halt(bench *b, qg_saver *s, qg_progress_state *state, halt 
 static qg_status measure_halts(bench *b, halt halts[ROUNDS + 1])
 {
   qg_run_folder folder;
-  qg_saver saver = {.t = b->t.trainer, .folder = &folder};
-  qg_progress_state state = {.step = 2};
+  qg_checkpoint_writer writer = {.t = b->t.trainer, .folder = &folder};
+  qg_train_state state = {.step = 2};
   qg_status status = QG_OK;
   snprintf(folder.checkpoints, sizeof folder.checkpoints, "%s", b->folder);
-  for (int i = 0; i <= ROUNDS && status == QG_OK; i++) status = one_halt(b, &saver, &state, &halts[i]);
-  qg_saver_abandon(&saver);
-  snprintf(b->checkpoint, sizeof b->checkpoint, "%.900s/step-%010lld.h5", b->folder, (long long)saver.step);
+  for (int i = 0; i <= ROUNDS && status == QG_OK; i++) status = one_halt(b, &writer, &state, &halts[i]);
+  qg_checkpoint_writer_abandon(&writer);
+  snprintf(b->checkpoint, sizeof b->checkpoint, "%.900s/step-%010lld.h5", b->folder, (long long)writer.step);
   return status;
 }
 

@@ -98,7 +98,7 @@ static void the_run_is_where_it_was(void **unused)
                        .elapsed = 12.5,
                        .last_loss = NAN,
                        .last_grad_norm = 0.1,
-                       .probe_loss = 10.25,
+                       .selftest_loss = 10.25,
                        .arrangement = "here",
                        .history = "first\nsecond\n",
                        .resolved_input = text};
@@ -115,7 +115,7 @@ static void the_run_is_where_it_was(void **unused)
   const qg_ckpt_meta *m = qg_ckpt_get_meta(file);
   assert_true(m->step == 1234 && m->tokens == 99999999999 && m->cursor == 42 && m->seed == UINT64_MAX - 1);
   assert_true(m->elapsed == 12.5 && isnan(m->last_loss) && m->last_grad_norm == 0.1);
-  assert_true(m->probe_loss == 10.25);
+  assert_true(m->selftest_loss == 10.25);
   assert_string_equal(m->arrangement, "here");
   assert_string_equal(m->history, "first\nsecond\n");
   assert_int_equal(strlen(m->resolved_input), LONG_TEXT);

@@ -20,13 +20,13 @@ static void open_small(fixture *f, bool fused, int64_t micro_batches)
 }
 
 /* Norms are where the host hears of what the device decided. */
-static bool is_touched(const fixture *f)
+static bool is_modified(const fixture *f)
 {
   double *squares = calloc((size_t)f->optim->param_count, sizeof *squares);
   assert_non_null(squares);
   assert_ok(qg_optim_norms(f->optim, squares));
   free(squares);
-  return qg_optim_touched(f->optim);
+  return qg_optim_state_modified(f->optim);
 }
 
 /* What the flag says of the gradients of a step, after one that has refreshed everything; and that it is
@@ -38,10 +38,10 @@ static bool touched_by_gradients(bool fused, int64_t micro_batches, int64_t step
   noise_step(&f, 0, 0.01);
   uint32_t before = state_digest(&f);
   noise_gradients(&f, step);
-  bool touched = is_touched(&f);
-  assert_int_equal(state_digest(&f) != before, touched);
+  bool state_modified = is_modified(&f);
+  assert_int_equal(state_digest(&f) != before, state_modified);
   fixture_close(&f);
-  return touched;
+  return state_modified;
 }
 
 static void accumulated_gradients_leave_no_trace_between_refreshes(void **state)
@@ -84,7 +84,7 @@ static void refreshes_that_fail_leave_none(void **state)
   }
   assert_ok(qg_optim_finish_gradients(f.optim));
   assert_true(qg_optim_get_stats(f.optim).failed > 0);
-  assert_false(is_touched(&f));
+  assert_false(is_modified(&f));
   assert_int_equal(state_digest(&f), before);
   fixture_close(&f);
 }
@@ -114,9 +114,9 @@ static void every_step_begins_untouched(void **state)
   fixture f;
   open_small(&f, true, 1);
   noise_step(&f, 0, 0.01);
-  assert_true(is_touched(&f));
+  assert_true(is_modified(&f));
   assert_ok(qg_optim_begin(f.optim, 1));
-  assert_false(is_touched(&f));
+  assert_false(is_modified(&f));
   fixture_close(&f);
 }
 

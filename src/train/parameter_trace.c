@@ -1,10 +1,10 @@
-#include "train/noting_port.h"
+#include "train/parameter_trace.h"
 
 #include <stddef.h>
 
 static const qg_param_port *note(void *impl, int param)
 {
-  const qg_noting_port *p = impl;
+  const qg_parameter_trace *p = impl;
   p->timers->parameter = param;
   return p->inner;
 }
@@ -18,7 +18,7 @@ static qg_status read_param(void *impl, int param, qg_view *out)
 /* Of the matrix after the one at work, so nothing is noted. */
 static qg_status prefetch(void *impl, int param)
 {
-  const qg_noting_port *p = impl;
+  const qg_parameter_trace *p = impl;
   return p->inner->prefetch(p->inner->impl, param);
 }
 
@@ -52,9 +52,9 @@ static qg_status vector_grad(void *impl, int param, float **out)
   return inner->vector_grad(inner->impl, param, out);
 }
 
-void qg_noting_port_make(const qg_param_port *inner, qg_timers *timers, qg_noting_port *out)
+void qg_parameter_trace_make(const qg_param_port *inner, qg_timers *timers, qg_parameter_trace *out)
 {
-  *out = (qg_noting_port){.inner = inner, .timers = timers};
+  *out = (qg_parameter_trace){.inner = inner, .timers = timers};
   out->port = (qg_param_port){.impl = out,
                               .read = read_param,
                               .prefetch = inner->prefetch ? prefetch : NULL,
