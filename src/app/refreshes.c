@@ -60,8 +60,8 @@ static void print(const qg_log *log, const char *name, const row *r)
 static row row_of(const qg_model_shape *shape, int layer, const double *all)
 {
   row r = {0};
-  for (int id = 0; id < qg_param_count(shape); id++)
-    if (qg_param_describe(shape, id).layer == layer) add(&r, all + FIELDS * id);
+  for (int id = 0; id < qg_model_param_count(shape); id++)
+    if (qg_model_param(shape, id).layer == layer) add(&r, all + FIELDS * id);
   return r;
 }
 
@@ -75,7 +75,7 @@ static row total_of(int parameters, const double *all)
 static void print_table(const qg_log *log, const qg_model_shape *shape, const double *all)
 {
   char name[32];
-  row total = total_of(qg_param_count(shape), all), tables = row_of(shape, -1, all);
+  row total = total_of(qg_model_param_count(shape), all), tables = row_of(shape, -1, all);
   if (total.matrices == 0) return;
   qg_log_raw(log, "\n%-12s %8s %8s %8s %7s %10s %s\n", "subspaces", "matrices", "done", "saved", "share",
              "similarity", "update gap");
@@ -107,7 +107,7 @@ static qg_status report_validation(qg_par *par, const qg_log *log, const qg_opti
 qg_status qg_report_refreshes(qg_par *par, const qg_log *log, const qg_model_shape *shape,
                               const qg_optim *optim)
 {
-  int parameters = qg_param_count(shape);
+  int parameters = qg_model_param_count(shape);
   double *all = NULL;
   qg_status status;
   QG_TRY_OUT(qg_calloc(FIELDS * (size_t)parameters, sizeof *all, "the table of refreshes", (void **)&all));

@@ -28,7 +28,7 @@ static qg_status create_stage(qg_selftest *test)
   qg_stage_options options = {.micro_batch = 1,
                               .sequence_length = test->tokens,
                               .loss_rows = test->tokens,
-                              .checkpointing = true,
+                              .forward_only = true,
                               .slots = 1};
   return qg_stage_create(use->mem, use->be, &use->config->model, use->part, &options, &test->stage);
 }
@@ -92,7 +92,7 @@ static qg_status forward(qg_selftest *test)
   QG_TRY(qg_channel_begin(&test->to_send, 1));
   if (!use->part->has_embedding)
     QG_TRY(qg_channel_receive(&test->received, qg_stage_input(test->stage, 0).data));
-  QG_TRY(qg_stage_evaluate(test->stage, use->port, 0, use->inputs, &out));
+  QG_TRY(qg_stage_evaluate(test->stage, use->weights, 0, use->inputs, &out));
   if (use->part->has_head) return QG_OK;
   QG_TRY(qg_channel_send(&test->to_send, out.data));
   return qg_channel_drain(&test->to_send);
@@ -105,7 +105,7 @@ static qg_status last_loss(qg_selftest *test, double *loss)
   if (!use->part->has_head) return QG_OK;
   QG_TRY(upload(test, use->targets, test->ids + 1));
   QG_TRY(use->be->ops->zero(use->be, use->loss, sizeof *use->loss));
-  QG_TRY(qg_stage_loss(test->stage, use->port, 0, use->targets, 0.0f, use->loss));
+  QG_TRY(qg_stage_loss(test->stage, use->weights, NULL, 0, use->targets, 0.0f, use->loss));
   return use->be->ops->copy_out(use->be, loss, use->loss, sizeof *use->loss);
 }
 

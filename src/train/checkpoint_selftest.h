@@ -17,7 +17,7 @@ typedef struct {
   const qg_partition *part;
   int stage_index, stages;
   bool device_pointers;      /* as in qg_trainer_request */
-  const qg_param_port *port; /* reads the weights */
+  const qg_weight_reader *weights;
   int32_t *inputs,
       *targets; /* device memory of a step's batch, free between steps; NULL where a stage has none */
   double *loss; /* device f64 [1], last stage */

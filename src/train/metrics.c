@@ -167,7 +167,7 @@ static void set_validation(json_t *object, double val_loss, double val_bits_per_
 static json_t *refresh_object(const qg_model_shape *shape, const qg_refresh_record *record)
 {
   json_t *object = json_object();
-  json_object_set_new(object, "param", json_string(qg_param_describe(shape, record->param).name));
+  json_object_set_new(object, "param", json_string(qg_model_param(shape, record->param).name));
   set_real(object, "similarity", record->similarity); /* null at the first */
   set_real(object, "energy", record->energy);
   json_object_set_new(object, "interval", json_integer(record->interval));

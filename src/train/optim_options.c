@@ -1,5 +1,9 @@
 #include "train/optim_options.h"
 
+#include <stdlib.h>
+
+#include "qgalore/base.h"
+
 /* Matrices that all ranks solve together are its distributed_min's; the others are as with auto. */
 static qg_subspace_method local_method(const qg_config *config)
 {
@@ -45,4 +49,21 @@ qg_optim_options qg_optim_options_from_config(const qg_config *config, int threa
       .subspace = {local_method(config), config->subspace.min_energy, threads},
       .seed = (uint64_t)config->train.seed,
   };
+}
+
+qg_status qg_weights_from_config(const qg_config *config, qg_mem *mem, qg_backend *be, const qg_param_list *params,
+                                 qg_weights **out)
+{
+  qg_optim_options method = qg_optim_options_from_config(config, be->threads);
+  qg_weight_options options = {.stochastic = method.stochastic,
+                               .include_zero = method.include_zero,
+                               .bf16_arithmetic = method.bf16_arithmetic,
+                               .seed = method.seed};
+  qg_weight_format *formats = NULL;
+  *out = NULL;
+  QG_TRY(qg_calloc((size_t)params->count, sizeof *formats, "formats of weights", (void **)&formats));
+  for (int i = 0; i < params->count; i++) formats[i] = qg_optim_weight_format(&method, &params->params[i]);
+  qg_status status = qg_weights_create(mem, be, params, formats, &options, out);
+  free(formats);
+  return status;
 }

@@ -1,18 +1,21 @@
-/* The optimizer's port with a note of the parameter that was asked for last, for those who ask where this
- * rank is. */
+/* What a stage reads weights through and hands gradients out to, with a note of the parameter that was asked for last: for those who
+ * ask where this rank is. */
 #ifndef QG_TRAIN_PARAMETER_TRACE_H
 #define QG_TRAIN_PARAMETER_TRACE_H
 
-#include "qgalore/model.h"
+#include "qgalore/param.h"
 #include "qgalore/timer.h"
 
 typedef struct {
-  const qg_param_port *inner;
-  qg_timers *timers; /* whose `parameter` is the note */
-  qg_param_port port;
+  const qg_weight_reader *inner_weights;
+  const qg_gradient_port *inner_gradients; /* NULL: there are no gradients */
+  qg_timers *timers;                       /* whose `parameter` is the note */
+  qg_weight_reader weights;
+  qg_gradient_port gradients;
 } qg_parameter_trace;
 
-/* Both must outlive it. Local. */
-void qg_parameter_trace_make(const qg_param_port *inner, qg_timers *timers, qg_parameter_trace *out);
+/* All must outlive it, and it must stay where it is. Local. */
+void qg_parameter_trace_make(const qg_weight_reader *weights, const qg_gradient_port *gradients, qg_timers *timers,
+                             qg_parameter_trace *out);
 
 #endif

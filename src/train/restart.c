@@ -26,7 +26,7 @@ static qg_status add_attempt(const qg_trainer *t, const char *before, qg_train_s
 static qg_status start_fresh(qg_trainer *t, const qg_log *log, qg_train_state *state)
 {
   *state = (qg_train_state){0};
-  QG_TRY(qg_par_agree(t->par, qg_optim_init_weights(t->optim)));
+  QG_TRY(qg_par_agree(t->par, qg_trainer_start_fresh(t)));
   qg_log_info(log, "start     from scratch, seed %lld", (long long)t->config->train.seed);
   return qg_par_agree(t->par, add_attempt(t, "", state));
 }

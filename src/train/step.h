@@ -2,6 +2,7 @@
 #ifndef QG_TRAIN_STEP_H
 #define QG_TRAIN_STEP_H
 
+#include "train/evaluate.h"
 #include "train/trainer.h"
 
 /* Behind the sums of squares in qg_trainer.reduce. */
@@ -15,13 +16,6 @@ enum {
   QG_REDUCE_STATE_MODIFIED,
   QG_REDUCE_EXTRA
 };
-
-/* What this rank votes for, asked as late as possible and added up over ranks by the reduction
- * (stop.h). */
-typedef struct {
-  double (*ask)(const void *context);
-  const void *context;
-} qg_stop_vote;
 
 typedef struct {
   double loss;      /* nats per token of the step's batch, before the update */
@@ -44,21 +38,6 @@ qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_st
 /* In place of a step that is left out: asks only what a step asks on its way. result: of the step when it was
  * tried; skipped, and without a trace. Collective. */
 qg_status qg_train_excluded_step(qg_trainer *t, const qg_stop_vote *vote, qg_step_result *result);
-
-typedef struct {
-  double loss;          /* nats per token */
-  double bits_per_byte; /* 0 if the file does not know its text bytes */
-  int64_t tokens;
-  bool cut_short; /* the observer wanted it: the other numbers are meaningless */
-} qg_validation_result;
-
-/* Sees the sum over ranks of the votes after each piece of a validation; false ends it there, and must do so
- * on all ranks. */
-typedef struct {
-  qg_stop_vote vote;
-  bool (*go_on)(void *context, double votes);
-  void *context;
-} qg_validation_observer;
 
 /* Mean loss over data.valid (the first train.validate_sequences, or all), in pieces of a training batch.
  * Collective. */

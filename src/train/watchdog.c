@@ -41,7 +41,7 @@ void qg_watchdog_describe(const qg_timers *timers, const qg_model_shape *shape, 
   if (running == 0) snprintf(text, size, "between phases");
   else if (goes_by_micro_batch(phase))
     snprintf(text, size, "in %s, micro-batch %d, %s %s", qg_phase_name(phase), timers->micro_batch,
-             phase == QG_PHASE_WAIT ? "after" : "at", qg_param_describe(shape, timers->parameter).name);
+             phase == QG_PHASE_WAIT ? "after" : "at", qg_model_param(shape, timers->parameter).name);
   else
     snprintf(text, size, "in %s", qg_phase_name(phase));
 }
