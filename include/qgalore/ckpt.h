@@ -5,7 +5,7 @@
  * force them to the disk -> the root adds checksums, flush, complete mark, flush, close, fsync -> reopen and check -> rename -> fsync
  * of the folder -> older ones are deleted. All of it may go on beside training.
  *
- * Fault points of a save (qgalore/fault.h): checkpoint.begin, .snapshot, .laid_out, .data (after each dataset), .reread, .synced,
+ * Fault points of a save (qgalore/base/fault.h): checkpoint.begin, .snapshot, .laid_out, .data (after each dataset), .reread, .synced,
  * then on the root .flushed, .complete, .closed, .verified, .renamed, .rotated. For tests, QGALORE_CKPT_SLAB sets the bytes
  * of a slab (the unit of checksums; default 64 MiB). */
 #ifndef QGALORE_CKPT_H
@@ -15,10 +15,10 @@
 #include <stdint.h>
 
 #include "qgalore/backend.h"
-#include "qgalore/log.h"
+#include "qgalore/base/log.h"
+#include "qgalore/base/state.h"
+#include "qgalore/base/status.h"
 #include "qgalore/par.h"
-#include "qgalore/state.h"
-#include "qgalore/status.h"
 
 /* The run's small state: attributes of the file. */
 typedef struct {
@@ -56,7 +56,7 @@ qg_status qg_ckpt_save(qg_par *par, qg_backend *be, const qg_ckpt_options *optio
 
 /* A save beside training: begun, and taken from phase to phase. It has threads of its own, which use neither MPI nor the
  * backend, but HDF5: nobody may open a checkpoint before it has ended. */
-typedef struct qg_ckpt_pending qg_ckpt_pending;
+typedef struct qg_ckpt_active_save qg_ckpt_active_save;
 
 /* Host memory for a copy of what this rank writes; memory NULL or too small: none. */
 typedef struct {
@@ -68,20 +68,20 @@ typedef struct {
  * returns, the rest by a thread. Without, the state must not change before qg_ckpt_finish. `snapshot` and options->folder must
  * stay until the end of the save. On failure there is nothing to finish. Collective. */
 qg_status qg_ckpt_begin(qg_par *par, qg_backend *be, const qg_ckpt_options *options, const qg_ckpt_meta *meta,
-                        const qg_state_entry *entries, int count, qg_ckpt_snapshot snapshot, qg_ckpt_pending **out);
+                        const qg_state_entry *entries, int count, qg_ckpt_snapshot snapshot, qg_ckpt_active_save **out);
 /* The same on all ranks. Local. */
-bool qg_ckpt_is_beside(const qg_ckpt_pending *save);
+bool qg_ckpt_is_background(const qg_ckpt_active_save *save);
 /* Waits until this rank's state is copied: to be called before it changes. Local. */
-void qg_ckpt_await_copy(qg_ckpt_pending *save);
+void qg_ckpt_await_copy(qg_ckpt_active_save *save);
 /* Has this rank done its share of the phase? When all have, qg_ckpt_advance does not wait. Local. */
-bool qg_ckpt_is_done(const qg_ckpt_pending *save);
+bool qg_ckpt_is_done(const qg_ckpt_active_save *save);
 /* Waits for the phase under way and begins the next. At the end of the save, *ended, the result is that of qg_ckpt_save, `save` is
  * freed, and *seconds are what its phases took. Collective. */
-qg_status qg_ckpt_advance(qg_ckpt_pending *save, bool *ended, double *seconds);
+qg_status qg_ckpt_advance(qg_ckpt_active_save *save, bool *ended, double *seconds);
 /* Waits for the end of the save, with a result as there. Collective. */
-qg_status qg_ckpt_finish(qg_ckpt_pending *save, double *seconds);
+qg_status qg_ckpt_finish(qg_ckpt_active_save *save, double *seconds);
 /* Waits for this rank's threads and frees `save` without a checkpoint, for ends of a run that are not agreed upon. NULL is fine. Local. */
-void qg_ckpt_abandon(qg_ckpt_pending *save);
+void qg_ckpt_abandon(qg_ckpt_active_save *save);
 
 /* Bytes of the snapshot of a rank with these entries. Local. */
 size_t qg_ckpt_snapshot_bytes(const qg_state_entry *entries, int count);

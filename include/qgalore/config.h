@@ -6,10 +6,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "qgalore/base/status.h"
+#include "qgalore/base/view.h"
 #include "qgalore/method.h"
 #include "qgalore/model_shape.h"
-#include "qgalore/status.h"
-#include "qgalore/view.h"
 
 enum { QG_PATH_MAX = 1024, QG_MAX_STAGES = 1024 };
 

@@ -16,14 +16,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "qgalore/base/log.h"
+#include "qgalore/base/state.h"
+#include "qgalore/base/timer.h"
 #include "qgalore/linalg.h"
-#include "qgalore/log.h"
 #include "qgalore/memory.h"
 #include "qgalore/method.h"
 #include "qgalore/par.h"
 #include "qgalore/param.h"
-#include "qgalore/state.h"
-#include "qgalore/timer.h"
 #include "qgalore/weights.h"
 
 /* Every difference from the reference code is a member; compat = reference sets them all (src/config). */
@@ -46,7 +46,7 @@ typedef struct {
   bool bf16_arithmetic;    /* update arithmetic as in the reference */
   bool full_gradient;      /* form G, then project (reference); false: R = dY^T (X P^T) */
   bool project_head;       /* project embedding and output head too; their weights stay dense */
-  bool rotate_moments;     /* moments follow the subspace at a refresh (algorithm.md 8.9) */
+  bool rotate_moments;     /* moments follow the subspace at a refresh (doc/method.md section 9) */
   qg_sample sample;        /* gradient that a refresh sees: the whole batch or its first micro-batch */
   /* lazy refresh */
   int64_t update_gap;      /* T at start, steps */
@@ -64,7 +64,7 @@ typedef struct {
   uint64_t seed;
 } qg_optim_options;
 
-/* The lazy tracker of one matrix (algorithm.md section 4); plain data, checkpointed but for `phase`. */
+/* The lazy tracker of one matrix (doc/method.md section 7); plain data, checkpointed but for `phase`. */
 typedef struct {
   int64_t interval;     /* T, steps */
   int64_t last_refresh; /* step of the last refresh, -1 before the first */

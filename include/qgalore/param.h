@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "qgalore/status.h"
-#include "qgalore/view.h"
+#include "qgalore/base/status.h"
+#include "qgalore/base/view.h"
 
 typedef enum {
   QG_PARAM_MATRIX, /* y = x W^T within a layer */

@@ -5,9 +5,9 @@
 #define QGALORE_WEIGHTS_H
 
 #include "qgalore/backend.h"
+#include "qgalore/base/state.h"
 #include "qgalore/memory.h"
 #include "qgalore/param.h"
-#include "qgalore/state.h"
 
 /* How the weight of one parameter is stored. */
 typedef enum {
@@ -58,7 +58,7 @@ typedef struct {
   const float *update;
   float decay;
   int64_t step;
-  const qg_gate *gate; /* device, or NULL */
+  const qg_finite_guard *guard; /* device, or NULL */
 } qg_weight_update;
 qg_status qg_weights_update(qg_weights *weights, const qg_weight_update *update);
 /* Before the first update of a parameter that may have been prefetched. */

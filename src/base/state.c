@@ -1,4 +1,4 @@
-#include "qgalore/state.h"
+#include "qgalore/base/state.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,7 +8,7 @@
 #include "ckpt/plan.h"
 #include "ckpt/work.h"
 
-struct qg_ckpt_pending {
+struct qg_ckpt_active_save {
   qg_par *par;
   qg_backend *be;
   qg_ckpt_options options;
@@ -28,8 +28,8 @@ struct qg_ckpt_pending {
 
 /* What each rank does by itself, here or in a thread, and what all do together when everyone has done it. */
 typedef struct {
-  qg_ckpt_task task; /* of a qg_ckpt_pending; calls neither MPI nor, beside training, the backend */
-  qg_status (*exchange)(qg_ckpt_pending *save); /* NULL: nothing. Collective */
+  qg_ckpt_task task; /* of a qg_ckpt_active_save; calls neither MPI nor, beside training, the backend */
+  qg_status (*exchange)(qg_ckpt_active_save *save); /* NULL: nothing. Collective */
 } qg_ckpt_phase;
 
 /* The file is laid out; all data are written; the file is completed and gets its name. */

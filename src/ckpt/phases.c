@@ -11,7 +11,7 @@
 #include "ckpt/space.h"
 #include "ckpt/writer.h"
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 static qg_status create_empty(const char *path)
 {
@@ -34,7 +34,7 @@ static qg_status see_file(const char *path)
 /* What killed saves have left is in the way, and holds space that this one may need. */
 static qg_status lay_out(void *save)
 {
-  qg_ckpt_pending *s = save;
+  qg_ckpt_active_save *s = save;
   if (!s->root) return QG_OK;
   QG_TRY(qg_make_folder(s->options.folder));
   qg_ckpt_delete_leftovers(s->options.folder);
@@ -44,7 +44,7 @@ static qg_status lay_out(void *save)
 }
 
 /* Where things are in the file that the root has made. */
-static qg_status share_places(qg_ckpt_pending *s)
+static qg_status share_places(qg_ckpt_active_save *s)
 {
   size_t bytes = (size_t)s->plan.layout.count * sizeof *s->plan.places;
   QG_TRY(qg_par_broadcast(s->par, &s->part, sizeof s->part, 0));
@@ -54,7 +54,7 @@ static qg_status share_places(qg_ckpt_pending *s)
   return QG_OK;
 }
 
-static qg_status make_part(qg_ckpt_pending *s, int rank)
+static qg_status make_part(qg_ckpt_active_save *s, int rank)
 {
   QG_TRY(qg_ckpt_part_path(s->options.folder, &s->part, rank, s->data));
   QG_TRY(create_empty(s->data));
@@ -64,7 +64,7 @@ static qg_status make_part(qg_ckpt_pending *s, int rank)
 /* A folder that is not shared is found out. */
 static qg_status write_mine(void *save)
 {
-  qg_ckpt_pending *s = save;
+  qg_ckpt_active_save *s = save;
   qg_fault("checkpoint.laid_out");
   QG_TRY(see_file(s->temporary));
   if (s->options.files == QG_CKPT_PER_RANK) QG_TRY(make_part(s, qg_par_grid(s->par)->rank));
@@ -80,7 +80,7 @@ static qg_status write_mine(void *save)
 }
 
 /* Each slab was summed by one rank and is 0 elsewhere: the sum over ranks is its checksum. */
-static qg_status collect_sums(qg_ckpt_pending *s)
+static qg_status collect_sums(qg_ckpt_active_save *s)
 {
   qg_status status = QG_OK;
   void *memory = NULL;
@@ -97,7 +97,7 @@ out:
   return status;
 }
 
-static qg_status rename_file(qg_ckpt_pending *s)
+static qg_status rename_file(qg_ckpt_active_save *s)
 {
   QG_CHECK(rename(s->temporary, s->path) == 0, QG_ERR_RESOURCE, "cannot rename %s to %s: %s", s->temporary,
            s->path, strerror(errno));
@@ -109,7 +109,7 @@ static qg_status rename_file(qg_ckpt_pending *s)
 /* Older checkpoints go when the one that replaces them is safe. */
 static qg_status publish(void *save)
 {
-  qg_ckpt_pending *s = save;
+  qg_ckpt_active_save *s = save;
   if (!s->root) return QG_OK;
   QG_TRY(qg_ckpt_skeleton_complete(s->temporary, &s->plan, s->sums));
   QG_TRY(qg_ckpt_skeleton_check(s->temporary, &s->plan));

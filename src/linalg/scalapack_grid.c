@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "qgalore/base.h"
-#include "qgalore/par_mpi.h"
+#include "qgalore/par/mpi.h"
 
 /* Copies travel in slabs of columns: psgemr2d counts its buffers in 32-bit bytes and offsets. */
 enum { SLAB_COLUMNS = 4096, SLAB_ELEMENTS = 1 << 26 };
@@ -16,14 +16,14 @@ static int open_context(int system, int *map, int rows, int cols)
 }
 
 /* The map of a grid is column-major, our ranks are numbered row by row. */
-static void fill_map(const qg_scalapack_plan *plan, int *map)
+static void fill_map(const qg_scalapack_layout *plan, int *map)
 {
   for (int row = 0; row < plan->grid_rows; row++)
     for (int col = 0; col < plan->grid_cols; col++)
       map[col * plan->grid_rows + row] = row * plan->grid_cols + col;
 }
 
-qg_status qg_scalapack_grid_open(qg_par *par, const qg_scalapack_plan *plan, int owner,
+qg_status qg_scalapack_grid_open(qg_par *par, const qg_scalapack_layout *plan, int owner,
                                  qg_scalapack_grid *out)
 {
   int size = plan->grid_rows * plan->grid_cols, *map = NULL;
@@ -47,7 +47,7 @@ void qg_scalapack_grid_close(const qg_scalapack_grid *grid)
   Cfree_blacs_system_handle(grid->system);
 }
 
-qg_descriptor qg_scalapack_spread(const qg_scalapack_plan *plan, const qg_scalapack_grid *grid, int rows,
+qg_descriptor qg_scalapack_spread(const qg_scalapack_layout *plan, const qg_scalapack_grid *grid, int rows,
                                   int cols, int local_rows)
 {
   return (qg_descriptor){.type = 1,

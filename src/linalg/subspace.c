@@ -4,11 +4,11 @@
 #include <omp.h>
 
 #include "linalg/blas_threads.h"
-#include "linalg/complete.h"
 #include "linalg/eigen.h"
 #include "linalg/exact.h"
-#include "linalg/power.h"
-#include "linalg/problem.h"
+#include "linalg/exact_iteration.h"
+#include "linalg/power_iteration.h"
+#include "linalg/projection_problem.h"
 #include "linalg/scratch.h"
 #include "qgalore/base.h"
 
@@ -44,16 +44,17 @@ static bool power_alone(qg_subspace_method method, const qg_subspace_job *job)
   return method == QG_SUBSPACE_AUTO && is_wide(job);
 }
 
-bool qg_subspace_prefers_pair(qg_subspace_method method, int64_t m, int64_t n, int64_t tokens)
+bool qg_subspace_prefers_implicit(qg_subspace_method method, int64_t m, int64_t n, int64_t tokens)
 {
   qg_subspace_job shape = {.m = m, .n = n};
   return power_alone(method, &shape) && tokens < m * n / (m + n);
 }
 
-static qg_product_plan plan_products(const qg_subspace_options *options, const qg_subspace_job *job)
+static qg_product_options plan_products(const qg_subspace_options *options, const qg_subspace_job *job)
 {
-  return (qg_product_plan){
-      .threads = is_wide(job) ? options->threads : 1, .bf16 = options->bf16, .pair = job->pair != NULL};
+  return (qg_product_options){.threads = is_wide(job) ? options->threads : 1,
+                              .bf16 = options->bf16,
+                              .implicit = job->implicit != NULL};
 }
 
 /* Where a block of a third of the short side or less may hold all there is, an eigenproblem of the whole is
@@ -61,16 +62,17 @@ static qg_product_plan plan_products(const qg_subspace_options *options, const q
 static bool may_be_complete(const qg_subspace_job *job)
 {
   int64_t d = short_side(job);
-  return 3 * qg_subspace_block(job->rank, d) <= d;
+  return 3 * qg_subspace_directions(job->rank, d) <= d;
 }
 
 static size_t job_bytes(const qg_subspace_options *options, const qg_subspace_job *job)
 {
   int d = (int)short_side(job), length = (int)qg_max_i64(job->m, job->n), rank = (int)job->rank;
-  qg_product_plan products = plan_products(options, job);
-  size_t most = qg_max_size(qg_power_bytes(d, length, rank, products), qg_problem_bytes(job));
+  qg_product_options products = plan_products(options, job);
+  size_t most =
+      qg_max_size(qg_power_iteration_bytes(d, length, rank, products), qg_projection_problem_bytes(job));
   if (power_alone(options->method, job)) return most;
-  if (may_be_complete(job)) most = qg_max_size(most, qg_complete_bytes(d, length, rank, products));
+  if (may_be_complete(job)) most = qg_max_size(most, qg_exact_iteration_bytes(d, length, rank, products));
   return qg_max_size(most, qg_exact_bytes(d, rank));
 }
 
@@ -110,7 +112,7 @@ size_t qg_subspace_workspace(const qg_subspace_options *options, const qg_subspa
 
 /* An orthonormal basis, quantised or not, has no component far beyond 1. Others would carry the products with
  * the gradient out of fp32. */
-static bool basis_is_usable(const qg_problem *problem, const float *basis)
+static bool basis_is_usable(const qg_projection_problem *problem, const float *basis)
 {
   double norm2, largest;
   return qg_scan_f32((int64_t)problem->rank * problem->d, basis, &norm2, &largest) && largest <= 2;
@@ -131,10 +133,10 @@ qg_subspace_try qg_subspace_first_try(qg_subspace_method method, int64_t m, int6
 /* The routes of one job, tried in this order until one gives a result. */
 typedef struct {
   bool power, exact;
-  qg_power_plan first;
+  qg_power_iteration_options first;
 } job_route;
 
-static job_route choose_route(const qg_subspace_options *options, const qg_problem *problem,
+static job_route choose_route(const qg_subspace_options *options, const qg_projection_problem *problem,
                               const qg_subspace_job *job)
 {
   bool alone = power_alone(options->method, job), exact = options->method == QG_SUBSPACE_EXACT;
@@ -142,7 +144,7 @@ static job_route choose_route(const qg_subspace_options *options, const qg_probl
               basis_is_usable(problem, job->previous);
   bool cold = options->method == QG_SUBSPACE_RANDOMIZED || is_wide(job);
   return (job_route){
-      .power = !exact && qg_problem_fits_f32(problem) && (warm || cold),
+      .power = !exact && qg_projection_problem_fits_f32(problem) && (warm || cold),
       .exact = !alone,
       .first = {.products = plan_products(options, job),
                 .previous = warm ? job->previous : NULL,
@@ -153,40 +155,41 @@ static job_route choose_route(const qg_subspace_options *options, const qg_probl
 }
 
 /* Where the usual routes found nothing in a finite gradient. */
-static qg_status last_resort(const qg_problem *problem, qg_product_plan products, qg_scratch scratch,
-                             qg_subspace_job *job)
+static qg_status last_resort(const qg_projection_problem *problem, qg_product_options products,
+                             qg_scratch scratch, qg_subspace_job *job)
 {
-  const qg_power_plan plan = {.products = products, .last_resort = true};
+  const qg_power_iteration_options plan = {.products = products, .last_resort = true};
   bool accepted;
-  QG_CHECK(qg_problem_fits_f32(problem), QG_ERR_NUMERICAL,
+  QG_CHECK(qg_projection_problem_fits_f32(problem), QG_ERR_NUMERICAL,
            "no subspace for a gradient of %lld x %lld with entries around %.1e", (long long)job->m,
            (long long)job->n, problem->largest);
-  return qg_power_solve(problem, &plan, scratch, job, &accepted);
+  return qg_power_iteration_solve(problem, &plan, scratch, job, &accepted);
 }
 
-static qg_status solve_exact(const qg_problem *problem, qg_product_plan products, qg_scratch scratch,
-                             qg_subspace_job *job)
+static qg_status solve_exact(const qg_projection_problem *problem, qg_product_options products,
+                             qg_scratch scratch, qg_subspace_job *job)
 {
   bool solved;
-  if (may_be_complete(job) && qg_problem_fits_f32(problem) &&
-      qg_complete_solve(problem, products, scratch, job, &solved) == QG_OK && solved)
+  if (may_be_complete(job) && qg_projection_problem_fits_f32(problem) &&
+      qg_exact_iteration_solve(problem, products, scratch, job, &solved) == QG_OK && solved)
     return QG_OK;
   return qg_exact_solve(problem, scratch, job);
 }
 
 static qg_status solve_job(const qg_subspace_options *options, qg_subspace_job *job, qg_scratch scratch)
 {
-  qg_problem problem;
-  QG_TRY(qg_problem_open(job, scratch, &problem));
+  qg_projection_problem problem;
+  QG_TRY(qg_projection_problem_open(job, scratch, &problem));
   if (problem.norm2 == 0) {
-    qg_problem_publish_zero(&problem, job);
+    qg_projection_problem_publish_zero(&problem, job);
     return QG_OK;
   }
   job_route route = choose_route(options, &problem, job);
   bool accepted = false;
-  if (route.power && qg_power_solve(&problem, &route.first, scratch, job, &accepted) == QG_OK && accepted)
+  if (route.power && qg_power_iteration_solve(&problem, &route.first, scratch, job, &accepted) == QG_OK &&
+      accepted)
     return QG_OK;
-  qg_product_plan products = route.first.products;
+  qg_product_options products = route.first.products;
   if (route.exact && solve_exact(&problem, products, scratch, job) == QG_OK) return QG_OK;
   return last_resort(&problem, products, scratch, job);
 }
@@ -213,7 +216,7 @@ static void solve_wide(const qg_subspace_options *options, qg_subspace_job *jobs
 
 static qg_status check_job(qg_subspace_method method, const qg_subspace_job *job, int index)
 {
-  QG_CHECK((job->gradient || job->pair) && job->basis && job->singular_values, QG_ERR_RUNTIME,
+  QG_CHECK((job->gradient || job->implicit) && job->basis && job->singular_values, QG_ERR_RUNTIME,
            "subspace job %d lacks its gradient or the room for its result", index);
   QG_CHECK(job->basis != job->previous, QG_ERR_RUNTIME,
            "subspace job %d would overwrite its old basis: the result needs memory of its own", index);
@@ -221,7 +224,7 @@ static qg_status check_job(qg_subspace_method method, const qg_subspace_job *job
            "rank %lld of a %lld x %lld matrix: choose a rank from 1 to %lld", (long long)job->rank,
            (long long)job->m, (long long)job->n, (long long)short_side(job));
   QG_CHECK(job->gradient || power_alone(method, job), QG_ERR_RUNTIME,
-           "subspace job %d needs its gradient formed (see qg_subspace_prefers_pair)", index);
+           "subspace job %d needs its gradient formed (see qg_subspace_prefers_implicit)", index);
   QG_CHECK(power_alone(method, job) || short_side(job) <= QG_EIGEN_MAX_ORDER, QG_ERR_INPUT,
            "a %lld x %lld matrix is too wide for one rank (short side up to %d): use subspace.method = "
            "scalapack",

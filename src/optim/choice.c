@@ -33,12 +33,12 @@ static qg_refresh_route choose_route(const qg_optim_context *o, const qg_param *
     return QG_REFRESH_DISTRIBUTED;
   if (param->in_parts || param->looked_up || whole_batch) return QG_REFRESH_ACCUMULATED;
   bool implicit = !options->full_gradient && o->be->ops->unified_memory &&
-                  qg_subspace_prefers_pair(options->subspace.method, rows, cols, o->tokens);
+                  qg_subspace_prefers_implicit(options->subspace.method, rows, cols, o->tokens);
   return implicit ? QG_REFRESH_IMPLICIT : QG_REFRESH_FULL;
 }
 
-/* Products accumulate in bf16 if options ask for it. What accumulates nothing and what tied stages exchange is
- * f32; so is all of an fp32 run. */
+/* Products accumulate in bf16 if options ask for it. What accumulates nothing and what tied stages exchange
+ * is f32; so is all of an fp32 run. */
 static qg_dtype gradient_type(const qg_optim_context *o, bool accumulates)
 {
   return accumulates && o->options.accumulators == QG_BF16 && o->be->compute == QG_BF16 ? QG_BF16 : QG_F32;

@@ -4,7 +4,7 @@
 
 #include "optim/refresh.h"
 #include "qgalore/base.h"
-#include "qgalore/linalg_distributed.h"
+#include "qgalore/linalg/distributed.h"
 
 typedef struct {
   qg_projected projected;
@@ -70,7 +70,8 @@ static qg_status share(qg_grad_sink *const *sinks, int count, qg_par *par, doubl
 qg_status qg_distributed_share(qg_grad_sink *const *sinks, int count, qg_par *par)
 {
   double *entries = NULL;
-  QG_TRY(qg_calloc(2 * (size_t)count, sizeof *entries, "the plan of distributed refreshes", (void **)&entries));
+  QG_TRY(
+      qg_calloc(2 * (size_t)count, sizeof *entries, "the plan of distributed refreshes", (void **)&entries));
   qg_status status = share(sinks, count, par, entries);
   free(entries);
   return status;

@@ -14,7 +14,7 @@ static qg_status begin(qg_grad_sink *sink)
 static void measure_implicit(const qg_projected *p, qg_scratch_sizes *sizes)
 {
   int64_t m = p->sink.param->rows, n = p->sink.param->cols;
-  int64_t count = qg_subspace_block(p->projector.rank, qg_min_i64(m, n));
+  int64_t count = qg_subspace_directions(p->projector.rank, qg_min_i64(m, n));
   qg_widen(&sizes->implicit_count, count);
   qg_widen(&sizes->implicit_block, count * qg_max_i64(m, n));
 }
@@ -46,7 +46,7 @@ static qg_status add_full(qg_projected *p, qg_view dy, qg_view x)
 
 static qg_status refresh_implicitly(qg_projected *p, qg_view dy, qg_view x)
 {
-  qg_gradient_pair implicit = p->sink.o->refresher->implicit;
+  qg_implicit_gradient implicit = p->sink.o->refresher->implicit;
   implicit.dy = dy;
   implicit.x = x;
   return qg_refresh_now(p, &implicit);

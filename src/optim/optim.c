@@ -10,14 +10,14 @@
 #include "optim/refresh.h"
 #include "optim/tied.h"
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 struct qg_optim {
   qg_optim_context o;
-  qg_param_list params;   /* the caller's */
-  qg_grad_sink **sinks;   /* [params.count]; NULL: not trained */
+  qg_param_list params; /* the caller's */
+  qg_grad_sink **sinks; /* [params.count]; NULL: not trained */
   qg_gradient_port port;
-  qg_step_rates rates;    /* of fused updates */
+  qg_step_rates rates; /* of fused updates */
   qg_state_list state;
 };
 
@@ -76,7 +76,8 @@ static void stagger(qg_optim *optim)
 
 static qg_status create_sinks(qg_optim *optim, const bool *frozen)
 {
-  QG_TRY(qg_calloc((size_t)optim->params.count, sizeof *optim->sinks, "gradient sinks", (void **)&optim->sinks));
+  QG_TRY(
+      qg_calloc((size_t)optim->params.count, sizeof *optim->sinks, "gradient sinks", (void **)&optim->sinks));
   for (int i = 0; i < optim->params.count; i++) {
     if (frozen && frozen[i]) continue;
     QG_TRY(qg_choose_sink(&optim->o, &optim->params.params[i], i, &optim->sinks[i]));
@@ -91,8 +92,10 @@ static qg_scratch_sizes measure(const qg_optim *optim)
   qg_scratch_sizes sizes = {0};
   for (int i = 0; i < optim->params.count; i++) {
     const qg_param *param = &optim->params.params[i];
-    if (param->held) qg_widen(&sizes.update, qg_min_i64(qg_param_elements(param), qg_chunk_elements(&optim->o)));
-    if (is_held(optim, i) && optim->sinks[i]->ops->measure) optim->sinks[i]->ops->measure(optim->sinks[i], &sizes);
+    if (param->held)
+      qg_widen(&sizes.update, qg_min_i64(qg_param_elements(param), qg_chunk_elements(&optim->o)));
+    if (is_held(optim, i) && optim->sinks[i]->ops->measure)
+      optim->sinks[i]->ops->measure(optim->sinks[i], &sizes);
   }
   return sizes;
 }
@@ -118,7 +121,8 @@ static qg_status take_scratch(qg_optim *optim)
   QG_TRY(open_refresher(optim, &sizes));
   QG_TRY(qg_scratch_take(o, &sizes, &shared));
   for (int i = 0; i < optim->params.count; i++)
-    if (is_held(optim, i) && optim->sinks[i]->ops->share) optim->sinks[i]->ops->share(optim->sinks[i], &shared);
+    if (is_held(optim, i) && optim->sinks[i]->ops->share)
+      optim->sinks[i]->ops->share(optim->sinks[i], &shared);
   return QG_OK;
 }
 
@@ -212,7 +216,7 @@ qg_status qg_optim_begin(qg_optim *optim, int64_t step)
   o->step = step;
   qg_refresher_begin(o->refresher);
   qg_projector_forget(o); /* a checkpoint may have been loaded */
-  QG_TRY(qg_step_guard_begin(&o->guard, o->be, qg_fault_is_planted_at("gradient", step)));
+  QG_TRY(qg_step_guard_begin(&o->guard, o->be, qg_fault_is_injected_at("gradient", step)));
   for (int i = 0; i < optim->params.count; i++) {
     if (!optim->sinks[i]) continue;
     if (optim->params.params[i].held) qg_sink_name(optim->sinks[i]);
@@ -236,7 +240,8 @@ bool qg_optim_acts_in_backward(const qg_optim *optim)
   for (int i = 0; i < optim->params.count; i++) {
     const qg_grad_sink *sink = optim->sinks[i];
     if (!is_held(optim, i)) continue;
-    if (sink->fused || (sink->ops->refreshes_in_backward && sink->ops->refreshes_in_backward(sink))) return true;
+    if (sink->fused || (sink->ops->refreshes_in_backward && sink->ops->refreshes_in_backward(sink)))
+      return true;
   }
   return false;
 }
@@ -302,7 +307,7 @@ static qg_status check_product(const qg_grad_sink *sink, qg_view dy, qg_view x)
 static qg_status plant_fault(const qg_grad_sink *sink, qg_view dy)
 {
   const uint32_t ones = UINT32_MAX;
-  if (!qg_fault_is_planted_at(sink->param->name, sink->o->step)) return QG_OK;
+  if (!qg_fault_is_injected_at(sink->param->name, sink->o->step)) return QG_OK;
   return sink->o->be->ops->copy_in(sink->o->be, dy.data, &ones, qg_dtype_bytes(dy.type, 1));
 }
 
@@ -383,7 +388,8 @@ static qg_status check_finite(qg_optim *optim)
   }
   QG_TRY(qg_step_guard_read(&o->guard, o->be));
   for (int i = 0; i < optim->params.count; i++)
-    if (is_held(optim, i) && !optim->sinks[i]->fused && !isfinite(o->guard.host_sums[i])) o->guard.discarded = true;
+    if (is_held(optim, i) && !optim->sinks[i]->fused && !isfinite(o->guard.host_sums[i]))
+      o->guard.discarded = true;
   return QG_OK;
 }
 
@@ -418,12 +424,14 @@ qg_status qg_optim_finish_gradients(qg_optim *optim)
   const qg_step_guard *guard = &optim->o.guard;
   if (guard->discarded) return QG_OK;
   for (int i = 0; i < optim->params.count; i++)
-    if (is_held(optim, i) && optim->sinks[i]->ops->finish) QG_TRY(optim->sinks[i]->ops->finish(optim->sinks[i]));
+    if (is_held(optim, i) && optim->sinks[i]->ops->finish)
+      QG_TRY(optim->sinks[i]->ops->finish(optim->sinks[i]));
   if (waits_to_refresh(optim)) QG_TRY(check_finite(optim));
   if (guard->discarded) return QG_OK;
   QG_TRY(refresh_accumulated(optim));
   for (int i = 0; i < optim->params.count; i++)
-    if (is_held(optim, i) && optim->sinks[i]->ops->project) QG_TRY(optim->sinks[i]->ops->project(optim->sinks[i]));
+    if (is_held(optim, i) && optim->sinks[i]->ops->project)
+      QG_TRY(optim->sinks[i]->ops->project(optim->sinks[i]));
   return QG_OK;
 }
 
@@ -451,7 +459,8 @@ qg_status qg_optim_tied_gradients(qg_optim *optim, qg_view *embedding_part, qg_v
 static qg_status combine_parts(qg_optim *optim)
 {
   for (int i = 0; i < optim->params.count; i++)
-    if (is_held(optim, i) && optim->sinks[i]->ops->combine) QG_TRY(optim->sinks[i]->ops->combine(optim->sinks[i]));
+    if (is_held(optim, i) && optim->sinks[i]->ops->combine)
+      QG_TRY(optim->sinks[i]->ops->combine(optim->sinks[i]));
   return QG_OK;
 }
 

@@ -18,7 +18,7 @@ static qg_status fetch_gradient(qg_optim_context *o, int slot, const float **gra
 }
 
 /* All but the gradient. */
-static qg_status describe_job(qg_optim_context *o, int slot, const qg_gradient_pair *implicit)
+static qg_status describe_job(qg_optim_context *o, int slot, const qg_implicit_gradient *implicit)
 {
   qg_refresher *r = o->refresher;
   const qg_projected *p = r->pending[slot];
@@ -29,7 +29,7 @@ static qg_status describe_job(qg_optim_context *o, int slot, const qg_gradient_p
       .m = p->sink.param->rows,
       .n = p->sink.param->cols,
       .rank = p->projector.rank,
-      .pair = implicit,
+      .implicit = implicit,
       .previous = qg_projected_has_basis(p) ? previous : NULL,
       .basis = r->basis + slot * r->basis_stride,
       .singular_values = r->singular_values + slot * r->rank_stride,
@@ -38,7 +38,7 @@ static qg_status describe_job(qg_optim_context *o, int slot, const qg_gradient_p
   return QG_OK;
 }
 
-qg_status qg_refresh_prepare(qg_optim_context *o, int slot, const qg_gradient_pair *implicit)
+qg_status qg_refresh_prepare(qg_optim_context *o, int slot, const qg_implicit_gradient *implicit)
 {
   QG_TRY(describe_job(o, slot, implicit));
   return implicit ? QG_OK : fetch_gradient(o, slot, &o->refresher->jobs[slot].gradient);
@@ -81,7 +81,7 @@ qg_status qg_refresh_accept(qg_optim_context *o, int slot)
   return QG_OK;
 }
 
-static qg_status refresh_on_host(qg_optim_context *o, int count, const qg_gradient_pair *implicit)
+static qg_status refresh_on_host(qg_optim_context *o, int count, const qg_implicit_gradient *implicit)
 {
   qg_refresher *r = o->refresher;
   for (int slot = 0; slot < count; slot++) QG_TRY(qg_refresh_prepare(o, slot, implicit));
@@ -106,14 +106,14 @@ static qg_status refresh_on_device(qg_optim_context *o, int count)
   return QG_OK;
 }
 
-qg_status qg_refresh(qg_optim_context *o, int count, const qg_gradient_pair *implicit)
+qg_status qg_refresh(qg_optim_context *o, int count, const qg_implicit_gradient *implicit)
 {
   bool device = o->be->ops->subspace && !implicit;
   return device ? refresh_on_device(o, count) : refresh_on_host(o, count, implicit);
 }
 
 /* The host waits for what it solves anyway, so it may as well ask first whether this step still counts. */
-qg_status qg_refresh_now(qg_projected *p, const qg_gradient_pair *implicit)
+qg_status qg_refresh_now(qg_projected *p, const qg_implicit_gradient *implicit)
 {
   qg_optim_context *o = p->sink.o;
   QG_TRY(qg_step_guard_read(&o->guard, o->be));

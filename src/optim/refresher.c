@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "qgalore/base.h"
-#include "qgalore/linalg_distributed.h"
+#include "qgalore/linalg/distributed.h"
 
 /* Memory that the host reads and writes; in unified memory the device does too. */
 static qg_status take_for_host(const qg_optim_context *o, const char *what, size_t bytes, void *out)
@@ -38,10 +38,10 @@ static int choose_slots(const qg_optim_context *o, const qg_scratch_sizes *sizes
   return wave > 1 && solves_waves(o) ? wave : sizes->projected > 0;
 }
 
-static qg_subspace_job shape_of(const qg_projected *p, qg_gradient_pair *implicit)
+static qg_subspace_job shape_of(const qg_projected *p, qg_implicit_gradient *implicit)
 {
   int64_t tokens = p->sink.o->tokens;
-  *implicit = (qg_gradient_pair){.dy = {.rows = tokens}, .x = {.rows = tokens}};
+  *implicit = (qg_implicit_gradient){.dy = {.rows = tokens}, .x = {.rows = tokens}};
   return (qg_subspace_job){.m = p->sink.param->rows,
                            .n = p->sink.param->cols,
                            .rank = p->projector.rank,
@@ -56,7 +56,7 @@ static qg_status measure_solver(const qg_optim_context *o, qg_projected *const *
   const qg_subspace_solver *solver = &o->solver;
   qg_subspace_job *shapes = NULL;
   QG_TRY(qg_calloc((size_t)count, sizeof *shapes, "shapes of subspaces", (void **)&shapes));
-  qg_gradient_pair implicit;
+  qg_implicit_gradient implicit;
   int waves = 0;
   *bytes = 0;
   for (int i = 0; i < count; i++) {
@@ -132,8 +132,8 @@ static qg_status take_distributed(qg_optim_context *o, qg_projected *const *proj
     const qg_param *param = projected[i]->sink.param;
     size_t bytes;
     if (projected[i]->route != QG_REFRESH_DISTRIBUTED) continue;
-    QG_TRY(qg_subspace_distributed_workspace(o->options.this_rank, ranks, param->held, param->rows, param->cols,
-                                             projected[i]->projector.rank, &bytes));
+    QG_TRY(qg_subspace_distributed_workspace(o->options.this_rank, ranks, param->held, param->rows,
+                                             param->cols, projected[i]->projector.rank, &bytes));
     r->distributed_bytes = qg_max_size(r->distributed_bytes, bytes);
   }
   return qg_mem_alloc_host(o->mem, QG_OWNER_WORKSPACE, "a subspace solved by all ranks", r->distributed_bytes,

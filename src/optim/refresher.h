@@ -19,23 +19,25 @@ struct qg_refresher {
   float *device_basis; /* device [2, basis_stride]: a new basis, and what validates it */
   void *distributed;   /* [distributed_bytes]: this rank's part of a solution by all ranks */
   size_t distributed_bytes;
-  qg_gradient_pair implicit; /* scratch of an implicit gradient */
-  qg_subspace_job *jobs;     /* [slots] */
-  qg_projected **pending;    /* [slots] */
-  qg_refresh_record *records; /* [parameters] of this step */
+  qg_implicit_gradient implicit; /* scratch of an implicit gradient */
+  qg_subspace_job *jobs;         /* [slots] */
+  qg_projected **pending;        /* [slots] */
+  qg_refresh_record *records;    /* [parameters] of this step */
   int step_refreshes, step_failed;
   int64_t failed_refreshes; /* of this run */
   qg_subspace_validation validation;
 };
 
-/* Takes its memory: for the subspaces of `count` projected sinks, [count], those of other ranks too. `parameters`: of the model. */
+/* Takes its memory: for the subspaces of `count` projected sinks, [count], those of other ranks too.
+ * `parameters`: of the model. */
 qg_status qg_refresher_open(qg_optim_context *o, qg_projected *const *projected, int count, int parameters,
                             const qg_scratch_sizes *sizes);
 void qg_refresher_close(qg_refresher *r);
 
 void qg_refresher_begin(qg_refresher *r);
 /* Counts and records a refresh. similarity: with the basis before, NaN at the first. */
-void qg_refresher_note(qg_refresher *r, qg_projected *p, double similarity, double energy, qg_subspace_method used);
+void qg_refresher_note(qg_refresher *r, qg_projected *p, double similarity, double energy,
+                       qg_subspace_method used);
 double qg_refresher_mean_energy(const qg_refresher *r); /* of this step, 0 without refreshes */
 
 #endif

@@ -7,7 +7,7 @@
 /* One copy brings all. */
 static size_t bytes_of(int count)
 {
-  return qg_dtype_bytes(QG_F64, count + 1) + sizeof(qg_gate);
+  return qg_dtype_bytes(QG_F64, count + 1) + sizeof(qg_finite_guard);
 }
 
 qg_status qg_step_guard_open(qg_step_guard *guard, qg_mem *mem, int count)
@@ -22,12 +22,12 @@ void qg_step_guard_close(qg_step_guard *guard)
   free(guard->host_sums);
 }
 
-static qg_gate *device_guard(const qg_step_guard *guard)
+static qg_finite_guard *device_guard(const qg_step_guard *guard)
 {
-  return (qg_gate *)(guard->sums + guard->count + 1);
+  return (qg_finite_guard *)(guard->sums + guard->count + 1);
 }
 
-const qg_gate *qg_step_guard_device(const qg_step_guard *guard)
+const qg_finite_guard *qg_step_guard_device(const qg_step_guard *guard)
 {
   return device_guard(guard);
 }
@@ -37,7 +37,7 @@ qg_status qg_step_guard_begin(qg_step_guard *guard, qg_backend *be, bool discard
   guard->discarded = discarded;
   guard->state_modified = false;
   guard->noted = guard->first_update = 0;
-  return be->ops->zero(be, device_guard(guard), sizeof(qg_gate));
+  return be->ops->zero(be, device_guard(guard), sizeof(qg_finite_guard));
 }
 
 qg_status qg_step_guard_note(qg_step_guard *guard, qg_backend *be, qg_view gradient, int index)
@@ -57,15 +57,15 @@ void qg_step_guard_updated(qg_step_guard *guard)
 }
 
 /* The first update took place if the guard let its gradient pass. */
-static void follow(qg_step_guard *guard, const qg_gate *device)
+static void follow(qg_step_guard *guard, const qg_finite_guard *device)
 {
-  if (!qg_gate_is_open(device)) guard->discarded = true;
+  if (!qg_finite_guard_is_open(device)) guard->discarded = true;
   if (guard->first_update > 0 && device->passed >= (double)guard->first_update) guard->state_modified = true;
 }
 
 qg_status qg_step_guard_read(qg_step_guard *guard, qg_backend *be)
 {
   QG_TRY(be->ops->copy_out(be, guard->host_sums, guard->sums, bytes_of(guard->count)));
-  follow(guard, (const qg_gate *)(guard->host_sums + guard->count + 1));
+  follow(guard, (const qg_finite_guard *)(guard->host_sums + guard->count + 1));
   return QG_OK;
 }

@@ -1,7 +1,8 @@
-/* Whether the gradients of the step at work are finite so far, and whether anything of it has reached the state.
+/* Whether the gradients of the step at work are finite so far, and whether anything of it has reached the
+ * state.
  *
- * Gradients are looked at where they lie: updates inside backward that follow one which is not finite do nothing, without the
- * host's waiting to hear of it (qgalore/gate.h). */
+ * Gradients are looked at where they lie: updates inside backward that follow one which is not finite do
+ * nothing, without the host's waiting to hear of it (qgalore/numerics/finite_guard.h). */
 #ifndef QG_OPTIM_STEP_GUARD_H
 #define QG_OPTIM_STEP_GUARD_H
 
@@ -9,12 +10,13 @@
 #include "qgalore/memory.h"
 
 typedef struct {
-  int count;           /* parameters */
-  double *sums;        /* device f64 [count + 1] and the finite guard: sums of squares, that of the incoming gradient last */
-  double *host_sums;   /* host twin */
-  bool discarded;      /* the step's gradient is known not to be finite: nothing of it may reach any state */
-  bool state_modified; /* something of the step is known to have reached the state */
-  int64_t noted;       /* sums that the guard was shown in this step */
+  int count;    /* parameters */
+  double *sums; /* device f64 [count + 1] and the finite guard: sums of squares, that of the incoming gradient
+                   last */
+  double *host_sums;    /* host twin */
+  bool discarded;       /* the step's gradient is known not to be finite: nothing of it may reach any state */
+  bool state_modified;  /* something of the step is known to have reached the state */
+  int64_t noted;        /* sums that the guard was shown in this step */
   int64_t first_update; /* how many these were at the first update in backward; 0: there was none */
 } qg_step_guard;
 
@@ -24,8 +26,9 @@ void qg_step_guard_close(qg_step_guard *guard);
 
 qg_status qg_step_guard_begin(qg_step_guard *guard, qg_backend *be, bool discarded);
 /* Where the device decides: of updates inside backward. */
-const qg_gate *qg_step_guard_device(const qg_step_guard *guard);
-/* sums[index] = the sum of squares, which the device's guard notes. index == count: the gradient that enters the stage. */
+const qg_finite_guard *qg_step_guard_device(const qg_step_guard *guard);
+/* sums[index] = the sum of squares, which the device's guard notes. index == count: the gradient that enters
+ * the stage. */
 qg_status qg_step_guard_note(qg_step_guard *guard, qg_backend *be, qg_view gradient, int index);
 /* The same without a note: of gradients that the host decides on. */
 qg_status qg_step_guard_sum(qg_step_guard *guard, qg_backend *be, qg_view gradient, int index);

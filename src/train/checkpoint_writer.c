@@ -57,7 +57,7 @@ qg_status qg_checkpoint_writer_begin(qg_checkpoint_writer *w, const qg_train_sta
   qg_timer_start(&w->t->timers, QG_PHASE_CHECKPOINT);
   QG_TRY_OUT(qg_par_agree(w->t->par, qg_config_resolved(w->t->config, &resolved)));
   QG_TRY_OUT(begin(w, state, resolved, asynchronous));
-  w->asynchronous = qg_ckpt_is_beside(w->pending);
+  w->asynchronous = qg_ckpt_is_background(w->pending);
 out:
   free(resolved);
   qg_timer_stop(&w->t->timers, QG_PHASE_CHECKPOINT);

@@ -10,11 +10,11 @@
 typedef struct {
   qg_trainer *t;
   const qg_run_folder *folder;
-  qg_ckpt_pending *pending; /* the save under way, or NULL */
-  int64_t step;             /* of the save under way or the last one */
-  double begun;             /* qg_now() */
-  double waited_before;     /* s of the phase "checkpoint" when the save began */
-  bool asynchronous;        /* the save under way or the last one */
+  qg_ckpt_active_save *pending; /* the save under way, or NULL */
+  int64_t step;                 /* of the save under way or the last one */
+  double begun;                 /* qg_now() */
+  double waited_before;         /* s of the phase "checkpoint" when the save began */
+  bool asynchronous;            /* the save under way or the last one */
   /* Of the last save that ended, s: */
   double seconds;         /* from begin to end */
   double stall;           /* of these training stood still, on the rank that waited longest */

@@ -5,7 +5,8 @@
 #include "qgalore/base.h"
 
 /* The number of sequences is known to the ranks that read tokens; the others learn it. */
-static qg_status count_sequences(const qg_pipeline *p, const qg_tokens *tokens, int64_t limit, int64_t *sequences)
+static qg_status count_sequences(const qg_pipeline *p, const qg_tokens *tokens, int64_t limit,
+                                 int64_t *sequences)
 {
   double count = 0.0;
   if (tokens) {
@@ -24,15 +25,16 @@ static double text_bytes_per_token(const qg_pipeline *p, const qg_tokens *tokens
   return (double)info->text_bytes / (double)info->tokens;
 }
 
-/* A last piece that is not full must not count tokens twice: qg_batch_read_plain marks what lies past its end
- * by -1 only at the end of the file, so a limit is rounded up to whole micro-batches. */
-static qg_status evaluate_piece(qg_pipeline *p, qg_tokens *tokens, int64_t first, int64_t sequences, double *count)
+/* A last piece that is not full must not count tokens twice: qg_batch_read_in_order marks what lies past its
+ * end by -1 only at the end of the file, so a limit is rounded up to whole micro-batches. */
+static qg_status evaluate_piece(qg_pipeline *p, qg_tokens *tokens, int64_t first, int64_t sequences,
+                                double *count)
 {
   const qg_stage_options *options = &p->use.options;
   int64_t counted = 0, micro_batches = qg_ceil_div(sequences, options->micro_batch);
   if (tokens)
-    QG_TRY(qg_batch_read_plain(tokens, first, micro_batches * options->micro_batch, options->sequence_length,
-                               p->inputs.host, p->targets.host, &counted));
+    QG_TRY(qg_batch_read_in_order(tokens, first, micro_batches * options->micro_batch,
+                                  options->sequence_length, p->inputs.host, p->targets.host, &counted));
   QG_TRY(qg_pipeline_upload(p));
   QG_TRY(qg_pipeline_evaluate(p, (int)micro_batches));
   if (qg_pipeline_is_last(p)) *count += (double)counted;
@@ -54,8 +56,8 @@ static qg_status evaluate_all(qg_pipeline *p, qg_tokens *tokens, int64_t sequenc
   return QG_OK;
 }
 
-qg_status qg_evaluate(qg_pipeline *p, qg_tokens *tokens, int64_t limit, const qg_validation_observer *observer,
-                      qg_validation_result *result)
+qg_status qg_evaluate(qg_pipeline *p, qg_tokens *tokens, int64_t limit,
+                      const qg_validation_observer *observer, qg_validation_result *result)
 {
   double sums[3] = {0.0, 0.0, text_bytes_per_token(p, tokens)};
   int64_t sequences = 0;

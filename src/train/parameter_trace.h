@@ -1,10 +1,10 @@
-/* What a stage reads weights through and hands gradients out to, with a note of the parameter that was asked for last: for those who
- * ask where this rank is. */
+/* What a stage reads weights through and hands gradients out to, with a note of the parameter that was asked
+ * for last: for those who ask where this rank is. */
 #ifndef QG_TRAIN_PARAMETER_TRACE_H
 #define QG_TRAIN_PARAMETER_TRACE_H
 
+#include "qgalore/base/timer.h"
 #include "qgalore/param.h"
-#include "qgalore/timer.h"
 
 typedef struct {
   const qg_weight_reader *inner_weights;
@@ -15,7 +15,7 @@ typedef struct {
 } qg_parameter_trace;
 
 /* All must outlive it, and it must stay where it is. Local. */
-void qg_parameter_trace_make(const qg_weight_reader *weights, const qg_gradient_port *gradients, qg_timers *timers,
-                             qg_parameter_trace *out);
+void qg_parameter_trace_make(const qg_weight_reader *weights, const qg_gradient_port *gradients,
+                             qg_timers *timers, qg_parameter_trace *out);
 
 #endif

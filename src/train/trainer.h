@@ -2,7 +2,7 @@
 #ifndef QG_TRAIN_TRAINER_H
 #define QG_TRAIN_TRAINER_H
 
-#include "qgalore/log.h"
+#include "qgalore/base/log.h"
 #include "qgalore/train.h"
 #include "train/checkpoint_selftest.h"
 #include "train/pipeline.h"
@@ -28,7 +28,7 @@ struct qg_trainer {
   qg_tokens *train_tokens, *valid_tokens;
   qg_selftest selftest;
   qg_ckpt_snapshot snapshot; /* for saves beside training; empty: none */
-  qg_ckpt_pending *save;     /* under way; NULL: none. The checkpoint writer's */
+  qg_ckpt_active_save *save; /* under way; NULL: none. The checkpoint writer's */
   qg_state_entry *state;     /* [state_count]: what qg_trainer_state gives */
   int state_count;
   qg_timers timers;

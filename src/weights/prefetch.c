@@ -17,9 +17,9 @@ qg_status qg_weights_prefetch_param(void *impl, int param)
   qg_weight *w;
   QG_TRY(qg_weights_find(weights, param, &w));
   if (!prefetch->scratch || w->format != QG_WEIGHT_INT8) return QG_OK;
-  qg_view weight = qg_view_make_wide(prefetch->scratch, be->compute, w->param.rows, w->param.cols);
-  QG_TRY(be->ops->side->record(be, prefetch->before));
-  QG_TRY(be->ops->side->dequantize_int8(be, w->codes, weight, prefetch->before, prefetch->done));
+  qg_view weight = qg_view_make_padded(prefetch->scratch, be->compute, w->param.rows, w->param.cols);
+  QG_TRY(be->ops->async->record(be, prefetch->before));
+  QG_TRY(be->ops->async->dequantize_int8(be, w->codes, weight, prefetch->before, prefetch->done));
   prefetch->param = param;
   return QG_OK;
 }
@@ -33,14 +33,14 @@ qg_status qg_weights_take_prefetched(qg_weights *weights, int param, bool *found
   weights->scratch = prefetch->scratch;
   prefetch->scratch = read_before;
   prefetch->param = -1;
-  return weights->be->ops->side->hold(weights->be, prefetch->done);
+  return weights->be->ops->async->wait_event(weights->be, prefetch->done);
 }
 
 qg_status qg_weights_drop_prefetched(qg_weights *weights)
 {
   if (weights->prefetch.param < 0) return QG_OK;
   weights->prefetch.param = -1;
-  return weights->be->ops->side->hold(weights->be, weights->prefetch.done);
+  return weights->be->ops->async->wait_event(weights->be, weights->prefetch.done);
 }
 
 qg_status qg_weights_begin_update(qg_weights *weights, int param)

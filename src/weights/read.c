@@ -27,7 +27,7 @@ static qg_status read_part(const qg_weights *weights, const qg_weight *w, int64_
            w->param.name, (long long)rows);
   if (w->format == QG_WEIGHT_INT8) {
     /* Groups straddle rows, so dequantisation starts at the beginning of the matrix. */
-    qg_view whole = qg_view_make_wide(weights->scratch, type, first + count, cols);
+    qg_view whole = qg_view_make_padded(weights->scratch, type, first + count, cols);
     QG_TRY(be->ops->dequantize_int8(be, w->codes, whole));
     *out = qg_view_rows(whole, first, count);
     return QG_OK;
@@ -35,7 +35,7 @@ static qg_status read_part(const qg_weights *weights, const qg_weight *w, int64_
   qg_view stored = qg_view_rows(qg_view_make(w->values, qg_weight_type(w), rows, cols), first, count);
   *out = stored;
   if (stored.type == type) return QG_OK;
-  *out = qg_view_make_wide(weights->scratch, type, count, cols);
+  *out = qg_view_make_padded(weights->scratch, type, count, cols);
   return be->ops->convert(be, *out, stored);
 }
 
@@ -52,7 +52,7 @@ static qg_status read_weight(void *impl, int param, qg_view *out)
   }
   QG_TRY(qg_weights_take_prefetched(weights, param, &found));
   if (found) {
-    *out = qg_view_make_wide(weights->scratch, compute, w->param.rows, w->param.cols);
+    *out = qg_view_make_padded(weights->scratch, compute, w->param.rows, w->param.cols);
     return QG_OK;
   }
   qg_dtype type = is_read_as_stored(weights, w) ? qg_weight_type(w) : compute;

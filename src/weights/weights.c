@@ -51,7 +51,8 @@ qg_status qg_weights_create(qg_mem *mem, qg_backend *be, const qg_param_list *pa
   QG_TRY(qg_calloc(1, sizeof *weights, "weights", (void **)&weights));
   *weights = (qg_weights){.be = be, .options = *options, .count = params->count, .prefetch = {.param = -1}};
   weights->reader = qg_weights_make_reader(weights);
-  QG_TRY_OUT(qg_calloc((size_t)params->count, sizeof *weights->weights, "weights", (void **)&weights->weights));
+  QG_TRY_OUT(
+      qg_calloc((size_t)params->count, sizeof *weights->weights, "weights", (void **)&weights->weights));
   for (int i = 0; i < params->count; i++) {
     QG_TRY_OUT(check_format(&params->params[i], formats[i]));
     weights->weights[i] = (qg_weight){.param = params->params[i], .format = formats[i]};
@@ -68,8 +69,8 @@ void qg_weights_destroy(qg_weights *weights)
   if (!weights) return;
   const qg_weight_prefetch *prefetch = &weights->prefetch;
   qg_backend_name(weights->be, NULL); /* names are the parameters' */
-  if (prefetch->before) weights->be->ops->side->destroy_event(weights->be, prefetch->before);
-  if (prefetch->done) weights->be->ops->side->destroy_event(weights->be, prefetch->done);
+  if (prefetch->before) weights->be->ops->async->destroy_event(weights->be, prefetch->before);
+  if (prefetch->done) weights->be->ops->async->destroy_event(weights->be, prefetch->done);
   free(weights->weights);
   free(weights);
 }
@@ -94,14 +95,14 @@ size_t qg_weights_scratch_bytes(const qg_weights *weights)
   for (int i = 0; i < weights->count; i++) {
     const qg_param *param = &weights->weights[i].param;
     if (qg_weights_unpacks(weights, i))
-      largest = qg_max_i64(largest, param->rows * qg_wide_stride(param->cols));
+      largest = qg_max_i64(largest, param->rows * qg_padded_stride(param->cols));
   }
   return qg_dtype_bytes(weights->be->compute, largest);
 }
 
 bool qg_weights_prefetch(const qg_weights *weights)
 {
-  if (!weights->be->ops->side) return false;
+  if (!weights->be->ops->async) return false;
   for (int i = 0; i < weights->count; i++)
     if (weights->weights[i].param.held && weights->weights[i].format == QG_WEIGHT_INT8) return true;
   return false;
@@ -128,8 +129,8 @@ qg_status qg_weights_start(qg_weights *weights)
 {
   qg_weight_prefetch *prefetch = &weights->prefetch;
   if (!prefetch->scratch) return QG_OK;
-  QG_TRY(weights->be->ops->side->create_event(weights->be, &prefetch->before));
-  return weights->be->ops->side->create_event(weights->be, &prefetch->done);
+  QG_TRY(weights->be->ops->async->create_event(weights->be, &prefetch->before));
+  return weights->be->ops->async->create_event(weights->be, &prefetch->done);
 }
 
 static qg_status append(const qg_weight *w, const char *field, qg_dtype type, int64_t elements, void *data,

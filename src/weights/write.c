@@ -1,8 +1,8 @@
 /* All that changes weights: fresh ones, updates, and values as fp32 from and to the host. */
 #include <string.h>
 
+#include "backend/cpu/normal.h"
 #include "qgalore/base.h"
-#include "qgalore/normal.h"
 #include "weights/weights_private.h"
 
 static const float INIT_DEVIATION = 0.02f;
@@ -81,7 +81,8 @@ qg_status qg_weights_take_staging(const qg_weights *weights, qg_mem *mem, qg_wei
   return qg_mem_alloc_host(mem, QG_OWNER_WORKSPACE, "weights as fp32", bytes, (void **)&out->host);
 }
 
-/* Elements [first, first + count) of the flat weight from the staging, rounded to nearest; first at a group. */
+/* Elements [first, first + count) of the flat weight from the staging, rounded to nearest; first at a group.
+ */
 static qg_status store_staged(const qg_weights *weights, const qg_weight *w, const qg_weight_staging *staging,
                               int64_t first, int64_t count)
 {
@@ -93,7 +94,8 @@ static qg_status store_staged(const qg_weights *weights, const qg_weight *w, con
     return be->ops->quantize_int8(be, staging->device, count, nearest, qg_weight_codes_from(w->codes, first));
   }
   qg_view all = qg_view_make(w->values, qg_weight_type(w), 1, qg_param_elements(&w->param));
-  return be->ops->convert(be, qg_view_cols(all, first, count), qg_view_make(staging->device, QG_F32, 1, count));
+  return be->ops->convert(be, qg_view_cols(all, first, count),
+                          qg_view_make(staging->device, QG_F32, 1, count));
 }
 
 /* How many elements pass through the staging at once: whole groups, or all of the largest parameter. */
@@ -102,7 +104,8 @@ static int64_t staged_elements(const qg_weights *weights, const qg_weight_stagin
   return qg_min_i64(weights->be->update_elements, staging->elements);
 }
 
-static qg_status initialise_one(const qg_weights *weights, const qg_weight *w, const qg_weight_staging *staging)
+static qg_status initialise_one(const qg_weights *weights, const qg_weight *w,
+                                const qg_weight_staging *staging)
 {
   const qg_rng rng = {weights->options.seed, 0, (uint32_t)w->param.id, QG_RNG_INIT};
   int64_t total = qg_param_elements(&w->param), step = staged_elements(weights, staging);

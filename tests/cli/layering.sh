@@ -3,14 +3,14 @@
 # repository root; prints TAP.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
+. tests/support/shell/tap.sh
 
 # A module may include headers of its own and of modules on lower levels, never of its neighbours.
 declare -A level=(
   [base]=0
   [quant]=1 [par]=1 [data]=1 [config]=1
   [backend]=2
-  [tensor]=3
+  [memory]=3
   [linalg]=4
   [model]=5
   [optim]=6
@@ -22,8 +22,8 @@ declare -A level=(
 
 # The module that a public header belongs to, where the name does not say it.
 declare -A owner=(
-  [status]=base [method]=base [model_shape]=base [log]=base [timer]=base [fault]=base [apart]=base [philox]=base [view]=base [state]=base
-  [adam]=quant [rows_apart]=base [gate]=base [plugin]=backend [normal]=backend [host]=backend [memory]=tensor [par_mpi]=par [linalg_distributed]=linalg
+  [status]=base [method]=base [model_shape]=base [log]=base [timer]=base [fault]=base [subprocess]=base [philox]=base [view]=base [state]=base
+  [adam]=quant [independent_rows]=base [finite_guard]=base [plugin]=backend [normal]=backend [host]=backend [par_mpi]=par [linalg_distributed]=linalg
 )
 
 module_of_header() { # qgalore/x.h or module/x.h

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/conformance_arrays.h"
 #include "backend/cpu/panel.h"
+#include "support/suites/conformance_arrays.h"
 
 enum { TOKENS = 330, LENGTH = 110, HEADS = 4, KV_HEADS = 2, HEAD_DIM = 16, COLS = HEADS * HEAD_DIM };
 

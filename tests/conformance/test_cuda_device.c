@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/cuda_device.h"
+#include "support/fixtures/cuda_device.h"
 
 enum { PHASES = 3, BYTES = 1 << 20, MANY = 10000 };
 
@@ -81,11 +81,11 @@ static void an_allocation_makes_less_room(void **state)
 {
   qg_backend *be = *state;
   size_t before, after, total;
-  assert_int_equal(be->ops->room(be, &before, &total), QG_OK);
+  assert_int_equal(be->ops->memory_info(be, &before, &total), QG_OK);
   assert_true(before <= total && be->share.margin <= be->share.allowance);
   void *memory = NULL;
   assert_int_equal(be->ops->alloc(be, 64 * BYTES, &memory), QG_OK);
-  assert_int_equal(be->ops->room(be, &after, &total), QG_OK);
+  assert_int_equal(be->ops->memory_info(be, &after, &total), QG_OK);
   assert_true(before - after >= 64 * BYTES);
   be->ops->release(be, memory, 64 * BYTES);
 }

@@ -13,7 +13,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#include "../support/ckpt_fixture.h"
+#include "support/fixtures/ckpt_fixture.h"
 
 /* --- a device that keeps its bytes inverted: whoever reads its memory without the backend reads nonsense ---
  */
@@ -295,26 +295,26 @@ static void a_write_that_fails_on_one_rank_fails_the_save_on_all(void **unused)
 /* --- saves beside training --- */
 
 /* Begins to save a state of version 2. The last rank has room for `bytes` of snapshot, the others for all. */
-static qg_ckpt_pending *begin_save(const state *s, qg_backend *be, size_t bytes)
+static qg_ckpt_active_save *begin_save(const state *s, qg_backend *be, size_t bytes)
 {
   static char snapshot[1 << 20];
   qg_ckpt_options options = {folder, 2, 0, files_under_test()};
   qg_ckpt_meta meta = {.step = 2};
   qg_ckpt_snapshot room = {snapshot, grid->rank == grid->size - 1 ? bytes : sizeof snapshot};
-  qg_ckpt_pending *pending = NULL;
+  qg_ckpt_active_save *pending = NULL;
   assert_in_range(qg_ckpt_snapshot_bytes(s->entries, s->count), 1, sizeof snapshot);
   assert_int_equal(qg_ckpt_begin(par, be, &options, &meta, s->entries, s->count, room, &pending), QG_OK);
   return pending;
 }
 
 /* The same, after which the state is of version 77 and gone. */
-static qg_ckpt_pending *save_beside(qg_backend *be)
+static qg_ckpt_active_save *save_beside(qg_backend *be)
 {
   state s;
   make_state(&s, grid, in_blocks);
   fill_state(&s, be, 2);
-  qg_ckpt_pending *pending = begin_save(&s, be, 1 << 20);
-  assert_true(qg_ckpt_is_beside(pending));
+  qg_ckpt_active_save *pending = begin_save(&s, be, 1 << 20);
+  assert_true(qg_ckpt_is_background(pending));
   qg_ckpt_await_copy(pending);
   fill_state(&s, be, 77);
   free_state(&s);
@@ -348,7 +348,7 @@ static void a_save_ends_without_being_waited_for(void **unused)
   (void)unused;
   bool ended = false;
   int phases = 0;
-  qg_ckpt_pending *pending = save_beside(&host_backend);
+  qg_ckpt_active_save *pending = save_beside(&host_backend);
   while (!ended) {
     double done = qg_ckpt_is_done(pending), seconds;
     assert_int_equal(qg_par_min(par, &done, 1), QG_OK);
@@ -368,8 +368,8 @@ static void without_room_on_one_rank_all_ranks_write_at_once(void **unused)
   double seconds;
   make_state(&s, grid, in_blocks);
   fill_state(&s, &host_backend, 2);
-  qg_ckpt_pending *pending = begin_save(&s, &host_backend, 1);
-  assert_false(qg_ckpt_is_beside(pending));
+  qg_ckpt_active_save *pending = begin_save(&s, &host_backend, 1);
+  assert_false(qg_ckpt_is_background(pending));
   assert_int_equal(qg_ckpt_finish(pending, &seconds), QG_OK);
   free_state(&s);
   check_version_2();

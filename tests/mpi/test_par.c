@@ -14,9 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../support/mpi_test.h"
 #include "qgalore/base.h"
-#include "qgalore/par_mpi.h"
+#include "qgalore/par/mpi.h"
+#include "support/fixtures/mpi_test.h"
 
 static qg_par *par;
 static const qg_grid *grid;

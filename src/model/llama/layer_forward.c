@@ -6,8 +6,8 @@
 
 static qg_status forward_role(const layer_pass *pass, qg_role role, qg_view x, qg_view y)
 {
-  return qg_linear_forward(pass->stage->be, pass->weights, qg_layer_param(pass, role), qg_layer_next(pass, role),
-                           x, y);
+  return qg_linear_forward(pass->stage->be, pass->weights, qg_layer_param(pass, role),
+                           qg_layer_next(pass, role), x, y);
 }
 
 static qg_status project_qkv(const layer_pass *pass)
@@ -83,9 +83,9 @@ qg_status qg_layer_forward_by_graph(const layer_pass *pass, layer_graph *graph, 
     return qg_layer_forward(pass, output);
   }
   if (!graph->graph) {
-    QG_TRY(be->ops->side->begin_graph(be));
+    QG_TRY(be->ops->async->begin_graph(be));
     QG_TRY(qg_layer_forward(pass, output));
-    QG_TRY(be->ops->side->end_graph(be, &graph->graph));
+    QG_TRY(be->ops->async->end_graph(be, &graph->graph));
   }
-  return be->ops->side->launch_graph(be, graph->graph);
+  return be->ops->async->launch_graph(be, graph->graph);
 }

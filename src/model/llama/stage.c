@@ -28,7 +28,8 @@ static qg_status check_options(const qg_stage_options *options)
            (long long)options->micro_batch, (long long)options->sequence_length,
            (long long)options->loss_rows);
   QG_CHECK(options->slots >= 1, QG_ERR_RUNTIME, "a stage needs at least one slot, not %d", options->slots);
-  QG_CHECK(!options->forward_only || options->slots == 1, QG_ERR_RUNTIME, "%d slots of a stage that only evaluates", options->slots);
+  QG_CHECK(!options->forward_only || options->slots == 1, QG_ERR_RUNTIME,
+           "%d slots of a stage that only evaluates", options->slots);
   return QG_OK;
 }
 
@@ -50,7 +51,7 @@ static qg_status fill_stage(qg_llama_stage *stage, qg_mem *mem)
   size_t slots = (size_t)stage->options.slots;
   size_t layers = slots * (size_t)stage->part.num_layers;
   QG_TRY(qg_calloc(layers, sizeof *stage->layers, "layers of a stage", (void **)&stage->layers));
-  if (stage->options.graphs && stage->be->ops->side)
+  if (stage->options.graphs && stage->be->ops->async)
     QG_TRY(qg_calloc(layers, sizeof *stage->graphs, "graphs of a stage", (void **)&stage->graphs));
   QG_TRY(qg_calloc(slots, sizeof *stage->inputs, "slots of a stage", (void **)&stage->inputs));
   QG_TRY(qg_calloc(slots, sizeof *stage->d_output, "slots of a stage", (void **)&stage->d_output));
@@ -62,7 +63,7 @@ static void destroy(qg_stage *base)
 {
   qg_llama_stage *stage = qg_llama_of(base);
   int graphs = stage->graphs ? stage->options.slots * stage->part.num_layers : 0;
-  for (int i = 0; i < graphs; i++) stage->be->ops->side->destroy_graph(stage->be, stage->graphs[i].graph);
+  for (int i = 0; i < graphs; i++) stage->be->ops->async->destroy_graph(stage->be, stage->graphs[i].graph);
   qg_offload_close(stage);
   free(stage->graphs);
   free(stage->layers);
@@ -79,7 +80,8 @@ static qg_status create(qg_mem *mem, qg_backend *be, const qg_model_shape *shape
   QG_TRY(check_options(options));
   qg_llama_stage *stage = NULL;
   QG_TRY(qg_calloc(1, sizeof *stage, "pipeline stage", (void **)&stage));
-  *stage = (qg_llama_stage){.base = {&qg_llama_ops}, .be = be, .shape = *shape, .part = *part, .options = *options};
+  *stage = (qg_llama_stage){
+      .base = {&qg_llama_ops}, .be = be, .shape = *shape, .part = *part, .options = *options};
   qg_workload workload = workload_of(shape, options);
   stage->tokens = workload.tokens;
   stage->options.loss_rows = workload.loss_rows;
@@ -140,7 +142,8 @@ qg_status qg_llama_check_slot(const qg_llama_stage *stage, int slot)
 
 static qg_status check_backward(const qg_llama_stage *stage, bool wanted)
 {
-  QG_CHECK(!wanted || !stage->options.forward_only, QG_ERR_RUNTIME, "backward on a stage that only evaluates");
+  QG_CHECK(!wanted || !stage->options.forward_only, QG_ERR_RUNTIME,
+           "backward on a stage that only evaluates");
   return QG_OK;
 }
 
@@ -180,8 +183,8 @@ static qg_status layer_forward(qg_llama_stage *stage, layer_pass *pass, int slot
   return qg_layer_forward(pass, output);
 }
 
-static qg_status forward(qg_stage *base, const qg_weight_reader *weights, int slot, const int32_t *ids, bool keep,
-                         qg_view *out)
+static qg_status forward(qg_stage *base, const qg_weight_reader *weights, int slot, const int32_t *ids,
+                         bool keep, qg_view *out)
 {
   qg_llama_stage *stage = qg_llama_of(base);
   int layers = stage->part.num_layers;
@@ -203,8 +206,8 @@ static qg_status expect_backward(qg_stage *base, int slot)
   return qg_offload_fetch(stage, slot, stage->part.num_layers - 1);
 }
 
-static qg_status embedding_backward(qg_llama_stage *stage, const qg_gradient_port *gradients, const int32_t *ids,
-                                    qg_view d_hidden)
+static qg_status embedding_backward(qg_llama_stage *stage, const qg_gradient_port *gradients,
+                                    const int32_t *ids, qg_view d_hidden)
 {
   int embedding = qg_llama_param(&stage->shape, QG_ROLE_EMBED, -1);
   QG_TRY(gradients->add_rows(gradients->impl, embedding, ids, d_hidden));

@@ -1,0 +1,113 @@
+#include "linalg/exact_iteration.h"
+
+#include <math.h>
+
+#include "linalg/subspace_iteration.h"
+
+/* Steps of the whole block, and how many more of what is not settled then may follow. */
+enum { WHOLE_STEPS = 2, ROUNDS = 4, ROUND_STEPS = 4, MORE_STEPS = ROUNDS * ROUND_STEPS };
+
+/* Shares of everything: a step that gains less ends the search; a vector settles that misses less. */
+static const double NEGLIGIBLE = 4e-7, SETTLED = 1e-8;
+
+static qg_product_options with_fine(qg_product_options products)
+{
+  products.fine = true;
+  return products;
+}
+
+size_t qg_exact_iteration_bytes(int d, int length, int rank, qg_product_options products)
+{
+  qg_scratch scratch = {0};
+  qg_subspace_iteration_lay_out(&scratch, d, length, rank, with_fine(products), &(qg_subspace_iteration){0});
+  return scratch.used;
+}
+
+/* How many of the largest Ritz vectors are good after `steps`: of directions beyond the wanted ones, with
+ * s_j^2 up to that of the last, each product with H leaves the share s_j^2 / s_i^2. */
+static int count_settled(const qg_subspace_iteration *block, int steps)
+{
+  int first = block->count - block->problem->rank, k = block->active;
+  double last = fmax(block->values[first], 0);
+  while (k > first) {
+    double value = block->values[k - 1];
+    if (!(value * pow(last / value, 2 * steps) <= SETTLED * block->problem->norm2)) break;
+    k--;
+  }
+  return block->active - k;
+}
+
+/* Nothing worth looking for is left: either next to nothing lies outside the block, which bounds what any
+ * other subspace could capture more (the eigenvalues of a positive semidefinite H are dominated by those of
+ * its two diagonal blocks; Bourin and Lee, Bull. London Math. Soc. 44, 2012), or the last step, whose gain
+ * the next ones' fall short of, found next to nothing. */
+static bool is_complete(const qg_projection_problem *problem, double energy, double gain)
+{
+  return problem->norm2 - energy <= NEGLIGIBLE * problem->norm2 || gain <= NEGLIGIBLE * problem->norm2;
+}
+
+/* The block after its first steps, as Ritz vectors. The last of them is precise: rounding the gradient turns
+ * its largest vectors by up to 2^-9 where few elements dominate it, and those settle here. */
+static qg_status approach(const qg_projection_problem *problem, uint64_t seed, qg_subspace_iteration *block,
+                          double *energy)
+{
+  double captured;
+  qg_subspace_iteration_start(block, problem, NULL, seed);
+  for (int step = 1; step <= WHOLE_STEPS; step++) {
+    qg_product_grade grade = step < WHOLE_STEPS ? QG_PRODUCT_COARSE : QG_PRODUCT_WHOLE_GRADIENT;
+    QG_TRY(qg_subspace_iteration_measure(block, grade, energy));
+    QG_TRY(qg_subspace_iteration_step(block, grade));
+  }
+  QG_TRY(qg_subspace_iteration_measure(block, QG_PRODUCT_FINE, energy));
+  return qg_subspace_iteration_ritz(block, &captured);
+}
+
+/* Whether MORE_STEPS would bring the energy outside down to what is negligible: each makes the last wanted
+ * vector grow by t + sqrt(t^2 - 1) beside those that are damped. */
+static bool is_hopeful(const qg_subspace_iteration *block, double outside)
+{
+  double damped = block->values[0], last = block->values[block->count - block->problem->rank];
+  double t = 2 * last / damped - 1;
+  if (!(damped > 0 && last > damped)) return true;
+  return log(outside / (NEGLIGIBLE * block->problem->norm2)) <= 2 * MORE_STEPS * log(t + sqrt(t * t - 1));
+}
+
+/* A round of steps. *complete: nothing is left to find. */
+static qg_status search(const qg_projection_problem *problem, qg_subspace_iteration *block, bool *complete)
+{
+  double energy, before;
+  QG_TRY(qg_subspace_iteration_measure(block, QG_PRODUCT_FINE, &energy));
+  for (int step = 0; step < ROUND_STEPS && !*complete; step++) {
+    before = energy;
+    QG_TRY(qg_subspace_iteration_step(block, QG_PRODUCT_FINE));
+    QG_TRY(qg_subspace_iteration_measure(block, QG_PRODUCT_FINE, &energy));
+    *complete = is_complete(problem, energy, energy - before);
+  }
+  return QG_OK;
+}
+
+/* Every round begins with Ritz vectors: more of them settle, and the damped interval reaches further. */
+static qg_status finish(const qg_projection_problem *problem, qg_subspace_iteration *block, bool *complete)
+{
+  double captured;
+  for (int round = 0; round < ROUNDS && !*complete; round++) {
+    qg_subspace_iteration_settle(block, count_settled(block, WHOLE_STEPS + round * ROUND_STEPS));
+    QG_TRY(search(problem, block, complete));
+    QG_TRY(qg_subspace_iteration_ritz(block, &captured));
+  }
+  return QG_OK;
+}
+
+qg_status qg_exact_iteration_solve(const qg_projection_problem *problem, qg_product_options products,
+                                   qg_scratch scratch, qg_subspace_job *job, bool *complete)
+{
+  double energy;
+  qg_subspace_iteration block;
+  *complete = false;
+  qg_subspace_iteration_lay_out(&scratch, problem->d, problem->length, problem->rank, with_fine(products),
+                                &block);
+  QG_TRY(approach(problem, job->seed, &block, &energy));
+  *complete = is_complete(problem, energy, INFINITY);
+  if (!*complete && is_hopeful(&block, problem->norm2 - energy)) QG_TRY(finish(problem, &block, complete));
+  return *complete ? qg_subspace_iteration_publish(&block, QG_SUBSPACE_EXACT, job) : QG_OK;
+}
