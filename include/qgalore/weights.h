@@ -50,7 +50,7 @@ const qg_weight_reader *qg_weights_reader(const qg_weights *weights);
 qg_status qg_weights_drop_prefetched(qg_weights *weights);
 
 /* w = w + update - decay * w for the elements [first, first + count) of the flat parameter, stored again with stochastic rounding.
- * first: a multiple of QG_GROUP. update: device f32 [count]. The rounding of element e is keyed by (seed, step, id, e). A gate that
+ * first: a multiple of QG_GROUP. update: device f32 [count]. The rounding of element e is keyed by (seed, step, id, e). A guard that
  * is closed: nothing happens. */
 typedef struct {
   int param;

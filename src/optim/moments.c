@@ -104,7 +104,7 @@ qg_status qg_moments_adam(const qg_grad_sink *sink, const qg_moments *moments, c
       .block = moments->block,
       .delta = delta,
       .delta_type = delta_type,
-      .gate = qg_sink_gate(sink),
+      .guard = qg_sink_guard(sink),
   };
   return sink->o->be->ops->adam(sink->o->be, &args);
 }
@@ -118,7 +118,7 @@ qg_status qg_sink_store_update(const qg_grad_sink *sink, const qg_step_rates *ra
                              .update = sink->o->scratch.update.device,
                              .decay = sink->param->decays ? (float)rates->decay : 0.0f,
                              .step = sink->o->step,
-                             .gate = qg_sink_gate(sink)};
+                             .guard = qg_sink_guard(sink)};
   return qg_weights_update(sink->o->weights, &update);
 }
 

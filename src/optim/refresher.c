@@ -45,7 +45,7 @@ static qg_subspace_job shape_of(const qg_projected *p, qg_implicit_gradient *imp
   return (qg_subspace_job){.m = p->sink.param->rows,
                            .n = p->sink.param->cols,
                            .rank = p->projector.rank,
-                           .pair = p->route == QG_REFRESH_IMPLICIT ? implicit : NULL};
+                           .implicit = p->route == QG_REFRESH_IMPLICIT ? implicit : NULL};
 }
 
 /* One at a time: the hungriest matrix. Several: no wave of them asks for more than all of them together. A

@@ -88,7 +88,7 @@ static inline qg_status qg_sink_clear(qg_grad_sink *sink, qg_view gradient)
 }
 
 /* The gate of an update inside backward. Of a step that is over the host knows whether to update at all. */
-static inline const qg_finite_guard *qg_sink_gate(const qg_grad_sink *sink)
+static inline const qg_finite_guard *qg_sink_guard(const qg_grad_sink *sink)
 {
   return sink->fused ? qg_step_guard_device(&sink->o->guard) : NULL;
 }

@@ -22,7 +22,7 @@ static qg_status update_int8(qg_weights *weights, const qg_weight *w, const qg_w
                               .decay = u->decay,
                               .rule = rule_of(weights),
                               .rng = rng,
-                              .gate = u->gate};
+                              .guard = u->guard};
   return weights->be->ops->update_int8(weights->be, &args);
 }
 
@@ -37,7 +37,7 @@ static qg_status update_dense(qg_weights *weights, const qg_weight *w, const qg_
                                .decay = u->decay,
                                .stochastic = weights->options.stochastic,
                                .rng = rng,
-                               .gate = u->gate};
+                               .guard = u->guard};
   return weights->be->ops->update_dense(weights->be, &args);
 }
 
