@@ -124,7 +124,7 @@ typedef struct {
 
 /* How an INT8 matrix is requantised. */
 typedef struct {
-  bool include_zero;     /* the range of a group always contains 0 (algorithm.md: reference false) */
+  bool include_zero;     /* the range of a group always contains 0 (doc/method.md section 13: reference false) */
   bool stochastic;       /* stochastic rounding; else to nearest even */
   bool bf16_arithmetic;  /* round w, update and their sum to bf16 first, as the reference does */
 } qg_int8_rule;
@@ -156,7 +156,7 @@ typedef struct {
   const qg_gate *gate;
 } qg_update_dense_args;
 
-/* One Adam step over `count` elements (algorithm.md section 5; t counts from 1):
+/* One Adam step over `count` elements (doc/method.md section 8; t counts from 1):
  *   g' = grad * grad_scale;  v = b2 v + (1-b2) g'^2;  m = b1 m + (1-b1) g';
  *   delta = -lr * c2/c1 * m / (sqrt(v) + c2 * eps),  c1 = 1 - b1^t, c2 = sqrt(1 - b2^t).
  * A non-finite g' counts as 0 for that element. bounded: v is kept at what m allows (qg_adam_bound in qgalore/adam.h).
@@ -180,7 +180,7 @@ typedef struct {
   const qg_gate *gate;
 } qg_adam_args;
 
-/* Moments between their stored form and the statistics that a change of basis mixes (algorithm.md 8.9, LDAdam,
+/* Moments between their stored form and the statistics that a change of basis mixes (doc/method.md section 9, LDAdam,
  * arXiv 2410.16103). After t steps, c1 = 1 - b1^t, c2^2 = 1 - b2^t (callers pass c1 and c2_squared):
  *   read:  mean = m / c1;  variance = max(v / c2^2 - mean^2, 0)
  *   write: m = c1 mean;    v = c2^2 (variance + mean^2)

@@ -1,7 +1,7 @@
 /* Subspaces: the r directions of a gradient that capture most of it.
  *
  * All matrices here are host memory, fp32, row-major. A basis is stored as the projector uses it
- * (algorithm.md section 3):
+ * (doc/method.md section 4):
  *   QG_SIDE_RIGHT (m >= n): P [r, n], rows are the first r right singular vectors;  R = G P^T [m, r]
  *   QG_SIDE_LEFT  (m <  n): P [m, r], columns are the first r left singular vectors; R = P^T G [r, n] */
 #ifndef QGALORE_LINALG_H
@@ -99,10 +99,10 @@ qg_status qg_subspace_solve(const qg_subspace_options *options, qg_subspace_job 
 void qg_subspace_rotation(qg_side side, int64_t d, int64_t rank, const float *from, const float *to, float *rotation);
 
 /* How much of one subspace lies in the other: ||C||_F^2 / r in [0, 1] for a rotation between orthonormal bases; basis-free
- * and sign-free (algorithm.md 8.8). Local. */
+ * and sign-free (doc/method.md section 7). Local. */
 double qg_subspace_overlap(int64_t rank, const float *rotation);
 
-/* The reference's similarity: signed cosine of the first basis vectors (algorithm.md section 4). Local. */
+/* The reference's similarity: signed cosine of the first basis vectors (doc/method.md section 7). Local. */
 double qg_subspace_cosine(qg_side side, int64_t d, int64_t rank, const float *a, const float *b);
 
 /* Limits the BLAS libraries of this process, and OpenMP regions without a count of their own, to `threads`

@@ -47,7 +47,7 @@ typedef struct {
   bool bf16_arithmetic;    /* update arithmetic as in the reference */
   bool full_gradient;      /* form G, then project (reference); false: R = dY^T (X P^T) */
   bool project_head;       /* project embedding and output head too; their weights stay dense */
-  bool rotate_moments;     /* moments follow the subspace at a refresh (algorithm.md 8.9) */
+  bool rotate_moments;     /* moments follow the subspace at a refresh (doc/method.md section 9) */
   qg_sample sample;        /* gradient that a refresh sees: the whole batch or its first micro-batch */
   /* lazy refresh */
   int64_t update_gap;      /* T at start, steps */
@@ -65,7 +65,7 @@ typedef struct {
   uint64_t seed;
 } qg_optim_options;
 
-/* The lazy tracker of one matrix (algorithm.md section 4); plain data, checkpointed but for `phase`. */
+/* The lazy tracker of one matrix (doc/method.md section 7); plain data, checkpointed but for `phase`. */
 enum { QG_TRACKER_WINDOW_MAX = 16 };
 typedef struct {
   int64_t interval;     /* T, steps */

@@ -72,7 +72,7 @@ QG_HD float qg_float_from_key(int32_t key)
   return x;
 }
 
-/* Scale and zero point of one group (algorithm.md section 2): w is about (code - zero) * scale. */
+/* Scale and zero point of one group (doc/method.md section 2): w is about (code - zero) * scale. */
 typedef struct {
   float scale;
   uint8_t zero;
@@ -153,7 +153,7 @@ QG_HD uint8_t qg_nibble_get(const uint8_t *packed, int64_t i)
   return (uint8_t)(packed[i >> 1] >> ((i & 1) * 4) & 15);
 }
 
-/* Dynamic 8-bit maps (Dettmers et al., arXiv 2110.02861; algorithm.md section 5).
+/* Dynamic 8-bit maps (Dettmers et al., arXiv 2110.02861; doc/method.md section 8).
  * Sorted ascending. Built once, identical on every machine (computed in double, rounded to fp32). */
 typedef struct {
   float signed_map[QG_DYNAMIC_CODES];   /* -0.99296874 .. 1.0; [127] = 0 */
@@ -182,7 +182,7 @@ QG_HD uint8_t qg_dynamic_encode(const float *map, float x)
 }
 
 /* Code of a first moment m / absmax: nearest, but a negative value never gets a code that is not negative
- * (algorithm.md section 5). The mirror image cannot happen: the code nearest to a positive value is 0 or
+ * (doc/method.md section 8). The mirror image cannot happen: the code nearest to a positive value is 0 or
  * above. */
 QG_HD uint8_t qg_dynamic_encode_signed(const float *signed_map, float x)
 {

@@ -84,7 +84,7 @@ static qg_status apply_dense(qg_optim *optim, const qg_optim_param *p, const qg_
   return QG_OK;
 }
 
-/* Rows of scale * back(delta): right delta P, left P delta (algorithm.md section 3). */
+/* Rows of scale * back(delta): right delta P, left P delta (doc/method.md section 4). */
 static qg_status project_back(qg_optim *optim, const qg_optim_param *p, qg_view basis, qg_view delta,
                               int64_t first, int64_t rows)
 {

@@ -40,7 +40,7 @@ static float keep(qg_optim_param *p)
   return first ? 0.0f : 1.0f;
 }
 
-/* The gradient never leaves the low rank, exact because matrix products associate (algorithm.md 8.1):
+/* The gradient never leaves the low rank, exact because matrix products associate (doc/method.md section 5):
  *   right: (dY^T X) P^T = dY^T (X P^T)      2 t r (m + n) FLOPs in place of 2 t m n
  *   left:  P^T (dY^T X) = (dY P)^T X */
 static qg_status add_low_rank(qg_optim *optim, qg_optim_param *p, qg_view dy, qg_view x)

@@ -64,7 +64,7 @@ qg_status qg_optim_projector_store(qg_optim *optim, const qg_optim_param *p, con
   return be->ops->sync(be);
 }
 
-/* Right: R = G P^T. Left: R = P^T G (algorithm.md section 3). */
+/* Right: R = G P^T. Left: R = P^T G (doc/method.md section 4). */
 qg_status qg_optim_project(qg_optim *optim, const qg_optim_param *p, float beta)
 {
   qg_view full = qg_view_make(p->full, QG_F32, p->info.rows, p->info.cols), basis;

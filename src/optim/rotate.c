@@ -1,7 +1,7 @@
 /* Moments follow the subspace: what Adam remembers in the old basis is read in the new one.
  *
  * With C the change of basis, means turn as gradients do, and variances as those of independent coordinates
- * (LDAdam, arXiv 2410.16103; algorithm.md 8.9):
+ * (LDAdam, arXiv 2410.16103; doc/method.md section 9):
  *   right: mean' = mean C     variance' = variance (C o C)
  *   left:  mean' = C^T mean   variance' = (C o C)^T variance
  * where mean and variance are the bias-corrected m and v - m^2. What the new basis does not hold is

@@ -130,8 +130,8 @@ static void bench_linear(bench *b, int64_t tokens, int64_t outputs, int64_t inpu
   bench_gemm(b, "TN", outputs, inputs, tokens, QG_F32, 0.0f);
 }
 
-/* A projected matrix with HIDDEN as its shorter side: shrink, accumulate, project back (algorithm.md section
- * 3). */
+/* A projected matrix with HIDDEN as its shorter side: shrink, accumulate, project back (doc/method.md section
+ * 4). */
 static void bench_low_rank(bench *b, int64_t longer, bool right)
 {
   qg_dtype type = b->be->compute;
