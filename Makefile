@@ -125,7 +125,7 @@ FUZZ_FILES := $(patsubst %,$(BUILD)/obj/tests/fuzz/%.o,file mend apart structure
 FUZZERS   := $(FUZZ_SRCS:%.c=$(BUILD)/%)
 TESTS     := $(TEST_SRCS:%.c=$(BUILD)/%) $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/tests/fuzz/test_%)
 SUPPORT      := $(BUILD)/libsupport.a
-SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
+SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*/*.c))
 BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
 .PHONY: FORCE libraries all programs tests fuzzers benches demo check check-unit check-faults check-sanitize check-tsan check-cuda fuzz bench bench-peers bench-7b bench-cuda bundle cuda deps install installcheck info format lint clean help
@@ -235,8 +235,8 @@ $(EMULATION_TESTS): $(BUILD)/tests/%: $(BUILD)/emu/tests/%.o $(filter %/fibers.o
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $^ -lcmocka
 
 # Programs for a machine with a GPU and compilers, but perhaps no MPI, HDF5, BLAS or cmocka.
-ALONE_SRCS := $(wildcard src/base/*.c src/quant/*.c tests/support/conformance*.c) src/backend/plugin.c tests/cuda/cmocka/cmocka.c \
-              $(patsubst %,tests/support/%.c,adam_conformance quant_conformance quant_reference device_test)
+ALONE_SRCS := $(wildcard src/base/*.c src/quant/*.c tests/support/suites/*.c) src/backend/plugin.c tests/cuda/cmocka/cmocka.c \
+              $(patsubst %,tests/support/%.c,reference/quant_reference fixtures/device_test)
 ALONE      := $(patsubst %,$(BUILD)/tests/cuda/alone/%,devices test_cuda test_cuda_attention test_cuda_device test_subspaces footprint bench_cuda bench_refresh)
 
 $(BUILD)/alone/%.o: %.c
@@ -466,7 +466,7 @@ lint: PACKAGES += cppcheck shellcheck
 lint: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-lint WERROR=1 all tests
 	cppcheck --quiet --std=c11 --enable=warning,portability --error-exitcode=1 --inline-suppr $(CPPCHECK_KNOWN) -Iinclude -Isrc src
-	shellcheck --severity=warning $(wildcard jobs/*.sh jobs/bundle/launch jobs/bundle/*.sh inputs/*.sh tests/*.sh tests/*/*.sh) .ci/run
+	shellcheck --severity=warning $(wildcard jobs/*.sh jobs/bundle/launch jobs/bundle/*.sh inputs/*.sh tests/*.sh tests/*/*.sh tests/support/shell/*.sh) .ci/run
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-tsan $(BUILD)-lint $(BUILD)-fuzz

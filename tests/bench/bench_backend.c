@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../support/operation_bench.h"
+#include "support/bench/operation_bench.h"
 
 enum {
   TOKENS = 2048,

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../support/training.h"
+#include "support/bench/training.h"
 #include "train/checkpoint_writer.h"
 
 enum { ROUNDS = 7, STRIDE = 1 << 20 };

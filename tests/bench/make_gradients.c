@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/training.h"
+#include "support/bench/training.h"
 
 enum { TRAINED_SEQUENCES = 8, PIECES = 8, MAX_PARAMS = 1024 };
 

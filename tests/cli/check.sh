@@ -4,8 +4,8 @@
 # shellcheck disable=SC2154 # tmp comes from tiny_run.sh
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 number_of() { sed -n "s/^$1 *= *\([0-9]*\).*/\1/p" "$2"; }
 

@@ -2,8 +2,8 @@
 # qgalore_ckpt on checkpoints of a small run. Run from the repository root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 # Without anything that an MPI launcher sets.
 qckpt() { run env -i PATH="$PATH" "$ckpt" "$@"; }

@@ -3,8 +3,8 @@
 # kind. Run from the repository root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2154 # tmp comes from tiny_run.sh
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 # As soon as one rank fails mpirun kills the others, without the second of grace it would give: who has not spoken by then
 # is not heard.

@@ -3,7 +3,7 @@
 # repository root; prints TAP.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
+. tests/support/shell/tap.sh
 
 # A module may include headers of its own and of modules on lower levels, never of its neighbours.
 declare -A level=(

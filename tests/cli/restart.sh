@@ -4,8 +4,8 @@
 # shellcheck disable=SC2154 # tmp and code come from tiny_run.sh
 # shellcheck disable=SC2016,SC2034,SC2317 # functions, expressions and results are used by tap.sh
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 # Refreshes at 1, 4, 7, 13, 25, 49, 97 and 193: the tracker's state is what a restart may lose.
 steps=240

@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "../support/model_run.h"
+#include "support/fixtures/model_run.h"
 #include "backend/cpu/panel.h"
 
 static atomic_bool counting;
@@ -114,15 +114,15 @@ static int calls_of_a_steady_micro_batch(void)
       .ids = ids,
       .targets = ids,
       .params = params};
-  rig r;
-  assert_int_equal(rig_open(&r, &run), QG_OK);
+  model_fixture r;
+  assert_int_equal(model_fixture_open(&r, &run), QG_OK);
   assert_int_equal(run_micro_batches(&r), QG_OK);
   atomic_store(&calls, 0);
   atomic_store(&counting, true);
   qg_status status = run_micro_batches(&r);
   atomic_store(&counting, false);
   assert_int_equal(status, QG_OK);
-  rig_close(&r);
+  model_fixture_close(&r);
   free_params(params);
   return atomic_load(&calls);
 }

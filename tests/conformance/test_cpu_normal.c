@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "../support/cpu_levels.h"
-#include "../support/tolerances.h"
+#include "support/fixtures/cpu_levels.h"
+#include "support/fixtures/tolerances.h"
 #include "qgalore/base.h"
 #include "qgalore/normal.h"
 #include "qgalore/quant.h"

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/conformance_arrays.h"
+#include "support/suites/conformance_arrays.h"
 #include "backend/cpu/panel.h"
 
 enum { TOKENS = 330, LENGTH = 110, HEADS = 4, KV_HEADS = 2, HEAD_DIM = 16, COLS = HEADS * HEAD_DIM };

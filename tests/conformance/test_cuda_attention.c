@@ -9,9 +9,9 @@
 
 #include <stdlib.h>
 
-#include "../support/conformance.h"
-#include "../support/conformance_arrays.h"
-#include "../support/cuda_schedules.h"
+#include "support/suites/conformance.h"
+#include "support/suites/conformance_arrays.h"
+#include "support/fixtures/cuda_schedules.h"
 #include "qgalore/base.h"
 
 enum { LENGTH = 64, HEADS = 2 };

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/cuda_device.h"
+#include "support/fixtures/cuda_device.h"
 
 enum { PHASES = 3, BYTES = 1 << 20, MANY = 10000 };
 

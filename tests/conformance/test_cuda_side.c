@@ -9,13 +9,13 @@
 
 #include <cmocka.h>
 
-#include "../support/digest_in_a_child.h"
-#include "../support/mistaken_device.h"
-#include "../support/optim_fixture.h"
+#include "support/fixtures/digest_in_subprocess.h"
+#include "support/fixtures/faulty_device.h"
+#include "support/fixtures/optim_fixture.h"
 
 enum { SEEDS = 8, TOKENS = 16, ROUNDS = 2, MATRICES = 14 };
 
-static mistaken_device device;
+static faulty_device device;
 
 static qg_status unpack_at_once(qg_backend *be, qg_int8_store src, qg_view dst, qg_event *after,
                                 qg_event *done)
@@ -28,7 +28,7 @@ typedef enum { NO_MISTAKE, NO_HOLD, NO_WAIT, NO_SIDE } mistake;
 
 static void open_device(mistake wanted)
 {
-  assert_true(mistaken_device_open("bf16", &device));
+  assert_true(faulty_device_open("bf16", &device));
   if (wanted == NO_SIDE) device.ops.side = NULL;
   if (wanted == NO_HOLD) device.side.hold = hold_nothing;
   if (wanted == NO_WAIT) device.side.dequantize_int8 = unpack_at_once;
@@ -99,7 +99,7 @@ static uint32_t digest_of_products(const void *wanted)
 static uint32_t products_in_order(mistake wanted, int seed)
 {
   uint32_t digest;
-  assert_true(digest_in_a_child(digest_of_products, &wanted, seed, &digest));
+  assert_true(digest_in_subprocess(digest_of_products, &wanted, seed, &digest));
   return digest;
 }
 

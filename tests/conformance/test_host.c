@@ -13,7 +13,7 @@
 #include "qgalore/base.h"
 #include "qgalore/host.h"
 #include "qgalore/quant.h"
-#include "support/tolerances.h"
+#include "support/fixtures/tolerances.h"
 
 enum { M = 70, N = 45, K = 130, COUNT = 1003 };
 

@@ -6,8 +6,8 @@
 #   QGALORE_FULL=1   saves of 1, 2, 3 and 4 ranks, each resumed by 1, 2, 3, 4 and 8 (default: some of them)
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 keys=(model.num_layers=6 train.steps=20 backend.precision=fp32 backend.threads=1 checkpoint.every=10)
 cases=("shared 2:3 8" "shared 3:1" "per_rank 1:4" "per_rank 4:2 3")

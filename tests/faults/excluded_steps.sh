@@ -4,8 +4,8 @@
 # number of ranks, across kills and stops. Run from the repository root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2317,SC2034 # functions are called through check, lists of keys by name
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 # In the middle of backward, and before it. Steps count from 0 here, from 1 in log and metrics.
 middle=model.layers.1.mlp.up_proj.weight

@@ -3,8 +3,8 @@
 # build folder; prints TAP.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 has_saved() { log_says "$1" "checkpoint saved"; }
 nobody_left() { ! pgrep --session "$job" >/dev/null; }

@@ -6,8 +6,8 @@
 #   QGALORE_FAULT_SEED   the same sequence of kills again; moments that were drawn in seconds depend on the machine
 # shellcheck disable=SC2086,SC2317 # a mode is several words; functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 # mpirun would wait a second for ranks that it ends; here they are dead already.
 export OMPI_MCA_odls_base_sigkill_timeout=0

@@ -3,8 +3,8 @@
 # ranks and across restarts. Run from the repository root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 # On random tokens in small batches losses scatter by some percent, so this factor finds a few spikes.
 spiky=(train.steps=60 run.spike_factor=1.02 checkpoint.every=10)

@@ -3,8 +3,8 @@
 # any more. Run from the repository root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 endless=(train.steps=10000000 run.log_every=100)
 

@@ -7,9 +7,9 @@
 # test sends the same signals by scancel, which takes seconds.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
-. tests/support/slurm_cluster.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
+. tests/support/shell/slurm_cluster.sh
 
 limits=${QGALORE_FULL:+yes}
 log=$tmp/job.log

@@ -4,8 +4,8 @@
 # prints TAP.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 # At the end a validation of some seconds, in many pieces.
 long_validation=(train.steps=10 data.valid=random:400000 checkpoint.every=0)

@@ -13,9 +13,9 @@
 
 #include <stdlib.h>
 
-#include "../support/assert_ok.h"
-#include "../support/mistaken_device.h"
-#include "../support/mpi_test.h"
+#include "support/fixtures/assert_ok.h"
+#include "support/fixtures/faulty_device.h"
+#include "support/fixtures/mpi_test.h"
 #include "qgalore/base.h"
 #include "train/channel.h"
 
@@ -23,7 +23,7 @@ enum { MESSAGES = 24, ELEMENTS = 600, TAG_DOWN = 1, TAG_UP = 2 };
 
 static qg_par *par;
 
-static mistaken_device device;
+static faulty_device device;
 
 static qg_status call_all_reached(qg_backend *be, qg_event *event, bool *reached)
 {
@@ -199,7 +199,7 @@ static void messages_handed_to_mpi_too_early_are_found(void **state)
 static void open_device(void)
 {
   setenv("CUDAEMU_SEED", "1", 0);
-  if (!mistaken_device_open("fp32", &device)) qg_par_abort(par, QG_ERR_RUNTIME);
+  if (!faulty_device_open("fp32", &device)) qg_par_abort(par, QG_ERR_RUNTIME);
 }
 
 int main(int argc, char **argv)

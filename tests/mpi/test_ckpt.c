@@ -13,7 +13,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#include "../support/ckpt_fixture.h"
+#include "support/fixtures/ckpt_fixture.h"
 
 /* --- a device that keeps its bytes inverted: whoever reads its memory without the backend reads nonsense ---
  */

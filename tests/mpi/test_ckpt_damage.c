@@ -11,7 +11,7 @@
 #include <fcntl.h>
 #include <hdf5.h>
 
-#include "../support/ckpt_fixture.h"
+#include "support/fixtures/ckpt_fixture.h"
 #include "qgalore/philox.h"
 
 static qg_par *par;

@@ -8,10 +8,10 @@
 #include <cmocka.h>
 #include <dlfcn.h>
 
-#include "support/cuda_device.h"
+#include "support/fixtures/cuda_device.h"
 #include "support/cudaemu/counts.h"
-#include "support/mpi_test.h"
-#include "support/step_rig.h"
+#include "support/fixtures/mpi_test.h"
+#include "support/fixtures/step_fixture.h"
 
 static qg_par *par;
 static const cudaemu_counts *counts;
@@ -52,23 +52,23 @@ static void end_phase(qg_backend *be, int payer)
 static phase_counts steady_step(int layers, const char *more)
 {
   char keys[256];
-  step_rig r;
+  step_fixture r;
   snprintf(keys, sizeof keys, "model.num_layers=%d train.update=fused %s", layers, more);
-  rig_read_input(&r, keys);
+  step_fixture_read_input(&r, keys);
   const char *precision = r.config.backend.precision;
   bool fused = r.config.backend.attention == QG_ATTENTION_FUSED;
   qg_backend *cuda = fused ? open_cuda_fused(precision) : open_cuda(precision);
   assert_non_null(cuda);
-  rig_take_backend(&r, cuda);
+  step_fixture_take_backend(&r, cuda);
   r.ops.clock_begin = begin_phase;
   r.ops.clock_end = end_phase;
-  rig_start(&r, par);
-  rig_step(&r, 0);
+  step_fixture_start(&r, par);
+  step_fixture_step(&r, 0);
   pay(-1);
   tally.sums = (phase_counts){0};
-  rig_step(&r, 1);
+  step_fixture_step(&r, 1);
   pay(-1);
-  rig_close(&r);
+  step_fixture_close(&r);
   return tally.sums;
 }
 

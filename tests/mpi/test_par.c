@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../support/mpi_test.h"
+#include "support/fixtures/mpi_test.h"
 #include "qgalore/base.h"
 #include "qgalore/par_mpi.h"
 

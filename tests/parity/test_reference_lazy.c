@@ -8,7 +8,7 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
-#include "../support/parity_reference.h"
+#include "support/reference/parity_reference.h"
 #include "qgalore/optim.h"
 
 /* The settings of the reference: threshold 0.4 over five similarities, no cap. */

@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-#include "../support/one_stage.h"
+#include "support/fixtures/one_stage.h"
 
 enum { LAYERS = 3, TOKENS = 8, FORWARD = 7 * LAYERS, REFILLED = 6 * LAYERS, MOST = 2 * FORWARD + REFILLED };
 

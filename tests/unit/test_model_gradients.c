@@ -12,10 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/assert_ok.h"
-#include "../support/model_run.h"
-#include "../support/ref_llama.h"
-#include "../support/tolerances.h"
+#include "support/fixtures/assert_ok.h"
+#include "support/fixtures/model_run.h"
+#include "support/reference/ref_llama.h"
+#include "support/fixtures/tolerances.h"
 #include "qgalore/base.h"
 
 enum { LAYERS = 2, SEQUENCES = 2, LENGTH = 7, TOKENS = SEQUENCES * LENGTH, BATCHES = 3, VOCAB = 29 };

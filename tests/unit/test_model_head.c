@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-#include "../support/one_stage.h"
+#include "support/fixtures/one_stage.h"
 
 enum { TOKENS = 8, LOSS_ROWS = 3, BLOCKS = 3 };
 

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "../support/assert_ok.h"
+#include "support/fixtures/assert_ok.h"
 #include "qgalore/model.h"
 
 enum { HIDDEN = 64, INTERMEDIATE = 192, LAYERS = 4, HEADS = 4, VOCAB = 1000, TOKENS = 4 * 32 };

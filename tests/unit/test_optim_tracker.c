@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "../support/tolerances.h"
+#include "support/fixtures/tolerances.h"
 #include "qgalore/optim.h"
 
 static qg_optim_options lazy_options(void)
@@ -90,12 +90,12 @@ static void the_mean_is_over_the_last_window_only(void **state)
 {
   (void)state;
   qg_optim_options options = lazy_options();
-  const double planted[] = {0.0, 0.1, 0.1, 0.1, 0.1, 0.9, 0.9};
+  const double known[] = {0.0, 0.1, 0.1, 0.1, 0.1, 0.9, 0.9};
   qg_tracker tracker;
   qg_tracker_init(&tracker, 200);
-  for (int i = 0; i < 6; i++) qg_tracker_refreshed(&tracker, 200 * i, planted[i], &options);
+  for (int i = 0; i < 6; i++) qg_tracker_refreshed(&tracker, 200 * i, known[i], &options);
   assert_int_equal(tracker.interval, 200);
-  qg_tracker_refreshed(&tracker, 1200, planted[6], &options);
+  qg_tracker_refreshed(&tracker, 1200, known[6], &options);
   assert_int_equal(tracker.interval, 400);
   assert_int_equal(tracker.count, 5);
   assert_float_equal(tracker.queue[0], 0.1f, 0);

@@ -8,8 +8,8 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
-#include "../support/quant_reference.h"
-#include "../support/tolerances.h"
+#include "support/reference/quant_reference.h"
+#include "support/fixtures/tolerances.h"
 #include "qgalore/adam.h"
 #include "quant/dynamic_search.h"
 

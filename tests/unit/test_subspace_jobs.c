@@ -11,7 +11,7 @@
 
 #include "qgalore/base.h"
 #include "qgalore/linalg.h"
-#include "support/planted.h"
+#include "support/reference/known_spectrum.h"
 
 enum { JOBS = 7, SIDE = 300, RANK = 40 };
 
@@ -42,7 +42,7 @@ static fixture setup(void)
     arrays *a = &f.arrays[i];
     *a = (arrays){floats(m * n), floats(d * RANK), floats(d * RANK), floats(RANK),
                   (int)((size_t)(d * RANK) * sizeof(float))};
-    planted_matrix(m, n, s, (uint64_t)i, a->gradient);
+    spectrum_matrix(m, n, s, (uint64_t)i, a->gradient);
     for (int64_t k = 0; k < d * RANK; k++) a->previous[k] = a->gradient[k];
     f.jobs[i] = (qg_subspace_job){.m = m,
                                   .n = n,

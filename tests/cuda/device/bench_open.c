@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../support/cuda_device.h"
+#include "support/fixtures/cuda_device.h"
 #include "bench_kernels.h"
 #include "qgalore/base.h"
 

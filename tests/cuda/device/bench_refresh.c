@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../support/cuda_device.h"
+#include "support/fixtures/cuda_device.h"
 #include "qgalore/base.h"
 
 enum { ROUNDS = 3, LAYERS = 32, KINDS = 3 };

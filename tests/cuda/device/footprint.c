@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../support/cuda_device.h"
+#include "support/fixtures/cuda_device.h"
 #include "qgalore/base.h"
 
 enum { SIDE = 512, RANK = 64 };
