@@ -182,8 +182,7 @@ static qg_status race(bench *b, racer *peer)
 /* A peer that cannot run here says why on the error output, and the others go on. */
 static qg_status race_peer(bench *b, const setting *set, racer *r)
 {
-  if (start_peer(b, set, r) != QG_OK || race(b, r) != QG_OK ||
-      peer_quit(&r->process, &r->peak) != QG_OK) {
+  if (start_peer(b, set, r) != QG_OK || race(b, r) != QG_OK || peer_quit(&r->process, &r->peak) != QG_OK) {
     printf("%-44s %-9s did not run: %s\n", set->name, set->precision, qg_error_message());
     r->set = NULL;
     return QG_OK;

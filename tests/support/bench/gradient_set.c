@@ -33,7 +33,8 @@ static void add_synthetic(int64_t m, int64_t n, uint32_t id, float share, float 
   int64_t d = qg_min_i64(m, n);
   qg_rng left = {.seed = 1, .tensor = id, .purpose = QG_RNG_SYNTHETIC};
   qg_rng right = {.seed = 2, .tensor = id, .purpose = QG_RNG_SYNTHETIC};
-  float *row = gradient_set_alloc((size_t)d * sizeof *row), *b = gradient_set_alloc((size_t)(d * n) * sizeof *b);
+  float *row = gradient_set_alloc((size_t)d * sizeof *row),
+        *b = gradient_set_alloc((size_t)(d * n) * sizeof *b);
   for (int64_t i = 0; i < d * n; i++) b[i] = uniform(right, i);
   for (int64_t i = 0; i < m; i++) {
     for (int64_t k = 0; k < d; k++) row[k] = share * uniform(left, i * d + k) * powf(1 + (float)k, -0.5f);
@@ -92,7 +93,8 @@ void gradient_set_read(const char *path, gradient_set *s)
 float *basis_through_int4(qg_backend *be, const float *basis, int64_t count)
 {
   int64_t groups = qg_group_count(count);
-  qg_int4_store store = {gradient_set_alloc((size_t)(count + 1) / 2), gradient_set_alloc((size_t)groups * sizeof(float)),
+  qg_int4_store store = {gradient_set_alloc((size_t)(count + 1) / 2),
+                         gradient_set_alloc((size_t)groups * sizeof(float)),
                          gradient_set_alloc((size_t)groups)};
   float *out = gradient_set_alloc((size_t)count * sizeof *out);
   if (be->ops->quantize_int4(be, basis, count, true, store) != QG_OK ||

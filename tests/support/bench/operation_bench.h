@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "support/bench/bench_clock.h"
-#include "support/bench/onednn_gemm.h"
 #include "qgalore/backend.h"
 #include "qgalore/base.h"
+#include "support/bench/bench_clock.h"
+#include "support/bench/onednn_gemm.h"
 
 enum { REPEATS = 5, MOST_ROWS = 64 };
 

@@ -9,11 +9,11 @@
 #include "qgalore/base.h"
 
 const char *const peer_tuned_torch[] = {"OMP_NUM_THREADS=2",
-                                             "MKL_NUM_THREADS=2",
-                                             "MALLOC_MMAP_THRESHOLD_=4294967296",
-                                             "MALLOC_TRIM_THRESHOLD_=17179869184",
-                                             "MALLOC_TOP_PAD_=268435456",
-                                             NULL};
+                                        "MKL_NUM_THREADS=2",
+                                        "MALLOC_MMAP_THRESHOLD_=4294967296",
+                                        "MALLOC_TRIM_THRESHOLD_=17179869184",
+                                        "MALLOC_TOP_PAD_=268435456",
+                                        NULL};
 
 /* Reads on until a line begins with `word`, and takes numbers from it; those that are missing are 0. */
 static qg_status read_answer(peer_process *c, const char *word, double *numbers, int count)
@@ -39,8 +39,8 @@ static void become(const char *const argv[], const char *const environment[], in
   _exit(127);
 }
 
-qg_status peer_start(const char *const argv[], const char *const environment[], double *numbers,
-                          int count, peer_process *out)
+qg_status peer_start(const char *const argv[], const char *const environment[], double *numbers, int count,
+                     peer_process *out)
 {
   int down[2], up[2]; /* to the child, from it */
   *out = (peer_process){0};

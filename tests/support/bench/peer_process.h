@@ -1,5 +1,5 @@
-/* Programs that a bench compares with, as processes of their own, so that programs in any language take turns on the
- * same machine and each has its own peak of memory.
+/* Programs that a bench compares with, as processes of their own, so that programs in any language take turns
+ * on the same machine and each has its own peak of memory.
  *
  * One line a message. A peer prints "ready NUMBERS..." when it is warm; then it answers every line of
  * its input, the name of a command, with "ok NUMBERS...", and "quit" with "ok PEAK_BYTES". Other lines are
@@ -23,8 +23,8 @@ extern const char *const peer_tuned_torch[];
 
 /* Starts argv with `environment` ("NAME=VALUE", NULL-terminated, or NULL) added and waits until it is ready.
  * numbers[count] receives what it says. */
-qg_status peer_start(const char *const argv[], const char *const environment[], double *numbers,
-                          int count, peer_process *out);
+qg_status peer_start(const char *const argv[], const char *const environment[], double *numbers, int count,
+                     peer_process *out);
 qg_status peer_ask(peer_process *c, const char *command, double *numbers, int count);
 /* Ends it; one that is not running is fine. Its peak of resident memory in bytes, or NULL. */
 qg_status peer_quit(peer_process *c, double *peak_bytes);

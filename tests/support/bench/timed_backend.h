@@ -2,10 +2,10 @@
 #ifndef QG_TESTS_TIMED_BACKEND_H
 #define QG_TESTS_TIMED_BACKEND_H
 
-#include "support/bench/bench_clock.h"
-#include "support/bench/onednn_gemm.h"
 #include "qgalore/backend.h"
 #include "qgalore/base.h"
+#include "support/bench/bench_clock.h"
+#include "support/bench/onednn_gemm.h"
 
 typedef enum {
   TIMED_GEMM_FORWARD, /* A B^T */

@@ -1,4 +1,5 @@
-/* A training job on the ranks of this program, without the application around it: for benches that time single steps. */
+/* A training job on the ranks of this program, without the application around it: for benches that time
+ * single steps. */
 #ifndef QG_TESTS_TRAINING_H
 #define QG_TESTS_TRAINING_H
 

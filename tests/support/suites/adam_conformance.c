@@ -11,9 +11,9 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
-#include "support/fixtures/device_test.h"
 #include "qgalore/adam.h"
 #include "qgalore/base.h"
+#include "support/fixtures/device_test.h"
 #include "support/reference/quant_reference.h"
 
 /* No multiple of any block length, and enough blocks for several threads. */

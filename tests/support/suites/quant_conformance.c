@@ -11,8 +11,8 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
-#include "support/fixtures/device_test.h"
 #include "qgalore/base.h"
+#include "support/fixtures/device_test.h"
 #include "support/reference/quant_reference.h"
 
 /* Rows of 1376 (the MLP width of LLaMA 60M) are no multiple of 256: groups straddle rows, and the last one is
