@@ -15,7 +15,7 @@ static qg_status read_param(void *impl, int param, qg_view *out)
   return inner->read(inner->impl, param, out);
 }
 
-/* Of the matrix after the one at work, so nothing is noted. */
+/* It is about the matrix after the current one, so nothing is noted. */
 static qg_status prefetch(void *impl, int param)
 {
   const qg_parameter_trace *p = impl;

@@ -1,5 +1,5 @@
-/* The optimizer's port with a note of the parameter that was asked for last, for those who ask where this
- * rank is. */
+/* A parameter port that passes every call on and notes which parameter it was about. The watchdog reports
+ * that parameter. */
 #ifndef QG_TRAIN_PARAMETER_TRACE_H
 #define QG_TRAIN_PARAMETER_TRACE_H
 
@@ -8,7 +8,7 @@
 
 typedef struct {
   const qg_param_port *inner;
-  qg_timers *timers; /* whose `parameter` is the note */
+  qg_timers *timers; /* its member `parameter` is set */
   qg_param_port port;
 } qg_parameter_trace;
 
