@@ -1,4 +1,4 @@
-/* Subspaces of the 56 matrices of a LLaMA-60M by every method, beside torch.linalg.svd.
+/* Subspaces of the 56 matrices of a LLaMA-60M by every method, compared with torch.linalg.svd.
  *
  *   bench_subspace [THREADS [ROUNDS [FILE PREVIOUS_FILE [PEERS [JSON_FILE]]]]]
  *

@@ -1,5 +1,5 @@
 /* The update of one LLaMA-7B layer, seven matrices at rank 1024: 8-bit Adam, project back, add to INT8
- * weights with stochastic rounding; beside fp32 Adam, project back and bf16 weights in PyTorch.
+ * weights with stochastic rounding; compared with fp32 Adam, project back and bf16 weights in PyTorch.
  *
  *   bench_update [THREADS [ROUNDS [PEERS [JSON_FILE]]]]
  *
