@@ -40,7 +40,7 @@ qg_status qg_recovery_take_step(qg_run *run, qg_step_result *result, double *sec
 static qg_status roll_back(qg_run *run)
 {
   qg_progress_clear(&run->progress);
-  QG_TRY(qg_restart_again(run->t, run->log, &run->folder, run->summary->first_step, &run->state));
+  QG_TRY(qg_restart_roll_back(run->t, run->log, &run->folder, run->summary->first_step, &run->state));
   QG_TRY(qg_trainer_begin(run->t, run->state.grad_norm));
   run->saved_step = run->state.step;
   run->progress.first_step = run->state.step;

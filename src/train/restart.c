@@ -7,8 +7,7 @@
 
 #include "qgalore/base.h"
 
-/* One more line of the run's history: when and where this attempt begins. Root's word goes into checkpoints.
- */
+/* Adds a line to the run's history: when and where this attempt begins. Checkpoints get that of rank 0. */
 static qg_status add_attempt(const qg_trainer *t, const char *before, qg_train_state *state)
 {
   char arrangement[QG_ARRANGEMENT], when[32];
@@ -62,8 +61,8 @@ out:
   return status;
 }
 
-/* Nobody's work is silently thrown away, and what is replaced is gone: the next restart = auto must not find
- * it. step: where this attempt begins. */
+/* Deletes checkpoints after `step`, where this attempt begins: the next restart = auto must not find them. No
+ * work is deleted silently, so it takes run.overwrite. */
 static qg_status replace_later(qg_trainer *t, const qg_run_folder *folder, int64_t step)
 {
   int64_t newest;
@@ -90,7 +89,7 @@ static qg_status branch_from(qg_trainer *t, const qg_log *log, const qg_run_fold
   return replace_later(t, folder, state->step);
 }
 
-/* Starting a run again because its checkpoints are damaged is not for the program to decide. */
+/* If all checkpoints are damaged, the user decides whether to start from scratch, not the program. */
 static qg_status restart_newest(qg_trainer *t, const qg_log *log, const qg_run_folder *folder,
                                 qg_train_state *state)
 {
@@ -115,9 +114,9 @@ qg_status qg_restart(qg_trainer *t, const qg_log *log, const qg_run_folder *fold
   return branch_from(t, log, folder, restart, state);
 }
 
-/* Checkpoints up to where the attempt began may be another run's, if it began from a path. */
-qg_status qg_restart_again(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, int64_t began,
-                           qg_train_state *state)
+/* If the attempt began from a path, checkpoints up to its first step may belong to another run. */
+qg_status qg_restart_roll_back(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, int64_t began,
+                               qg_train_state *state)
 {
   const char *restart = t->config->run.restart;
   int64_t newest;

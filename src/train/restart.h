@@ -21,9 +21,9 @@ typedef struct {
  * Collective. */
 qg_status qg_restart(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, qg_train_state *state);
 
-/* Goes back in the middle of an attempt that began at step `began`: to its newest checkpoint that is whole,
+/* Rolls back, in the middle of an attempt that began at step `began`: to its newest checkpoint that is whole,
  * or to its beginning if it has saved none. state as above. Collective. */
-qg_status qg_restart_again(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, int64_t began,
-                           qg_train_state *state);
+qg_status qg_restart_roll_back(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, int64_t began,
+                               qg_train_state *state);
 
 #endif

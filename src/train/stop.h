@@ -1,6 +1,5 @@
-/* When to save and when to stop: signals, the STOP file, the walltime rule. Every rank has a vote of its own;
- * what all do is decided from the sum of the votes, which rides on a reduction that the loop makes anyway.
- */
+/* When to save and when to stop: signals, the STOP file, the walltime rule. Every rank casts a vote. What all
+ * ranks do is decided from the sum of the votes, which is part of a reduction that the loop makes anyway. */
 #ifndef QG_TRAIN_STOP_H
 #define QG_TRAIN_STOP_H
 

@@ -1,5 +1,5 @@
 /* Operations of the CPU backend at the shapes of a Q-GaLore step of LLaMA-60M (2048 tokens, rank 128): GEMMs
- * as a share of the best rate seen in the same run and beside oneDNN at the same shape, in turns;
+ * as a share of the best rate seen in the same run, and compared with oneDNN at the same shape, in turns;
  * memory-bound ones as a share of the copy bandwidth measured in the same run. With one thread times are the
  * processor's, else the wall's. A line of JSON per operation follows the table. Usage: bench_backend
  * [bf16|fp32] [threads]. */
@@ -116,8 +116,8 @@ static void bench_gemm(bench *b, const char *layout, int64_t m, int64_t n, int64
                        .beta = beta};
   snprintf(name, sizeof name, "gemm %s %lldx%lldx%lld %s%s", layout, (long long)m, (long long)n, (long long)k,
            qg_dtype_name(out), beta == 0.0f ? "" : " +=");
-  operation *rival = onednn_takes(&args) ? run_onednn : NULL;
-  measure_beside(b, name, true, 2.0 * (double)m * (double)n * (double)k, run_gemm, rival, &args);
+  operation *reference = onednn_takes(&args) ? run_onednn : NULL;
+  measure_against(b, name, true, 2.0 * (double)m * (double)n * (double)k, run_gemm, reference, &args);
 }
 
 /* One linear layer of `outputs` x `inputs` over `tokens`. */

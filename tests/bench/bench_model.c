@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/bench/timed_backend.h"
 #include "support/fixtures/dense_port.h"
+#include "support/bench/timed_backend.h"
 
 enum { ROUNDS = 5, SEQUENCES = 8, LENGTH = 256, TOKENS = SEQUENCES * LENGTH, LIMIT_SIZE = 2048 };
 

@@ -1,4 +1,4 @@
-/* A training step of LLaMA-60M (8 x 256 tokens) beside PyTorch.
+/* A training step of LLaMA-60M (8 x 256 tokens) compared with PyTorch.
  *
  *   bench_step [THREADS [ROUNDS [PEERS [JSON_FILE [NAME]]]]]
  *
@@ -6,7 +6,7 @@
  * process (serve_step, peers/peer_step.py); in each round ours and the peer take one step each in turn. A
  * step with projections is charged its share of a refresh: plain + (refresh - plain) / update_gap. Ratios are
  * tokens/s of ours over the peer's, the median of those of the rounds, in wall and in CPU time: the second
- * hardly notices other users of the machine. First loss and gradient norm, of the same weights and tokens,
+ * hardly depends on other users of the machine. First loss and gradient norm, of the same weights and tokens,
  * say that it is the same work. NAME: only peers with this in their name; all: the slower settings of PyTorch
  * too. */
 #include <math.h>
@@ -15,6 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/bench/peer_process.h"
+#include "support/bench/samples.h"
+#include "support/bench/step_operations.h"
 #include "qgalore/base.h"
 #include "support/bench/peer_process.h"
 #include "support/bench/samples.h"
@@ -87,7 +90,7 @@ static qg_status start_peer(bench *b, const setting *set, racer *r)
   return peer_start(argv, peer_tuned_torch, r->first, OPENINGS, &r->process);
 }
 
-/* A process of its own writes it, so that what that takes is in nobody's peak. */
+/* A separate process writes it, so that its memory is in no program's peak. */
 static qg_status write_state(bench *b)
 {
   racer writer;
@@ -169,7 +172,7 @@ static qg_status write_json(const bench *b)
   return QG_OK;
 }
 
-/* Ours are asked again beside every peer: the ratio is of the same minutes. */
+/* Ours are measured again with every peer, so that the ratio is of the same minutes. */
 static qg_status race(bench *b, racer *peer)
 {
   for (int round = 0; round < b->rounds; round++) {

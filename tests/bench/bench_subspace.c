@@ -1,4 +1,4 @@
-/* Subspaces of the 56 matrices of a LLaMA-60M by every method, beside torch.linalg.svd.
+/* Subspaces of the 56 matrices of a LLaMA-60M by every method, compared with torch.linalg.svd.
  *
  *   bench_subspace [THREADS [ROUNDS [FILE PREVIOUS_FILE [PEERS [JSON_FILE]]]]]
  *
@@ -48,7 +48,8 @@ typedef struct {
 
 static void solve(gradient_set *s, qg_subspace_method method, int threads, double seconds[CLOCKS])
 {
-  qg_subspace_options options = {.method = method, .min_energy_ratio = 0.97, .threads = threads, .bf16 = true};
+  qg_subspace_options options = {
+      .method = method, .min_energy_ratio = 0.97, .threads = threads, .bf16 = true};
   size_t bytes = qg_subspace_workspace(&options, s->jobs, s->count);
   void *workspace = gradient_set_alloc(bytes);
   memset(workspace, 0, bytes);
@@ -140,8 +141,8 @@ static void start_torch(const char *venv, const char *file, torch_peer *torch)
   snprintf(python, sizeof python, "%s/bin/python", venv);
   snprintf(rank, sizeof rank, "%d", GRADIENT_SET_RANK);
   const char *argv[] = {python, "tests/bench/peers/peer_subspace.py", file, rank, NULL};
-  torch->present = access(python, X_OK) == 0 &&
-                   peer_start(argv, peer_tuned_torch, NULL, 0, &torch->process) == QG_OK;
+  torch->present =
+      access(python, X_OK) == 0 && peer_start(argv, peer_tuned_torch, NULL, 0, &torch->process) == QG_OK;
   if (!torch->present) printf("no PyTorch in %s: its rows are left out (make bench-peers)\n", venv);
 }
 

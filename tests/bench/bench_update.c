@@ -1,5 +1,5 @@
 /* The update of one LLaMA-7B layer, seven matrices at rank 1024: 8-bit Adam, project back, add to INT8
- * weights with stochastic rounding; beside fp32 Adam, project back and bf16 weights in PyTorch.
+ * weights with stochastic rounding; compared with fp32 Adam, project back and bf16 weights in PyTorch.
  *
  *   bench_update [THREADS [ROUNDS [PEERS [JSON_FILE]]]]
  *
@@ -11,6 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/bench/peer_process.h"
+#include "support/bench/samples.h"
+#include "support/bench/training.h"
 #include "optim/internal.h"
 #include "support/bench/peer_process.h"
 #include "support/bench/samples.h"

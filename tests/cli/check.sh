@@ -1,5 +1,5 @@
 #!/bin/bash
-# What the program tells without training, and that it is true: --check and its relatives, and the memory that a run takes
+# What the program reports without training, and that it is true: --check and its relatives, and the memory that a run takes
 # against the memory that was planned. Run from the repository root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2154 # tmp comes from tiny_run.sh
 # shellcheck disable=SC2317 # functions are called through check

@@ -6,8 +6,8 @@ set -u
 . tests/support/shell/tap.sh
 . tests/support/shell/tiny_run.sh
 
-# As soon as one rank fails mpirun kills the others, without the second of grace it would give: who has not spoken by then
-# is not heard.
+# As soon as one rank fails mpirun kills the others, without the second of grace it would give: messages that come later
+# are lost.
 export OMPI_MCA_odls_base_sigkill_timeout=0
 
 # refused TEST RANKS CODE MESSAGE ARGUMENT...: the program with these arguments says MESSAGE, once.

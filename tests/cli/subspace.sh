@@ -47,7 +47,7 @@ done
 
 check "only wide matrices go to all ranks" trained 2 wide subspace.method=scalapack subspace.distributed_min=33 \
   qgalore.project_head=yes
-check "the others are solved at home" used wide "exact warm "
+check "the others are solved on their own rank" used wide "exact warm "
 
 stopped_and_resumed() {
   trained 2 again "${together[@]}" train.steps=24 && rm "$(newest again)" && trained 2 again "${together[@]}" &&

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "support/fixtures/model_run.h"
 #include "backend/cpu/panel.h"
 #include "support/fixtures/model_run.h"
 

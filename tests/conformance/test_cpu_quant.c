@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/suites/adam_conformance.h"
+#include "support/suites/quant_conformance.h"
 #include "qgalore/base.h"
 #include "support/suites/adam_conformance.h"
 #include "support/suites/quant_conformance.h"

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suites/conformance_arrays.h"
 #include "backend/cpu/panel.h"
 #include "support/suites/conformance_arrays.h"
 

@@ -9,6 +9,9 @@
 
 #include <stdlib.h>
 
+#include "support/suites/conformance.h"
+#include "support/suites/conformance_arrays.h"
+#include "support/fixtures/cuda_schedules.h"
 #include "qgalore/base.h"
 #include "support/fixtures/cuda_schedules.h"
 #include "support/suites/conformance.h"

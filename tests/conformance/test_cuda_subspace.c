@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/fixtures/cuda_device.h"
+#include "support/reference/known_spectrum.h"
+#include "support/fixtures/tolerances.h"
 #include "qgalore/linalg.h"
 #include "support/fixtures/cuda_device.h"
 #include "support/fixtures/tolerances.h"

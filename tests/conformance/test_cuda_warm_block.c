@@ -10,10 +10,10 @@
 #include <dlfcn.h>
 #include <math.h>
 
-#include "support/cudaemu/counts.h"
 #include "support/fixtures/cuda_device.h"
-#include "support/fixtures/tolerances.h"
+#include "support/cudaemu/counts.h"
 #include "support/reference/known_spectrum.h"
+#include "support/fixtures/tolerances.h"
 
 enum { RANK = 256, SIDE = 288, LENGTH = 304, BLOCK = RANK + 16, CONTENDERS = 256, KEPT = CONTENDERS - 16 };
 

@@ -83,6 +83,6 @@ fill_up() {
 
 fill_up shared
 fill_up per_rank checkpoint.layout=per_rank
-fill_up beside checkpoint.snapshot_memory=16MiB
+fill_up asynchronous checkpoint.snapshot_memory=16MiB
 
 finish

@@ -1,6 +1,6 @@
 #!/bin/bash
-# A step that turns out not to be finite after parts of it have reached the state is taken back: the run repeats the steps
-# since its newest checkpoint and leaves this one out, to the bits of a run in which nothing of it was ever taken. On any
+# A step that turns out not to be finite after parts of it have reached the state is undone: the run repeats the steps
+# since its newest checkpoint without it, and ends with the bits of a run that skipped the step cleanly. On any
 # number of ranks, across kills and stops. Run from the repository root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2317,SC2034 # functions are called through check, lists of keys by name
 set -u
@@ -11,12 +11,12 @@ set -u
 middle=model.layers.1.mlp.up_proj.weight
 whole=gradient
 
-# bad RANKS NAME STEPS [KEY=VALUE...]: at these steps the gradient of one layer in the middle is no number.
+# bad RANKS NAME STEPS [KEY=VALUE...]: at these steps the gradient of one layer in the middle is not finite.
 bad() { QGALORE_FAULT=$middle@$3 train "$1" "$2" "${@:4}"; }
 # clean NAME STEPS [KEY=VALUE...]: these steps are skipped before anything of them is taken.
 clean() { QGALORE_FAULT=$whole@$2 train 1 "$1" "${@:3}"; }
 
-ways_back() { [ "$(grep -c '^warning: step .* is not finite, but parts of it had reached the state' "$tmp/$1.log")" -eq "$2" ]; }
+rollbacks() { [ "$(grep -c '^warning: step .* is not finite, but parts of it had reached the state' "$tmp/$1.log")" -eq "$2" ]; }
 back_from() { log_says "$1" "^warning: step $2 is not finite, but .*: back to step $3, the steps since then are repeated"; }
 skipped() { [ "$(grep -c '"grad_norm":null' "$tmp/$1/metrics.jsonl")" -eq "$2" ]; }
 one_line_a_step() { diff <(sed 's/.*"step":\([0-9]*\).*/\1/' "$tmp/$1/metrics.jsonl") <(seq "$2"); }
@@ -35,16 +35,16 @@ undone() {
   local mode=$1 ranks=$2 step=$3 back=$4 name=$1$3-$2
   declare -n of=$mode
   check "$mode, $ranks ranks: a run finishes although step $step was taken in part" bad "$ranks" "$name" "$step" "${of[@]}"
-  check "it went back once, to step $back" ways_back "$name" 1
+  check "it went back once, to step $back" rollbacks "$name" 1
   check "from the step after $step" back_from "$name" $((step + 1)) "$back"
-  check "with the bits and the metrics of a run that never took it" as_if_never "$name" "$mode$step"
+  check "with the bits and the metrics of a run that skipped it cleanly" as_if_never "$name" "$mode$step"
 }
 
 for mode in fused accumulated gathered; do
   for step in 16 4; do
     declare -n of=$mode
     check "$mode: a run skips step $step cleanly" clean "$mode$step" "$step" "${of[@]}"
-    check "without a way back" ways_back "$mode$step" 0
+    check "without a rollback" rollbacks "$mode$step" 0
     check "and skips nothing else" skipped "$mode$step" 1
     for ranks in 1 2; do
       if [ "$mode" = gathered ] && [ "$ranks" -eq 1 ]; then continue; fi
@@ -55,38 +55,38 @@ done
 
 # One rank sees all gradients before its refreshes.
 check "gathered, 1 rank: a run finishes" bad 1 gathered16-1 16 "${gathered[@]}"
-check "without a way back" ways_back gathered16-1 0
-check "with the bits and the metrics of a run that never took the step" as_if_never gathered16-1 gathered16
+check "without a rollback" rollbacks gathered16-1 0
+check "with the bits and the metrics of a run that skipped the step cleanly" as_if_never gathered16-1 gathered16
 check "metrics have one line a step" one_line_a_step fused16-2 24
 
 # --- more than one ---
 
 check "two bad steps since a checkpoint" bad 2 two 14,16 "${fused[@]}"
-check "are two ways back" ways_back two 2
+check "are two rollbacks" rollbacks two 2
 check "and both are left out" clean two-clean 14,16 "${fused[@]}"
 check "to the bits" as_if_never two two-clean
 
 bad 1 streak 7,8,9 "${fused[@]}" run.max_bad_steps=3
 code=$?
 check "bad steps in a row end the run with exit code 5" [ "$code" -eq 5 ]
-check "the last without a way back" ways_back streak 2
+check "the last without a rollback" rollbacks streak 2
 check "after run.max_bad_steps of them" log_says streak "^error: loss or gradient was not finite in 3 steps in a row (last: step 10)"
 check "with the checkpoint intact" all_verify streak
 
 often=(train.steps=24 train.micro_batch=4)
-check "eight ways back without a checkpoint are well" bad 1 eight 1,3,5,7,9,11,13,15 "${often[@]}" checkpoint.every=0
-check "and it was eight" ways_back eight 8
+check "eight rollbacks without a checkpoint are allowed" bad 1 eight 1,3,5,7,9,11,13,15 "${often[@]}" checkpoint.every=0
+check "and it was eight" rollbacks eight 8
 bad 2 nine 1,3,5,7,9,11,13,15,17 "${often[@]}" checkpoint.every=0
 code=$?
 check "a ninth ends the run with exit code 5" [ "$code" -eq 5 ]
 check "and the error says what to do" log_says nine "^error: step 18 is the 9th .* run.partial_step=keep"
 check "all ranks say the same" [ "$(grep -c '^error:' "$tmp/nine.log")" -eq 1 ]
-check "with checkpoints in between it is well" bad 1 nine-saved 1,3,5,7,9,11,13,15,17 "${often[@]}" checkpoint.every=5
+check "with checkpoints in between it is allowed" bad 1 nine-saved 1,3,5,7,9,11,13,15,17 "${often[@]}" checkpoint.every=5
 
-# --- cut off while steps are repeated ---
+# --- stopped while steps are repeated ---
 
 long=(train.steps=80 checkpoint.every=0 train.micro_batch=4)
-went_back() { [ -e "$tmp/$1.log" ] && ways_back "$1" "$2"; }
+went_back() { [ -e "$tmp/$1.log" ] && rollbacks "$1" "$2"; }
 cut_off() {
   local name=$1 how=$2
   QGALORE_FAULT=$middle@60 start 2 "$name" "${long[@]}"
@@ -124,21 +124,21 @@ check "and goes on from there" clean in-two 11 "${flat[@]}"
 check "like one" clean in-one 11 "${flat[@]}"
 check "without a break" as_if_never in-two in-one
 
-# --- beside saves in threads, and with validations ---
+# --- with asynchronous saves and validations ---
 
-beside=("${fused[@]}" checkpoint.snapshot_memory=64MiB data.valid=random:2000 train.validate_every=3 train.validate_sequences=8)
-check "a run that saves beside training and validates skips cleanly" clean beside-clean 12 "${beside[@]}"
-check "a bad step right after a save" bad 2 beside 12 "${beside[@]}"
-check "goes back to that save" back_from beside 13 12
-check "and comes to the same bits and validation losses" as_if_never beside beside-clean
-check "a bad step at which a save is due" bad 2 due 11 "${beside[@]}"
+asynchronous=("${fused[@]}" checkpoint.snapshot_memory=64MiB data.valid=random:2000 train.validate_every=3 train.validate_sequences=8)
+check "a run that saves asynchronously and validates skips cleanly" clean asynchronous-clean 12 "${asynchronous[@]}"
+check "a bad step right after a save" bad 2 asynchronous 12 "${asynchronous[@]}"
+check "goes back to that save" back_from asynchronous 13 12
+check "and comes to the same bits and validation losses" as_if_never asynchronous asynchronous-clean
+check "a bad step at which a save is due" bad 2 due 11 "${asynchronous[@]}"
 check "is undone before it" back_from due 12 6
-check "and is skipped" clean due-clean 11 "${beside[@]}"
+check "and is skipped" clean due-clean 11 "${asynchronous[@]}"
 check "to the same bits" as_if_never due due-clean
 
 # --- between spikes ---
 
-# Steps of the same number come by with other data, and are bad again.
+# The run takes steps of the same number with other data, and they are bad again.
 spiky=(train.steps=20 train.micro_batch=4 checkpoint.every=10 run.spike_factor=1.012)
 spiked() { log_says "$1" "^warning: the data since then, sequences [0-9]* to [0-9]*, are left out"; }
 check "a run with spikes and bad steps" bad 2 spiky 12,16 "${spiky[@]}"
@@ -147,10 +147,10 @@ check "and for the steps" back_from spiky 17 10
 check "like one that has skipped cleanly" clean spiky-clean 12,16 "${spiky[@]}"
 check "to the bits" as_if_never spiky spiky-clean
 
-# --- who does not want to pay for it ---
+# --- run.partial_step = keep ---
 
 check "with run.partial_step = keep a run finishes" bad 2 keep 16 "${fused[@]}" run.partial_step=keep
-check "without a way back" ways_back keep 0
+check "without a rollback" rollbacks keep 0
 check "the step is skipped" skipped keep 1
 trace() { ! "$ckpt" diff "$(newest keep)" "$(newest fused16)" >/dev/null; }
 check "and leaves a trace" trace

@@ -13,6 +13,9 @@
 
 #include <stdlib.h>
 
+#include "support/fixtures/assert_ok.h"
+#include "support/fixtures/faulty_device.h"
+#include "support/fixtures/mpi_test.h"
 #include "qgalore/base.h"
 #include "support/fixtures/assert_ok.h"
 #include "support/fixtures/faulty_device.h"

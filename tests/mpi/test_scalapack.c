@@ -1,6 +1,6 @@
 /* ranks: 1 2 3 4 8 */
 /* A subspace found by all ranks together is that of the exact route, whoever owns it and however badly blocks
- * divide it; a failure anywhere is everybody's. */
+ * divide it; a failure on one rank is a failure on all. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "qgalore/base.h"
-#include "qgalore/linalg/distributed.h"
-#include "support/fixtures/tolerances.h"
+#include "qgalore/linalg_distributed.h"
 #include "support/reference/known_spectrum.h"
+#include "support/fixtures/tolerances.h"
 
 typedef struct {
   int64_t m, n, rank;
@@ -86,7 +86,7 @@ static qg_status solve(int owner, qg_subspace_job *job)
   size_t bytes = workspace_of(owner, job);
   void *workspace = malloc(bytes + 1);
   if (!workspace) abort();
-  memset(workspace, 0xff, bytes); /* NaN: what nobody wrote must not be read */
+  memset(workspace, 0xff, bytes); /* NaN: memory that was not written must not be read */
   qg_status status = qg_subspace_solve_distributed(par, owner, job, workspace, bytes);
   free(workspace);
   return status;

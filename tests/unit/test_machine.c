@@ -1,4 +1,4 @@
-/* The yardstick of the log: a device is measured with products that keep it busy for long enough, a processor
+/* The GEMM rate of the log: a device is measured with products that keep it busy for long enough, a processor
  * with a small one. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -12,6 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/fixtures/assert_ok.h"
+#include "support/fixtures/model_run.h"
+#include "support/reference/ref_llama.h"
+#include "support/fixtures/tolerances.h"
 #include "qgalore/base.h"
 #include "support/fixtures/assert_ok.h"
 #include "support/fixtures/model_run.h"

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "support/fixtures/assert_ok.h"
 #include "qgalore/model.h"
 #include "support/fixtures/assert_ok.h"
 

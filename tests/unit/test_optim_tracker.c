@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "support/fixtures/tolerances.h"
 #include "qgalore/optim.h"
 #include "support/fixtures/tolerances.h"
 

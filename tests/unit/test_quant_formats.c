@@ -9,6 +9,8 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
+#include "support/reference/quant_reference.h"
+#include "support/fixtures/tolerances.h"
 #include "qgalore/base.h"
 #include "support/fixtures/tolerances.h"
 #include "support/reference/quant_reference.h"

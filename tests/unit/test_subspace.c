@@ -12,8 +12,8 @@
 
 #include "qgalore/base.h"
 #include "qgalore/linalg.h"
-#include "support/fixtures/tolerances.h"
 #include "support/reference/known_spectrum.h"
+#include "support/fixtures/tolerances.h"
 
 enum { MAX_SIDE = 128 };
 

@@ -11,8 +11,8 @@
 
 #include "qgalore/base.h"
 #include "qgalore/linalg.h"
-#include "support/fixtures/tolerances.h"
 #include "support/reference/known_spectrum.h"
+#include "support/fixtures/tolerances.h"
 
 enum { M = 24, N = 20, RANK = 6 };
 

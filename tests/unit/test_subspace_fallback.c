@@ -10,8 +10,8 @@
 #include <stdlib.h>
 
 #include "qgalore/linalg.h"
-#include "support/fixtures/tolerances.h"
 #include "support/reference/known_spectrum.h"
+#include "support/fixtures/tolerances.h"
 
 enum { M = 40, N = 32, RANK = 6 };
 

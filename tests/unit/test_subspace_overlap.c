@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "qgalore/linalg.h"
-#include "support/fixtures/tolerances.h"
 #include "support/reference/known_spectrum.h"
+#include "support/fixtures/tolerances.h"
 
 enum { D = 150, RANK = 70 };
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/fixtures/tolerances.h"
 #include "qgalore/base.h"
 #include "qgalore/data.h"
 #include "support/fixtures/tolerances.h"

@@ -1,4 +1,4 @@
-/* What a watchdog would say, and that it says nothing while it is fed. */
+/* What a watchdog reports, and that it reports nothing while it is fed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

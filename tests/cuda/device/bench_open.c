@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "support/fixtures/cuda_device.h"
 #include "bench_kernels.h"
 #include "qgalore/base.h"
 #include "support/fixtures/cuda_device.h"

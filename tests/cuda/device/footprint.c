@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "support/fixtures/cuda_device.h"
 #include "qgalore/base.h"
 #include "support/fixtures/cuda_device.h"
 

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "support/fixtures/cuda_device.h"
+#include "support/fixtures/tolerances.h"
 #include "qgalore/base.h"
 #include "support/fixtures/cuda_device.h"
 #include "support/fixtures/tolerances.h"

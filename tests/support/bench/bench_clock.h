@@ -1,4 +1,4 @@
-/* Time as benches take it. */
+/* The clock of the benches. */
 #ifndef QG_TESTS_BENCH_CLOCK_H
 #define QG_TESTS_BENCH_CLOCK_H
 
@@ -6,8 +6,7 @@
 
 #include "qgalore/base.h"
 
-/* Seconds on the wall; with one thread those of the processor, which other programs on the machine take no
- * part of. */
+/* Seconds of wall time; with one thread those of the processor, which do not count other programs. */
 static inline double bench_seconds(int threads)
 {
   struct timespec spent;

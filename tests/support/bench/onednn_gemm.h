@@ -1,4 +1,4 @@
-/* oneDNN's bf16 GEMM as a yardstick: its matmul where results are bf16, else its GEMM with fp32 results. */
+/* oneDNN's bf16 GEMM for comparison: its matmul where results are bf16, else its GEMM with fp32 results. */
 #ifndef QG_TESTS_ONEDNN_GEMM_H
 #define QG_TESTS_ONEDNN_GEMM_H
 

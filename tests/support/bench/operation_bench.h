@@ -58,17 +58,17 @@ static inline double median_of(double *seconds)
   return seconds[REPEATS / 2];
 }
 
-/* `rival` does the same otherwise, in turns, or is NULL. */
-static inline void measure_beside(bench *b, const char *name, bool gemm, double work, operation *run,
-                                  operation *rival, const void *args)
+/* `reference` does the same work in another way, in turns with `run`; or NULL. */
+static inline void measure_against(bench *b, const char *name, bool gemm, double work, operation *run,
+                                   operation *reference, const void *args)
 {
   double seconds[REPEATS], others[REPEATS] = {0};
   if (b->count == MOST_ROWS) give_up(QG_FAIL(QG_ERR_RUNTIME, "the bench's table is too small"));
   give_up(run(b, args));
-  if (rival) give_up(rival(b, args));
+  if (reference) give_up(reference(b, args));
   for (int i = 0; i < REPEATS; i++) {
     seconds[i] = seconds_of(b, run, args);
-    if (rival) others[i] = seconds_of(b, rival, args);
+    if (reference) others[i] = seconds_of(b, reference, args);
   }
   row *r = &b->rows[b->count++];
   *r = (row){.gemm = gemm, .work = work, .median = median_of(seconds), .onednn = median_of(others)};
@@ -80,7 +80,7 @@ static inline void measure_beside(bench *b, const char *name, bool gemm, double 
 static inline void measure(bench *b, const char *name, bool gemm, double work, operation *run,
                            const void *args)
 {
-  measure_beside(b, name, gemm, work, run, NULL, args);
+  measure_against(b, name, gemm, work, run, NULL, args);
 }
 
 /* A dense matrix in the pool; the pool starts over with every group of measurements. */
@@ -125,10 +125,10 @@ static inline double best_rate(const bench *b, bool gemm)
 
 static inline void print_row(const row *r, double limit)
 {
-  char beside[16] = "-";
-  if (r->onednn > 0.0) snprintf(beside, sizeof beside, "%.2f", r->onednn / r->median);
+  char ratio[16] = "-";
+  if (r->onednn > 0.0) snprintf(ratio, sizeof ratio, "%.2f", r->onednn / r->median);
   printf("%-34s %10.1f %7.0f%% %10s %10.3f [%.3f, %.3f]\n", r->name, r->work / r->median * 1e-9,
-         100.0 * r->work / r->median / limit, beside, r->median * 1e3, r->fastest * 1e3, r->slowest * 1e3);
+         100.0 * r->work / r->median / limit, ratio, r->median * 1e3, r->fastest * 1e3, r->slowest * 1e3);
 }
 
 static inline void print_json(const bench *b, const row *r, double limit)

@@ -2,15 +2,15 @@
  * on the same machine and each has its own peak of memory.
  *
  * One line a message. A peer prints "ready NUMBERS..." when it is warm; then it answers every line of
- * its input, the name of a command, with "ok NUMBERS...", and "quit" with "ok PEAK_BYTES". Other lines are
- * chatter of libraries. tests/bench/peers/serve.py is the same in Python. */
+ * its input, the name of a command, with "ok NUMBERS...", and "quit" with "ok PEAK_BYTES". Other lines
+ * come from libraries and are ignored. tests/bench/peers/serve.py is the same in Python. */
 #ifndef QG_TESTS_PEER_PROCESS_H
 #define QG_TESTS_PEER_PROCESS_H
 
 #include <stdio.h>
 #include <sys/types.h>
 
-#include "qgalore/base/status.h"
+#include "qgalore/status.h"
 
 typedef struct {
   pid_t pid; /* 0: not running */

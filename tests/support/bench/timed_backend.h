@@ -73,10 +73,10 @@ static inline qg_status timed_gemm(qg_backend *be, const qg_gemm_args *a)
   timed_kind kind = a->trans_a ? TIMED_GEMM_WEIGHT : a->trans_b ? TIMED_GEMM_FORWARD : TIMED_GEMM_INPUT;
   int64_t depth = a->trans_a ? a->a.rows : a->a.cols;
   double flops = 2.0 * (double)a->c.rows * (double)a->c.cols * (double)depth;
-  timed_backend *rival = (timed_backend *)be;
-  if (rival->by_onednn && onednn_takes(a)) {
+  timed_backend *t = (timed_backend *)be;
+  if (t->by_onednn && onednn_takes(a)) {
     double begin = bench_seconds(be->threads);
-    return timed_add(rival, kind, begin, flops, onednn_gemm(&rival->onednn, a));
+    return timed_add(t, kind, begin, flops, onednn_gemm(&t->onednn, a));
   }
   TIMED(kind, flops, gemm(timed->real, a));
 }

@@ -1,4 +1,4 @@
-/* Matrices with known singular values, and double-precision judges of subspaces. */
+/* Matrices with known singular values, and measures of subspaces in double precision. */
 #ifndef QG_TESTS_KNOWN_SPECTRUM_H
 #define QG_TESTS_KNOWN_SPECTRUM_H
 
