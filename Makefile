@@ -235,7 +235,7 @@ $(EMULATION_TESTS): $(BUILD)/tests/%: $(BUILD)/emu/tests/%.o $(filter %/fibers.o
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $^ -lcmocka
 
 # Programs for a machine with a GPU and compilers, but perhaps no MPI, HDF5, BLAS or cmocka.
-ALONE_SRCS := $(wildcard src/base/*.c src/quant/*.c tests/support/suites/*.c) src/backend/plugin.c tests/cuda/cmocka/cmocka.c \
+ALONE_SRCS := $(wildcard src/base/*.c src/numerics/*.c tests/support/suites/*.c) src/backend/plugin_loader.c tests/cuda/cmocka/cmocka.c \
               $(patsubst %,tests/support/%.c,reference/quant_reference fixtures/device_test)
 ALONE      := $(patsubst %,$(BUILD)/tests/cuda/alone/%,devices test_cuda test_cuda_attention test_cuda_device test_subspaces footprint bench_cuda bench_refresh)
 

@@ -31,7 +31,7 @@ typedef struct {
   qg_method method;
   double beta1, beta2, eps, weight_decay;
   int moment_bits;         /* 8 or 32; tensors under 4096 elements keep 32 */
-  bool bound_moments;      /* keep v at what m allows, which 8 bits do not */
+  bool clamp_second_moment; /* keep v at what m allows, which 8 bits do not */
   int64_t moment_block;    /* elements per absmax of 8-bit moments */
   bool fused;              /* update each matrix in backward; needs one micro-batch a step */
   qg_dtype accumulators;   /* type of gradients that add up over micro-batches: QG_F32 or QG_BF16 */
@@ -90,7 +90,7 @@ void qg_tracker_refreshed(qg_tracker *tracker, int64_t step, double similarity, 
 double qg_tracker_mean(const qg_tracker *tracker);
 
 /* Learning rate of a step (from 0): linear warm-up k / warmup from 0, then cosine to min_ratio * lr at `steps`. */
-double qg_schedule_lr(double lr, int64_t step, int64_t warmup, int64_t steps, double min_ratio);
+double qg_learning_rate(double lr, int64_t step, int64_t warmup, int64_t steps, double min_ratio);
 
 /* How a method stores the weight of a parameter. Pure. */
 qg_weight_format qg_optim_weight_format(const qg_optim_options *options, const qg_param *param);

@@ -94,7 +94,7 @@ qg_status qg_moments_adam(const qg_grad_sink *sink, const qg_moments *moments, c
       .beta2 = (float)options->beta2,
       .eps = (float)options->eps,
       .t = sink->o->step + 1,
-      .bounded = options->bound_moments,
+      .bounded = options->clamp_second_moment,
       .m = part.m,
       .v = part.v,
       .m_codes = part.m_codes,

@@ -14,10 +14,10 @@ static bool has_host_buffers(const qg_channel *channel)
 
 static qg_status create_events(qg_channel *channel, qg_channel_slot *slot)
 {
-  const qg_backend_side_ops *side = channel->be->ops->side;
-  if (!side) return QG_OK;
-  QG_TRY(side->create_event(channel->be, &slot->stage_done));
-  return has_host_buffers(channel) ? side->create_event(channel->be, &slot->host_done) : QG_OK;
+  const qg_backend_async_ops *async = channel->be->ops->async;
+  if (!async) return QG_OK;
+  QG_TRY(async->create_event(channel->be, &slot->stage_done));
+  return has_host_buffers(channel) ? async->create_event(channel->be, &slot->host_done) : QG_OK;
 }
 
 static qg_status create_slot(qg_mem *mem, qg_par *par, qg_channel *channel, qg_channel_slot *slot)
@@ -46,8 +46,8 @@ void qg_channel_destroy(qg_channel *channel)
   for (int i = 0; i < QG_CHANNEL_DEPTH; i++) {
     qg_channel_slot *slot = &channel->slots[i];
     qg_transfer_free(slot->transfer);
-    if (slot->stage_done) channel->be->ops->side->destroy_event(channel->be, slot->stage_done);
-    if (slot->host_done) channel->be->ops->side->destroy_event(channel->be, slot->host_done);
+    if (slot->stage_done) channel->be->ops->async->destroy_event(channel->be, slot->stage_done);
+    if (slot->host_done) channel->be->ops->async->destroy_event(channel->be, slot->host_done);
     *slot = (qg_channel_slot){0};
   }
 }
@@ -142,7 +142,7 @@ static qg_status copy(const qg_channel *channel, void *to, const void *from)
 
 static qg_status record_stage_done(const qg_channel *channel, const qg_channel_slot *slot)
 {
-  return slot->stage_done ? channel->be->ops->side->record(channel->be, slot->stage_done) : QG_OK;
+  return slot->stage_done ? channel->be->ops->async->record(channel->be, slot->stage_done) : QG_OK;
 }
 
 qg_status qg_channel_receive(qg_channel *channel, void *device)
@@ -153,9 +153,9 @@ qg_status qg_channel_receive(qg_channel *channel, void *device)
            channel->shape.peer, channel->messages);
   QG_TRY(wait_for(channel, channel->handled));
   if (slot->host_done) {
-    QG_TRY(side->copy_in(channel->be, slot->device_buffer, slot->mpi_buffer, bytes_of(channel),
-                         slot->stage_done, slot->host_done));
-    QG_TRY(side->hold(channel->be, slot->host_done));
+    QG_TRY(async->copy_in(channel->be, slot->device_buffer, slot->mpi_buffer, bytes_of(channel),
+                          slot->stage_done, slot->host_done));
+    QG_TRY(async->wait_event(channel->be, slot->host_done));
   }
   QG_TRY(copy(channel, device, slot->device_buffer));
   QG_TRY(record_stage_done(channel, slot));
@@ -172,8 +172,8 @@ qg_status qg_channel_send(qg_channel *channel, const void *device)
   QG_TRY(copy(channel, slot->device_buffer, device));
   QG_TRY(record_stage_done(channel, slot));
   if (slot->host_done)
-    QG_TRY(side->copy_out(channel->be, slot->mpi_buffer, slot->device_buffer, bytes_of(channel),
-                          slot->stage_done, slot->host_done));
+    QG_TRY(async->copy_out(channel->be, slot->mpi_buffer, slot->device_buffer, bytes_of(channel),
+                           slot->stage_done, slot->host_done));
   channel->handled++;
   return start_ready(channel);
 }

@@ -27,7 +27,7 @@ static qg_status create_stage(qg_selftest *test)
   const qg_selftest_request *use = &test->use;
   qg_stage_options options = {.micro_batch = 1,
                               .sequence_length = test->tokens,
-                              .loss_rows = test->tokens,
+                              .logit_chunk_tokens = test->tokens,
                               .forward_only = true,
                               .slots = 1};
   return qg_stage_create(use->mem, use->be, &use->config->model, use->part, &options, &test->stage);
@@ -150,7 +150,8 @@ qg_status qg_selftest_check(qg_selftest *test, const qg_ckpt_meta *saved)
   QG_CHECK(
       same, QG_ERR_CHECKPOINT,
       "the probe of the checkpoint had a loss of %.17g when it was saved, and has %.17g after loading%s; the "
-      "weights are not those that were saved, or this machine computes something else (checkpoint.probe=no "
+      "weights are not those that were saved, or this machine computes something else "
+      "(checkpoint.selftest=no "
       "goes on all the same)",
       saved->selftest_loss, loss, alike ? " on the same arrangement" : "");
   return QG_OK;

@@ -19,7 +19,7 @@ qg_optim_options qg_optim_options_from_config(const qg_config *config, int threa
       .eps = config->optimizer.eps,
       .weight_decay = config->optimizer.weight_decay,
       .moment_bits = qg_config_moment_bits(config),
-      .bound_moments = config->optimizer.bound_moments,
+      .clamp_second_moment = config->optimizer.clamp_second_moment,
       .moment_block = config->optimizer.moment_block,
       .fused = qg_config_is_fused(config),
       .accumulators = config->train.accumulators,
@@ -51,8 +51,8 @@ qg_optim_options qg_optim_options_from_config(const qg_config *config, int threa
   };
 }
 
-qg_status qg_weights_from_config(const qg_config *config, qg_mem *mem, qg_backend *be, const qg_param_list *params,
-                                 qg_weights **out)
+qg_status qg_weights_from_config(const qg_config *config, qg_mem *mem, qg_backend *be,
+                                 const qg_param_list *params, qg_weights **out)
 {
   qg_optim_options method = qg_optim_options_from_config(config, be->threads);
   qg_weight_options options = {.stochastic = method.stochastic,

@@ -91,8 +91,9 @@ static qg_status take_stage(qg_pipeline *p)
 static qg_status plan_schedule(qg_pipeline *p)
 {
   const qg_pipeline_request *use = &p->use;
-  QG_TRY(qg_calloc(2 * (size_t)use->micro_batches, sizeof(qg_op), "pipeline schedule", (void **)&p->schedule));
-  qg_schedule_1f1b(use->stages, use->index, use->micro_batches, p->schedule);
+  QG_TRY(
+      qg_calloc(2 * (size_t)use->micro_batches, sizeof(qg_op), "pipeline schedule", (void **)&p->schedule));
+  qg_pipeline_schedule_1f1b(use->stages, use->index, use->micro_batches, p->schedule);
   return QG_OK;
 }
 
@@ -104,7 +105,7 @@ qg_status qg_pipeline_create(const qg_pipeline_request *request, const qg_weight
   p->micro_tokens = options->micro_batch * options->sequence_length;
   options->forward_only = !gradients;
   options->slots =
-      gradients ? qg_schedule_in_flight(request->stages, request->index, request->micro_batches) : 1;
+      gradients ? qg_pipeline_schedule_in_flight(request->stages, request->index, request->micro_batches) : 1;
   qg_parameter_trace_make(weights, gradients, request->timers, &p->trace);
   QG_TRY(take_stage(p));
   QG_TRY(open_forward(p));
@@ -183,7 +184,8 @@ static qg_status timed_send(qg_pipeline *p, qg_channel *channel, const void *dev
 }
 
 /* qg_stage_forward, or qg_stage_evaluate. */
-typedef qg_status (*stage_pass)(qg_stage *, const qg_weight_reader *, int slot, const int32_t *ids, qg_view *out);
+typedef qg_status (*stage_pass)(qg_stage *, const qg_weight_reader *, int slot, const int32_t *ids,
+                                qg_view *out);
 
 static qg_status forward(qg_pipeline *p, stage_pass pass, int micro_batch, int slot)
 {
@@ -197,7 +199,8 @@ static qg_status forward(qg_pipeline *p, stage_pass pass, int micro_batch, int s
 }
 
 /* gradients NULL: the loss alone. */
-static qg_status loss(qg_pipeline *p, int micro_batch, int slot, const qg_gradient_port *gradients, float grad_scale)
+static qg_status loss(qg_pipeline *p, int micro_batch, int slot, const qg_gradient_port *gradients,
+                      float grad_scale)
 {
   if (!qg_pipeline_is_last(p)) return QG_OK;
   qg_timer_start(p->use.timers, QG_PHASE_LOSS);

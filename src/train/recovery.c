@@ -90,7 +90,7 @@ static void log_undone(const qg_run *run, int64_t number)
   char reason[128];
   qg_log_warn(run->log,
               "step %lld is not finite, but parts of it had reached the state: back to step %lld, the steps "
-              "since then are repeated without it (run.partial_step)",
+              "since then are repeated without it (run.nonfinite_partial)",
               (long long)number, (long long)run->state.step);
   snprintf(reason, sizeof reason, "step %lld is left out, steps from %lld on are repeated", (long long)number,
            (long long)run->state.step + 1);
@@ -110,7 +110,7 @@ static qg_status undo(qg_run *run, const qg_excluded_step *step)
       excluded->count < QG_EXCLUDED_STEPS_MAX, QG_ERR_NUMERICAL,
       "step %lld is the %dth since the newest checkpoint that is not finite after parts of it had reached "
       "the state; lower optimizer.lr, save more often (checkpoint.every), or let such parts stay with "
-      "run.partial_step=keep",
+      "run.nonfinite_partial=keep",
       (long long)step->step + 1, QG_EXCLUDED_STEPS_MAX + 1);
   qg_excluded_steps_add(excluded, step);
   QG_TRY(roll_back(run));
@@ -126,7 +126,7 @@ qg_status qg_recovery_check(qg_run *run, const qg_step_result *result, double se
   const qg_config *c = run->t->config;
   qg_excluded_step step = {run->state.step - 1, run->state.cursor - c->train.global_batch, seconds, *result};
   bool ends_run = run->bad.in_a_row + 1 >= c->run.max_bad_steps;
-  *rolled_back = result->partial && c->run.partial_step == QG_PARTIAL_UNDO && !ends_run;
+  *rolled_back = result->partial && c->run.nonfinite_partial == QG_PARTIAL_ROLLBACK && !ends_run;
   if (*rolled_back) return undo(run, &step);
   return result->skipped ? QG_OK : check_spike(run, result, rolled_back);
 }

@@ -61,7 +61,7 @@ static qg_status create_pipeline(qg_trainer *t)
                                  .micro_batches = (int)qg_config_micro_batches(c),
                                  .options = {.micro_batch = c->train.micro_batch,
                                              .sequence_length = c->train.sequence_length,
-                                             .loss_rows = c->train.loss_rows,
+                                             .logit_chunk_tokens = c->train.logit_chunk_tokens,
                                              .checkpointing = c->train.activation_checkpointing,
                                              .offload = c->train.activation_offload,
                                              .graphs = c->backend.graphs},
@@ -174,7 +174,7 @@ qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
   QG_TRY(create_optim(t));
   QG_TRY(create_pipeline(t));
   QG_TRY(create_rest(t));
-  if (c->checkpoint.probe) QG_TRY(create_selftest(t));
+  if (c->checkpoint.selftest) QG_TRY(create_selftest(t));
   QG_TRY(take_snapshot_memory(t));
   if (qg_mem_is_dry(t->mem)) return QG_OK;
   connect_clock(t);

@@ -8,8 +8,7 @@
 
 #include <cmocka.h>
 
-#include "support/fixtures/cpu_levels.h"
-#include "support/fixtures/tolerances.h"
+#include "qgalore/backend/host.h"
 #include "qgalore/base.h"
 #include "qgalore/numerics/quant_groups.h"
 #include "support/fixtures/cpu_levels.h"

@@ -29,9 +29,9 @@ typedef enum { NO_MISTAKE, NO_WAIT_EVENT, NO_WAIT, NO_ASYNC } mistake;
 static void open_device(mistake wanted)
 {
   assert_true(faulty_device_open("bf16", &device));
-  if (wanted == NO_SIDE) device.ops.side = NULL;
-  if (wanted == NO_HOLD) device.side.hold = hold_nothing;
-  if (wanted == NO_WAIT) device.side.dequantize_int8 = unpack_at_once;
+  if (wanted == NO_ASYNC) device.ops.async = NULL;
+  if (wanted == NO_WAIT_EVENT) device.async.wait_event = wait_for_nothing;
+  if (wanted == NO_WAIT) device.async.dequantize_int8 = unpack_at_once;
 }
 
 /* x W^T for the matrices of both layers in turn, as the model reads them. Some get a gradient in between:
@@ -165,8 +165,11 @@ static void open_layers(layers *l, bool graphs)
   qg_model_shape shape = small_shape();
   qg_optim_options options = options_of(QG_METHOD_QGALORE);
   qg_partition middle = {.num_layers = (int)shape.num_layers};
-  qg_stage_options pass = {
-      .micro_batch = 1, .sequence_length = TOKENS, .loss_rows = TOKENS, .slots = 1, .graphs = graphs};
+  qg_stage_options pass = {.micro_batch = 1,
+                           .sequence_length = TOKENS,
+                           .logit_chunk_tokens = TOKENS,
+                           .slots = 1,
+                           .graphs = graphs};
   qg_workload workload = qg_stage_workload(&shape, &pass);
   open_device(NO_MISTAKE);
   device.async.begin_graph = counted_begin_graph;

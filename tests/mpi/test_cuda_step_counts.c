@@ -8,8 +8,8 @@
 #include <cmocka.h>
 #include <dlfcn.h>
 
-#include "support/fixtures/cuda_device.h"
 #include "support/cudaemu/counts.h"
+#include "support/fixtures/cuda_device.h"
 #include "support/fixtures/mpi_test.h"
 #include "support/fixtures/step_fixture.h"
 
@@ -64,10 +64,10 @@ static phase_counts steady_step(int layers, const char *more)
   r.ops.clock_end = end_phase;
   step_fixture_start(&r, par);
   step_fixture_step(&r, 0);
-  pay(-1);
+  charge(-1);
   tally.sums = (phase_counts){0};
   step_fixture_step(&r, 1);
-  pay(-1);
+  charge(-1);
   step_fixture_close(&r);
   return tally.sums;
 }

@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "qgalore/base.h"
-#include "qgalore/linalg_distributed.h"
-#include "support/reference/known_spectrum.h"
+#include "qgalore/linalg/distributed.h"
 #include "support/fixtures/tolerances.h"
+#include "support/reference/known_spectrum.h"
 
 typedef struct {
   int64_t m, n, rank;

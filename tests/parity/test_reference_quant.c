@@ -9,9 +9,10 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
+#include "qgalore/numerics/dynamic_maps.h"
+#include "support/fixtures/tolerances.h"
 #include "support/reference/parity_reference.h"
 #include "support/reference/quant_reference.h"
-#include "support/fixtures/tolerances.h"
 
 enum { COUNT = 2 * QG_GROUP };
 

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "qgalore/numerics/dynamic_maps.h"
 #include "support/fixtures/optim_fixture.h"
 #include "support/fixtures/tolerances.h"
 

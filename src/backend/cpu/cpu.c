@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "backend/cpu/quant_ops.h"
+#include "backend/cpu/quantize.h"
 #include "backend/registry.h"
 #include "qgalore/base.h"
 
@@ -84,7 +84,7 @@ static size_t cpu_workspace_bytes(qg_backend *be, const qg_workload *workload)
 {
   size_t gemm = qg_cpu_gemm_workspace(be, workload);
   size_t attention = qg_cpu_attention_workspace(be, workload),
-         rows = qg_cpu_rows_workspace(be->threads, workload);
+         rows = qg_cpu_rowwise_workspace(be->threads, workload);
   size_t most = gemm > attention ? gemm : attention;
   return most > rows ? most : rows;
 }

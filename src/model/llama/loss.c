@@ -45,7 +45,7 @@ static qg_status block_backward(const head_pass *pass, int64_t first, int64_t co
 
 static qg_status run_blocks(const head_pass *pass)
 {
-  int64_t tokens = pass->stage->tokens, rows = pass->stage->options.loss_rows;
+  int64_t tokens = pass->stage->tokens, rows = pass->stage->options.logit_chunk_tokens;
   for (int64_t first = 0; first < tokens; first += rows) {
     int64_t count = qg_min_i64(rows, tokens - first);
     QG_TRY(block_loss(pass, first, count));
@@ -60,7 +60,8 @@ qg_status qg_llama_loss(qg_stage *base, const qg_weight_reader *weights, const q
   qg_llama_stage *stage = qg_llama_of(base);
   QG_TRY(qg_llama_check_slot(stage, slot));
   QG_CHECK(stage->part.has_head, QG_ERR_RUNTIME, "the loss was asked of a stage without the output head");
-  QG_CHECK(!gradients || !stage->options.forward_only, QG_ERR_RUNTIME, "gradients on a stage that only evaluates");
+  QG_CHECK(!gradients || !stage->options.forward_only, QG_ERR_RUNTIME,
+           "gradients on a stage that only evaluates");
   const stage_scratch *scratch = &stage->scratch;
   qg_view hidden = qg_llama_hidden(stage, slot, stage->part.num_layers);
   int norm = qg_llama_param(&stage->shape, QG_ROLE_FINAL_NORM, -1);

@@ -60,7 +60,7 @@ static void place_layer(qg_mem_cursor *from, const qg_llama_stage *stage, layer_
 static void place_logits(qg_mem_cursor *from, qg_llama_stage *stage)
 {
   stage_scratch *scratch = &stage->scratch;
-  int64_t rows = stage->options.loss_rows, vocab = stage->shape.vocab_size;
+  int64_t rows = stage->options.logit_chunk_tokens, vocab = stage->shape.vocab_size;
   scratch->logits = place_view(from, QG_F32, rows, vocab);
   scratch->d_logits = scratch->logits;
   if (stage->be->compute != QG_F32 && !stage->options.forward_only)

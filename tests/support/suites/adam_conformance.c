@@ -11,8 +11,9 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
-#include "qgalore/adam.h"
 #include "qgalore/base.h"
+#include "qgalore/numerics/adam.h"
+#include "qgalore/numerics/dynamic_maps.h"
 #include "support/fixtures/device_test.h"
 #include "support/reference/quant_reference.h"
 
