@@ -4,8 +4,8 @@
 
 #include "ckpt/folder.h"
 #include "ckpt/reader.h"
-#include "qgalore/apart.h"
 #include "qgalore/base.h"
+#include "qgalore/subprocess.h"
 
 static qg_status see_dataset(void *context, const qg_ckpt_reader *reader)
 {
@@ -29,7 +29,7 @@ qg_status qg_ckpt_file_rehearse(const char *path)
   size_t length = strlen(path);
   bool answered;
   QG_CHECK(length < QG_CKPT_PATH, QG_ERR_CHECKPOINT, "%.200s...: the path is too long", path);
-  QG_TRY(qg_run_apart(read_structure, path, length + 1, NULL, 0, &answered));
+  QG_TRY(qg_subprocess_run(read_structure, path, length + 1, NULL, 0, &answered));
   QG_CHECK(answered, QG_ERR_CHECKPOINT, "%s: HDF5 cannot cope with its structure, it is damaged", path);
   return QG_OK;
 }

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 
 #include "data/token_layout.h"
-#include "qgalore/apart.h"
 #include "qgalore/base.h"
+#include "qgalore/subprocess.h"
 
 typedef struct {
   char path[PATH_MAX];
@@ -37,7 +37,7 @@ qg_status qg_token_layout_read(const char *path, int fd, qg_token_layout *layout
   QG_CHECK(strlen(path) < sizeof r.path, QG_ERR_INPUT, "%.200s...: the path is too long", path);
   strcpy(r.path, path);
   r.bytes = stat_buffer.st_size;
-  QG_TRY(qg_run_apart(parse, &r, sizeof r, &s, sizeof s, &answered));
+  QG_TRY(qg_subprocess_run(parse, &r, sizeof r, &s, sizeof s, &answered));
   QG_CHECK(answered, QG_ERR_INPUT, "%s: HDF5 cannot cope with its structure, it is damaged: copy it again",
            path);
   *layout = s.layout;

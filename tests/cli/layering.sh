@@ -22,7 +22,7 @@ declare -A level=(
 
 # The module that a public header belongs to, where the name does not say it.
 declare -A owner=(
-  [status]=base [log]=base [timer]=base [fault]=base [apart]=base [philox]=base [view]=base [state]=base
+  [status]=base [log]=base [timer]=base [fault]=base [subprocess]=base [philox]=base [view]=base [state]=base
   [adam]=quant [rows_apart]=base [gate]=base [plugin]=backend [normal]=backend [host]=backend [memory]=tensor [par_mpi]=par [linalg_distributed]=linalg
 )
 

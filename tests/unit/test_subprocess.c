@@ -1,4 +1,4 @@
-/* What a process of its own hands back, and that its crash is an answer. */
+/* What a child process hands back, and that its crash is an answer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "qgalore/apart.h"
+#include "qgalore/subprocess.h"
 
 static int here; /* a child that changes it changes its own */
 
@@ -34,9 +34,9 @@ static qg_status crash(const void *given, void *result)
   return QG_OK;
 }
 
-static qg_status run(qg_apart_task task, int given, int *result, bool *answered)
+static qg_status run(qg_subprocess_task task, int given, int *result, bool *answered)
 {
-  return qg_run_apart(task, &given, sizeof given, result, sizeof *result, answered);
+  return qg_subprocess_run(task, &given, sizeof given, result, sizeof *result, answered);
 }
 
 static void a_task_hands_back_its_result_and_nothing_else(void **state)
