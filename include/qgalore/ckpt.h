@@ -108,7 +108,9 @@ typedef struct qg_ckpt_file qg_ckpt_file;
 qg_status qg_ckpt_open(qg_par *par, const char *path, qg_ckpt_file **out);
 const qg_ckpt_meta *qg_ckpt_get_meta(const qg_ckpt_file *file);
 /* Fills every entry with data != NULL (any partition: items are looked up by dataset and number), checking each CRC. A dataset
- * that is missing or has another type or shape is QG_ERR_CHECKPOINT naming both. Collective. */
+ * that is missing or has another type or shape is QG_ERR_CHECKPOINT naming both. What the file has and no entry asks for is
+ * neither read nor checked: a list of the entries of "weights/" alone loads the weights of a training checkpoint, whatever
+ * method trained them. Collective. */
 qg_status qg_ckpt_load(qg_ckpt_file *file, qg_backend *be, const qg_state_entry *entries, int count);
 void qg_ckpt_close(qg_ckpt_file *file);
 

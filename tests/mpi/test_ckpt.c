@@ -82,6 +82,39 @@ static void devices_and_hosts_share_one_file(void **unused)
   check_round_trip(&host_backend, in_blocks, &device_backend, in_blocks);
 }
 
+/* As a run that evaluates does: its list has no moments, projectors and trackers. */
+static void weights_load_alone_under_any_partition(void **unused)
+{
+  (void)unused;
+  partition all[] = {in_blocks, round_robin, all_on_the_last};
+  qg_backend *backends[] = {&host_backend, &device_backend};
+  char path[FIXTURE_PATH];
+  step_path(folder, 5, path);
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 5, 1, 0), QG_OK);
+  for (int i = 0; i < QG_COUNT_OF(all); i++)
+    for (int j = 0; j < QG_COUNT_OF(backends); j++) {
+      int64_t wrong = -1;
+      assert_int_equal(load_weights(par, backends[j], path, all[i], 5, &wrong), QG_OK);
+      assert_int_equal(wrong, 0);
+    }
+}
+
+/* Less may be asked for than the file has, never more. */
+static void what_is_asked_for_and_missing_is_an_error(void **unused)
+{
+  (void)unused;
+  char path[FIXTURE_PATH];
+  int64_t wrong;
+  state s;
+  step_path(folder, 5, path);
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 5, 1, 0), QG_OK);
+  make_weights(&s, grid, in_blocks);
+  add_entry(&s, "weights/lm_head", QG_BF16, 1, 0, 501, grid->rank == 0);
+  assert_int_equal(load_state(par, &host_backend, path, &s, 5, &wrong), QG_ERR_CHECKPOINT);
+  assert_non_null(strstr(qg_error_message(), "\"weights/lm_head\" is missing"));
+  free_state(&s);
+}
+
 static void the_run_is_where_it_was(void **unused)
 {
   (void)unused;
@@ -490,6 +523,8 @@ int main(int argc, char **argv)
   const struct CMUnitTest tests[] = {
       IN_FOLDER(any_partition_loads_what_any_other_saved),
       IN_FOLDER(devices_and_hosts_share_one_file),
+      IN_FOLDER(weights_load_alone_under_any_partition),
+      IN_FOLDER(what_is_asked_for_and_missing_is_an_error),
       IN_FOLDER(the_run_is_where_it_was),
       IN_FOLDER(the_file_is_hardly_larger_than_its_data),
       IN_FOLDER(packed_nibbles_count_as_their_bytes),

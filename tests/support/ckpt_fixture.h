@@ -85,6 +85,18 @@ static inline void make_state(state *s, const qg_grid *grid, partition where)
   add_entry(s, "weights/embed", QG_BF16, 1, 0, 501, first || last)->owner = first;
 }
 
+/* Only the weights, as a run that evaluates has them. */
+static inline void make_weights(state *s, const qg_grid *grid, partition where)
+{
+  int kept = 0;
+  make_state(s, grid, where);
+  for (int i = 0; i < s->count; i++)
+    if (strncmp(s->entries[i].dataset, "weights/", 8) == 0) s->entries[kept++] = s->entries[i];
+    else
+      free(s->entries[i].data);
+  s->count = kept;
+}
+
 static inline void free_state(state *s)
 {
   for (int i = 0; i < s->count; i++) free(s->entries[i].data);
@@ -202,19 +214,38 @@ static inline qg_status save_step(qg_par *par, qg_backend *be, const char *folde
   return status;
 }
 
-/* Loads a checkpoint into a fresh state under a partition; wrong bytes of this rank in *wrong. Collective. */
+/* Loads a checkpoint into a state; wrong bytes of this rank in *wrong. Collective. */
+static inline qg_status load_state(qg_par *par, qg_backend *be, const char *path, const state *s, int version,
+                                   int64_t *wrong)
+{
+  qg_ckpt_file *file = NULL;
+  qg_status status = qg_ckpt_open(par, path, &file);
+  if (status != QG_OK) return status;
+  status = qg_ckpt_load(file, be, s->entries, s->count);
+  *wrong = count_wrong(s, be, version);
+  qg_ckpt_close(file);
+  return status;
+}
+
+/* The same into a fresh state under a partition. Collective. */
 static inline qg_status load_path(qg_par *par, qg_backend *be, const char *path, partition where, int version,
                                   int64_t *wrong)
 {
   state s;
-  qg_ckpt_file *file = NULL;
-  qg_status status = qg_ckpt_open(par, path, &file);
-  if (status != QG_OK) return status;
   make_state(&s, qg_par_grid(par), where);
-  status = qg_ckpt_load(file, be, s.entries, s.count);
-  *wrong = count_wrong(&s, be, version);
+  qg_status status = load_state(par, be, path, &s, version, wrong);
   free_state(&s);
-  qg_ckpt_close(file);
+  return status;
+}
+
+/* The same of the weights alone. Collective. */
+static inline qg_status load_weights(qg_par *par, qg_backend *be, const char *path, partition where,
+                                     int version, int64_t *wrong)
+{
+  state s;
+  make_weights(&s, qg_par_grid(par), where);
+  qg_status status = load_state(par, be, path, &s, version, wrong);
+  free_state(&s);
   return status;
 }
 
