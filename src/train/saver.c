@@ -56,7 +56,7 @@ qg_status qg_saver_begin(qg_saver *s, const qg_progress_state *state, bool besid
   qg_timer_start(&s->t->timers, QG_PHASE_CHECKPOINT);
   QG_TRY_OUT(qg_par_agree(s->t->par, qg_config_resolved(s->t->config, &resolved)));
   QG_TRY_OUT(begin(s, state, resolved, beside));
-  s->beside = qg_ckpt_is_beside(s->pending);
+  s->beside = qg_ckpt_is_background(s->pending);
 out:
   free(resolved);
   qg_timer_stop(&s->t->timers, QG_PHASE_CHECKPOINT);

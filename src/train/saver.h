@@ -10,7 +10,7 @@
 typedef struct {
   qg_trainer *t;
   const qg_run_folder *folder;
-  qg_ckpt_pending *pending; /* the save under way, or NULL */
+  qg_ckpt_active_save *pending; /* the save under way, or NULL */
   int64_t step;             /* of the save under way or the last one */
   double begun;             /* qg_now() */
   double waited_before;     /* of the phase "checkpoint", when it began */

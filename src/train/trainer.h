@@ -43,7 +43,7 @@ struct qg_trainer {
   qg_tokens *train_tokens, *valid_tokens;
   qg_probe probe;
   qg_ckpt_snapshot snapshot; /* for saves beside training; empty: none */
-  qg_ckpt_pending *save;     /* under way; NULL: none. The saver's */
+  qg_ckpt_active_save *save;     /* under way; NULL: none. The saver's */
   qg_state_entry *state;     /* [state_count]: what qg_trainer_state gives */
   int state_count;
   qg_timers timers;

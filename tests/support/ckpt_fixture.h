@@ -190,8 +190,8 @@ static inline int count_marked(const char *folder, const char *mark, bool has)
   return files;
 }
 
-/* Parts of the layout per_rank, and all other files. */
-static inline int count_parts(const char *folder)
+/* Rank files of the layout per_rank, and all other files. */
+static inline int count_rank_files(const char *folder)
 {
   return count_marked(folder, ".rank-", true);
 }
