@@ -18,7 +18,7 @@
 enum { QG_CUDA_MARKS = 4096 };
 typedef struct {
   cudaEvent_t event[QG_CUDA_MARKS];
-  int payer[QG_CUDA_MARKS];
+  int charged_phase[QG_CUDA_MARKS];
   int made,
       count; /* events that exist; marks since the last reading, the first of them that reading's last */
   cudaError_t error; /* of a mark; told by the next reading */
@@ -125,8 +125,8 @@ void qg_cuda_set_workspace(qg_backend *be, void *memory, size_t bytes);
 /* clock.c */
 qg_status qg_cuda_clock_open(qg_backend *be);
 void qg_cuda_clock_close(qg_backend *be);
-void qg_cuda_clock_begin(qg_backend *be, const char *name, int payer);
-void qg_cuda_clock_end(qg_backend *be, int payer);
+void qg_cuda_clock_begin(qg_backend *be, const char *name, int charged_phase);
+void qg_cuda_clock_end(qg_backend *be, int charged_phase);
 qg_status qg_cuda_clock_read(qg_backend *be, double *seconds, int phases);
 
 /* gemm.c */

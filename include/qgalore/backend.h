@@ -278,11 +278,11 @@ typedef struct {
   qg_status (*sync)(qg_backend *be);
   qg_status (*room)(qg_backend *be, size_t *free, size_t *total); /* bytes of the device, all processes; NULL: unified memory */
 
-  /* Optional, all or none: the device's own time. From a begin or an end on it belongs to `payer`, a phase (-1: nobody);
+  /* Optional, all or none: the device's own time. From a begin or an end on it belongs to `charged_phase`, a phase (-1: nobody);
    * `name` opens and the end closes a range for profilers. Neither waits. clock_read waits for what was queued before the
    * last of them and adds to seconds [phases] what passed since the last reading. */
-  void (*clock_begin)(qg_backend *be, const char *name, int payer);
-  void (*clock_end)(qg_backend *be, int payer);
+  void (*clock_begin)(qg_backend *be, const char *name, int charged_phase);
+  void (*clock_end)(qg_backend *be, int charged_phase);
   qg_status (*clock_read)(qg_backend *be, double *seconds, int phases);
 
   /* Scratch: how much this backend wants for a workload, and the memory itself. */

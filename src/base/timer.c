@@ -1,6 +1,15 @@
 #include "qgalore/timer.h"
 
+#include <time.h>
+
 #include "qgalore/base.h"
+
+double qg_now(void)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 const char *qg_phase_name(qg_phase phase)
 {
@@ -14,28 +23,28 @@ const char *qg_phase_name(qg_phase phase)
   return names[phase];
 }
 
-/* Seconds so far go to the one who paid for them. */
-static void hand_over(qg_timers *timers, int payer)
+/* The seconds since the last change go to the phase that was charged so far. */
+static void charge(qg_timers *timers, int charged_phase)
 {
   double now = qg_now();
-  if (timers->payer) timers->seconds[timers->payer - 1] += now - timers->since;
+  if (timers->charged_phase) timers->seconds[timers->charged_phase - 1] += now - timers->since;
   timers->since = now;
-  timers->payer = payer;
+  timers->charged_phase = charged_phase;
 }
 
 void qg_timer_start(qg_timers *timers, qg_phase phase)
 {
   timers->outer[phase] = timers->running;
-  timers->outer_payer[phase] = timers->payer;
+  timers->outer_charged_phase[phase] = timers->charged_phase;
   timers->running = (int)phase + 1;
-  hand_over(timers, timers->payer == QG_PHASE_VALIDATE + 1 ? timers->payer : (int)phase + 1);
+  charge(timers, timers->charged_phase == QG_PHASE_VALIDATE + 1 ? timers->charged_phase : (int)phase + 1);
   if (timers->clock.device)
-    timers->clock.begin(timers->clock.device, qg_phase_name(phase), timers->payer - 1);
+    timers->clock.begin(timers->clock.device, qg_phase_name(phase), timers->charged_phase - 1);
 }
 
 void qg_timer_stop(qg_timers *timers, qg_phase phase)
 {
   timers->running = timers->outer[phase];
-  hand_over(timers, timers->outer_payer[phase]);
-  if (timers->clock.device) timers->clock.end(timers->clock.device, timers->payer - 1);
+  charge(timers, timers->outer_charged_phase[phase]);
+  if (timers->clock.device) timers->clock.end(timers->clock.device, timers->charged_phase - 1);
 }

@@ -176,7 +176,7 @@ qg_status qg_optim_begin(qg_optim *optim, int64_t step)
 {
   optim->step = step;
   optim->tied_added = optim->touched = false;
-  optim->discarded = qg_fault_is_planted_at("gradient", step);
+  optim->discarded = qg_fault_is_injected_at("gradient", step);
   optim->step_refreshes = optim->step_failed = 0;
   qg_optim_projector_forget(optim); /* a checkpoint may have been loaded */
   QG_TRY(qg_optim_gate_begin(optim));

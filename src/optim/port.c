@@ -110,7 +110,7 @@ static qg_status add_dense(qg_optim *optim, qg_optim_param *p, qg_view dy, qg_vi
 static qg_status plant_fault(const qg_optim *optim, const qg_optim_param *p, qg_view dy)
 {
   const uint32_t ones = UINT32_MAX;
-  if (!qg_fault_is_planted_at(p->info.name, optim->step)) return QG_OK;
+  if (!qg_fault_is_injected_at(p->info.name, optim->step)) return QG_OK;
   return optim->be->ops->copy_in(optim->be, dy.data, &ones, qg_dtype_bytes(dy.type, 1));
 }
 

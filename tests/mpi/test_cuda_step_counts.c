@@ -24,28 +24,28 @@ typedef struct {
 static struct {
   phase_counts sums;
   cudaemu_counts last;
-  int payer;
+  int charged_phase;
 } tally;
 
 static void pay(int next)
 {
-  int line = tally.payer < 0 ? QG_PHASE_COUNT : tally.payer;
+  int line = tally.charged_phase < 0 ? QG_PHASE_COUNT : tally.charged_phase;
   tally.sums.waits[line] += counts->waits - tally.last.waits;
   tally.sums.launches[line] += counts->launches - tally.last.launches;
   tally.last = *counts;
-  tally.payer = next;
+  tally.charged_phase = next;
 }
 
-static void begin_phase(qg_backend *be, const char *name, int payer)
+static void begin_phase(qg_backend *be, const char *name, int charged_phase)
 {
   (void)be, (void)name;
-  pay(payer);
+  pay(charged_phase);
 }
 
-static void end_phase(qg_backend *be, int payer)
+static void end_phase(qg_backend *be, int charged_phase)
 {
   (void)be;
-  pay(payer);
+  pay(charged_phase);
 }
 
 /* Of the second step, which refreshes nothing. */
