@@ -182,8 +182,8 @@ static qg_status evaluate_piece(qg_trainer *t, int64_t first, int64_t sequences,
   const qg_config *c = t->config;
   int64_t counted = 0, micro_batches = qg_ceil_div(sequences, c->train.micro_batch);
   if (t->valid_tokens)
-    QG_TRY(qg_batch_read_plain(t->valid_tokens, first, micro_batches * c->train.micro_batch,
-                               c->train.sequence_length, t->inputs.host, t->targets.host, &counted));
+    QG_TRY(qg_batch_read_in_order(t->valid_tokens, first, micro_batches * c->train.micro_batch,
+                                  c->train.sequence_length, t->inputs.host, t->targets.host, &counted));
   QG_TRY(upload(t, &t->inputs));
   QG_TRY(upload(t, &t->targets));
   QG_TRY(qg_pipeline_evaluate(t, (int)micro_batches));
@@ -227,8 +227,8 @@ static qg_status evaluate(qg_trainer *t, int64_t sequences, const qg_validation_
   return QG_OK;
 }
 
-/* A last piece that is not full must not count tokens twice: qg_batch_read_plain marks what lies past `last`
- * by -1 only at the end of the file, so a limit is rounded up to whole micro-batches. */
+/* A last piece that is not full must not count tokens twice: qg_batch_read_in_order marks what lies past
+ * `last` by -1 only at the end of the file, so a limit is rounded up to whole micro-batches. */
 static qg_status sum_losses(qg_trainer *t, const qg_validation_observer *observer,
                             qg_validation_result *result)
 {
