@@ -1,10 +1,7 @@
 #include "ckpt/h5_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "ckpt/attributes.h"
 #include "ckpt/h5_check.h"
@@ -25,7 +22,7 @@ static qg_status file_access(const char *path, hid_t *out)
   QG_H5(path, *out = H5Pcreate(H5P_FILE_ACCESS));
   /* The 1.8 format has checksums on its own structures. */
   QG_H5(path, H5Pset_libver_bounds(*out, H5F_LIBVER_V18, H5F_LIBVER_V18));
-  /* File systems without locks are common, and nobody else uses a file that has no final name. */
+  /* File systems without locks are common, and no other process uses a file without its final name. */
   QG_H5(path, H5Pset_file_locking(*out, 0, 1));
   return QG_OK;
 }
@@ -197,16 +194,6 @@ static qg_status complete(hid_t file, const char *path, const qg_ckpt_placement 
   return QG_OK;
 }
 
-static qg_status sync_file(const char *path)
-{
-  int file = open(path, O_RDONLY | O_CLOEXEC);
-  bool synced = file >= 0 && fsync(file) == 0;
-  int reason = errno;
-  if (file >= 0) close(file);
-  QG_CHECK(synced, QG_ERR_RESOURCE, "cannot write %s to disk: %s", path, strerror(reason));
-  return QG_OK;
-}
-
 qg_status qg_ckpt_h5_file_complete(const char *path, const qg_ckpt_placement *placement, const uint32_t *sums)
 {
   hid_t access = -1, file = -1;
@@ -214,7 +201,7 @@ qg_status qg_ckpt_h5_file_complete(const char *path, const qg_ckpt_placement *pl
   QG_TRY_OUT(file_access(path, &access));
   QG_H5_OUT(path, file = H5Fopen(path, H5F_ACC_RDWR, access));
   status = close_file(file, path, complete(file, path, placement, sums));
-  if (status == QG_OK) status = sync_file(path);
+  if (status == QG_OK) status = qg_sync_file(path);
   qg_fault("checkpoint.closed");
 out:
   qg_h5_release(access);

@@ -27,6 +27,7 @@ static qg_status check_same_layout(qg_par *par, const qg_ckpt_layout *layout)
   return QG_OK;
 }
 
+/* The entries, which hold the names, may be gone before a save in the background ends. */
 static qg_status own_names(qg_ckpt_placement *p)
 {
   void *memory;

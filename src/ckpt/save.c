@@ -61,8 +61,8 @@ static qg_status copy_host_items(void *save)
   return QG_OK;
 }
 
-/* A rank without room for its copy would have to write at once, and the others to wait for it: so all write
- * at once. */
+/* If one rank has no room for a copy, it must write at once and the others would wait for it: so all write at
+ * once. */
 static qg_status start_copying(qg_ckpt_active_save *s, qg_ckpt_snapshot room)
 {
   double fits = room.memory && room.bytes >= (size_t)s->placement.rank_bytes[qg_par_grid(s->par)->rank];
@@ -137,14 +137,6 @@ void qg_ckpt_await_copy(qg_ckpt_active_save *save)
   (void)qg_ckpt_task_wait(&save->copy_task);
 }
 
-static qg_status end_save(qg_ckpt_active_save *s, qg_status status, double *seconds)
-{
-  if (status != QG_OK) return fail_save(s);
-  *seconds = s->seconds;
-  free_save(s);
-  return QG_OK;
-}
-
 bool qg_ckpt_is_done(const qg_ckpt_active_save *save)
 {
   return qg_ckpt_task_is_done(&save->phase_task);
@@ -154,7 +146,11 @@ qg_status qg_ckpt_advance(qg_ckpt_active_save *save, bool *ended, double *second
 {
   qg_status status = next_phase(save);
   *ended = status != QG_OK || is_over(save);
-  return *ended ? end_save(save, status, seconds) : QG_OK;
+  if (!*ended) return QG_OK;
+  if (status != QG_OK) return fail_save(save);
+  *seconds = save->seconds;
+  free_save(save);
+  return QG_OK;
 }
 
 qg_status qg_ckpt_finish(qg_ckpt_active_save *save, double *seconds)

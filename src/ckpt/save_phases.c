@@ -1,5 +1,4 @@
-/* What happens in the phases of a save; their order is what makes half a file impossible to mistake for a
- * whole one. */
+/* The phases of a save. Because of their order an incomplete file is never mistaken for a complete one. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,6 +22,7 @@ static qg_status create_empty(const char *path)
   return QG_OK;
 }
 
+/* On a folder that the nodes do not share, other ranks do not see the file. */
 static qg_status check_shared(const char *path)
 {
   QG_CHECK(access(path, R_OK | W_OK) == 0, QG_ERR_RESOURCE,
@@ -32,7 +32,7 @@ static qg_status check_shared(const char *path)
   return QG_OK;
 }
 
-/* What killed saves have left is in the way, and holds space that this one may need. */
+/* What killed saves have left holds space that this one may need. */
 static qg_status create_file(void *save)
 {
   qg_ckpt_active_save *s = save;
@@ -63,7 +63,6 @@ static qg_status create_rank_file(qg_ckpt_active_save *s, int rank)
   return qg_ckpt_preallocate(s->data_path, s->placement.rank_bytes[rank]);
 }
 
-/* A folder that is not shared is found out. */
 static qg_status write_local(void *save)
 {
   qg_ckpt_active_save *s = save;

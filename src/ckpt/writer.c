@@ -75,7 +75,7 @@ static qg_status write_block(const output *o, const char *from, size_t bytes, in
     chunk = chunk_bytes(bytes - done);
     *crc = qg_crc32c(*crc, from + done, chunk);
     QG_TRY(write_all(o, from + done, chunk, offset + (int64_t)done));
-    /* The disk begins at once, while the next bytes are summed up; whether it does is its affair. */
+    /* Only a hint, so that the disk begins while the next bytes are summed up: its result does not matter. */
     (void)sync_file_range(o->file, offset + (int64_t)done, (int64_t)chunk, SYNC_FILE_RANGE_WRITE);
   }
   return QG_OK;
@@ -139,8 +139,8 @@ static qg_status reread_items(const output *o)
   return QG_OK;
 }
 
-/* Nobody reads the data soon, and deleting them later is quick if no memory holds them. What HDF5 has written
- * between them stays: it is needed in a moment. */
+/* The data are not read again soon, and deleting them later is quick if the page cache does not hold them.
+ * What HDF5 has written between them stays in it, for the check that follows. */
 static void drop_from_cache(const output *o)
 {
   const qg_ckpt_placement *placement = o->writer->placement;

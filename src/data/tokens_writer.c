@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,17 +77,6 @@ qg_status qg_tokens_append(qg_tokens_writer *writer, const int32_t *ids, int64_t
   return qg_tokens_extend(writer, ids, count, text_bytes);
 }
 
-/* H5Fclose leaves the data in the page cache. */
-static qg_status sync_file(const char *path)
-{
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  bool synced = fd >= 0 && fsync(fd) == 0;
-  int reason = errno;
-  if (fd >= 0) close(fd);
-  QG_CHECK(synced, QG_ERR_RESOURCE, "%s: cannot write to disk: %s", path, strerror(reason));
-  return QG_OK;
-}
-
 static qg_status write_and_rename(qg_tokens_writer *writer)
 {
   char *temporary = NULL;
@@ -96,7 +84,7 @@ static qg_status write_and_rename(qg_tokens_writer *writer)
   QG_CHECK(asprintf(&temporary, "%s.tmp", writer->path) > 0, QG_ERR_RESOURCE,
            "no host memory for the path %s", writer->path);
   QG_TRY_OUT(qg_tokens_write_hdf5(temporary, writer));
-  QG_TRY_OUT(sync_file(temporary));
+  QG_TRY_OUT(qg_sync_file(temporary)); /* H5Fclose leaves the data in the page cache */
   QG_CHECK_OUT(rename(temporary, writer->path) == 0, QG_ERR_RESOURCE, "cannot rename %s to %s: %s", temporary,
                writer->path, strerror(errno));
   QG_TRY_OUT(qg_sync_parent(writer->path));

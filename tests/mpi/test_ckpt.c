@@ -234,21 +234,21 @@ static void a_save_after_a_rewind_is_not_pushed_out_by_newer_files(void **unused
   assert_true(step_exists(folder, 50));
 }
 
-static void leftovers_of_killed_saves_are_cleared_and_strangers_stay(void **unused)
+static void leftovers_of_killed_saves_are_cleared_and_other_files_stay(void **unused)
 {
   (void)unused;
-  char leftover[FIXTURE_PATH], stranger[FIXTURE_PATH];
+  char leftover[FIXTURE_PATH], other[FIXTURE_PATH];
   snprintf(leftover, sizeof leftover, "%.900s/step-0000000003.h5.tmp", folder);
-  snprintf(stranger, sizeof stranger, "%.900s/step-3.h5", folder);
+  snprintf(other, sizeof other, "%.900s/step-3.h5", folder);
   if (grid->rank == 0) {
     assert_int_equal(qg_write_file_atomic(leftover, "half", 4), QG_OK);
-    assert_int_equal(qg_write_file_atomic(stranger, "mine", 4), QG_OK);
+    assert_int_equal(qg_write_file_atomic(other, "mine", 4), QG_OK);
   }
   for (int step = 4; step <= 5; step++)
     assert_int_equal(save_step(par, &host_backend, folder, in_blocks, step, 1, 0), QG_OK);
   assert_int_equal(qg_par_barrier(par), QG_OK);
   assert_int_equal(access(leftover, F_OK), -1);
-  assert_int_equal(access(stranger, F_OK), 0);
+  assert_int_equal(access(other, F_OK), 0);
   assert_int_equal(count_files(folder), 2);
 }
 
@@ -531,7 +531,7 @@ int main(int argc, char **argv)
       IN_FOLDER(the_file_describes_itself),
       IN_FOLDER(the_newest_and_the_milestones_stay),
       IN_FOLDER(a_save_after_a_rewind_is_not_pushed_out_by_newer_files),
-      IN_FOLDER(leftovers_of_killed_saves_are_cleared_and_strangers_stay),
+      IN_FOLDER(leftovers_of_killed_saves_are_cleared_and_other_files_stay),
       IN_FOLDER(a_device_that_fails_on_one_rank_fails_the_save_on_all),
       IN_FOLDER(a_full_disk_leaves_the_older_ones),
       IN_FOLDER(a_write_that_fails_on_one_rank_fails_the_save_on_all),
