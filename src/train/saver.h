@@ -11,10 +11,10 @@ typedef struct {
   qg_trainer *t;
   const qg_run_folder *folder;
   qg_ckpt_active_save *pending; /* the save under way, or NULL */
-  int64_t step;             /* of the save under way or the last one */
-  double begun;             /* qg_now() */
-  double waited_before;     /* of the phase "checkpoint", when it began */
-  bool beside;              /* training goes on meanwhile */
+  int64_t step;                 /* of the save under way or the last one */
+  double begun;                 /* qg_now() */
+  double waited_before;         /* of the phase "checkpoint", when it began */
+  bool beside;                  /* training goes on meanwhile */
   /* Of the last save that ended, seconds: from begin to end; of these training stood still on the rank that
    * waited longest; and what the save would take if training waited for all of it. */
   double seconds, stall, alone;
