@@ -121,7 +121,7 @@ PROGRAMS := $(if $(wildcard src/main.c),$(BUILD)/qgalore_hpc) $(TOOLS)
 
 TEST_SRCS := $(wildcard tests/unit/test_*.c tests/conformance/test_*.c tests/mpi/test_*.c tests/faults/test_*.c tests/parity/test_*.c)
 FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
-FUZZ_FILES := $(patsubst %,$(BUILD)/obj/tests/fuzz/%.o,file mend subprocess structure)
+FUZZ_FILES := $(patsubst %,$(BUILD)/obj/tests/fuzz/%.o,file fix_checksums subprocess structure)
 FUZZERS   := $(FUZZ_SRCS:%.c=$(BUILD)/%)
 TESTS     := $(TEST_SRCS:%.c=$(BUILD)/%) $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/tests/fuzz/test_%)
 SUPPORT      := $(BUILD)/libsupport.a

@@ -58,7 +58,7 @@ qg_status qg_batch_read_in_order(qg_tokens *tokens, int64_t first, int64_t seque
 /* Entropy in nats per token of the unigram distribution of the file. Local. */
 qg_status qg_tokens_unigram_entropy(qg_tokens *tokens, double *out);
 
-/* Writer, for qgalore_tok. The ids are spooled to an unnamed file beside `path` until their number is known, so memory
+/* Writer, for qgalore_tok. The ids are kept in an unnamed file beside `path` until their number is known, so memory
  * stays small and nothing is left behind when the program dies. */
 typedef struct qg_tokens_writer qg_tokens_writer;
 typedef struct {

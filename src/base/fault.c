@@ -1,4 +1,4 @@
-#include "qgalore/base/fault.h"
+#include "qgalore/fault.h"
 
 #include <signal.h>
 #include <stdatomic.h>

@@ -1,4 +1,4 @@
-#include "qgalore/base/status.h"
+#include "qgalore/status.h"
 
 #include <stdarg.h>
 #include <stdio.h>

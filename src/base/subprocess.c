@@ -1,4 +1,4 @@
-#include "qgalore/base/subprocess.h"
+#include "qgalore/subprocess.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -12,7 +12,7 @@
 #include "qgalore/base.h"
 
 /* A structure is some kilobytes; a loop in it must end. */
-enum { APART_SECONDS = 10 };
+enum { CPU_SECONDS = 10 };
 
 typedef struct {
   qg_status status;
@@ -24,13 +24,13 @@ _Static_assert(sizeof(answer) <= PIPE_BUF, "an answer is written at once");
 static void crash_quietly(void)
 {
   static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-  const struct rlimit no_core = {0, 0}, seconds = {APART_SECONDS, APART_SECONDS};
+  const struct rlimit no_core = {0, 0}, seconds = {CPU_SECONDS, CPU_SECONDS};
   for (int i = 0; i < QG_COUNT_OF(signals); i++) signal(signals[i], SIG_DFL);
   setrlimit(RLIMIT_CORE, &no_core);
   setrlimit(RLIMIT_CPU, &seconds);
 }
 
-_Noreturn static void do_task(qg_subprocess_task task, const void *given, int out)
+_Noreturn static void run_in_child(qg_subprocess_task task, const void *given, int out)
 {
   answer a = {0};
   crash_quietly();
@@ -53,7 +53,7 @@ static void wait_for(pid_t child)
   while (waitpid(child, NULL, 0) < 0 && errno == EINTR) continue;
 }
 
-static qg_status do_here(qg_subprocess_task task, const void *given, void *result, bool *answered)
+static qg_status run_here(qg_subprocess_task task, const void *given, void *result, bool *answered)
 {
   *answered = true;
   return task(given, result);
@@ -66,13 +66,13 @@ qg_status qg_subprocess_run(qg_subprocess_task task, const void *given, size_t g
   answer a;
   (void)given_bytes; /* the child inherits them */
   QG_CHECK(result_bytes <= sizeof a.result, QG_ERR_RUNTIME, "an answer of %zu bytes", result_bytes);
-  if (pipe(ends) != 0) return do_here(task, given, result, answered);
+  if (pipe(ends) != 0) return run_here(task, given, result, answered);
   pid_t child = fork();
-  if (child == 0) do_task(task, given, ends[1]);
+  if (child == 0) run_in_child(task, given, ends[1]);
   close(ends[1]);
   *answered = child > 0 && read_answer(ends[0], &a);
   close(ends[0]);
-  if (child < 0) return do_here(task, given, result, answered);
+  if (child < 0) return run_here(task, given, result, answered);
   wait_for(child);
   if (!*answered) return QG_OK;
   if (result_bytes > 0) memcpy(result, a.result, result_bytes);

@@ -1,6 +1,15 @@
-#include "qgalore/base/timer.h"
+#include "qgalore/timer.h"
+
+#include <time.h>
 
 #include "qgalore/base.h"
+
+double qg_now(void)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 const char *qg_phase_name(qg_phase phase)
 {
@@ -14,7 +23,7 @@ const char *qg_phase_name(qg_phase phase)
   return names[phase];
 }
 
-/* The seconds since the last call belong to the phase that was charged until now. */
+/* The seconds since the last change go to the phase that was charged so far. */
 static void charge(qg_timers *timers, int charged_phase)
 {
   double now = qg_now();

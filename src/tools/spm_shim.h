@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-#include "qgalore/base/status.h"
+#include "qgalore/status.h"
 
 typedef struct qg_spm qg_spm;
 

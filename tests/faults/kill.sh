@@ -78,11 +78,11 @@ kills_where_it_is_told_to() {
   ! QGALORE_FAULT=checkpoint.renamed:2 train 2 told && [ "$(newest told)" = "$tmp/told/checkpoints/step-0000000006.h5" ]
 }
 
-# Nothing half-written, and no part without its checkpoint.
+# Nothing half-written, and no rank file without its checkpoint.
 no_leftovers() {
-  local part
+  local file
   [ -z "$(find "$tmp/$1" -name '*.tmp')" ] || return 1
-  while read -r part; do [ -f "${part%.*.rank-*}" ] || return 1; done < <(find "$tmp/$1" -name '*.rank-*')
+  while read -r file; do [ -f "${file%.*.rank-*}" ] || return 1; done < <(find "$tmp/$1" -name '*.rank-*')
 }
 
 random_kills() {

@@ -1,7 +1,7 @@
 /* In place of src/base/subprocess.c: the process stays and does one task after the other, so that thousands
  * of files a second go through it. After a crash the next one is forked by a supervisor that does nothing
  * else, and so is small and quick to fork. */
-#include "qgalore/base/subprocess.h"
+#include "qgalore/subprocess.h"
 
 #include <fcntl.h>
 #include <hdf5.h>
@@ -36,7 +36,7 @@ typedef struct {
 /* Of the sanitizers, where they are linked; libFuzzer writes its artifact there. */
 __attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)(void));
 
-static int line = -1; /* to the supervisor and its worker */
+static int connection = -1; /* to the supervisor and its worker */
 
 /* A crash is an answer, so neither a sanitizer nor a fuzzer is to speak of it. */
 _Noreturn static void serve(int in)
@@ -73,10 +73,10 @@ _Noreturn static void supervise(int in)
   _exit(0);
 }
 
-static bool engage(void)
+static bool start_supervisor(void)
 {
   int ends[2];
-  if (line >= 0) return true;
+  if (connection >= 0) return true;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return false;
   pid_t supervisor = fork();
   if (supervisor == 0) {
@@ -84,7 +84,7 @@ static bool engage(void)
     supervise(ends[1]);
   }
   close(ends[1]);
-  line = ends[0];
+  connection = ends[0];
   return supervisor > 0;
 }
 
@@ -97,9 +97,9 @@ qg_status qg_subprocess_run(qg_subprocess_task task, const void *given, size_t g
            "too many bytes");
   q.task = task;
   memcpy(q.given, given, given_bytes);
-  bool heard = engage() && send(line, &q, sizeof q, MSG_NOSIGNAL) == (ssize_t)sizeof q &&
-               recv(line, &a, sizeof a, MSG_WAITALL) == (ssize_t)sizeof a;
-  QG_CHECK(heard, QG_ERR_RESOURCE, "the process apart has gone");
+  bool heard = start_supervisor() && send(connection, &q, sizeof q, MSG_NOSIGNAL) == (ssize_t)sizeof q &&
+               recv(connection, &a, sizeof a, MSG_WAITALL) == (ssize_t)sizeof a;
+  QG_CHECK(heard, QG_ERR_RESOURCE, "the child process is gone");
   *answered = !a.crashed;
   if (a.crashed) return QG_OK;
   if (result_bytes > 0) memcpy(result, a.result, result_bytes);

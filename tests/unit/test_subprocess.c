@@ -1,4 +1,4 @@
-/* What a process of its own hands back, and that its crash is an answer. */
+/* What a child process hands back, and that its crash is an answer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "qgalore/base/subprocess.h"
+#include "qgalore/subprocess.h"
 
 static int here; /* a child that changes it changes its own */
 

@@ -1,4 +1,4 @@
-/* Fault points: places where tests kill the process to see that what is on disk survives, or spoil something.
+/* Fault injection: points where tests kill the process to see that what is on disk survives, or corrupt something.
  *
  * The environment variable QGALORE_FAULT names one point, "checkpoint.data", or its n-th passage,
  * "checkpoint.data:3"; or, for faults that are there again when a run comes by again, the numbers at which it
@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Whether QGALORE_FAULT selects this passage of `point`, for faults that are not a death. Local. */
+/* Whether QGALORE_FAULT selects this passage of `point`, for faults that do not kill. Local. */
 bool qg_fault_is_injected(const char *point);
 
 /* Whether QGALORE_FAULT lists `number`, as of a step, for `point`. Local. */

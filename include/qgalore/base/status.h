@@ -2,7 +2,7 @@
  *
  * Every fallible function returns a qg_status. The values are the exit codes of
  * the programs (doc/manual.md, "Exit codes"), so a status travels unchanged from
- * the place that found the trouble to the shell.
+ * the call that failed to the shell.
  *
  * The message and the trace of the call that failed are kept per thread, like
  * errno: they describe the last failure and nothing else depends on them. */

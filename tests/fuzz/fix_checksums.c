@@ -1,4 +1,4 @@
-#include "fuzz/mend.h"
+#include "fuzz/fix_checksums.h"
 
 #include <string.h>
 
@@ -17,7 +17,7 @@ static uint64_t number_at(const uint8_t *at, size_t bytes)
 }
 
 /* The checksum lies behind the bytes that it covers. */
-static void mend_block(uint8_t *file, size_t size, uint64_t first, uint64_t covered)
+static void fix_block(uint8_t *file, size_t size, uint64_t first, uint64_t covered)
 {
   if (first > size || covered > size - first || size - first - covered < sizeof(uint32_t)) return;
   uint32_t sum = H5_checksum_metadata(file + first, covered, 0);
@@ -25,7 +25,7 @@ static void mend_block(uint8_t *file, size_t size, uint64_t first, uint64_t cove
 }
 
 /* Continuations are messages that tell where the rest of the header lies, and how long it is. */
-static void mend_continuations(uint8_t *file, size_t size, size_t first, size_t end, uint8_t flags)
+static void fix_continuations(uint8_t *file, size_t size, size_t first, size_t end, uint8_t flags)
 {
   size_t head = flags & HAS_ORDER ? 6 : 4;
   for (size_t at = first, length; at + head + 16 <= end; at += head + length) {
@@ -33,12 +33,12 @@ static void mend_continuations(uint8_t *file, size_t size, size_t first, size_t 
     if (file[at] != CONTINUATION) continue;
     uint64_t bytes = number_at(file + at + head + 8, 8);
     if (bytes >= sizeof(uint32_t))
-      mend_block(file, size, number_at(file + at + head, 8), bytes - sizeof(uint32_t));
+      fix_block(file, size, number_at(file + at + head, 8), bytes - sizeof(uint32_t));
   }
 }
 
 /* "OHDR", version, flags, [times], [phase change], size of the messages, messages, checksum. */
-static void mend_header(uint8_t *file, size_t size, size_t first)
+static void fix_header(uint8_t *file, size_t size, size_t first)
 {
   uint8_t flags = file[first + 5];
   size_t at = first + PREFIX + (flags & HAS_TIMES ? 16 : 0) + (flags & HAS_PHASE_CHANGE ? 4 : 0);
@@ -47,13 +47,13 @@ static void mend_header(uint8_t *file, size_t size, size_t first)
   uint64_t messages = number_at(file + at, width);
   at += width;
   if (messages > size - at) return;
-  mend_continuations(file, size, at, at + messages, flags);
-  mend_block(file, size, first, at + messages - first);
+  fix_continuations(file, size, at, at + messages, flags);
+  fix_block(file, size, first, at + messages - first);
 }
 
-void qg_fuzz_mend(uint8_t *file, size_t size)
+void qg_fuzz_fix_checksums(uint8_t *file, size_t size)
 {
-  mend_block(file, size, 0, SUPERBLOCK);
+  fix_block(file, size, 0, SUPERBLOCK);
   for (size_t at = 0; at + PREFIX <= size; at++)
-    if (memcmp(file + at, "OHDR", 4) == 0) mend_header(file, size, at);
+    if (memcmp(file + at, "OHDR", 4) == 0) fix_header(file, size, at);
 }

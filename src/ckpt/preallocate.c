@@ -1,5 +1,5 @@
-/* A save that cannot end should not begin: HDF5 copes badly with a disk that fills up under its tables. */
-#include "ckpt/space.h"
+/* A save that cannot end should not begin: HDF5 fails badly where a disk fills up while it writes. */
+#include "ckpt/preallocate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +35,7 @@ static int reserve(int file, int64_t bytes)
   return unsupported ? compare_free(file, bytes) : errno;
 }
 
-qg_status qg_ckpt_reserve(const char *path, int64_t bytes)
+qg_status qg_ckpt_preallocate(const char *path, int64_t bytes)
 {
   char text[32];
   int file = open(path, O_WRONLY | O_CLOEXEC);
