@@ -1,4 +1,4 @@
-#include "qgalore/subprocess.h"
+#include "qgalore/base/subprocess.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -8,7 +8,7 @@
 #include "ckpt/preallocate.h"
 #include "ckpt/reader.h"
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 typedef struct {
   const char *path;

@@ -32,7 +32,7 @@ static const number numbers[] = {
     {"elapsed", "s", QG_F64, META(elapsed)},
     {"last_loss", "nat/token", QG_F64, META(last_loss)},
     {"last_grad_norm", "1", QG_F64, META(last_grad_norm)},
-    {"probe_loss", "nat/token", QG_F64, META(probe_loss)},
+    {"probe_loss", "nat/token", QG_F64, META(selftest_loss)},
     {"slab_bytes", "B", QG_U64, offsetof(qg_ckpt_header, block_bytes)},
 };
 

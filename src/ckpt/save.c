@@ -7,7 +7,7 @@
 #include "ckpt/active_save.h"
 #include "ckpt/h5_check.h"
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 static void start_phase(qg_ckpt_active_save *s)
 {

@@ -12,7 +12,7 @@
 #include "ckpt/rank_files.h"
 #include "ckpt/writer.h"
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 static qg_status create_empty(const char *path)
 {

@@ -5,8 +5,8 @@
 #include "ckpt/names.h"
 #include "ckpt/reader.h"
 #include "qgalore/base.h"
+#include "qgalore/base/subprocess.h"
 #include "qgalore/ckpt.h"
-#include "qgalore/subprocess.h"
 
 /* --- the structure, which HDF5 reads --- */
 

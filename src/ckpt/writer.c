@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 /* The open file, and host memory for one block or for what is read back. */
 typedef struct {

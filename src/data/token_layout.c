@@ -9,7 +9,7 @@
 #include "data/hdf5_attributes.h"
 #include "data/tokens.h"
 #include "qgalore/base.h"
-#include "qgalore/subprocess.h"
+#include "qgalore/base/subprocess.h"
 
 /* Where an open dataset lies. `type` is one of the little-endian integer types. */
 typedef struct {

@@ -9,7 +9,7 @@
 #include "fuzz/fix_checksums.h"
 #include "fuzz/reader.h"
 #include "qgalore/base.h"
-#include "qgalore/subprocess.h"
+#include "qgalore/base/subprocess.h"
 
 static qg_status read_whole(const void *path, void *result)
 {

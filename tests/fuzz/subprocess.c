@@ -1,7 +1,7 @@
 /* In place of src/base/subprocess.c: the process stays and does one task after the other, so that thousands
  * of files a second go through it. After a crash the next one is forked by a supervisor that does nothing
  * else, and so is small and quick to fork. */
-#include "qgalore/subprocess.h"
+#include "qgalore/base/subprocess.h"
 
 #include <fcntl.h>
 #include <hdf5.h>

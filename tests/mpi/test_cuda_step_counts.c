@@ -39,13 +39,13 @@ static void charge(int next)
 static void begin_phase(qg_backend *be, const char *name, int charged_phase)
 {
   (void)be, (void)name;
-  pay(charged_phase);
+  charge(charged_phase);
 }
 
 static void end_phase(qg_backend *be, int charged_phase)
 {
   (void)be;
-  pay(charged_phase);
+  charge(charged_phase);
 }
 
 /* Of the second step, which refreshes nothing. */

@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "qgalore/subprocess.h"
+#include "qgalore/base/subprocess.h"
 
 static int here; /* a child that changes it changes its own */
 

@@ -32,7 +32,7 @@ typedef struct {
   double device_seconds[QG_PHASE_COUNT]; /* of the device's time line, filled by whoever reads its clock */
   qg_device_clock clock;
   double since;             /* when the charged phase changed last */
-  int charged_phase;                /* 1 + phase, 0: none */
+  int charged_phase;                /* 1 + the phase that time is charged to, 0: none */
   int outer[QG_PHASE_COUNT], outer_charged_phase[QG_PHASE_COUNT]; /* those before */
   /* For other threads that ask where this one is. */
   _Atomic int running;      /* 1 + the innermost phase that was started, 0: none */

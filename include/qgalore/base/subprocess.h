@@ -1,11 +1,11 @@
 /* A child process for what may crash: libraries that read a file of unknown origin. */
-#ifndef QGALORE_SUBPROCESS_H
-#define QGALORE_SUBPROCESS_H
+#ifndef QGALORE_BASE_SUBPROCESS_H
+#define QGALORE_BASE_SUBPROCESS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 enum { QG_SUBPROCESS_RESULT = 2048 }; /* bytes */
 
