@@ -66,13 +66,13 @@ qg_status qg_mem_view(qg_mem *mem, qg_owner owner, const char *what, qg_dtype ty
                       int64_t cols, qg_view *out);
 
 /* Lays pieces out one after the other in memory that was taken whole. Without a base it only counts, so one function both
- * sizes and places; a copy of a carver lays out what has the same place at another time. */
+ * sizes and places; a copy of a cursor lays out what has the same place at another time. */
 typedef struct {
   char *base;
   size_t used;
-} qg_carver;
+} qg_mem_cursor;
 
-static inline void *qg_carve(qg_carver *from, size_t bytes)
+static inline void *qg_mem_place(qg_mem_cursor *from, size_t bytes)
 {
   enum { PIECE = 256 };
   void *memory = from->base ? from->base + from->used : NULL;

@@ -2,74 +2,74 @@
 #include "model/stage_private.h"
 #include "qgalore/base.h"
 
-static qg_view carve_view(qg_carver *from, qg_dtype type, int64_t rows, int64_t cols)
+static qg_view place_view(qg_mem_cursor *from, qg_dtype type, int64_t rows, int64_t cols)
 {
-  return qg_view_make(qg_carve(from, qg_dtype_bytes(type, rows * cols)), type, rows, cols);
+  return qg_view_make(qg_mem_place(from, qg_dtype_bytes(type, rows * cols)), type, rows, cols);
 }
 
-static qg_view carve_intermediate(qg_carver *from, const qg_stage *stage)
+static qg_view place_intermediate(qg_mem_cursor *from, const qg_stage *stage)
 {
   int64_t cols = stage->shape.intermediate_size;
   size_t bytes = qg_dtype_bytes(stage->be->compute, stage->tokens * qg_wide_stride(cols));
-  return qg_view_make_wide(qg_carve(from, bytes), stage->be->compute, stage->tokens, cols);
+  return qg_view_make_wide(qg_mem_place(from, bytes), stage->be->compute, stage->tokens, cols);
 }
 
-static qg_view carve_stream(qg_carver *from, const qg_stage *stage)
+static qg_view place_stream(qg_mem_cursor *from, const qg_stage *stage)
 {
-  return carve_view(from, stage->be->compute, stage->tokens, stage->shape.hidden_size);
+  return place_view(from, stage->be->compute, stage->tokens, stage->shape.hidden_size);
 }
 
 /* Backward of the MLP is done with gate and up before that of attention begins. */
-static void carve_gate_and_up(qg_carver *from, const qg_stage *stage, layer_buffers *layer)
+static void place_gate_and_up(qg_mem_cursor *from, const qg_stage *stage, layer_buffers *layer)
 {
   const qg_model_shape *shape = &stage->shape;
   qg_dtype type = stage->be->compute;
-  qg_carver gradients = *from;
-  layer->gate = carve_intermediate(from, stage);
-  layer->up = carve_intermediate(from, stage);
-  layer->d_q = carve_stream(&gradients, stage);
-  layer->d_k = carve_view(&gradients, type, stage->tokens, qg_kv_size(shape));
-  layer->d_v = carve_view(&gradients, type, stage->tokens, qg_kv_size(shape));
+  qg_mem_cursor gradients = *from;
+  layer->gate = place_intermediate(from, stage);
+  layer->up = place_intermediate(from, stage);
+  layer->d_q = place_stream(&gradients, stage);
+  layer->d_k = place_view(&gradients, type, stage->tokens, qg_kv_size(shape));
+  layer->d_v = place_view(&gradients, type, stage->tokens, qg_kv_size(shape));
   from->used = qg_max_size(from->used, gradients.used);
 }
 
 /* Everything that a layer keeps but its input. */
-static void carve_layer(qg_carver *from, const qg_stage *stage, layer_buffers *layer)
+static void place_layer(qg_mem_cursor *from, const qg_stage *stage, layer_buffers *layer)
 {
   const qg_model_shape *shape = &stage->shape;
   qg_dtype type = stage->be->compute;
   int64_t tokens = stage->tokens;
-  carve_gate_and_up(from, stage, layer);
-  layer->q = carve_stream(from, stage);
-  layer->k = carve_view(from, type, tokens, qg_kv_size(shape));
-  layer->v = carve_view(from, type, tokens, qg_kv_size(shape));
-  layer->attention = carve_stream(from, stage);
-  layer->mid = carve_stream(from, stage);
-  layer->attn_rstd = qg_carve(from, qg_dtype_bytes(QG_F32, tokens));
-  layer->mlp_rstd = qg_carve(from, qg_dtype_bytes(QG_F32, tokens));
-  layer->lse = qg_carve(from, qg_dtype_bytes(QG_F32, shape->num_heads * tokens));
+  place_gate_and_up(from, stage, layer);
+  layer->q = place_stream(from, stage);
+  layer->k = place_view(from, type, tokens, qg_kv_size(shape));
+  layer->v = place_view(from, type, tokens, qg_kv_size(shape));
+  layer->attention = place_stream(from, stage);
+  layer->mid = place_stream(from, stage);
+  layer->attn_rstd = qg_mem_place(from, qg_dtype_bytes(QG_F32, tokens));
+  layer->mlp_rstd = qg_mem_place(from, qg_dtype_bytes(QG_F32, tokens));
+  layer->lse = qg_mem_place(from, qg_dtype_bytes(QG_F32, shape->num_heads * tokens));
 }
 
-static void carve_logits(qg_carver *from, qg_stage *stage)
+static void place_logits(qg_mem_cursor *from, qg_stage *stage)
 {
   stage_scratch *scratch = &stage->scratch;
   int64_t rows = stage->options.loss_rows, vocab = stage->shape.vocab_size;
-  scratch->logits = carve_view(from, QG_F32, rows, vocab);
+  scratch->logits = place_view(from, QG_F32, rows, vocab);
   scratch->d_logits = scratch->logits;
-  if (stage->be->compute != QG_F32) scratch->d_logits = carve_view(from, stage->be->compute, rows, vocab);
+  if (stage->be->compute != QG_F32) scratch->d_logits = place_view(from, stage->be->compute, rows, vocab);
 }
 
-static void carve_norms(qg_carver *from, qg_stage *stage)
+static void place_norms(qg_mem_cursor *from, qg_stage *stage)
 {
   if (stage->part.num_layers == 0 && !stage->part.has_head) return;
-  stage->scratch.normed = carve_stream(from, stage);
-  stage->scratch.d_normed = carve_stream(from, stage);
+  stage->scratch.normed = place_stream(from, stage);
+  stage->scratch.d_normed = place_stream(from, stage);
 }
 
-static void carve_product(qg_carver *from, qg_stage *stage)
+static void place_product(qg_mem_cursor *from, qg_stage *stage)
 {
   if (stage->part.num_layers == 0) return;
-  stage->scratch.product = carve_intermediate(from, stage);
+  stage->scratch.product = place_intermediate(from, stage);
 }
 
 /* What passes over layers and the loss use in turn. A checkpointed layer is filled anew in backward, so its
@@ -83,14 +83,14 @@ static void carve_product(qg_carver *from, qg_stage *stage)
  * base is given. */
 static size_t place_shared(qg_stage *stage, char *base, layer_buffers *shared_layer)
 {
-  qg_carver layer = {.base = base}, loss = layer;
-  if (stage->part.num_layers > 0 && stage->options.checkpointing) carve_layer(&layer, stage, shared_layer);
-  stage->output = carve_stream(&loss, stage);
-  qg_carver product = {.base = base, .used = qg_max_size(layer.used, loss.used)};
-  if (stage->part.has_head) carve_logits(&loss, stage);
-  qg_carver norms = {.base = base, .used = qg_max_size(layer.used, loss.used)};
-  carve_product(&product, stage);
-  carve_norms(&norms, stage);
+  qg_mem_cursor layer = {.base = base}, loss = layer;
+  if (stage->part.num_layers > 0 && stage->options.checkpointing) place_layer(&layer, stage, shared_layer);
+  stage->output = place_stream(&loss, stage);
+  qg_mem_cursor product = {.base = base, .used = qg_max_size(layer.used, loss.used)};
+  if (stage->part.has_head) place_logits(&loss, stage);
+  qg_mem_cursor norms = {.base = base, .used = qg_max_size(layer.used, loss.used)};
+  place_product(&product, stage);
+  place_norms(&norms, stage);
   return qg_max_size(product.used, norms.used);
 }
 
@@ -124,12 +124,12 @@ static qg_status take_layer(qg_stage *stage, qg_mem *mem, const layer_buffers *s
 {
   *layer = *shared;
   if (!stage->options.checkpointing) {
-    qg_carver size = {0}, place = {0};
+    qg_mem_cursor size = {0}, place = {0};
     void *base = NULL;
-    carve_layer(&size, stage, layer);
+    place_layer(&size, stage, layer);
     QG_TRY(qg_mem_alloc(mem, QG_OWNER_ACTIVATIONS, "activations of a layer", size.used, &base));
     place.base = base;
-    carve_layer(&place, stage, layer);
+    place_layer(&place, stage, layer);
   }
   return take_layer_input(stage, mem, index, &layer->input);
 }

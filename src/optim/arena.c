@@ -15,48 +15,49 @@
 #include "optim/internal.h"
 #include "qgalore/base.h"
 
-static void place_weights(qg_optim *optim, const qg_optim_extents *e, qg_carver *from, void **formed)
+static void place_weights(qg_optim *optim, const qg_optim_extents *e, qg_mem_cursor *from, void **formed)
 {
   size_t bytes = qg_dtype_bytes(optim->be->compute, e->weight);
-  qg_carver gradient = *from;
-  optim->scratch.weight = qg_carve(from, bytes);
-  if (optim->be->ops->side && e->int8 > 0) optim->ahead.weight = qg_carve(from, bytes);
-  *formed = qg_carve(&gradient, qg_dtype_bytes(QG_F32, e->formed));
+  qg_mem_cursor gradient = *from;
+  optim->scratch.weight = qg_mem_place(from, bytes);
+  if (optim->be->ops->side && e->int8 > 0) optim->ahead.weight = qg_mem_place(from, bytes);
+  *formed = qg_mem_place(&gradient, qg_dtype_bytes(QG_F32, e->formed));
   from->used = qg_max_size(from->used, gradient.used);
 }
 
-static size_t place_statistics(qg_optim *optim, const qg_optim_extents *e, qg_carver from)
+static size_t place_statistics(qg_optim *optim, const qg_optim_extents *e, qg_mem_cursor from)
 {
   qg_optim_scratch *scratch = &optim->scratch;
   if (!optim->options.rotate_moments) return from.used;
-  scratch->statistics = qg_carve(&from, qg_dtype_bytes(QG_F32, 2 * e->delta));
-  scratch->mixed = qg_carve(&from, qg_dtype_bytes(QG_F32, 2 * e->mixed));
+  scratch->statistics = qg_mem_place(&from, qg_dtype_bytes(QG_F32, 2 * e->delta));
+  scratch->mixed = qg_mem_place(&from, qg_dtype_bytes(QG_F32, 2 * e->mixed));
   scratch->mixed_elements = e->mixed;
   return from.used;
 }
 
 /* Whoever solves: the device, or the host where it shares the device's memory. */
-static size_t place_solver(qg_optim *optim, qg_carver from)
+static size_t place_solver(qg_optim *optim, qg_mem_cursor from)
 {
   qg_optim_refresher *r = &optim->refresher;
   bool unified = optim->be->ops->unified_memory;
   size_t bytes = qg_max_size(r->device_workspace_bytes, unified ? r->workspace_bytes : 0);
-  r->device_workspace = qg_carve(&from, bytes);
+  r->device_workspace = qg_mem_place(&from, bytes);
   if (unified) r->workspace = r->device_workspace;
   return from.used;
 }
 
-static void place_update(qg_optim *optim, const qg_optim_extents *e, qg_carver *from, void **low_rank_grad)
+static void place_update(qg_optim *optim, const qg_optim_extents *e, qg_mem_cursor *from,
+                         void **low_rank_grad)
 {
   qg_optim_scratch *scratch = &optim->scratch;
   qg_dtype compute = optim->be->compute;
-  qg_carver start = *from;
+  qg_mem_cursor start = *from;
   int64_t block = qg_max_i64(e->delta, e->pair_block), low_rank = qg_max_i64(e->rank, e->pair_count);
-  scratch->delta = qg_carve(from, qg_dtype_bytes(compute, block));
-  scratch->low_rank = qg_carve(from, qg_dtype_bytes(compute, optim->tokens * low_rank));
+  scratch->delta = qg_mem_place(from, qg_dtype_bytes(compute, block));
+  scratch->low_rank = qg_mem_place(from, qg_dtype_bytes(compute, optim->tokens * low_rank));
   size_t solver = place_solver(optim, e->pair_count > 0 ? *from : start);
   size_t statistics = place_statistics(optim, e, start);
-  *low_rank_grad = qg_carve(from, qg_dtype_bytes(QG_F32, e->fused));
+  *low_rank_grad = qg_mem_place(from, qg_dtype_bytes(QG_F32, e->fused));
   from->used = qg_max_size(from->used, qg_max_size(solver, statistics));
 }
 
@@ -68,12 +69,12 @@ typedef struct {
 /* Returns the bytes; places everything when base is given. */
 static size_t place(qg_optim *optim, const qg_optim_extents *e, char *base, shared_gradients *shared)
 {
-  qg_carver weights = {.base = base}, dense = weights;
+  qg_mem_cursor weights = {.base = base}, dense = weights;
   place_weights(optim, e, &weights, &shared->formed);
-  qg_carver update = weights;
+  qg_mem_cursor update = weights;
   place_update(optim, e, &update, &shared->low_rank);
   if (e->head_in_scratch) dense = weights;
-  shared->dense = qg_carve(&dense, e->dense_bytes);
+  shared->dense = qg_mem_place(&dense, e->dense_bytes);
   return qg_max_size(update.used, dense.used);
 }
 

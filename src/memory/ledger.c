@@ -1,8 +1,8 @@
 #include <stdlib.h>
 
+#include "memory/memory_error.h"
 #include "qgalore/base.h"
 #include "qgalore/memory.h"
-#include "tensor/refusal.h"
 
 /* Of the pieces that a reservation is cut into; what CUDA's own allocations have. */
 enum { PIECE = 256 };
@@ -97,7 +97,7 @@ qg_status qg_mem_reserve(qg_mem *mem, const qg_mem *plan)
   void *memory;
   if (plan->pieces == 0) return QG_OK;
   if (!qg_memory_fits(mem->be, plan->pieces) || take(mem, false, plan->pieces, &memory) != QG_OK)
-    return qg_memory_refuse_plan(mem->be, plan);
+    return qg_memory_fail_reservation(mem->be, plan);
   mem->reserved = memory;
   mem->rest = plan->pieces;
   return QG_OK;
@@ -124,7 +124,7 @@ static qg_status allocate(qg_mem *mem, qg_owner owner, const char *what, size_t 
   bool host = space == QG_SPACE_HOST;
   if (mem->reserved && !host) QG_TRY(cut(mem, what, bytes, out));
   else if (mem->be && take(mem, host, bytes, out) != QG_OK)
-    return qg_memory_refuse(mem, owner, what, bytes);
+    return qg_memory_fail_request(mem, owner, what, bytes);
   mem->bytes[space][owner] += bytes;
   if (!host) mem->pieces += whole_pieces(bytes);
   return QG_OK;

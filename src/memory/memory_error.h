@@ -1,6 +1,6 @@
 /* What is said when memory does not suffice: who holds how much, and what to do. */
-#ifndef QG_TENSOR_REFUSAL_H
-#define QG_TENSOR_REFUSAL_H
+#ifndef QG_MEMORY_ERROR_H
+#define QG_MEMORY_ERROR_H
 
 #include "qgalore/memory.h"
 
@@ -8,7 +8,7 @@
 bool qg_memory_fits(qg_backend *be, size_t bytes);
 
 /* QG_ERR_RESOURCE for a whole plan, and for one request whose reason is the last error. */
-qg_status qg_memory_refuse_plan(qg_backend *be, const qg_mem *plan);
-qg_status qg_memory_refuse(const qg_mem *mem, qg_owner owner, const char *what, size_t bytes);
+qg_status qg_memory_fail_reservation(qg_backend *be, const qg_mem *plan);
+qg_status qg_memory_fail_request(const qg_mem *mem, qg_owner owner, const char *what, size_t bytes);
 
 #endif

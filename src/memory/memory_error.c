@@ -1,4 +1,4 @@
-#include "tensor/refusal.h"
+#include "memory/memory_error.h"
 
 #include <stdio.h>
 
@@ -56,7 +56,7 @@ static void describe_room(qg_backend *be, char *buffer, size_t size)
            qg_format_bytes(c, sizeof c, (double)be->share.margin));
 }
 
-qg_status qg_memory_refuse_plan(qg_backend *be, const qg_mem *plan)
+qg_status qg_memory_fail_reservation(qg_backend *be, const qg_mem *plan)
 {
   size_t bytes[QG_OWNER_COUNT];
   char text[32], largest[160], room[512];
@@ -69,7 +69,7 @@ qg_status qg_memory_refuse_plan(qg_backend *be, const qg_mem *plan)
                  describe_largest(bytes, largest, sizeof largest));
 }
 
-qg_status qg_memory_refuse(const qg_mem *mem, qg_owner owner, const char *what, size_t bytes)
+qg_status qg_memory_fail_request(const qg_mem *mem, qg_owner owner, const char *what, size_t bytes)
 {
   size_t held[QG_OWNER_COUNT];
   char reason[512], text[32], largest[160];
