@@ -32,27 +32,27 @@ static inline qg_side qg_side_of(int64_t m, int64_t n) { return m >= n ? QG_SIDE
 const char *qg_subspace_method_name(qg_subspace_method method);
 
 /* A gradient that is not formed: G = dy^T x. The products with it run on the backend, in its compute type with fp32 sums;
- * its memory must be unified. Scratch, c = qg_subspace_block(rank, min(m, n)) directions:
+ * its memory must be unified. Scratch, c = qg_subspace_directions(rank, min(m, n)) directions:
  *   block  compute type [c * max(m, n)];   tokens  compute type [t * c] */
 typedef struct {
   qg_backend *be;
   qg_view dy, x; /* [t, m], [t, n] compute type */
   void *block, *tokens;
-} qg_gradient_pair;
+} qg_implicit_gradient;
 
 /* Directions that block power steps work on: the rank and some more, at most d. */
-int64_t qg_subspace_block(int64_t rank, int64_t d);
+int64_t qg_subspace_directions(int64_t rank, int64_t d);
 
-/* Whether a job of this shape is solved from the pair of `tokens` tokens: without the formed gradient it has to do with
+/* Whether a job of this shape is solved from the factors of `tokens` tokens: without the formed gradient it has to do with
  * block power steps alone (AUTO from a short side of 2048 on), and they should be cheaper on the factors:
  * tokens (m + n) < m n. Pure. */
-bool qg_subspace_prefers_pair(qg_subspace_method method, int64_t m, int64_t n, int64_t tokens);
+bool qg_subspace_prefers_implicit(qg_subspace_method method, int64_t m, int64_t n, int64_t tokens);
 
 /* One matrix whose subspace is wanted. */
 typedef struct {
   int64_t m, n, rank;
-  const float *gradient;   /* [m, n]; NULL: `pair` */
-  const qg_gradient_pair *pair; /* where qg_subspace_prefers_pair */
+  const float *gradient;   /* [m, n]; NULL: `implicit` */
+  const qg_implicit_gradient *implicit; /* where qg_subspace_prefers_implicit */
   const float *previous;   /* the old basis in projector layout, or NULL */
   float *basis;            /* out, projector layout, orthonormal; may not alias previous. The largest component of
                             * every vector is positive. Unit vectors for a zero gradient, whose energy counts as 1 */
@@ -81,7 +81,7 @@ typedef struct {
 qg_subspace_try qg_subspace_first_try(qg_subspace_method method, int64_t m, int64_t n, bool has_previous);
 
 /* Scratch bytes that qg_subspace_solve wants for these shapes: [count] jobs of which at most `threads` run at once; those
- * with a `pair` need its views' shapes. About 24 d^2 bytes for each that runs, d = min(m, n), most of it for the
+ * with an `implicit` need its views' shapes. About 24 d^2 bytes for each that runs, d = min(m, n), most of it for the
  * eigenproblem in double; far less where block power steps do alone, which with `bf16` split the gradient once more. Local. */
 size_t qg_subspace_workspace(const qg_subspace_options *options, const qg_subspace_job *shapes, int count);
 

@@ -10,14 +10,14 @@
 
 enum { OVERSAMPLING = 16 }; /* random vectors beyond the rank */
 
-int64_t qg_subspace_block(int64_t rank, int64_t d)
+int64_t qg_subspace_directions(int64_t rank, int64_t d)
 {
   return qg_min_i64(rank + OVERSAMPLING, d);
 }
 
 void qg_block_lay_out(qg_scratch *scratch, int d, int length, int rank, qg_product_plan plan, qg_block *out)
 {
-  int count = (int)qg_subspace_block(rank, d);
+  int count = (int)qg_subspace_directions(rank, d);
   *out = (qg_block){.count = count, .active = count};
   out->rows = qg_scratch_take(scratch, (int64_t)count * d, sizeof(float));
   out->spare = qg_scratch_take(scratch, (int64_t)count * d, sizeof(float));

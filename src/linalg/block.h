@@ -14,7 +14,7 @@
 
 typedef struct {
   const qg_problem *problem;
-  int count;             /* c = qg_subspace_block */
+  int count;             /* c = qg_subspace_directions */
   int active;            /* the first of them that go on */
   float *rows;           /* [c, d] */
   float *spare;          /* [c, d] */

@@ -2,13 +2,13 @@
 
 #include <cblas.h>
 
-#include "linalg/pair.h"
+#include "linalg/implicit_gradient.h"
 #include "qgalore/base.h"
 #include "qgalore/host.h"
 
 static bool splits(qg_product_plan plan)
 {
-  return plan.bf16 && !plan.pair && qg_host_bf16_products() != QG_HOST_BF16_NONE;
+  return plan.bf16 && !plan.implicit && qg_host_bf16_products() != QG_HOST_BF16_NONE;
 }
 
 static bool splits_fine(qg_product_plan plan)
@@ -128,7 +128,7 @@ qg_status qg_block_product_begin(qg_block_product *product, qg_product_grade gra
                                  const float *block, double *trace)
 {
   const qg_problem *p = product->problem;
-  if (p->pair) QG_TRY(qg_pair_forward(p->pair, p->side, count, block, product->tall));
+  if (p->implicit) QG_TRY(qg_implicit_forward(p->implicit, p->side, count, block, product->tall));
   else if (is_split(product, grade))
     begin_split(product, grade, count, block);
   else
@@ -147,7 +147,7 @@ double qg_block_product_norm2(const qg_block_product *product, qg_product_grade 
 qg_status qg_block_product_finish(qg_block_product *product, qg_product_grade grade, int count)
 {
   const qg_problem *p = product->problem;
-  if (p->pair) return qg_pair_back(p->pair, p->side, count, product->tall, product->image);
+  if (p->implicit) return qg_implicit_back(p->implicit, p->side, count, product->tall, product->image);
   if (is_split(product, grade)) finish_split(product, grade, count);
   else
     add_image(product, QG_F32, product->tall, p->gradient, count, false);
@@ -157,7 +157,7 @@ qg_status qg_block_product_finish(qg_block_product *product, qg_product_grade gr
 void qg_block_product_ritz(const qg_block_product *product, int count, float *ritz)
 {
   const qg_problem *p = product->problem;
-  bool turned = p->side == QG_SIDE_RIGHT && !p->pair;
+  bool turned = p->side == QG_SIDE_RIGHT && !p->implicit;
   cblas_ssyrk(CblasRowMajor, CblasUpper, turned ? CblasTrans : CblasNoTrans, count, p->length, 1,
               product->tall, turned ? count : p->length, 0, ritz, count);
 }

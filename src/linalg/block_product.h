@@ -25,17 +25,17 @@ typedef enum {
 /* How products are made. */
 typedef struct {
   int threads;
-  bool bf16; /* split operands where the processor has products of bf16 */
-  bool fine; /* products of the whole gradient will be asked for */
-  bool pair; /* of a gradient that is given in its factors (pair.h): in the type of its backend */
+  bool bf16;     /* split operands where the processor has products of bf16 */
+  bool fine;     /* products of the whole gradient will be asked for */
+  bool implicit; /* of a gradient that is given in its factors (implicit.h): in the type of its backend */
 } qg_product_plan;
 
 typedef struct {
   const qg_problem *problem;
   qg_product_plan plan;
-  float *tall;                      /* T [c, L]; right side, but of a pair: its transpose [L, c] */
-  float *image;                     /* V H [c, d] */
-  uint16_t *high, *low;             /* G [m, n]; low: NULL unless its products are split */
+  float *tall;          /* T [c, L]; right side, but of an implicit gradient: its transpose [L, c] */
+  float *image;         /* V H [c, d] */
+  uint16_t *high, *low; /* G [m, n]; low: NULL unless its products are split */
   uint16_t *block_high, *block_low; /* V [c, d] */
   uint16_t *tall_high;              /* T, in the same order */
   void *workspace;                  /* of one product */

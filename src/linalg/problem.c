@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "linalg/pair.h"
+#include "linalg/implicit_gradient.h"
 #include "qgalore/base.h"
 #include "qgalore/host.h"
 
@@ -34,14 +34,14 @@ double qg_dot_f32(int64_t count, const float *x, const float *y)
 
 size_t qg_problem_bytes(const qg_subspace_job *job)
 {
-  return job->pair ? qg_pair_norm_bytes(job->pair->dy.rows) : 0;
+  return job->implicit ? qg_implicit_norm_bytes(job->implicit->dy.rows) : 0;
 }
 
 static qg_status measure(const qg_subspace_job *job, qg_scratch scratch, qg_problem *out)
 {
   bool finite;
-  if (job->pair) {
-    QG_TRY(qg_pair_norm2(job->pair, scratch, &out->norm2));
+  if (job->implicit) {
+    QG_TRY(qg_implicit_norm2(job->implicit, scratch, &out->norm2));
     finite = isfinite(out->norm2);
     out->largest = sqrt(out->norm2 / ((double)job->m * (double)job->n));
   } else {
@@ -63,7 +63,7 @@ qg_status qg_problem_open(const qg_subspace_job *job, qg_scratch scratch, qg_pro
                       .rank = (int)job->rank,
                       .gradient = job->gradient,
                       .stride = n,
-                      .pair = job->pair};
+                      .implicit = job->implicit};
   return measure(job, scratch, out);
 }
 

@@ -14,11 +14,11 @@ typedef struct {
   int d;      /* the short side: elements of a basis vector */
   int length; /* the long side */
   int rank;
-  const float *gradient; /* [m, n], leading dimension `stride`; NULL: only the pair is there */
+  const float *gradient; /* [m, n], leading dimension `stride`; NULL: only the implicit one is there */
   int stride;            /* n */
-  const qg_gradient_pair *pair;
+  const qg_implicit_gradient *implicit;
   double norm2;   /* ||G||_F^2 */
-  double largest; /* max |g_ij|; of a pair its root mean square */
+  double largest; /* max |g_ij|; of an implicit gradient its root mean square */
 } qg_problem;
 
 /* Reads the gradient once. QG_ERR_NUMERICAL if it holds a NaN or an infinity. `scratch` is used up to

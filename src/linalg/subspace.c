@@ -44,7 +44,7 @@ static bool power_alone(qg_subspace_method method, const qg_subspace_job *job)
   return method == QG_SUBSPACE_AUTO && is_wide(job);
 }
 
-bool qg_subspace_prefers_pair(qg_subspace_method method, int64_t m, int64_t n, int64_t tokens)
+bool qg_subspace_prefers_implicit(qg_subspace_method method, int64_t m, int64_t n, int64_t tokens)
 {
   qg_subspace_job shape = {.m = m, .n = n};
   return power_alone(method, &shape) && tokens < m * n / (m + n);
@@ -52,8 +52,9 @@ bool qg_subspace_prefers_pair(qg_subspace_method method, int64_t m, int64_t n, i
 
 static qg_product_plan plan_products(const qg_subspace_options *options, const qg_subspace_job *job)
 {
-  return (qg_product_plan){
-      .threads = is_wide(job) ? options->threads : 1, .bf16 = options->bf16, .pair = job->pair != NULL};
+  return (qg_product_plan){.threads = is_wide(job) ? options->threads : 1,
+                           .bf16 = options->bf16,
+                           .implicit = job->implicit != NULL};
 }
 
 /* Where a block of a third of the short side or less may hold all there is, an eigenproblem of the whole is
@@ -61,7 +62,7 @@ static qg_product_plan plan_products(const qg_subspace_options *options, const q
 static bool may_be_complete(const qg_subspace_job *job)
 {
   int64_t d = short_side(job);
-  return 3 * qg_subspace_block(job->rank, d) <= d;
+  return 3 * qg_subspace_directions(job->rank, d) <= d;
 }
 
 static size_t job_bytes(const qg_subspace_options *options, const qg_subspace_job *job)
@@ -213,7 +214,7 @@ static void solve_wide(const qg_subspace_options *options, qg_subspace_job *jobs
 
 static qg_status check_job(qg_subspace_method method, const qg_subspace_job *job, int index)
 {
-  QG_CHECK((job->gradient || job->pair) && job->basis && job->singular_values, QG_ERR_RUNTIME,
+  QG_CHECK((job->gradient || job->implicit) && job->basis && job->singular_values, QG_ERR_RUNTIME,
            "subspace job %d lacks its gradient or the room for its result", index);
   QG_CHECK(job->basis != job->previous, QG_ERR_RUNTIME,
            "subspace job %d would overwrite its old basis: the result needs memory of its own", index);
@@ -221,7 +222,7 @@ static qg_status check_job(qg_subspace_method method, const qg_subspace_job *job
            "rank %lld of a %lld x %lld matrix: choose a rank from 1 to %lld", (long long)job->rank,
            (long long)job->m, (long long)job->n, (long long)short_side(job));
   QG_CHECK(job->gradient || power_alone(method, job), QG_ERR_RUNTIME,
-           "subspace job %d needs its gradient formed (see qg_subspace_prefers_pair)", index);
+           "subspace job %d needs its gradient formed (see qg_subspace_prefers_implicit)", index);
   QG_CHECK(power_alone(method, job) || short_side(job) <= QG_EIGEN_MAX_ORDER, QG_ERR_INPUT,
            "a %lld x %lld matrix is too wide for one rank (short side up to %d): use subspace.method = "
            "scalapack",

@@ -10,8 +10,9 @@
  *   G of a dense matrix      [ G                                        ]   fused: until its update
  *
  * The passes read on when matrix_grad is done, and what was unpacked for them meanwhile is unpacked again
- * (ahead.c). A pair is solved with delta and low_rank, so then the solver lies behind them. The head gathers
- * its G while the loss reads the head: where that is read from scratch, its G lies behind the weights. */
+ * (ahead.c). An implicit gradient is solved with delta and low_rank, so then the solver lies behind them. The
+ * head gathers its G while the loss reads the head: where that is read from scratch, its G lies behind the
+ * weights. */
 #include "optim/internal.h"
 #include "qgalore/base.h"
 
@@ -52,10 +53,10 @@ static void place_update(qg_optim *optim, const qg_optim_extents *e, qg_mem_curs
   qg_optim_scratch *scratch = &optim->scratch;
   qg_dtype compute = optim->be->compute;
   qg_mem_cursor start = *from;
-  int64_t block = qg_max_i64(e->delta, e->pair_block), low_rank = qg_max_i64(e->rank, e->pair_count);
+  int64_t block = qg_max_i64(e->delta, e->implicit_block), low_rank = qg_max_i64(e->rank, e->implicit_count);
   scratch->delta = qg_mem_place(from, qg_dtype_bytes(compute, block));
   scratch->low_rank = qg_mem_place(from, qg_dtype_bytes(compute, optim->tokens * low_rank));
-  size_t solver = place_solver(optim, e->pair_count > 0 ? *from : start);
+  size_t solver = place_solver(optim, e->implicit_count > 0 ? *from : start);
   size_t statistics = place_statistics(optim, e, start);
   *low_rank_grad = qg_mem_place(from, qg_dtype_bytes(QG_F32, e->fused));
   from->used = qg_max_size(from->used, qg_max_size(solver, statistics));
@@ -93,7 +94,8 @@ qg_status qg_optim_take_arena(qg_optim *optim, const qg_optim_extents *e)
   QG_TRY(qg_mem_alloc(optim->mem, QG_OWNER_WORKSPACE, "weights, gradient and update of one matrix", bytes,
                       &base));
   place(optim, e, base, &shared);
-  optim->pair = (qg_gradient_pair){.be = optim->be, .block = scratch->delta, .tokens = scratch->low_rank};
+  optim->implicit =
+      (qg_implicit_gradient){.be = optim->be, .block = scratch->delta, .tokens = scratch->low_rank};
   for (int id = 0; id < optim->param_count; id++)
     if (optim->params[id].held) hand_out(&optim->params[id], &shared);
   return QG_OK;

@@ -9,7 +9,7 @@
 /* Where the subspace of a projected matrix comes from. */
 typedef enum {
   QG_ROUTE_FORMED,     /* G of one micro-batch, formed in memory that all matrices share */
-  QG_ROUTE_PAIR,       /* dY and X of one micro-batch; G is never formed */
+  QG_ROUTE_IMPLICIT,   /* dY and X of one micro-batch; G is never formed */
   QG_ROUTE_GATHERED,   /* G of the whole step in memory of its own, solved at finish */
   QG_ROUTE_DISTRIBUTED /* the same, solved by all ranks together */
 } qg_optim_route;
@@ -49,7 +49,7 @@ typedef struct {
   float *basis;         /* else: the same, f32 */
   void *grad;           /* policy.grad_type [grad_rows, grad_cols]; its own, or shared by the fused ones */
   float *head_grad;     /* f32 [rows, cols]: what the head adds to a tied embedding; NULL otherwise */
-  float *full; /* f32 [rows, cols]: G; its own where it gathers, or the one that others share; NULL: pair */
+  float *full;          /* f32 [rows, cols]: G; its own where it gathers, or a shared one; NULL: implicit */
   qg_optim_moments moments;
   qg_tracker tracker;
   bool refresh_pending;  /* due at this step and not solved yet */
@@ -74,8 +74,8 @@ typedef struct {
   void *projector;                /* f32 or compute type, the largest P */
   const qg_optim_param *unpacked; /* whose P that is, of unpacked_type; NULL: nobody's */
   qg_dtype unpacked_type;
-  void *low_rank; /* compute type [tokens, rank]: X P^T or dY P; also the tokens of a pair */
-  void *delta;    /* compute type, the largest R; also the block of a pair */
+  void *low_rank; /* compute type [tokens, rank]: X P^T or dY P; also the tokens of an implicit gradient */
+  void *delta;    /* compute type, the largest R; also the block of an implicit gradient */
   float *update;  /* f32 [update_elements]: rows of a projected-back update, dense deltas, fresh weights */
   float *update_host; /* its host twin; `update` itself in unified memory */
   int64_t update_elements;
@@ -89,16 +89,16 @@ typedef struct {
 typedef struct {
   int64_t weight; /* that needs a copy in the compute type */
   int64_t basis, delta, rank, full;
-  int64_t formed;                 /* of G in memory that all share */
-  int64_t fused;                  /* of R that all fused ones share */
-  size_t dense_bytes;             /* of G that all fused ones that are not projected share */
-  int64_t pair_block, pair_count; /* of a pair: block directions times the long side, and the directions */
-  int64_t mixed;                  /* rows of rotated moments at once */
-  int64_t update;                 /* rows or elements updated at once */
-  int projected;                  /* how many */
-  int waiting;                    /* of these gather and are solved in waves */
-  int int8;                       /* how many are unpacked to be read */
-  bool head_in_scratch;           /* the loss reads the head from scratch.weight */
+  int64_t formed;                         /* of G in memory that all share */
+  int64_t fused;                          /* of R that all fused ones share */
+  size_t dense_bytes;                     /* of G that all fused ones that are not projected share */
+  int64_t implicit_block, implicit_count; /* implicit gradients: directions x long side, directions */
+  int64_t mixed;                          /* rows of rotated moments at once */
+  int64_t update;                         /* rows or elements updated at once */
+  int projected;                          /* how many */
+  int waiting;                            /* of these gather and are solved in waves */
+  int int8;                               /* how many are unpacked to be read */
+  bool head_in_scratch;                   /* the loss reads the head from scratch.weight */
 } qg_optim_extents;
 
 /* Memory for solving up to `slots` subspaces in one call; host-readable f32 unless said otherwise. */
@@ -139,7 +139,7 @@ struct qg_optim {
   qg_optim_scratch scratch;
   qg_optim_ahead ahead;
   qg_optim_refresher refresher;
-  qg_gradient_pair pair;
+  qg_implicit_gradient implicit;
   double *host_sums; /* host twin of scratch.sums */
   qg_param_port port;
   int64_t step;
@@ -197,7 +197,7 @@ static inline bool qg_optim_has_projector(const qg_optim_param *p)
 /* The next gradient of this matrix has to be formed, not only its projection. */
 static inline bool qg_optim_needs_full(const qg_optim *optim, const qg_optim_param *p)
 {
-  bool refreshes = p->refresh_pending && p->policy.route != QG_ROUTE_PAIR;
+  bool refreshes = p->refresh_pending && p->policy.route != QG_ROUTE_IMPLICIT;
   return p->policy.projected && (optim->options.full_gradient || refreshes);
 }
 
@@ -284,15 +284,15 @@ qg_status qg_optim_apply_param(qg_optim *optim, const qg_optim_param *p, const q
 
 /* refresh.c */
 /* Solves the subspaces of the gradients of `count` <= slots parameters in refresher.pending: from G, or from
- * the pair. */
-qg_status qg_optim_refresh(qg_optim *optim, int count, const qg_gradient_pair *pair);
+ * the factors. */
+qg_status qg_optim_refresh(qg_optim *optim, int count, const qg_implicit_gradient *implicit);
 /* The seed of random vectors for this refresh. */
 uint64_t qg_optim_refresh_seed(const qg_optim *optim, const qg_optim_param *p);
 /* Counts and records a refresh. similarity: with the basis before, NaN at the first. */
 void qg_optim_note_refresh(qg_optim *optim, qg_optim_param *p, double similarity, double energy,
                            qg_subspace_method used);
 /* Fills slot `slot` of the refresher for its pending parameter. */
-qg_status qg_optim_prepare_job(qg_optim *optim, int slot, const qg_gradient_pair *pair);
+qg_status qg_optim_prepare_job(qg_optim *optim, int slot, const qg_implicit_gradient *implicit);
 /* Takes over what the slot's job found, or keeps the old basis. */
 qg_status qg_optim_accept_job(qg_optim *optim, int slot);
 /* In waves of `slots`: every parameter whose refresh is pending. */

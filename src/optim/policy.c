@@ -29,9 +29,9 @@ static qg_optim_route choose_route(const qg_optim *optim, const qg_param *param)
   if (options->distributed_min > 0 && qg_min_i64(rows, cols) >= options->distributed_min)
     return QG_ROUTE_DISTRIBUTED;
   if (is_table(param) || optim->keeps_full) return QG_ROUTE_GATHERED;
-  bool pair = !options->full_gradient && optim->be->ops->unified_memory &&
-              qg_subspace_prefers_pair(options->subspace.method, rows, cols, optim->tokens);
-  return pair ? QG_ROUTE_PAIR : QG_ROUTE_FORMED;
+  bool implicit = !options->full_gradient && optim->be->ops->unified_memory &&
+                  qg_subspace_prefers_implicit(options->subspace.method, rows, cols, optim->tokens);
+  return implicit ? QG_ROUTE_IMPLICIT : QG_ROUTE_FORMED;
 }
 
 static void set_storage(qg_optim_policy *policy, const qg_optim_options *options, const qg_param *param)

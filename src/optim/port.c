@@ -52,13 +52,13 @@ static qg_status add_low_rank(qg_optim *optim, qg_optim_param *p, qg_view dy, qg
 }
 
 /* The host waits for what it solves anyway, so it may as well ask first whether this step still counts. */
-static qg_status refresh_now(qg_optim *optim, qg_optim_param *p, const qg_gradient_pair *pair)
+static qg_status refresh_now(qg_optim *optim, qg_optim_param *p, const qg_implicit_gradient *implicit)
 {
   QG_TRY(qg_optim_read_sums(optim));
   if (optim->discarded) return QG_OK;
   qg_optim_start(optim, QG_PHASE_REFRESH);
   optim->refresher.pending[0] = p;
-  QG_TRY(qg_optim_refresh(optim, 1, pair));
+  QG_TRY(qg_optim_refresh(optim, 1, implicit));
   qg_optim_stop(optim, QG_PHASE_REFRESH);
   return QG_OK;
 }
@@ -76,11 +76,11 @@ static qg_status add_full(qg_optim *optim, qg_optim_param *p, qg_view dy, qg_vie
 
 static qg_status add_projected(qg_optim *optim, qg_optim_param *p, qg_view dy, qg_view x)
 {
-  if (p->refresh_pending && p->policy.route == QG_ROUTE_PAIR && !optim->options.full_gradient) {
-    qg_gradient_pair pair = optim->pair;
-    pair.dy = dy;
-    pair.x = x;
-    QG_TRY(refresh_now(optim, p, &pair));
+  if (p->refresh_pending && p->policy.route == QG_ROUTE_IMPLICIT && !optim->options.full_gradient) {
+    qg_implicit_gradient implicit = optim->implicit;
+    implicit.dy = dy;
+    implicit.x = x;
+    QG_TRY(refresh_now(optim, p, &implicit));
   }
   return qg_optim_needs_full(optim, p) ? add_full(optim, p, dy, x) : add_low_rank(optim, p, dy, x);
 }

@@ -24,7 +24,7 @@ static qg_status fetch_gradient(qg_optim *optim, int slot, const float **gradien
 }
 
 /* All but the gradient. */
-static qg_status describe_job(qg_optim *optim, int slot, const qg_gradient_pair *pair)
+static qg_status describe_job(qg_optim *optim, int slot, const qg_implicit_gradient *implicit)
 {
   qg_optim_refresher *r = &optim->refresher;
   const qg_optim_param *p = r->pending[slot];
@@ -35,7 +35,7 @@ static qg_status describe_job(qg_optim *optim, int slot, const qg_gradient_pair 
       .m = p->info.rows,
       .n = p->info.cols,
       .rank = p->policy.rank,
-      .pair = pair,
+      .implicit = implicit,
       .previous = qg_optim_has_projector(p) ? previous : NULL,
       .basis = r->basis + slot * r->basis_stride,
       .singular_values = r->singular_values + slot * r->rank_stride,
@@ -44,10 +44,10 @@ static qg_status describe_job(qg_optim *optim, int slot, const qg_gradient_pair 
   return QG_OK;
 }
 
-qg_status qg_optim_prepare_job(qg_optim *optim, int slot, const qg_gradient_pair *pair)
+qg_status qg_optim_prepare_job(qg_optim *optim, int slot, const qg_implicit_gradient *implicit)
 {
-  QG_TRY(describe_job(optim, slot, pair));
-  return pair ? QG_OK : fetch_gradient(optim, slot, &optim->refresher.jobs[slot].gradient);
+  QG_TRY(describe_job(optim, slot, implicit));
+  return implicit ? QG_OK : fetch_gradient(optim, slot, &optim->refresher.jobs[slot].gradient);
 }
 
 /* The old subspace is what was stored, rounded to INT4; the new one is as it was solved. Leaves the change of
@@ -98,10 +98,10 @@ qg_status qg_optim_accept_job(qg_optim *optim, int slot)
   return QG_OK;
 }
 
-static qg_status refresh_on_host(qg_optim *optim, int count, const qg_gradient_pair *pair)
+static qg_status refresh_on_host(qg_optim *optim, int count, const qg_implicit_gradient *implicit)
 {
   qg_optim_refresher *r = &optim->refresher;
-  for (int slot = 0; slot < count; slot++) QG_TRY(qg_optim_prepare_job(optim, slot, pair));
+  for (int slot = 0; slot < count; slot++) QG_TRY(qg_optim_prepare_job(optim, slot, implicit));
   QG_TRY(optim->be->ops->sync(optim->be));
   QG_TRY(qg_subspace_solve(&optim->options.subspace, r->jobs, count, r->workspace, r->workspace_bytes));
   for (int slot = 0; slot < count; slot++) QG_TRY(qg_optim_accept_job(optim, slot));
@@ -123,10 +123,10 @@ static qg_status refresh_on_device(qg_optim *optim, int count)
   return QG_OK;
 }
 
-qg_status qg_optim_refresh(qg_optim *optim, int count, const qg_gradient_pair *pair)
+qg_status qg_optim_refresh(qg_optim *optim, int count, const qg_implicit_gradient *implicit)
 {
-  bool device = optim->be->ops->subspace && !pair;
-  return device ? refresh_on_device(optim, count) : refresh_on_host(optim, count, pair);
+  bool device = optim->be->ops->subspace && !implicit;
+  return device ? refresh_on_device(optim, count) : refresh_on_host(optim, count, implicit);
 }
 
 qg_status qg_optim_refresh_pending(qg_optim *optim)

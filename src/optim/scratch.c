@@ -10,11 +10,11 @@ static void widen(int64_t *largest, int64_t value)
   *largest = qg_max_i64(*largest, value);
 }
 
-static void measure_pair(const qg_optim_param *p, qg_optim_extents *e)
+static void measure_implicit(const qg_optim_param *p, qg_optim_extents *e)
 {
-  int64_t count = qg_subspace_block(p->policy.rank, qg_min_i64(p->info.rows, p->info.cols));
-  widen(&e->pair_count, count);
-  widen(&e->pair_block, count * qg_max_i64(p->info.rows, p->info.cols));
+  int64_t count = qg_subspace_directions(p->policy.rank, qg_min_i64(p->info.rows, p->info.cols));
+  widen(&e->implicit_count, count);
+  widen(&e->implicit_block, count * qg_max_i64(p->info.rows, p->info.cols));
 }
 
 static void measure_projected(const qg_optim *optim, const qg_optim_param *p, qg_optim_extents *e)
@@ -29,8 +29,9 @@ static void measure_projected(const qg_optim *optim, const qg_optim_param *p, qg
   widen(&e->mixed,
         qg_optim_chunk_rows(optim, policy->grad_rows, policy->grad_cols, block) * policy->grad_cols);
   if (policy->fused) widen(&e->fused, qg_optim_grad_elements(p));
-  if (policy->route == QG_ROUTE_PAIR) measure_pair(p, e);
-  if (policy->route == QG_ROUTE_FORMED || (policy->route == QG_ROUTE_PAIR && optim->options.full_gradient))
+  if (policy->route == QG_ROUTE_IMPLICIT) measure_implicit(p, e);
+  if (policy->route == QG_ROUTE_FORMED ||
+      (policy->route == QG_ROUTE_IMPLICIT && optim->options.full_gradient))
     widen(&e->formed, qg_optim_elements(p));
   e->projected++;
   e->waiting += policy->route == QG_ROUTE_GATHERED;
@@ -120,13 +121,14 @@ static int choose_slots(const qg_optim *optim, const qg_optim_extents *e)
   return wave > 1 && solves_waves(optim) ? wave : e->projected > 0;
 }
 
-static qg_subspace_job shape_of(const qg_optim *optim, const qg_optim_param *p, qg_gradient_pair *pair)
+static qg_subspace_job shape_of(const qg_optim *optim, const qg_optim_param *p,
+                                qg_implicit_gradient *implicit)
 {
-  *pair = (qg_gradient_pair){.dy = {.rows = optim->tokens}, .x = {.rows = optim->tokens}};
+  *implicit = (qg_implicit_gradient){.dy = {.rows = optim->tokens}, .x = {.rows = optim->tokens}};
   return (qg_subspace_job){.m = p->info.rows,
                            .n = p->info.cols,
                            .rank = p->policy.rank,
-                           .pair = p->policy.route == QG_ROUTE_PAIR ? pair : NULL};
+                           .implicit = p->policy.route == QG_ROUTE_IMPLICIT ? implicit : NULL};
 }
 
 /* One at a time: the hungriest matrix. Several: no wave of them asks for more than all of them together. A
@@ -137,13 +139,13 @@ static qg_status measure_solver(const qg_optim *optim, size_t *bytes)
   void *memory;
   QG_TRY(qg_calloc((size_t)optim->param_count, sizeof(qg_subspace_job), "shapes of subspaces", &memory));
   qg_subspace_job *shapes = memory;
-  qg_gradient_pair pair;
+  qg_implicit_gradient implicit;
   int count = 0;
   *bytes = 0;
   for (int id = 0; id < optim->param_count; id++) {
     const qg_optim_param *p = &optim->params[id];
     if (!p->held || !p->policy.projected) continue;
-    qg_subspace_job shape = shape_of(optim, p, &pair);
+    qg_subspace_job shape = shape_of(optim, p, &implicit);
     *bytes = qg_max_size(*bytes, qg_subspace_workspace(options, &shape, 1));
     if (p->policy.route == QG_ROUTE_GATHERED && solves_waves(optim)) shapes[count++] = shape;
   }

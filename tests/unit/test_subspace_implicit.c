@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "linalg/pair.h"
+#include "linalg/implicit_gradient.h"
 #include "qgalore/base.h"
 #include "qgalore/linalg.h"
 #include "qgalore/philox.h"
@@ -24,7 +24,7 @@ typedef struct {
   int64_t m, n;
   void *dy, *x; /* compute type, on the host too: memory is unified */
   float *g;     /* [m, n] of the rounded factors */
-  qg_gradient_pair pair;
+  qg_implicit_gradient implicit;
   qg_subspace_job job;
   void *workspace; /* of the backend */
 } fixture;
@@ -92,20 +92,20 @@ static void open_fixture(fixture *f, const char *precision, int64_t m, int64_t n
   *f = (fixture){.m = m, .n = n};
   assert_int_equal(qg_backend_open(&request, &f->be), QG_OK);
   lend_workspace(f);
-  int64_t count = qg_subspace_block(RANK, qg_min_i64(m, n));
+  int64_t count = qg_subspace_directions(RANK, qg_min_i64(m, n));
   f->dy = make_factor(f->be, 1, m);
   f->x = make_factor(f->be, 2, n);
   f->g = take((size_t)(m * n) * sizeof *f->g);
   form(f);
-  f->pair = (qg_gradient_pair){.be = f->be,
-                               .dy = qg_view_make(f->dy, f->be->compute, TOKENS, m),
-                               .x = qg_view_make(f->x, f->be->compute, TOKENS, n),
-                               .block = take((size_t)(count * qg_max_i64(m, n)) * sizeof(float)),
-                               .tokens = take((size_t)(TOKENS * count) * sizeof(float))};
+  f->implicit = (qg_implicit_gradient){.be = f->be,
+                                       .dy = qg_view_make(f->dy, f->be->compute, TOKENS, m),
+                                       .x = qg_view_make(f->x, f->be->compute, TOKENS, n),
+                                       .block = take((size_t)(count * qg_max_i64(m, n)) * sizeof(float)),
+                                       .tokens = take((size_t)(TOKENS * count) * sizeof(float))};
   f->job = (qg_subspace_job){.m = m,
                              .n = n,
                              .rank = RANK,
-                             .pair = &f->pair,
+                             .implicit = &f->implicit,
                              .basis = take((size_t)(RANK * qg_min_i64(m, n)) * sizeof(float)),
                              .singular_values = take(RANK * sizeof(float)),
                              .seed = 3};
@@ -113,8 +113,8 @@ static void open_fixture(fixture *f, const char *precision, int64_t m, int64_t n
 
 static void close_fixture(fixture *f)
 {
-  free(f->pair.block);
-  free(f->pair.tokens);
+  free(f->implicit.block);
+  free(f->implicit.tokens);
   free(f->job.basis);
   free(f->job.singular_values);
   free(f->g);
@@ -161,7 +161,7 @@ static double captured(const fixture *f)
 static double energy_when_formed(const fixture *f)
 {
   qg_subspace_job job = f->job;
-  job.pair = NULL;
+  job.implicit = NULL;
   job.gradient = f->g;
   job.basis = take((size_t)(RANK * qg_min_i64(f->m, f->n)) * sizeof(float));
   solve(&job);
@@ -209,9 +209,9 @@ static void the_norm_needs_no_gradient(void **state)
   fixture f;
   double value;
   open_fixture(&f, "fp32", LONG, SHORT);
-  char *memory = take(qg_pair_norm_bytes(TOKENS) + QG_SCRATCH_ALIGN);
+  char *memory = take(qg_implicit_norm_bytes(TOKENS) + QG_SCRATCH_ALIGN);
   qg_scratch scratch = {.base = qg_scratch_align(memory)};
-  assert_int_equal(qg_pair_norm2(&f.pair, scratch, &value), QG_OK);
+  assert_int_equal(qg_implicit_norm2(&f.implicit, scratch, &value), QG_OK);
   assert_true(QG_CLOSE(value / norm2(f.m * f.n, f.g), 1.0, QG_TOL_F32_SUM));
   free(memory);
   close_fixture(&f);
@@ -232,19 +232,19 @@ static void a_factor_that_is_not_finite_is_refused(void **state)
 static void pairs_are_preferred_where_they_are_cheaper(void **state)
 {
   (void)state;
-  assert_true(qg_subspace_prefers_pair(QG_SUBSPACE_AUTO, 4096, 4096, 256));
-  assert_true(qg_subspace_prefers_pair(QG_SUBSPACE_AUTO, 11008, 4096, 2048));
-  assert_false(qg_subspace_prefers_pair(QG_SUBSPACE_AUTO, 4096, 4096, 4096));
-  assert_false(qg_subspace_prefers_pair(QG_SUBSPACE_AUTO, 512, 512, 16));
-  assert_false(qg_subspace_prefers_pair(QG_SUBSPACE_WARM, 4096, 4096, 256));
+  assert_true(qg_subspace_prefers_implicit(QG_SUBSPACE_AUTO, 4096, 4096, 256));
+  assert_true(qg_subspace_prefers_implicit(QG_SUBSPACE_AUTO, 11008, 4096, 2048));
+  assert_false(qg_subspace_prefers_implicit(QG_SUBSPACE_AUTO, 4096, 4096, 4096));
+  assert_false(qg_subspace_prefers_implicit(QG_SUBSPACE_AUTO, 512, 512, 16));
+  assert_false(qg_subspace_prefers_implicit(QG_SUBSPACE_WARM, 4096, 4096, 256));
 }
 
 /* What a matrix of 7B asks of memory: nothing near the 24 d^2 of an eigenproblem. */
 static void wide_matrices_ask_for_no_eigenproblem(void **state)
 {
   (void)state;
-  qg_gradient_pair pair = {.dy = {.rows = 256}, .x = {.rows = 256}};
-  qg_subspace_job job = {.m = 4096, .n = 4096, .rank = 1024, .pair = &pair};
+  qg_implicit_gradient implicit = {.dy = {.rows = 256}, .x = {.rows = 256}};
+  qg_subspace_job job = {.m = 4096, .n = 4096, .rank = 1024, .implicit = &implicit};
   qg_subspace_options options = {.method = QG_SUBSPACE_AUTO, .threads = 2};
   assert_true(qg_subspace_workspace(&options, &job, 1) < (size_t)8 * 4096 * 4096);
   options.method = QG_SUBSPACE_EXACT;
