@@ -47,7 +47,8 @@ size_t qg_exact_bytes(int d, int rank)
 }
 
 /* *good says whether the result was published; otherwise double precision has to do it. */
-static qg_status solve_single(const qg_problem *problem, qg_scratch scratch, qg_subspace_job *job, bool *good)
+static qg_status solve_single(const qg_projection_problem *problem, qg_scratch scratch, qg_subspace_job *job,
+                              bool *good)
 {
   int d = problem->d, rank = problem->rank, first = d - rank;
   single_scratch s;
@@ -59,11 +60,11 @@ static qg_status solve_single(const qg_problem *problem, qg_scratch scratch, qg_
   float *rows = s.eigen.vectors + (int64_t)first * d;
   QG_TRY(qg_orthonormalise(rank, d, rows, &s.orthonormal));
   for (int k = 0; k < rank; k++) s.eigenvalues[k] = (double)s.eigen.values[first + k];
-  return qg_problem_publish(problem, rows, s.eigenvalues, QG_SUBSPACE_EXACT, job);
+  return qg_projection_problem_publish(problem, rows, s.eigenvalues, QG_SUBSPACE_EXACT, job);
 }
 
 /* Vectors that are orthonormal in double are so in single to its rounding. */
-static qg_status solve_double(const qg_problem *problem, qg_scratch scratch, qg_subspace_job *job)
+static qg_status solve_double(const qg_projection_problem *problem, qg_scratch scratch, qg_subspace_job *job)
 {
   int d = problem->d, rank = problem->rank, first = d - rank;
   double_scratch s;
@@ -72,12 +73,12 @@ static qg_status solve_double(const qg_problem *problem, qg_scratch scratch, qg_
   QG_TRY(qg_eigen_f64_top(d, rank, s.gram, &s.eigen));
   const double *wanted = s.eigen.vectors + (int64_t)first * d;
   for (int64_t i = 0; i < (int64_t)rank * d; i++) s.rows[i] = (float)wanted[i];
-  return qg_problem_publish(problem, s.rows, s.eigen.values + first, QG_SUBSPACE_EXACT, job);
+  return qg_projection_problem_publish(problem, s.rows, s.eigen.values + first, QG_SUBSPACE_EXACT, job);
 }
 
-qg_status qg_exact_solve(const qg_problem *problem, qg_scratch scratch, qg_subspace_job *job)
+qg_status qg_exact_solve(const qg_projection_problem *problem, qg_scratch scratch, qg_subspace_job *job)
 {
   bool good = false;
-  if (qg_problem_fits_f32(problem)) QG_TRY(solve_single(problem, scratch, job, &good));
+  if (qg_projection_problem_fits_f32(problem)) QG_TRY(solve_single(problem, scratch, job, &good));
   return good ? QG_OK : solve_double(problem, scratch, job);
 }

@@ -9,7 +9,7 @@
  */
 enum { PANEL = 256 };
 
-void qg_gram_f32(const qg_problem *problem, float *gram)
+void qg_gram_f32(const qg_projection_problem *problem, float *gram)
 {
   CBLAS_TRANSPOSE trans = problem->side == QG_SIDE_RIGHT ? CblasTrans : CblasNoTrans;
   cblas_ssyrk(CblasRowMajor, CblasUpper, trans, problem->d, problem->length, 1, problem->gradient,
@@ -27,7 +27,7 @@ static void widen(int64_t rows, int64_t cols, const float *in, int64_t stride, d
     for (int64_t j = 0; j < cols; j++) out[i * cols + j] = (double)in[i * stride + j];
 }
 
-void qg_gram_f64(const qg_problem *problem, double *panel, double *gram)
+void qg_gram_f64(const qg_projection_problem *problem, double *panel, double *gram)
 {
   int d = problem->d, stride = problem->stride;
   memset(gram, 0, (size_t)d * (size_t)d * sizeof *gram);

@@ -66,11 +66,11 @@ static void solve(subspace_suite *s, qg_subspace_method method, int threads, dou
 static void keep_optimum(subspace_suite *s, int index)
 {
   qg_subspace_job *job = &s->jobs[index];
-  qg_problem problem;
+  qg_projection_problem problem;
   int d = (int)qg_min_i64(job->m, job->n);
   char *workspace = suite_take(qg_exact_bytes(d, (int)job->rank) + QG_SCRATCH_ALIGN);
   qg_scratch scratch = {.base = qg_scratch_align(workspace)};
-  if (qg_problem_open(job, scratch, &problem) != QG_OK || qg_exact_solve(&problem, scratch, job) != QG_OK) {
+  if (qg_projection_problem_open(job, scratch, &problem) != QG_OK || qg_exact_solve(&problem, scratch, job) != QG_OK) {
     fprintf(stderr, "bench_subspace: %s\n", qg_error_message());
     exit(QG_ERR_RUNTIME);
   }

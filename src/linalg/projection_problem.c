@@ -1,4 +1,4 @@
-#include "linalg/problem.h"
+#include "linalg/projection_problem.h"
 
 #include <cblas.h>
 #include <float.h>
@@ -32,12 +32,12 @@ double qg_dot_f32(int64_t count, const float *x, const float *y)
   return sum;
 }
 
-size_t qg_problem_bytes(const qg_subspace_job *job)
+size_t qg_projection_problem_bytes(const qg_subspace_job *job)
 {
   return job->implicit ? qg_implicit_norm_bytes(job->implicit->dy.rows) : 0;
 }
 
-static qg_status measure(const qg_subspace_job *job, qg_scratch scratch, qg_problem *out)
+static qg_status measure(const qg_subspace_job *job, qg_scratch scratch, qg_projection_problem *out)
 {
   bool finite;
   if (job->implicit) {
@@ -52,22 +52,23 @@ static qg_status measure(const qg_subspace_job *job, qg_scratch scratch, qg_prob
   return QG_OK;
 }
 
-qg_status qg_problem_open(const qg_subspace_job *job, qg_scratch scratch, qg_problem *out)
+qg_status qg_projection_problem_open(const qg_subspace_job *job, qg_scratch scratch,
+                                     qg_projection_problem *out)
 {
   int m, n;
   QG_TRY(qg_narrow_int(job->m, "the number of rows of a gradient", &m));
   QG_TRY(qg_narrow_int(job->n, "the number of columns of a gradient", &n));
-  *out = (qg_problem){.side = qg_side_of(m, n),
-                      .d = m < n ? m : n,
-                      .length = m < n ? n : m,
-                      .rank = (int)job->rank,
-                      .gradient = job->gradient,
-                      .stride = n,
-                      .implicit = job->implicit};
+  *out = (qg_projection_problem){.side = qg_side_of(m, n),
+                                 .d = m < n ? m : n,
+                                 .length = m < n ? n : m,
+                                 .rank = (int)job->rank,
+                                 .gradient = job->gradient,
+                                 .stride = n,
+                                 .implicit = job->implicit};
   return measure(job, scratch, out);
 }
 
-bool qg_problem_fits_f32(const qg_problem *problem)
+bool qg_projection_problem_fits_f32(const qg_projection_problem *problem)
 {
   /* 1e12^2 times the length stays under FLT_MAX for lengths up to 1e14; 1e-12^2 times the squared
    * rounding error 1e-14 stays over FLT_MIN. */
@@ -83,7 +84,7 @@ void qg_transpose_f32(int64_t rows, int64_t cols, const float *in, float *out)
         for (int64_t j = j0; j < qg_min_i64(j0 + TILE, cols); j++) out[j * rows + i] = in[i * cols + j];
 }
 
-void qg_problem_load_basis(const qg_problem *problem, const float *basis, float *rows)
+void qg_projection_problem_load_basis(const qg_projection_problem *problem, const float *basis, float *rows)
 {
   if (problem->side == QG_SIDE_RIGHT)
     memcpy(rows, basis, (size_t)problem->rank * (size_t)problem->d * sizeof *rows);
@@ -125,7 +126,7 @@ static void make_unit(int64_t d, float *row)
   if (norm2 > 0) cblas_sscal((int)d, (float)(1 / sqrt(norm2)), row, 1);
 }
 
-static void store_basis(const qg_problem *problem, const float *rows, float *basis)
+static void store_basis(const qg_projection_problem *problem, const float *rows, float *basis)
 {
   if (problem->side == QG_SIDE_RIGHT)
     memcpy(basis, rows, (size_t)problem->rank * (size_t)problem->d * sizeof *rows);
@@ -133,8 +134,9 @@ static void store_basis(const qg_problem *problem, const float *rows, float *bas
     qg_transpose_f32(problem->rank, problem->d, rows, basis);
 }
 
-qg_status qg_problem_publish(const qg_problem *problem, float *rows, const double *eigenvalues,
-                             qg_subspace_method used, qg_subspace_job *job)
+qg_status qg_projection_problem_publish(const qg_projection_problem *problem, float *rows,
+                                        const double *eigenvalues, qg_subspace_method used,
+                                        qg_subspace_job *job)
 {
   int rank = problem->rank;
   double norm2, largest, captured = 0;
@@ -155,7 +157,7 @@ qg_status qg_problem_publish(const qg_problem *problem, float *rows, const doubl
   return QG_OK;
 }
 
-void qg_problem_publish_zero(const qg_problem *problem, qg_subspace_job *job)
+void qg_projection_problem_publish_zero(const qg_projection_problem *problem, qg_subspace_job *job)
 {
   int64_t rank = problem->rank, d = problem->d;
   int64_t step = problem->side == QG_SIDE_RIGHT ? d + 1 : rank + 1;

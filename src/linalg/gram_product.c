@@ -1,4 +1,4 @@
-#include "linalg/block_product.h"
+#include "linalg/gram_product.h"
 
 #include <cblas.h>
 
@@ -6,57 +6,57 @@
 #include "qgalore/base.h"
 #include "qgalore/host.h"
 
-static bool splits(qg_product_plan plan)
+static bool splits(qg_product_options options)
 {
-  return plan.bf16 && !plan.implicit && qg_host_bf16_products() != QG_HOST_BF16_NONE;
+  return options.bf16 && !options.implicit && qg_host_bf16_products() != QG_HOST_BF16_NONE;
 }
 
-static bool splits_fine(qg_product_plan plan)
+static bool splits_fine(qg_product_options options)
 {
-  return splits(plan) && plan.fine && qg_host_bf16_products() == QG_HOST_BF16_FAR;
+  return splits(options) && options.fine && qg_host_bf16_products() == QG_HOST_BF16_FAR;
 }
 
-void qg_block_product_lay_out(qg_scratch *scratch, int d, int length, int count, qg_product_plan plan,
-                              qg_block_product *out)
+void qg_gram_product_lay_out(qg_scratch *scratch, int d, int length, int count, qg_product_options options,
+                             qg_gram_product *out)
 {
   int64_t elements = (int64_t)d * length, in_block = (int64_t)count * d, in_tall = (int64_t)count * length;
-  *out = (qg_block_product){.plan = plan};
+  *out = (qg_gram_product){.options = options};
   out->tall = qg_scratch_take(scratch, in_tall, sizeof(float));
   out->image = qg_scratch_take(scratch, in_block, sizeof(float));
-  if (!splits(plan)) return;
+  if (!splits(options)) return;
   out->high = qg_scratch_take(scratch, elements, sizeof(uint16_t));
-  if (splits_fine(plan)) out->low = qg_scratch_take(scratch, elements, sizeof(uint16_t));
+  if (splits_fine(options)) out->low = qg_scratch_take(scratch, elements, sizeof(uint16_t));
   out->block_high = qg_scratch_take(scratch, in_block, sizeof(uint16_t));
   out->block_low = qg_scratch_take(scratch, in_block, sizeof(uint16_t));
   out->tall_high = qg_scratch_take(scratch, in_tall, sizeof(uint16_t));
-  out->workspace = qg_scratch_take(scratch, (int64_t)qg_host_gemm_bytes(plan.threads), 1);
+  out->workspace = qg_scratch_take(scratch, (int64_t)qg_host_gemm_bytes(options.threads), 1);
 }
 
-void qg_block_product_open(const qg_problem *problem, qg_block_product *product)
+void qg_gram_product_open(const qg_projection_problem *problem, qg_gram_product *product)
 {
   enum { PIECE = 1 << 14 };
   int64_t elements = (int64_t)problem->d * problem->length;
   product->problem = problem;
   if (!product->high) return;
-#pragma omp parallel for num_threads(product->plan.threads)
+#pragma omp parallel for num_threads(product->options.threads)
   for (int64_t first = 0; first < elements; first += PIECE)
     qg_host_split(qg_min_i64(PIECE, elements - first), problem->gradient + first, product->high + first,
                   product->low ? product->low + first : NULL);
 }
 
-static bool is_split(const qg_block_product *product, qg_product_grade grade)
+static bool is_split(const qg_gram_product *product, qg_product_grade grade)
 {
   return product->high && (product->low || !(grade & QG_PRODUCT_WHOLE_GRADIENT));
 }
 
 /* [m, n], without a gap between rows */
-static qg_view gradient_as(const qg_problem *p, qg_dtype type, const void *data)
+static qg_view gradient_as(const qg_projection_problem *p, qg_dtype type, const void *data)
 {
   bool right = p->side == QG_SIDE_RIGHT;
   return qg_view_make((void *)data, type, right ? p->length : p->d, right ? p->d : p->length);
 }
 
-static qg_view tall_as(const qg_problem *p, qg_dtype type, const void *data, int count)
+static qg_view tall_as(const qg_projection_problem *p, qg_dtype type, const void *data, int count)
 {
   bool right = p->side == QG_SIDE_RIGHT;
   return qg_view_make((void *)data, type, right ? p->length : count, right ? count : p->length);
@@ -68,12 +68,12 @@ static CBLAS_TRANSPOSE transposed(bool yes)
 }
 
 /* c (+)= op(a) op(b), a and b in bf16 or fp32 */
-static void add_product(const qg_block_product *product, qg_gemm_args gemm, bool add)
+static void add_product(const qg_gram_product *product, qg_gemm_args gemm, bool add)
 {
   const qg_view *a = &gemm.a, *b = &gemm.b, *c = &gemm.c;
   gemm.alpha = 1.0f;
   gemm.beta = add ? 1.0f : 0.0f;
-  if (a->type == QG_BF16) qg_host_gemm(product->plan.threads, product->workspace, &gemm);
+  if (a->type == QG_BF16) qg_host_gemm(product->options.threads, product->workspace, &gemm);
   else
     cblas_sgemm(CblasRowMajor, transposed(gemm.trans_a), transposed(gemm.trans_b), (int)c->rows, (int)c->cols,
                 (int)(gemm.trans_a ? a->rows : a->cols), gemm.alpha, a->data, (int)a->cols, b->data,
@@ -81,10 +81,10 @@ static void add_product(const qg_block_product *product, qg_gemm_args gemm, bool
 }
 
 /* T (+)= v g */
-static void add_tall(const qg_block_product *product, qg_dtype type, const void *v, const void *g, int count,
+static void add_tall(const qg_gram_product *product, qg_dtype type, const void *v, const void *g, int count,
                      bool add)
 {
-  const qg_problem *p = product->problem;
+  const qg_projection_problem *p = product->problem;
   qg_view block = qg_view_make((void *)v, type, count, p->d), gradient = gradient_as(p, type, g);
   qg_view tall = tall_as(p, QG_F32, product->tall, count);
   qg_gemm_args gemm = p->side == QG_SIDE_RIGHT
@@ -94,10 +94,10 @@ static void add_tall(const qg_block_product *product, qg_dtype type, const void 
 }
 
 /* V H (+)= t g */
-static void add_image(const qg_block_product *product, qg_dtype type, const void *t, const void *g, int count,
+static void add_image(const qg_gram_product *product, qg_dtype type, const void *t, const void *g, int count,
                       bool add)
 {
-  const qg_problem *p = product->problem;
+  const qg_projection_problem *p = product->problem;
   bool right = p->side == QG_SIDE_RIGHT;
   add_product(product,
               (qg_gemm_args){.a = tall_as(p, type, t, count),
@@ -108,7 +108,7 @@ static void add_image(const qg_block_product *product, qg_dtype type, const void
               add);
 }
 
-static void begin_split(qg_block_product *p, qg_product_grade grade, int count, const float *block)
+static void begin_split(qg_gram_product *p, qg_product_grade grade, int count, const float *block)
 {
   bool whole = grade & QG_PRODUCT_WHOLE_BLOCK;
   qg_host_split((int64_t)count * p->problem->d, block, p->block_high, whole ? p->block_low : NULL);
@@ -117,17 +117,17 @@ static void begin_split(qg_block_product *p, qg_product_grade grade, int count, 
   if (grade & QG_PRODUCT_WHOLE_GRADIENT) add_tall(p, QG_BF16, p->block_high, p->low, count, true);
 }
 
-static void finish_split(qg_block_product *p, qg_product_grade grade, int count)
+static void finish_split(qg_gram_product *p, qg_product_grade grade, int count)
 {
   qg_host_split((int64_t)count * p->problem->length, p->tall, p->tall_high, NULL);
   add_image(p, QG_BF16, p->tall_high, p->high, count, false);
   if (grade & QG_PRODUCT_WHOLE_GRADIENT) add_image(p, QG_BF16, p->tall_high, p->low, count, true);
 }
 
-qg_status qg_block_product_begin(qg_block_product *product, qg_product_grade grade, int count,
-                                 const float *block, double *trace)
+qg_status qg_gram_product_begin(qg_gram_product *product, qg_product_grade grade, int count,
+                                const float *block, double *trace)
 {
-  const qg_problem *p = product->problem;
+  const qg_projection_problem *p = product->problem;
   if (p->implicit) QG_TRY(qg_implicit_forward(p->implicit, p->side, count, block, product->tall));
   else if (is_split(product, grade))
     begin_split(product, grade, count, block);
@@ -137,16 +137,16 @@ qg_status qg_block_product_begin(qg_block_product *product, qg_product_grade gra
   return QG_OK;
 }
 
-double qg_block_product_norm2(const qg_block_product *product, qg_product_grade grade)
+double qg_gram_product_norm2(const qg_gram_product *product, qg_product_grade grade)
 {
-  const qg_problem *p = product->problem;
+  const qg_projection_problem *p = product->problem;
   if ((grade & QG_PRODUCT_WHOLE_GRADIENT) || !is_split(product, grade)) return p->norm2;
   return qg_host_sum_squares(QG_BF16, (int64_t)p->d * p->length, product->high);
 }
 
-qg_status qg_block_product_finish(qg_block_product *product, qg_product_grade grade, int count)
+qg_status qg_gram_product_finish(qg_gram_product *product, qg_product_grade grade, int count)
 {
-  const qg_problem *p = product->problem;
+  const qg_projection_problem *p = product->problem;
   if (p->implicit) return qg_implicit_back(p->implicit, p->side, count, product->tall, product->image);
   if (is_split(product, grade)) finish_split(product, grade, count);
   else
@@ -154,9 +154,9 @@ qg_status qg_block_product_finish(qg_block_product *product, qg_product_grade gr
   return QG_OK;
 }
 
-void qg_block_product_ritz(const qg_block_product *product, int count, float *ritz)
+void qg_gram_product_ritz(const qg_gram_product *product, int count, float *ritz)
 {
-  const qg_problem *p = product->problem;
+  const qg_projection_problem *p = product->problem;
   bool turned = p->side == QG_SIDE_RIGHT && !p->implicit;
   cblas_ssyrk(CblasRowMajor, CblasUpper, turned ? CblasTrans : CblasNoTrans, count, p->length, 1,
               product->tall, turned ? count : p->length, 0, ritz, count);

@@ -1,4 +1,4 @@
-#include "linalg/scalapack_plan.h"
+#include "linalg/scalapack_layout.h"
 
 #include <limits.h>
 
@@ -56,7 +56,7 @@ static qg_status check_shape(int64_t m, int64_t n, int64_t rank, int owner, int 
 }
 
 /* The bounds are those of the largest part, so that all ranks come to the same answer. */
-static qg_status check_counts(const qg_scalapack_plan *p)
+static qg_status check_counts(const qg_scalapack_layout *p)
 {
   int64_t tall = largest_part(p->n, p->block, p->grid_rows) * largest_part(p->m, p->block, p->grid_cols);
   int64_t np = largest_part(p->d, p->block, p->grid_rows), nq = largest_part(p->d, p->block, p->grid_cols);
@@ -66,18 +66,18 @@ static qg_status check_counts(const qg_scalapack_plan *p)
   return QG_OK;
 }
 
-qg_status qg_scalapack_plan_make(int rank, int size, int owner, int64_t m, int64_t n, int64_t subspace_rank,
-                                 qg_scalapack_plan *out)
+qg_status qg_scalapack_layout_make(int rank, int size, int owner, int64_t m, int64_t n, int64_t subspace_rank,
+                                   qg_scalapack_layout *out)
 {
   QG_TRY(check_shape(m, n, subspace_rank, owner, size));
-  qg_scalapack_plan p = {.side = qg_side_of(m, n),
-                         .m = (int)m,
-                         .n = (int)n,
-                         .d = (int)qg_min_i64(m, n),
-                         .length = (int)qg_max_i64(m, n),
-                         .rank = (int)subspace_rank,
-                         .grid_rows = choose_grid_rows(size),
-                         .is_owner = rank == owner};
+  qg_scalapack_layout p = {.side = qg_side_of(m, n),
+                           .m = (int)m,
+                           .n = (int)n,
+                           .d = (int)qg_min_i64(m, n),
+                           .length = (int)qg_max_i64(m, n),
+                           .rank = (int)subspace_rank,
+                           .grid_rows = choose_grid_rows(size),
+                           .is_owner = rank == owner};
   p.grid_cols = size / p.grid_rows;
   p.row = rank / p.grid_cols;
   p.col = rank % p.grid_cols;
@@ -93,18 +93,19 @@ qg_status qg_scalapack_plan_make(int rank, int size, int owner, int64_t m, int64
   return QG_OK;
 }
 
-void qg_scalapack_lay_out(qg_scratch *scratch, const qg_scalapack_plan *plan, qg_scalapack_scratch *out)
+void qg_scalapack_scratch_lay_out(qg_scratch *scratch, const qg_scalapack_layout *layout,
+                                  qg_scalapack_scratch *out)
 {
-  int64_t square = (int64_t)plan->square_rows * plan->square_cols;
+  int64_t square = (int64_t)layout->square_rows * layout->square_cols;
   *out = (qg_scalapack_scratch){0};
-  out->tall = qg_scratch_take(scratch, (int64_t)plan->tall_rows * plan->tall_cols, sizeof(float));
+  out->tall = qg_scratch_take(scratch, (int64_t)layout->tall_rows * layout->tall_cols, sizeof(float));
   out->gram = qg_scratch_take(scratch, square, sizeof(float));
   out->vectors = qg_scratch_take(scratch, square, sizeof(float));
-  out->values = qg_scratch_take(scratch, plan->d, sizeof(float));
-  out->work = qg_scratch_take(scratch, plan->work_count, sizeof(float));
-  out->iwork = qg_scratch_take(scratch, plan->iwork_count, sizeof(int));
-  if (!plan->is_owner) return;
-  out->rows = qg_scratch_take(scratch, (int64_t)plan->rank * plan->d, sizeof(float));
-  out->eigenvalues = qg_scratch_take(scratch, plan->rank, sizeof(double));
-  qg_orthonormal_lay_out(scratch, plan->rank, &out->orthonormal);
+  out->values = qg_scratch_take(scratch, layout->d, sizeof(float));
+  out->work = qg_scratch_take(scratch, layout->work_count, sizeof(float));
+  out->iwork = qg_scratch_take(scratch, layout->iwork_count, sizeof(int));
+  if (!layout->is_owner) return;
+  out->rows = qg_scratch_take(scratch, (int64_t)layout->rank * layout->d, sizeof(float));
+  out->eigenvalues = qg_scratch_take(scratch, layout->rank, sizeof(double));
+  qg_orthonormal_lay_out(scratch, layout->rank, &out->orthonormal);
 }

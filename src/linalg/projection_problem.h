@@ -3,8 +3,8 @@
  * A basis under work is always [k, d] fp32 row-major, one vector a row, d = min(m, n). To LAPACK's
  * column-major eyes that is a d x k matrix with one vector a column, so both BLAS and LAPACK use it
  * as it lies. H = G^T G (right side) or G G^T (left side) is [d, d]; its eigenvectors are wanted. */
-#ifndef QG_LINALG_PROBLEM_H
-#define QG_LINALG_PROBLEM_H
+#ifndef QG_LINALG_PROJECTION_PROBLEM_H
+#define QG_LINALG_PROJECTION_PROBLEM_H
 
 #include "linalg/scratch.h"
 #include "qgalore/linalg.h"
@@ -19,16 +19,17 @@ typedef struct {
   const qg_implicit_gradient *implicit;
   double norm2;   /* ||G||_F^2 */
   double largest; /* max |g_ij|; of an implicit gradient its root mean square */
-} qg_problem;
+} qg_projection_problem;
 
 /* Reads the gradient once. QG_ERR_NUMERICAL if it holds a NaN or an infinity. `scratch` is used up to
- * qg_problem_bytes and free again afterwards. */
-qg_status qg_problem_open(const qg_subspace_job *job, qg_scratch scratch, qg_problem *out);
-size_t qg_problem_bytes(const qg_subspace_job *job);
+ * qg_projection_problem_bytes and free again afterwards. */
+qg_status qg_projection_problem_open(const qg_subspace_job *job, qg_scratch scratch,
+                                     qg_projection_problem *out);
+size_t qg_projection_problem_bytes(const qg_subspace_job *job);
 
 /* Whether fp32 holds the squares of the entries and their sums. Where not, only the exact route in double
  * precision is good. */
-bool qg_problem_fits_f32(const qg_problem *problem);
+bool qg_projection_problem_fits_f32(const qg_projection_problem *problem);
 
 /* ||x||^2 in double and max |x|; false if any element is not finite. */
 bool qg_scan_f32(int64_t count, const float *x, double *norm2, double *largest);
@@ -40,16 +41,17 @@ double qg_dot_f32(int64_t count, const float *x, const float *y);
 void qg_transpose_f32(int64_t rows, int64_t cols, const float *in, float *out);
 
 /* The old basis as rows [rank, d]. */
-void qg_problem_load_basis(const qg_problem *problem, const float *basis, float *rows);
+void qg_projection_problem_load_basis(const qg_projection_problem *problem, const float *basis, float *rows);
 
 /* Writes the result into the job. `rows` [rank, d] and `eigenvalues` [rank] of H ascend, as LAPACK gives
  * them; `rows` is overwritten. The largest component of every vector is made positive, so that equal
  * subspaces with distinct singular values give equal bases. QG_ERR_NUMERICAL leaves the job's arrays
  * unchanged. */
-qg_status qg_problem_publish(const qg_problem *problem, float *rows, const double *eigenvalues,
-                             qg_subspace_method used, qg_subspace_job *job);
+qg_status qg_projection_problem_publish(const qg_projection_problem *problem, float *rows,
+                                        const double *eigenvalues, qg_subspace_method used,
+                                        qg_subspace_job *job);
 
 /* The answer for G = 0, where every basis is as good: unit vectors. */
-void qg_problem_publish_zero(const qg_problem *problem, qg_subspace_job *job);
+void qg_projection_problem_publish_zero(const qg_projection_problem *problem, qg_subspace_job *job);
 
 #endif

@@ -1,6 +1,6 @@
 /* How a job lies on the ranks: known from its shape and the number of ranks alone, without a message. */
-#ifndef QG_LINALG_SCALAPACK_PLAN_H
-#define QG_LINALG_SCALAPACK_PLAN_H
+#ifndef QG_LINALG_SCALAPACK_LAYOUT_H
+#define QG_LINALG_SCALAPACK_LAYOUT_H
 
 #include "linalg/orthonormal.h"
 #include "linalg/scratch.h"
@@ -15,7 +15,7 @@ typedef struct {
   int tall_rows, tall_cols;     /* our part of G^T [n, m], column-major */
   int square_rows, square_cols; /* our part of H [d, d] */
   int work_count, iwork_count;  /* pssyevd */
-} qg_scalapack_plan;
+} qg_scalapack_layout;
 
 typedef struct {
   float *tall;    /* [tall_cols, tall_rows] */
@@ -32,8 +32,9 @@ typedef struct {
 
 /* QG_ERR_INPUT, the same on all ranks, where the shape makes no sense or one of the counts that ScaLAPACK
  * keeps in 32 bits does not fit them. */
-qg_status qg_scalapack_plan_make(int rank, int size, int owner, int64_t m, int64_t n, int64_t subspace_rank,
-                                 qg_scalapack_plan *out);
-void qg_scalapack_lay_out(qg_scratch *scratch, const qg_scalapack_plan *plan, qg_scalapack_scratch *out);
+qg_status qg_scalapack_layout_make(int rank, int size, int owner, int64_t m, int64_t n, int64_t subspace_rank,
+                                   qg_scalapack_layout *out);
+void qg_scalapack_scratch_lay_out(qg_scratch *scratch, const qg_scalapack_layout *layout,
+                                  qg_scalapack_scratch *out);
 
 #endif
