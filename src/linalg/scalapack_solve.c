@@ -2,6 +2,7 @@
 
 #include "linalg/projection_problem.h"
 #include "linalg/scalapack_grid.h"
+#include "linalg/vectors.h"
 #include "qgalore/base.h"
 #include "qgalore/linalg_distributed.h"
 

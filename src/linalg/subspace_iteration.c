@@ -4,9 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "linalg/signs.h"
 #include "qgalore/base.h"
 #include "qgalore/host.h"
+#include "qgalore/philox.h"
 
 enum { OVERSAMPLING = 16 }; /* random vectors beyond the rank */
 
@@ -30,6 +30,25 @@ void qg_subspace_iteration_lay_out(qg_scratch *scratch, int d, int length, int r
   qg_eigen_f32_lay_out(scratch, count, &out->eigen);
 }
 
+/* x[i] = magnitude or -magnitude with equal probability, a pure function of (seed, i). For a block power
+ * iteration random signs are as good a start as Gaussian numbers and take a bit each (Achlioptas, J. Comput.
+ * Syst. Sci. 66, 2003). */
+static void fill_signs(uint64_t seed, float magnitude, int64_t count, float *x)
+{
+  enum { BITS = 128, GROUP = 4, GROUPS = 1 << GROUP };
+  float groups[GROUPS][GROUP]; /* of all ways that bits can be */
+  for (int k = 0; k < GROUPS * GROUP; k++)
+    groups[k / GROUP][k % GROUP] = k / GROUP >> k % GROUP & 1 ? magnitude : -magnitude;
+  qg_rng rng = {.seed = seed, .purpose = QG_RNG_SUBSPACE};
+  for (int64_t first = 0; first < count; first += BITS) {
+    qg_rng_block block = qg_rng_draw(rng, (uint64_t)(first / BITS));
+    for (int64_t i = 0; i < qg_min_i64(BITS, count - first); i += GROUP) {
+      int64_t length = qg_min_i64(GROUP, count - first - i);
+      memcpy(x + first + i, groups[block.v[i / 32] >> i % 32 & (GROUPS - 1)], (size_t)length * sizeof *x);
+    }
+  }
+}
+
 double qg_subspace_iteration_start(qg_subspace_iteration *iteration, const qg_projection_problem *problem,
                                    const float *previous, uint64_t seed)
 {
@@ -37,7 +56,7 @@ double qg_subspace_iteration_start(qg_subspace_iteration *iteration, const qg_pr
   iteration->problem = problem;
   qg_gram_product_open(problem, &iteration->product);
   if (previous) qg_projection_problem_load_basis(problem, previous, iteration->rows);
-  qg_sign_fill(seed, 1.0f / sqrtf((float)d), (iteration->count - known) * d, iteration->rows + known * d);
+  fill_signs(seed, 1.0f / sqrtf((float)d), (iteration->count - known) * d, iteration->rows + known * d);
   return qg_host_sum_squares(QG_F32, iteration->count * d, iteration->rows) / iteration->count;
 }
 
