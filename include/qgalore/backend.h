@@ -33,7 +33,7 @@ typedef struct {
   int64_t sequence_length;
   int64_t hidden_size, intermediate_size;
   int64_t num_heads, num_kv_heads;
-  int64_t vocab_size, loss_rows; /* rows of logits alive at once */
+  int64_t vocab_size, logit_chunk_tokens; /* rows of logits alive at once */
 } qg_workload;
 
 /* C = alpha * op(A) * op(B) + beta * C. A and B have one type (f32 or bf16), C is f32 or

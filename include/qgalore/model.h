@@ -96,7 +96,7 @@ typedef struct qg_param_port {
 typedef struct {
   int64_t micro_batch;     /* sequences */
   int64_t sequence_length;
-  int64_t loss_rows;       /* tokens whose logits are alive at once */
+  int64_t logit_chunk_tokens; /* tokens whose logits are alive at once */
   bool checkpointing;      /* keep only layer inputs, recompute the rest in backward */
   bool offload;            /* with checkpointing, where the device has memory of its own: layer inputs wait on the host */
   int slots;               /* micro-batches in flight on this stage, >= 1 */

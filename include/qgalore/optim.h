@@ -29,7 +29,7 @@ typedef struct {
   qg_method method;
   double beta1, beta2, eps, weight_decay;
   int moment_bits;         /* 8 or 32; tensors under 4096 elements keep 32 */
-  bool bound_moments;      /* keep v at what m allows, which 8 bits do not */
+  bool clamp_second_moment; /* keep v at what m allows, which 8 bits do not */
   int64_t moment_block;    /* elements per absmax of 8-bit moments */
   bool fused;              /* update each matrix in backward; needs one micro-batch a step */
   qg_dtype accumulators;   /* type of gradients that add up over micro-batches: QG_F32 or QG_BF16 */

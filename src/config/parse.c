@@ -126,6 +126,15 @@ static char *next_line(char *buffer, int size, void *user)
 
 static void include_file(file_frame *frame, const char *name);
 
+static void report_second(file_frame *frame, const qg_key *key, int first_line)
+{
+  char what[256];
+  snprintf(what, sizeof what, "%s.%s%s%s%s: given twice, first in line %d; keep one", key->section, key->name,
+           key->former ? " (formerly " : "", key->former ? key->former : "", key->former ? ")" : "",
+           first_line);
+  report(frame, what);
+}
+
 static void set_key(file_frame *frame, const char *section, const char *name, const char *value)
 {
   char origin[QG_ORIGIN_MAX];
@@ -136,8 +145,7 @@ static void set_key(file_frame *frame, const char *section, const char *name, co
     return;
   }
   if (frame->first_line[index]) {
-    qg_input_errors_add(&frame->loader->errors, origin, "%s.%s: given twice, first in line %d; keep one",
-                        section, name, frame->first_line[index]);
+    report_second(frame, &qg_schema[index], frame->first_line[index]);
     return;
   }
   frame->first_line[index] = frame->line;

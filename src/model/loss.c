@@ -44,7 +44,7 @@ static qg_status block_backward(const head_pass *pass, int64_t first, int64_t co
 
 static qg_status run_blocks(const head_pass *pass)
 {
-  int64_t tokens = pass->stage->tokens, rows = pass->stage->options.loss_rows;
+  int64_t tokens = pass->stage->tokens, rows = pass->stage->options.logit_chunk_tokens;
   for (int64_t first = 0; first < tokens; first += rows) {
     int64_t count = qg_min_i64(rows, tokens - first);
     QG_TRY(block_loss(pass, first, count));

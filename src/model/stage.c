@@ -21,10 +21,11 @@ static qg_status check_shape(const qg_model_shape *shape)
 
 static qg_status check_options(const qg_stage_options *options)
 {
-  QG_CHECK(options->micro_batch >= 1 && options->sequence_length >= 1 && options->loss_rows >= 1,
-           QG_ERR_INPUT, "micro_batch %lld, sequence_length %lld and loss_rows %lld must be at least 1",
+  QG_CHECK(options->micro_batch >= 1 && options->sequence_length >= 1 && options->logit_chunk_tokens >= 1,
+           QG_ERR_INPUT,
+           "micro_batch %lld, sequence_length %lld and logit_chunk_tokens %lld must be at least 1",
            (long long)options->micro_batch, (long long)options->sequence_length,
-           (long long)options->loss_rows);
+           (long long)options->logit_chunk_tokens);
   QG_CHECK(options->slots >= 1, QG_ERR_RUNTIME, "a stage needs at least one slot, not %d", options->slots);
   return QG_OK;
 }
@@ -39,7 +40,7 @@ qg_workload qg_stage_workload(const qg_model_shape *shape, const qg_stage_option
                        .num_heads = shape->num_heads,
                        .num_kv_heads = shape->num_kv_heads,
                        .vocab_size = shape->vocab_size,
-                       .loss_rows = qg_min_i64(options->loss_rows, tokens)};
+                       .logit_chunk_tokens = qg_min_i64(options->logit_chunk_tokens, tokens)};
 }
 
 static qg_status fill_stage(qg_stage *stage, qg_mem *mem)
@@ -66,7 +67,7 @@ qg_status qg_stage_create(qg_mem *mem, qg_backend *be, const qg_model_shape *sha
   *stage = (qg_stage){.be = be, .shape = *shape, .part = *part, .options = *options};
   qg_workload workload = qg_stage_workload(shape, options);
   stage->tokens = workload.tokens;
-  stage->options.loss_rows = workload.loss_rows;
+  stage->options.logit_chunk_tokens = workload.logit_chunk_tokens;
   qg_status status = fill_stage(stage, mem);
   if (status != QG_OK) {
     qg_stage_destroy(stage);

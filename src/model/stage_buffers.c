@@ -53,7 +53,7 @@ static void place_layer(qg_mem_cursor *from, const qg_stage *stage, layer_buffer
 static void place_logits(qg_mem_cursor *from, qg_stage *stage)
 {
   stage_scratch *scratch = &stage->scratch;
-  int64_t rows = stage->options.loss_rows, vocab = stage->shape.vocab_size;
+  int64_t rows = stage->options.logit_chunk_tokens, vocab = stage->shape.vocab_size;
   scratch->logits = place_view(from, QG_F32, rows, vocab);
   scratch->d_logits = scratch->logits;
   if (stage->be->compute != QG_F32) scratch->d_logits = place_view(from, stage->be->compute, rows, vocab);

@@ -26,7 +26,7 @@ typedef struct {
   qg_view d_normed; /* [tokens, hidden]: its gradient; that of the attention output before */
   qg_view product;  /* [tokens, intermediate]: SwiGLU product and its gradient */
   qg_view logits,
-      d_logits;      /* [loss_rows, vocab] in f32 and in the compute type (one memory if that is f32) */
+      d_logits; /* [logit_chunk_tokens, vocab] in f32 and in the compute type (one memory if that is f32) */
   float *final_rstd; /* [tokens] */
 } stage_scratch;
 

@@ -23,7 +23,7 @@ static qg_adam_args adam_of(const qg_optim *optim, const qg_optim_param *p, cons
       .beta2 = (float)options->beta2,
       .eps = (float)options->eps,
       .t = optim->step + 1,
-      .bounded = options->bound_moments,
+      .bounded = options->clamp_second_moment,
       .m = moments.m,
       .v = moments.v,
       .m_codes = moments.m_codes,

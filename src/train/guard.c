@@ -93,7 +93,7 @@ static void say_undone(const qg_run *run, int64_t number)
   char reason[128];
   qg_log_warn(run->log,
               "step %lld is not finite, but parts of it had reached the state: back to step %lld, the steps "
-              "since then are repeated without it (run.partial_step)",
+              "since then are repeated without it (run.nonfinite_partial)",
               (long long)number, (long long)run->state.step);
   snprintf(reason, sizeof reason, "step %lld is left out, steps from %lld on are repeated", (long long)number,
            (long long)run->state.step + 1);
@@ -112,7 +112,7 @@ static qg_status undo(qg_run *run, const qg_left_out *step)
       run->left_out.count < QG_LEFT_OUT_MAX, QG_ERR_NUMERICAL,
       "step %lld is the %dth since the newest checkpoint that is not finite after parts of it had reached "
       "the state; lower optimizer.lr, save more often (checkpoint.every), or let such parts stay with "
-      "run.partial_step=keep",
+      "run.nonfinite_partial=keep",
       (long long)step->step + 1, QG_LEFT_OUT_MAX + 1);
   qg_left_out_add(&run->left_out, step);
   QG_TRY(go_back(run));
@@ -131,7 +131,7 @@ qg_status qg_guard_judge(qg_run *run, const qg_step_result *result, double secon
 {
   const qg_config *c = run->t->config;
   qg_left_out step = {run->state.step - 1, run->state.cursor - c->train.global_batch, seconds, *result};
-  *back = result->partial && c->run.partial_step == QG_PARTIAL_UNDO && !is_last_bad_step(run);
+  *back = result->partial && c->run.nonfinite_partial == QG_PARTIAL_ROLLBACK && !is_last_bad_step(run);
   if (*back) return undo(run, &step);
   return result->skipped ? QG_OK : look_for_spike(run, result, back);
 }

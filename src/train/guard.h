@@ -15,7 +15,7 @@ qg_status qg_guard_step(qg_run *run, qg_step_result *result, double *seconds);
 /* Looks at a step that was just counted in the state; *back: the run has gone back, and the step has not
  * been.
  * - Its loss is a spike: back to the newest checkpoint, and the data since then are left out.
- * - It was skipped, but not without a trace (run.partial_step): back to the newest checkpoint or to the
+ * - It was skipped, but not without a trace (run.nonfinite_partial): back to the newest checkpoint or to the
  *   beginning, and the steps since then are repeated without it.
  * QG_ERR_NUMERICAL if that does not help. Collective. */
 qg_status qg_guard_judge(qg_run *run, const qg_step_result *result, double seconds, bool *back);

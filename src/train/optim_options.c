@@ -15,7 +15,7 @@ qg_optim_options qg_optim_options_from_config(const qg_config *config, int threa
       .eps = config->optimizer.eps,
       .weight_decay = config->optimizer.weight_decay,
       .moment_bits = qg_config_moment_bits(config),
-      .bound_moments = config->optimizer.bound_moments,
+      .clamp_second_moment = config->optimizer.clamp_second_moment,
       .moment_block = config->optimizer.moment_block,
       .fused = qg_config_is_fused(config),
       .accumulators = config->train.accumulators,

@@ -26,7 +26,7 @@ static qg_status create_stage(qg_trainer *t)
 {
   qg_stage_options options = {.micro_batch = 1,
                               .sequence_length = t->probe.tokens,
-                              .loss_rows = t->probe.tokens,
+                              .logit_chunk_tokens = t->probe.tokens,
                               .checkpointing = true,
                               .slots = 1};
   return qg_stage_create(t->mem, t->be, &t->config->model, &t->part, &options, &t->probe.stage);
@@ -142,7 +142,8 @@ qg_status qg_probe_check(qg_trainer *t, const qg_ckpt_meta *saved)
   QG_CHECK(
       same, QG_ERR_CHECKPOINT,
       "the probe of the checkpoint had a loss of %.17g when it was saved, and has %.17g after loading%s; the "
-      "weights are not those that were saved, or this machine computes something else (checkpoint.probe=no "
+      "weights are not those that were saved, or this machine computes something else "
+      "(checkpoint.selftest=no "
       "goes on all the same)",
       saved->probe_loss, loss, alike ? " on the same arrangement" : "");
   return QG_OK;

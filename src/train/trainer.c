@@ -49,7 +49,7 @@ static qg_status create_stage(qg_trainer *t)
   qg_stage_options options = {
       .micro_batch = c->train.micro_batch,
       .sequence_length = c->train.sequence_length,
-      .loss_rows = c->train.loss_rows,
+      .logit_chunk_tokens = c->train.logit_chunk_tokens,
       .checkpointing = c->train.activation_checkpointing,
       .offload = c->train.activation_offload,
       .graphs = c->backend.graphs,
@@ -193,7 +193,7 @@ qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
   QG_TRY(create_stage(t));
   QG_TRY(create_channels(t));
   QG_TRY(create_rest(t));
-  if (c->checkpoint.probe) QG_TRY(qg_probe_create(t));
+  if (c->checkpoint.selftest) QG_TRY(qg_probe_create(t));
   QG_TRY(take_snapshot_memory(t));
   qg_schedule_1f1b(t->stages, t->stage_index, t->micro_batches, t->schedule);
   if (qg_mem_is_dry(t->mem)) return QG_OK;

@@ -304,7 +304,7 @@ static void prepare(bench *b)
                                 .num_heads = HEADS,
                                 .num_kv_heads = HEADS,
                                 .vocab_size = VOCAB,
-                                .loss_rows = LOSS_ROWS};
+                                .logit_chunk_tokens = LOSS_ROWS};
   void *workspace;
   size_t bytes = b->be->ops->workspace_bytes(b->be, &workload);
   give_up(b->be->ops->alloc(b->be, bytes, &workspace));

@@ -106,7 +106,7 @@ static int calls_of_a_steady_micro_batch(void)
   float **params = make_params();
   model_run run = {
       .shape = shape,
-      .options = {.micro_batch = SEQUENCES, .sequence_length = LENGTH, .slots = 1, .loss_rows = 48},
+      .options = {.micro_batch = SEQUENCES, .sequence_length = LENGTH, .slots = 1, .logit_chunk_tokens = 48},
       .precision = "bf16",
       .stages = 1,
       .micro_batches = 1,

@@ -22,7 +22,7 @@ static const qg_workload workload = {.tokens = TOKENS,
                                      .num_heads = HEADS,
                                      .num_kv_heads = KV_HEADS,
                                      .vocab_size = COLS,
-                                     .loss_rows = TOKENS};
+                                     .logit_chunk_tokens = TOKENS};
 
 static void open_with(conformance *c, int threads, const char *precision)
 {

@@ -98,7 +98,7 @@ static void open_rig(rig *r, const passes *p)
   qg_partition middle = {.num_layers = p->layers};
   qg_stage_options pass = {.micro_batch = 1,
                            .sequence_length = TOKENS,
-                           .loss_rows = TOKENS,
+                           .logit_chunk_tokens = TOKENS,
                            .slots = p->slots,
                            .checkpointing = true,
                            .offload = p->way != KEPT};

@@ -165,8 +165,11 @@ static void open_layers(layers *l, bool graphs)
   qg_model_shape shape = small_shape();
   qg_optim_options options = options_of(QG_METHOD_QGALORE);
   qg_partition middle = {.num_layers = (int)shape.num_layers};
-  qg_stage_options pass = {
-      .micro_batch = 1, .sequence_length = TOKENS, .loss_rows = TOKENS, .slots = 1, .graphs = graphs};
+  qg_stage_options pass = {.micro_batch = 1,
+                           .sequence_length = TOKENS,
+                           .logit_chunk_tokens = TOKENS,
+                           .slots = 1,
+                           .graphs = graphs};
   qg_workload workload = qg_stage_workload(&shape, &pass);
   open_device(NO_MISTAKE);
   device.side.begin_graph = counted_begin_graph;

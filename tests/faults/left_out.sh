@@ -79,7 +79,7 @@ check "and it was eight" ways_back eight 8
 bad 2 nine 1,3,5,7,9,11,13,15,17 "${often[@]}" checkpoint.every=0
 code=$?
 check "a ninth ends the run with exit code 5" [ "$code" -eq 5 ]
-check "and the error says what to do" log_says nine "^error: step 18 is the 9th .* run.partial_step=keep"
+check "and the error says what to do" log_says nine "^error: step 18 is the 9th .* run.nonfinite_partial=keep"
 check "all ranks say the same" [ "$(grep -c '^error:' "$tmp/nine.log")" -eq 1 ]
 check "with checkpoints in between it is well" bad 1 nine-saved 1,3,5,7,9,11,13,15,17 "${often[@]}" checkpoint.every=5
 
@@ -149,7 +149,7 @@ check "to the bits" as_if_never spiky spiky-clean
 
 # --- who does not want to pay for it ---
 
-check "with run.partial_step = keep a run finishes" bad 2 keep 16 "${fused[@]}" run.partial_step=keep
+check "with run.nonfinite_partial = keep a run finishes" bad 2 keep 16 "${fused[@]}" run.nonfinite_partial=keep
 check "without a way back" ways_back keep 0
 check "the step is skipped" skipped keep 1
 trace() { ! "$ckpt" diff "$(newest keep)" "$(newest fused16)" >/dev/null; }

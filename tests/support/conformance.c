@@ -19,7 +19,7 @@ static const qg_workload largest = {.tokens = 3000,
                                     .num_heads = 8,
                                     .num_kv_heads = 8,
                                     .vocab_size = 32003,
-                                    .loss_rows = 70};
+                                    .logit_chunk_tokens = 70};
 
 static int give_back(void **state)
 {

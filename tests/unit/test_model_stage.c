@@ -27,7 +27,7 @@ static qg_model_shape small_shape(void)
 
 static qg_stage_options small_options(void)
 {
-  return (qg_stage_options){.micro_batch = 4, .sequence_length = 32, .loss_rows = 16, .slots = 1};
+  return (qg_stage_options){.micro_batch = 4, .sequence_length = 32, .logit_chunk_tokens = 16, .slots = 1};
 }
 
 static const qg_partition whole = {.num_layers = LAYERS, .has_embedding = true, .has_head = true};

@@ -80,7 +80,7 @@ static void lend_workspace(fixture *f)
                           .num_heads = 1,
                           .num_kv_heads = 1,
                           .vocab_size = widest,
-                          .loss_rows = 1};
+                          .logit_chunk_tokens = 1};
   size_t bytes = f->be->ops->workspace_bytes(f->be, &workload);
   assert_int_equal(f->be->ops->alloc(f->be, bytes, &f->workspace), QG_OK);
   f->be->ops->set_workspace(f->be, f->workspace, bytes);
