@@ -88,7 +88,7 @@ void qg_tracker_refreshed(qg_tracker *tracker, int64_t step, double similarity, 
 double qg_tracker_mean(const qg_tracker *tracker);
 
 /* Learning rate of a step (from 0): linear warm-up k / warmup from 0, then cosine to min_ratio * lr at `steps`. */
-double qg_schedule_lr(double lr, int64_t step, int64_t warmup, int64_t steps, double min_ratio);
+double qg_learning_rate(double lr, int64_t step, int64_t warmup, int64_t steps, double min_ratio);
 
 typedef struct qg_optim qg_optim;
 

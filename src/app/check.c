@@ -188,8 +188,8 @@ static void print_totals(const qg_log *log, const qg_config *c, qg_backend *be, 
   double step = tokens * sum->cost / gemm_flops * (double)(m + ranks - 1) / (double)m;
   qg_log_info(log, "\nwire      %s a step between neighbouring ranks (both directions)",
               ranks > 1 ? qg_format_bytes(a, sizeof a, wire) : "nothing");
-  qg_log_info(log, "bubble    %.1f %% of a step at %d micro-batches", 100.0 * qg_schedule_bubble(ranks, m),
-              m);
+  qg_log_info(log, "bubble    %.1f %% of a step at %d micro-batches",
+              100.0 * qg_pipeline_schedule_bubble(ranks, m), m);
   print_memory(log, be, sum);
   qg_log_info(log, "checkpoint %s", qg_format_bytes(a, sizeof a, (double)sum->checkpoint));
   if (be->planned) qg_log_info(log, "time      unknown: the device is not here");

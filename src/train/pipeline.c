@@ -9,7 +9,7 @@ static int32_t *micro_batch_of(const qg_trainer *t, const qg_token_batch *batch,
 
 static int slot_of(const qg_trainer *t, int micro_batch)
 {
-  return micro_batch % qg_schedule_in_flight(t->stages, t->stage_index, t->micro_batches);
+  return micro_batch % qg_pipeline_schedule_in_flight(t->stages, t->stage_index, t->micro_batches);
 }
 
 static qg_status timed_receive(qg_trainer *t, qg_channel *channel, void *device)

@@ -147,8 +147,8 @@ qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_wi
                         qg_step_result *result)
 {
   const qg_config *c = t->config;
-  *result = (qg_step_result){.lr = qg_schedule_lr(c->optimizer.lr, step, c->optimizer.warmup_steps,
-                                                  c->train.steps, c->optimizer.min_lr_ratio)};
+  *result = (qg_step_result){.lr = qg_learning_rate(c->optimizer.lr, step, c->optimizer.warmup_steps,
+                                                    c->train.steps, c->optimizer.min_lr_ratio)};
   QG_TRY(load_batch(t, cursor));
   QG_TRY(clear_loss(t));
   QG_TRY(qg_optim_begin(t->optim, step));

@@ -53,7 +53,7 @@ static qg_status create_stage(qg_trainer *t)
       .checkpointing = c->train.activation_checkpointing,
       .offload = c->train.activation_offload,
       .graphs = c->backend.graphs,
-      .slots = qg_schedule_in_flight(t->stages, t->stage_index, t->micro_batches),
+      .slots = qg_pipeline_schedule_in_flight(t->stages, t->stage_index, t->micro_batches),
   };
   QG_TRY(qg_stage_create(t->mem, t->be, &c->model, &t->part, &options, &t->stage));
   qg_workload workload = qg_stage_workload(&c->model, &options);
@@ -195,7 +195,7 @@ qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
   QG_TRY(create_rest(t));
   if (c->checkpoint.selftest) QG_TRY(qg_probe_create(t));
   QG_TRY(take_snapshot_memory(t));
-  qg_schedule_1f1b(t->stages, t->stage_index, t->micro_batches, t->schedule);
+  qg_pipeline_schedule_1f1b(t->stages, t->stage_index, t->micro_batches, t->schedule);
   if (qg_mem_is_dry(t->mem)) return QG_OK;
   connect_clock(t);
   return qg_stage_init(t->stage);

@@ -231,24 +231,24 @@ static void assert_rate(double rate, double want)
 static void warm_up_is_linear_from_zero(void **state)
 {
   (void)state;
-  assert_true(qg_schedule_lr(0.01, 0, 10, 100, 0.1) == 0.0);
-  assert_rate(qg_schedule_lr(0.01, 5, 10, 100, 0.1), 0.005);
-  assert_rate(qg_schedule_lr(0.01, 10, 10, 100, 0.1), 0.01);
+  assert_true(qg_learning_rate(0.01, 0, 10, 100, 0.1) == 0.0);
+  assert_rate(qg_learning_rate(0.01, 5, 10, 100, 0.1), 0.005);
+  assert_rate(qg_learning_rate(0.01, 10, 10, 100, 0.1), 0.01);
 }
 
 static void cosine_falls_to_the_smallest_rate(void **state)
 {
   (void)state;
-  assert_rate(qg_schedule_lr(0.01, 55, 10, 100, 0.1), 0.01 * (0.1 + 0.9 * 0.5));
-  assert_rate(qg_schedule_lr(0.01, 40, 10, 100, 0.1), 0.01 * (0.1 + 0.9 * 0.75));
-  assert_rate(qg_schedule_lr(0.01, 100, 10, 100, 0.1), 0.001);
-  assert_rate(qg_schedule_lr(0.01, 1000, 10, 100, 0.1), 0.001);
+  assert_rate(qg_learning_rate(0.01, 55, 10, 100, 0.1), 0.01 * (0.1 + 0.9 * 0.5));
+  assert_rate(qg_learning_rate(0.01, 40, 10, 100, 0.1), 0.01 * (0.1 + 0.9 * 0.75));
+  assert_rate(qg_learning_rate(0.01, 100, 10, 100, 0.1), 0.001);
+  assert_rate(qg_learning_rate(0.01, 1000, 10, 100, 0.1), 0.001);
 }
 
 static void no_warm_up_starts_at_the_top(void **state)
 {
   (void)state;
-  assert_rate(qg_schedule_lr(0.01, 0, 0, 100, 0.1), 0.01);
+  assert_rate(qg_learning_rate(0.01, 0, 0, 100, 0.1), 0.01);
 }
 
 int main(void)

@@ -2,7 +2,7 @@
 
 #include "qgalore/optim.h"
 
-double qg_schedule_lr(double lr, int64_t step, int64_t warmup, int64_t steps, double min_ratio)
+double qg_learning_rate(double lr, int64_t step, int64_t warmup, int64_t steps, double min_ratio)
 {
   const double pi = 3.14159265358979323846;
   if (step < warmup) return lr * (double)step / (double)warmup;
