@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "app/check.h"
+#include "app/hardware.h"
 #include "app/job.h"
-#include "app/machine.h"
 #include "app/options.h"
 #include "app/report.h"
 #include "app/status.h"

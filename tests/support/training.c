@@ -1,7 +1,7 @@
 #include "training.h"
 
-#include "app/footprint.h"
-#include "app/machine.h"
+#include "app/hardware.h"
+#include "app/library_memory.h"
 
 /* The ledger of a run knows what the program and its libraries take too. */
 static qg_status create(training *t)
@@ -15,7 +15,7 @@ static qg_status create(training *t)
                                 .stage = grid->stage,
                                 .stages = grid->stages};
   QG_TRY(qg_trainer_create(&request, &t->trainer));
-  qg_mem_note(t->mem, QG_OWNER_RUNTIME, qg_footprint_of_libraries(&t->config, t->real, t->trainer));
+  qg_mem_note(t->mem, QG_OWNER_RUNTIME, qg_library_memory_estimate(&t->config, t->real, t->trainer));
   QG_TRY(qg_trainer_open_data(t->trainer));
   return qg_optim_init_weights(qg_trainer_optim(t->trainer));
 }
@@ -25,8 +25,8 @@ qg_status training_open(const char *input, int overrides, const char *const *ove
   *t = (training){0};
   QG_TRY(qg_config_load(input, overrides, (char *const *) override, &t->config));
   QG_TRY(qg_par_init(NULL, NULL, &t->par));
-  QG_TRY(qg_machine_open_backend(&t->config, qg_par_grid(t->par), false, &t->real));
-  QG_TRY(qg_footprint_warm_up(t->real));
+  QG_TRY(qg_hardware_open_backend(&t->config, qg_par_grid(t->par), false, &t->real));
+  QG_TRY(qg_library_memory_warm_up(t->real));
   timed_backend_make(t->real, &t->timed);
   QG_TRY(qg_mem_create(t->real, &t->mem));
   return qg_par_agree(t->par, create(t));

@@ -1,4 +1,4 @@
-#include "app/room.h"
+#include "app/memory_check.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +12,9 @@ typedef struct {
   int ranks;
   size_t planned, resident; /* resident: already taken, and part of the plan */
   size_t limit, available;  /* of the node */
-} room;
+} node_memory;
 
-static qg_status plan_rank(const qg_config *config, const qg_grid *grid, qg_backend *be, room *mine)
+static qg_status plan_rank(const qg_config *config, const qg_grid *grid, qg_backend *be, node_memory *mine)
 {
   qg_plan plan;
   qg_status status = qg_plan_make(config, be, grid->stage, grid->stages, mine->resident, &plan);
@@ -25,7 +25,7 @@ static qg_status plan_rank(const qg_config *config, const qg_grid *grid, qg_back
 }
 
 /* Adds a rank to its node among `nodes`; returns how many these are then. */
-static int add_to_node(room *nodes, int count, const room *rank)
+static int add_to_node(node_memory *nodes, int count, const node_memory *rank)
 {
   int i = 0;
   while (i < count && strcmp(nodes[i].host, rank->host) != 0) i++;
@@ -39,7 +39,7 @@ static int add_to_node(room *nodes, int count, const room *rank)
   return count;
 }
 
-static qg_status judge_node(const room *node, const qg_log *log)
+static qg_status check_node(const node_memory *node, const qg_log *log)
 {
   char planned[32], has[32];
   qg_format_bytes(planned, sizeof planned, (double)node->planned);
@@ -56,31 +56,31 @@ static qg_status judge_node(const room *node, const qg_log *log)
   return QG_OK;
 }
 
-static qg_status judge(room *ranks, int count, const qg_log *log)
+static qg_status check_nodes(node_memory *ranks, int count, const qg_log *log)
 {
   int nodes = 0;
   for (int i = 0; i < count; i++) {
-    room rank = ranks[i];
+    node_memory rank = ranks[i];
     nodes = add_to_node(ranks, nodes, &rank);
   }
-  for (int i = 0; i < nodes; i++) QG_TRY(judge_node(&ranks[i], log));
+  for (int i = 0; i < nodes; i++) QG_TRY(check_node(&ranks[i], log));
   return QG_OK;
 }
 
-qg_status qg_room_check(const qg_config *config, qg_par *par, qg_backend *be, const qg_log *log)
+qg_status qg_memory_check(const qg_config *config, qg_par *par, qg_backend *be, const qg_log *log)
 {
   const qg_grid *grid = qg_par_grid(par);
-  room mine = {.ranks = 1,
-               .resident = qg_memory_resident(),
-               .limit = qg_memory_limit(),
-               .available = qg_memory_available()};
-  room *all = NULL;
+  node_memory mine = {.ranks = 1,
+                      .resident = qg_memory_resident(),
+                      .limit = qg_memory_limit(),
+                      .available = qg_memory_available()};
+  node_memory *all = NULL;
   qg_status status;
   snprintf(mine.host, sizeof mine.host, "%s", grid->host);
   QG_TRY(qg_par_agree(par, plan_rank(config, grid, be, &mine)));
   QG_TRY_OUT(qg_calloc((size_t)grid->size, sizeof *all, "the plans of the ranks", (void **)&all));
   QG_TRY_OUT(qg_par_gather(par, &mine, sizeof mine, all, 0));
-  if (qg_par_is_root(grid)) status = judge(all, grid->size, log);
+  if (qg_par_is_root(grid)) status = check_nodes(all, grid->size, log);
 out:
   free(all);
   return qg_par_agree(par, status);

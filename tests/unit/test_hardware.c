@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <time.h>
 
-#include "app/machine.h"
+#include "app/hardware.h"
 
 enum { REPEATS = 4, SIDES = 4 };
 
@@ -87,7 +87,7 @@ static double measure(bool unified, long milliseconds)
   device.milliseconds = milliseconds;
   device.products = 0;
   device.filled = 0;
-  assert_int_equal(qg_machine_gemm_rate(&be, &flops), QG_OK);
+  assert_int_equal(qg_hardware_gemm_rate(&be, &flops), QG_OK);
   assert_int_equal(device.taken, 0);
   return flops;
 }

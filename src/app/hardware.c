@@ -1,4 +1,4 @@
-#include "app/machine.h"
+#include "app/hardware.h"
 
 #include <math.h>
 #include <sched.h>
@@ -7,7 +7,7 @@
 #include "qgalore/base.h"
 #include "qgalore/linalg.h"
 
-int qg_machine_threads(const qg_config *config, const qg_grid *grid)
+int qg_hardware_threads(const qg_config *config, const qg_grid *grid)
 {
   if (config->backend.threads > 0) return (int)config->backend.threads;
   cpu_set_t allowed;
@@ -15,9 +15,9 @@ int qg_machine_threads(const qg_config *config, const qg_grid *grid)
   return (int)qg_max_i64(1, cores / grid->local_size);
 }
 
-qg_status qg_machine_open_backend(const qg_config *config, const qg_grid *grid, bool plan, qg_backend **out)
+qg_status qg_hardware_open_backend(const qg_config *config, const qg_grid *grid, bool plan, qg_backend **out)
 {
-  int threads = qg_machine_threads(config, grid);
+  int threads = qg_hardware_threads(config, grid);
   qg_backend_request request = {.name = config->backend.name,
                                 .precision = config->backend.precision,
                                 .threads = threads,
@@ -49,7 +49,7 @@ out:
 
 /* A device needs some 10 us for a launch and a wait, and tiles for all of its multiprocessors: it gets larger
  * matrices until these do not count. */
-qg_status qg_machine_gemm_rate(qg_backend *be, double *flops)
+qg_status qg_hardware_gemm_rate(qg_backend *be, double *flops)
 {
   enum { SIDE = 1024, LARGEST_DEVICE_SIDE = 8192 };
   const double long_enough = 1e-3;

@@ -1,4 +1,4 @@
-#include "app/closing.h"
+#include "app/summary.h"
 
 #include <string.h>
 
@@ -41,7 +41,7 @@ static void print_command(const qg_log *log, const qg_app_options *o, int ranks,
   qg_log_raw(log, "\n");
 }
 
-void qg_closing_print(const qg_log *log, const qg_app_options *options, int ranks, const qg_train_summary *s)
+void qg_summary_print(const qg_log *log, const qg_app_options *options, int ranks, const qg_train_summary *s)
 {
   char tokens[32];
   static const char *const early[] = {"", "by a signal", "because run.max_walltime is near",

@@ -1,4 +1,4 @@
-#include "app/footprint.h"
+#include "app/library_memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +67,7 @@ out:
   return status;
 }
 
-qg_status qg_footprint_warm_up(qg_backend *be)
+qg_status qg_library_memory_warm_up(qg_backend *be)
 {
   QG_TRY(multiply_each_way(be));
   return solve_on_each_thread(be->threads, be->compute);
@@ -97,7 +97,7 @@ static size_t checkpoint_buffers(const qg_backend *be, qg_trainer *trainer)
   return qg_ckpt_buffer_bytes(be, entries, count);
 }
 
-size_t qg_footprint_of_libraries(const qg_config *config, const qg_backend *be, qg_trainer *trainer)
+size_t qg_library_memory_estimate(const qg_config *config, const qg_backend *be, qg_trainer *trainer)
 {
   const qg_partition *part = qg_trainer_partition(trainer);
   return HDF5_BYTES + packed_panels(config, be, part) + token_buffers(config, part) +
