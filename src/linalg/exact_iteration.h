@@ -7,9 +7,9 @@
 
 size_t qg_exact_iteration_bytes(int d, int length, int rank, qg_product_options products);
 
-/* Publishes the result, or leaves the job's arrays unchanged with *complete false: the eigenproblem is due.
+/* Publishes the result, or leaves the job's arrays unchanged with *converged false: the eigenproblem is due.
  * `scratch` holds qg_exact_iteration_bytes. The problem must fit fp32 and not be zero. */
 qg_status qg_exact_iteration_solve(const qg_projection_problem *problem, qg_product_options products,
-                                   qg_scratch scratch, qg_subspace_job *job, bool *complete);
+                                   qg_scratch scratch, qg_subspace_job *job, bool *converged);
 
 #endif

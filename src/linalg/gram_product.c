@@ -3,33 +3,33 @@
 #include <cblas.h>
 
 #include "linalg/implicit_gradient.h"
-#include "qgalore/backend/host.h"
 #include "qgalore/base.h"
+#include "qgalore/host.h"
 
-static bool splits(qg_product_options plan)
+static bool splits(qg_product_options options)
 {
-  return plan.bf16 && !plan.implicit && qg_host_bf16_products() != QG_HOST_BF16_NONE;
+  return options.bf16 && !options.implicit && qg_host_bf16_products() != QG_HOST_BF16_NONE;
 }
 
-static bool splits_fine(qg_product_options plan)
+static bool splits_fine(qg_product_options options)
 {
-  return splits(plan) && plan.fine && qg_host_bf16_products() == QG_HOST_BF16_FAR;
+  return splits(options) && options.fine && qg_host_bf16_products() == QG_HOST_BF16_FAR;
 }
 
-void qg_gram_product_lay_out(qg_scratch *scratch, int d, int length, int count, qg_product_options plan,
+void qg_gram_product_lay_out(qg_scratch *scratch, int d, int length, int count, qg_product_options options,
                              qg_gram_product *out)
 {
   int64_t elements = (int64_t)d * length, in_block = (int64_t)count * d, in_tall = (int64_t)count * length;
-  *out = (qg_gram_product){.plan = plan};
+  *out = (qg_gram_product){.options = options};
   out->tall = qg_scratch_take(scratch, in_tall, sizeof(float));
   out->image = qg_scratch_take(scratch, in_block, sizeof(float));
-  if (!splits(plan)) return;
+  if (!splits(options)) return;
   out->high = qg_scratch_take(scratch, elements, sizeof(uint16_t));
-  if (splits_fine(plan)) out->low = qg_scratch_take(scratch, elements, sizeof(uint16_t));
+  if (splits_fine(options)) out->low = qg_scratch_take(scratch, elements, sizeof(uint16_t));
   out->block_high = qg_scratch_take(scratch, in_block, sizeof(uint16_t));
   out->block_low = qg_scratch_take(scratch, in_block, sizeof(uint16_t));
   out->tall_high = qg_scratch_take(scratch, in_tall, sizeof(uint16_t));
-  out->workspace = qg_scratch_take(scratch, (int64_t)qg_host_gemm_bytes(plan.threads), 1);
+  out->workspace = qg_scratch_take(scratch, (int64_t)qg_host_gemm_bytes(options.threads), 1);
 }
 
 void qg_gram_product_open(const qg_projection_problem *problem, qg_gram_product *product)
@@ -38,7 +38,7 @@ void qg_gram_product_open(const qg_projection_problem *problem, qg_gram_product 
   int64_t elements = (int64_t)problem->d * problem->length;
   product->problem = problem;
   if (!product->high) return;
-#pragma omp parallel for num_threads(product->plan.threads)
+#pragma omp parallel for num_threads(product->options.threads)
   for (int64_t first = 0; first < elements; first += PIECE)
     qg_host_split(qg_min_i64(PIECE, elements - first), problem->gradient + first, product->high + first,
                   product->low ? product->low + first : NULL);
@@ -73,7 +73,7 @@ static void add_product(const qg_gram_product *product, qg_gemm_args gemm, bool 
   const qg_view *a = &gemm.a, *b = &gemm.b, *c = &gemm.c;
   gemm.alpha = 1.0f;
   gemm.beta = add ? 1.0f : 0.0f;
-  if (a->type == QG_BF16) qg_host_gemm(product->plan.threads, product->workspace, &gemm);
+  if (a->type == QG_BF16) qg_host_gemm(product->options.threads, product->workspace, &gemm);
   else
     cblas_sgemm(CblasRowMajor, transposed(gemm.trans_a), transposed(gemm.trans_b), (int)c->rows, (int)c->cols,
                 (int)(gemm.trans_a ? a->rows : a->cols), gemm.alpha, a->data, (int)a->cols, b->data,

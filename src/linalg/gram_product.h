@@ -32,7 +32,7 @@ typedef struct {
 
 typedef struct {
   const qg_projection_problem *problem;
-  qg_product_options plan;
+  qg_product_options options;
   float *tall;          /* T [c, L]; right side, but of an implicit gradient: its transpose [L, c] */
   float *image;         /* V H [c, d] */
   uint16_t *high, *low; /* G [m, n]; low: NULL unless its products are split */
@@ -41,7 +41,7 @@ typedef struct {
   void *workspace;                  /* of one product */
 } qg_gram_product;
 
-void qg_gram_product_lay_out(qg_scratch *scratch, int d, int length, int count, qg_product_options plan,
+void qg_gram_product_lay_out(qg_scratch *scratch, int d, int length, int count, qg_product_options options,
                              qg_gram_product *out);
 /* Sets the problem; splits its gradient. */
 void qg_gram_product_open(const qg_projection_problem *problem, qg_gram_product *product);

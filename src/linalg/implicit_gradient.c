@@ -1,6 +1,6 @@
 #include "linalg/implicit_gradient.h"
 
-#include "linalg/projection_problem.h"
+#include "linalg/vectors.h"
 #include "qgalore/base.h"
 
 /* Rows of the two Gram matrices of the tokens that are alive at once. */

@@ -1,7 +1,7 @@
 #include <cblas.h>
 #include <math.h>
 
-#include "linalg/projection_problem.h"
+#include "linalg/vectors.h"
 #include "qgalore/linalg.h"
 
 void qg_subspace_rotation(qg_side side, int64_t d, int64_t rank, const float *from, const float *to,

@@ -19,7 +19,7 @@ typedef struct {
 /* Publishes the result, or leaves the job's arrays unchanged with *accepted false: another route is due.
  * `scratch` holds qg_power_iteration_bytes. The problem must fit fp32 and not be zero. */
 qg_status qg_power_iteration_solve(const qg_projection_problem *problem,
-                                   const qg_power_iteration_options *plan, qg_scratch scratch,
+                                   const qg_power_iteration_options *options, qg_scratch scratch,
                                    qg_subspace_job *job, bool *accepted);
 
 #endif

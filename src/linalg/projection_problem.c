@@ -6,31 +6,9 @@
 #include <string.h>
 
 #include "linalg/implicit_gradient.h"
-#include "qgalore/backend/host.h"
+#include "linalg/vectors.h"
 #include "qgalore/base.h"
-
-bool qg_scan_f32(int64_t count, const float *x, double *norm2, double *largest)
-{
-  enum { PIECE = 1 << 13 }; /* read once from memory, twice from the first-level cache */
-  float top = 0;
-  *norm2 = 0;
-  for (int64_t first = 0; first < count; first += PIECE) {
-    int64_t length = qg_min_i64(PIECE, count - first);
-    *norm2 += qg_host_sum_squares(QG_F32, length, x + first);
-    top = fmaxf(top, qg_host_largest(length, x + first));
-  }
-  *largest = (double)top;
-  /* Squares of finite floats are far from the limits of double: the sum is finite if all elements are. */
-  return isfinite(*norm2);
-}
-
-double qg_dot_f32(int64_t count, const float *x, const float *y)
-{
-  double sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < count; i++) sum += (double)x[i] * (double)y[i];
-  return sum;
-}
+#include "qgalore/host.h"
 
 size_t qg_projection_problem_bytes(const qg_subspace_job *job)
 {
@@ -73,15 +51,6 @@ bool qg_projection_problem_fits_f32(const qg_projection_problem *problem)
   /* 1e12^2 times the length stays under FLT_MAX for lengths up to 1e14; 1e-12^2 times the squared
    * rounding error 1e-14 stays over FLT_MIN. */
   return problem->largest >= 1e-12 && problem->largest <= 1e12;
-}
-
-void qg_transpose_f32(int64_t rows, int64_t cols, const float *in, float *out)
-{
-  enum { TILE = 16 };
-  for (int64_t i0 = 0; i0 < rows; i0 += TILE)
-    for (int64_t j0 = 0; j0 < cols; j0 += TILE)
-      for (int64_t i = i0; i < qg_min_i64(i0 + TILE, rows); i++)
-        for (int64_t j = j0; j < qg_min_i64(j0 + TILE, cols); j++) out[j * rows + i] = in[i * cols + j];
 }
 
 void qg_projection_problem_load_basis(const qg_projection_problem *problem, const float *basis, float *rows)

@@ -31,15 +31,6 @@ size_t qg_projection_problem_bytes(const qg_subspace_job *job);
  * precision is good. */
 bool qg_projection_problem_fits_f32(const qg_projection_problem *problem);
 
-/* ||x||^2 in double and max |x|; false if any element is not finite. */
-bool qg_scan_f32(int64_t count, const float *x, double *norm2, double *largest);
-
-/* sum x_i y_i in double. */
-double qg_dot_f32(int64_t count, const float *x, const float *y);
-
-/* out [cols, rows] = in [rows, cols] transposed. */
-void qg_transpose_f32(int64_t rows, int64_t cols, const float *in, float *out);
-
 /* The old basis as rows [rank, d]. */
 void qg_projection_problem_load_basis(const qg_projection_problem *problem, const float *basis, float *rows);
 

@@ -14,13 +14,13 @@ typedef struct {
 } qg_scalapack_grid;
 
 /* Collective. */
-qg_status qg_scalapack_grid_open(qg_par *par, const qg_scalapack_layout *plan, int owner,
+qg_status qg_scalapack_grid_open(qg_par *par, const qg_scalapack_layout *layout, int owner,
                                  qg_scalapack_grid *out);
 /* Collective. */
 void qg_scalapack_grid_close(const qg_scalapack_grid *grid);
 
 /* A [rows, cols] column-major matrix over the grid, `local_rows` of its rows here. */
-qg_descriptor qg_scalapack_spread(const qg_scalapack_layout *plan, const qg_scalapack_grid *grid, int rows,
+qg_descriptor qg_scalapack_spread(const qg_scalapack_layout *layout, const qg_scalapack_grid *grid, int rows,
                                   int cols, int local_rows);
 
 /* spread [rows, cols] = whole, which lies on the owner (NULL elsewhere), column-major. Collective. */

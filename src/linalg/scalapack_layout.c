@@ -93,19 +93,19 @@ qg_status qg_scalapack_layout_make(int rank, int size, int owner, int64_t m, int
   return QG_OK;
 }
 
-void qg_scalapack_scratch_lay_out(qg_scratch *scratch, const qg_scalapack_layout *plan,
+void qg_scalapack_scratch_lay_out(qg_scratch *scratch, const qg_scalapack_layout *layout,
                                   qg_scalapack_scratch *out)
 {
-  int64_t square = (int64_t)plan->square_rows * plan->square_cols;
+  int64_t square = (int64_t)layout->square_rows * layout->square_cols;
   *out = (qg_scalapack_scratch){0};
-  out->tall = qg_scratch_take(scratch, (int64_t)plan->tall_rows * plan->tall_cols, sizeof(float));
+  out->tall = qg_scratch_take(scratch, (int64_t)layout->tall_rows * layout->tall_cols, sizeof(float));
   out->gram = qg_scratch_take(scratch, square, sizeof(float));
   out->vectors = qg_scratch_take(scratch, square, sizeof(float));
-  out->values = qg_scratch_take(scratch, plan->d, sizeof(float));
-  out->work = qg_scratch_take(scratch, plan->work_count, sizeof(float));
-  out->iwork = qg_scratch_take(scratch, plan->iwork_count, sizeof(int));
-  if (!plan->is_owner) return;
-  out->rows = qg_scratch_take(scratch, (int64_t)plan->rank * plan->d, sizeof(float));
-  out->eigenvalues = qg_scratch_take(scratch, plan->rank, sizeof(double));
-  qg_orthonormal_lay_out(scratch, plan->rank, &out->orthonormal);
+  out->values = qg_scratch_take(scratch, layout->d, sizeof(float));
+  out->work = qg_scratch_take(scratch, layout->work_count, sizeof(float));
+  out->iwork = qg_scratch_take(scratch, layout->iwork_count, sizeof(int));
+  if (!layout->is_owner) return;
+  out->rows = qg_scratch_take(scratch, (int64_t)layout->rank * layout->d, sizeof(float));
+  out->eigenvalues = qg_scratch_take(scratch, layout->rank, sizeof(double));
+  qg_orthonormal_lay_out(scratch, layout->rank, &out->orthonormal);
 }

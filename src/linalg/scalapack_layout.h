@@ -34,7 +34,7 @@ typedef struct {
  * keeps in 32 bits does not fit them. */
 qg_status qg_scalapack_layout_make(int rank, int size, int owner, int64_t m, int64_t n, int64_t subspace_rank,
                                    qg_scalapack_layout *out);
-void qg_scalapack_scratch_lay_out(qg_scratch *scratch, const qg_scalapack_layout *plan,
+void qg_scalapack_scratch_lay_out(qg_scratch *scratch, const qg_scalapack_layout *layout,
                                   qg_scalapack_scratch *out);
 
 #endif

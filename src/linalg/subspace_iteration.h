@@ -29,34 +29,35 @@ typedef struct {
   qg_eigen_f32 eigen;
 } qg_subspace_iteration;
 
-void qg_subspace_iteration_lay_out(qg_scratch *scratch, int d, int length, int rank, qg_product_options plan,
-                                   qg_subspace_iteration *out);
+void qg_subspace_iteration_lay_out(qg_scratch *scratch, int d, int length, int rank,
+                                   qg_product_options options, qg_subspace_iteration *out);
 
 /* The old basis, if there is one, and random rows: a pure function of `seed`. They may be far from
  * orthonormal: returns ||V||_F^2 / c, the factor by which their energy exceeds that of unit rows. */
-double qg_subspace_iteration_start(qg_subspace_iteration *block, const qg_projection_problem *problem,
+double qg_subspace_iteration_start(qg_subspace_iteration *iteration, const qg_projection_problem *problem,
                                    const float *previous, uint64_t seed);
 
-/* First half of a product with H. *energy = tr(V H V^T) of the whole block. QG_ERR_NUMERICAL if it is not
+/* First half of a product with H. *energy = tr(V H V^T) of the whole iteration. QG_ERR_NUMERICAL if it is not
  * finite.
  */
-qg_status qg_subspace_iteration_measure(qg_subspace_iteration *block, qg_product_grade grade, double *energy);
+qg_status qg_subspace_iteration_measure(qg_subspace_iteration *iteration, qg_product_grade grade,
+                                        double *energy);
 
 /* After a measure: rows <- orthonormal basis of rows H, or of the next Chebyshev polynomial. COARSE: to 1e-2.
  */
-qg_status qg_subspace_iteration_step(qg_subspace_iteration *block, qg_product_grade grade);
+qg_status qg_subspace_iteration_step(qg_subspace_iteration *iteration, qg_product_grade grade);
 
 /* After a measure: turns the active rows into Ritz vectors, ascending. *energy of the largest `rank` of the
- * whole block. A step may follow at once: it goes on from the rows before, which span the same. */
-qg_status qg_subspace_iteration_ritz(qg_subspace_iteration *block, double *energy);
+ * whole iteration. A step may follow at once: it goes on from the rows before, which span the same. */
+qg_status qg_subspace_iteration_ritz(qg_subspace_iteration *iteration, double *energy);
 
 /* After qg_subspace_iteration_ritz: the largest `count` active rows rest from here on, and the steps of the
  * others are those of Chebyshev's polynomials for the interval of eigenvalues from 0 to the smallest Ritz
  * value, which the block holds down so (Saad, section 7.4; in block form with every step orthonormalised). */
-void qg_subspace_iteration_settle(qg_subspace_iteration *block, int count);
+void qg_subspace_iteration_settle(qg_subspace_iteration *iteration, int count);
 
 /* The largest `rank` vectors become the job's result; the block is used up. */
-qg_status qg_subspace_iteration_publish(qg_subspace_iteration *block, qg_subspace_method used,
+qg_status qg_subspace_iteration_publish(qg_subspace_iteration *iteration, qg_subspace_method used,
                                         qg_subspace_job *job);
 
 #endif

@@ -24,19 +24,6 @@ struct qg_mem {
   int64_t calls;
 };
 
-const char *qg_owner_name(qg_owner owner)
-{
-  static const char *const names[QG_OWNER_COUNT] = {
-      [QG_OWNER_WEIGHTS] = "weights",         [QG_OWNER_PROJECTORS] = "projectors",
-      [QG_OWNER_MOMENTS] = "moments",         [QG_OWNER_GRADIENTS] = "gradients",
-      [QG_OWNER_ACTIVATIONS] = "activations", [QG_OWNER_WORKSPACE] = "workspace",
-      [QG_OWNER_TRANSFER] = "transfer",       [QG_OWNER_DATA] = "data",
-      [QG_OWNER_CHECKPOINT] = "checkpoint",   [QG_OWNER_RUNTIME] = "runtime",
-      [QG_OWNER_CONTEXT] = "context",
-  };
-  return names[owner];
-}
-
 qg_status qg_mem_create(qg_backend *be, qg_mem **out)
 {
   void *memory;
@@ -97,7 +84,7 @@ qg_status qg_mem_reserve(qg_mem *mem, const qg_mem *plan)
   void *memory;
   if (plan->pieces == 0) return QG_OK;
   if (!qg_memory_fits(mem->be, plan->pieces) || take(mem, false, plan->pieces, &memory) != QG_OK)
-    return qg_memory_fail_reservation(mem->be, plan);
+    return qg_memory_fail_reservation(mem->be, plan->bytes[QG_SPACE_DEVICE], plan->pieces);
   mem->reserved = memory;
   mem->rest = plan->pieces;
   return QG_OK;
@@ -115,6 +102,13 @@ static qg_status cut(qg_mem *mem, const char *what, size_t bytes, void **out)
   return QG_OK;
 }
 
+static qg_status fail_request(const qg_mem *mem, qg_owner owner, const char *what, size_t bytes)
+{
+  size_t held[QG_OWNER_COUNT];
+  for (int i = 0; i < QG_OWNER_COUNT; i++) held[i] = qg_mem_bytes(mem, (qg_owner)i);
+  return qg_memory_fail_request(owner, what, bytes, held);
+}
+
 static qg_status allocate(qg_mem *mem, qg_owner owner, const char *what, size_t bytes, qg_space space,
                           void **out)
 {
@@ -124,7 +118,7 @@ static qg_status allocate(qg_mem *mem, qg_owner owner, const char *what, size_t 
   bool host = space == QG_SPACE_HOST;
   if (mem->reserved && !host) QG_TRY(cut(mem, what, bytes, out));
   else if (mem->be && take(mem, host, bytes, out) != QG_OK)
-    return qg_memory_fail_request(mem, owner, what, bytes);
+    return fail_request(mem, owner, what, bytes);
   mem->bytes[space][owner] += bytes;
   if (!host) mem->pieces += whole_pieces(bytes);
   return QG_OK;

@@ -1,6 +1,7 @@
 #include "memory/memory_error.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "qgalore/base.h"
 
@@ -8,10 +9,23 @@
 
 enum { NAMED_OWNERS = 3 };
 
+const char *qg_owner_name(qg_owner owner)
+{
+  static const char *const names[QG_OWNER_COUNT] = {
+      [QG_OWNER_WEIGHTS] = "weights",         [QG_OWNER_PROJECTORS] = "projectors",
+      [QG_OWNER_MOMENTS] = "moments",         [QG_OWNER_GRADIENTS] = "gradients",
+      [QG_OWNER_ACTIVATIONS] = "activations", [QG_OWNER_WORKSPACE] = "workspace",
+      [QG_OWNER_TRANSFER] = "transfer",       [QG_OWNER_DATA] = "data",
+      [QG_OWNER_CHECKPOINT] = "checkpoint",   [QG_OWNER_RUNTIME] = "runtime",
+      [QG_OWNER_CONTEXT] = "context",
+  };
+  return names[owner];
+}
+
 bool qg_memory_fits(qg_backend *be, size_t bytes)
 {
   size_t free, total;
-  if (!be->ops->memory_info || be->ops->memory_info(be, &free, &total) != QG_OK) return true;
+  if (!be->ops->room || be->ops->room(be, &free, &total) != QG_OK) return true;
   return bytes <= free && be->share.margin <= free - bytes;
 }
 
@@ -47,7 +61,7 @@ static void describe_room(qg_backend *be, char *buffer, size_t size)
 {
   size_t free = 0, total = 0;
   char a[32], b[32], c[32];
-  if (!be->ops->memory_info || be->ops->memory_info(be, &free, &total) != QG_OK) {
+  if (!be->ops->room || be->ops->room(be, &free, &total) != QG_OK) {
     snprintf(buffer, size, "%s", qg_error_message());
     return;
   }
@@ -56,24 +70,21 @@ static void describe_room(qg_backend *be, char *buffer, size_t size)
            qg_format_bytes(c, sizeof c, (double)be->share.margin));
 }
 
-qg_status qg_memory_fail_reservation(qg_backend *be, const qg_mem *plan)
+qg_status qg_memory_fail_reservation(qg_backend *be, const size_t *planned, size_t all)
 {
   size_t bytes[QG_OWNER_COUNT];
   char text[32], largest[160], room[512];
-  for (int i = 0; i < QG_OWNER_COUNT; i++) bytes[i] = qg_mem_bytes_in(plan, QG_SPACE_DEVICE, (qg_owner)i);
+  memcpy(bytes, planned, sizeof bytes);
   bytes[QG_OWNER_CONTEXT] = 0; /* that is taken already */
-  size_t all = qg_mem_space(plan, QG_SPACE_DEVICE) - qg_mem_bytes(plan, QG_OWNER_CONTEXT);
   describe_room(be, room, sizeof room);
   return QG_FAIL(QG_ERR_RESOURCE, "the plan of %s does not fit on %s: %s. Largest: %s. " ADVICE,
                  qg_format_bytes(text, sizeof text, (double)all), be->description, room,
                  describe_largest(bytes, largest, sizeof largest));
 }
 
-qg_status qg_memory_fail_request(const qg_mem *mem, qg_owner owner, const char *what, size_t bytes)
+qg_status qg_memory_fail_request(qg_owner owner, const char *what, size_t bytes, const size_t *held)
 {
-  size_t held[QG_OWNER_COUNT];
   char reason[512], text[32], largest[160];
-  for (int i = 0; i < QG_OWNER_COUNT; i++) held[i] = qg_mem_bytes(mem, (qg_owner)i);
   snprintf(reason, sizeof reason, "%s", qg_error_message());
   return QG_FAIL(QG_ERR_RESOURCE,
                  "no memory for %s (%s): %zu bytes (%s) were refused (%s); held so far: %s. " ADVICE, what,

@@ -73,7 +73,7 @@ refused_by_the_probe() {
 if command -v h5dump >/dev/null; then
   check "two layers change places in a checkpoint with right checksums" swap_layers
   check "the probe notices" refused_by_the_probe
-  check "and can be switched off" run_to_the_end 2 wrong checkpoint.selftest=no
+  check "and can be told to be silent" run_to_the_end 2 wrong checkpoint.selftest=no
 else
   skip "the probe notices" "h5dump (hdf5-tools) is not installed"
 fi
