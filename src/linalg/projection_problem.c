@@ -7,8 +7,8 @@
 
 #include "linalg/implicit_gradient.h"
 #include "linalg/vectors.h"
+#include "qgalore/backend/host.h"
 #include "qgalore/base.h"
-#include "qgalore/host.h"
 
 size_t qg_projection_problem_bytes(const qg_subspace_job *job)
 {

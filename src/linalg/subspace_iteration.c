@@ -4,9 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "qgalore/backend/host.h"
 #include "qgalore/base.h"
-#include "qgalore/host.h"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
 
 enum { OVERSAMPLING = 16 }; /* random vectors beyond the rank */
 
@@ -108,7 +108,7 @@ static qg_status orthonormalise(qg_subspace_iteration *iteration, bool coarse)
 {
   int d = iteration->problem->d, active = iteration->active;
   float *companion = iteration->damped > 0 ? iteration->spare : NULL;
-  if (qg_orthonormalise_apart(active, d, coarse, iteration->rows, companion, &iteration->cholesky))
+  if (qg_orthonormalise_independent(active, d, coarse, iteration->rows, companion, &iteration->cholesky))
     return QG_OK;
   QG_CHECK(iteration->active == iteration->count && !companion, QG_ERR_NUMERICAL,
            "vectors of a block that is partly settled are dependent");

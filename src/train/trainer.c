@@ -186,7 +186,7 @@ qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
   QG_TRY(create_optim(t));
   QG_TRY(create_pipeline(t));
   QG_TRY(create_rest(t));
-  if (c->checkpoint.selftest) QG_TRY(qg_probe_create(t));
+  if (c->checkpoint.selftest) QG_TRY(qg_selftest_create(t));
   QG_TRY(take_snapshot_memory(t));
   qg_pipeline_schedule_1f1b(t->stages, t->stage_index, t->micro_batches, t->schedule);
   if (qg_mem_is_dry(t->mem)) return QG_OK;

@@ -22,8 +22,8 @@ declare -A level=(
 
 # The module that a public header belongs to, where the name does not say it.
 declare -A owner=(
-  [status]=base [method]=base [model_shape]=base [log]=base [timer]=base [fault]=base [apart]=base [philox]=base [view]=base [state]=base
-  [adam]=quant [rows_apart]=base [gate]=base [plugin]=backend [normal]=backend [host]=backend [par_mpi]=par [linalg_distributed]=linalg
+  [status]=base [method]=base [model_shape]=base [log]=base [timer]=base [fault]=base [subprocess]=base [philox]=base [view]=base [state]=base
+  [adam]=quant [independent_rows]=base [finite_guard]=base [plugin]=backend [normal]=backend [host]=backend [par_mpi]=par [linalg_distributed]=linalg
 )
 
 module_of_header() { # qgalore/x.h or module/x.h
