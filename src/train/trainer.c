@@ -28,19 +28,7 @@ static qg_status end_micro_batch(void *trainer, int64_t micro_batch)
 
 static qg_status create_weights(qg_trainer *t)
 {
-  const qg_config *c = t->config;
-  qg_stage_options options = {
-      .micro_batch = c->train.micro_batch,
-      .sequence_length = c->train.sequence_length,
-      .logit_chunk_tokens = c->train.logit_chunk_tokens,
-      .checkpointing = c->train.activation_checkpointing,
-      .offload = c->train.activation_offload,
-      .graphs = c->backend.graphs,
-      .slots = qg_pipeline_schedule_in_flight(t->stages, t->stage_index, t->micro_batches),
-  };
-  QG_TRY(qg_stage_create(t->mem, t->be, &c->model, &t->part, &options, &t->stage));
-  qg_workload workload = qg_stage_workload(&c->model, &options);
-  return qg_backend_reserve(t->mem, t->be, &workload);
+  return qg_weights_from_config(t->config, t->mem, t->be, &t->params, &t->weights);
 }
 
 static qg_status create_optim(qg_trainer *t)
@@ -186,9 +174,8 @@ qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
   QG_TRY(create_optim(t));
   QG_TRY(create_pipeline(t));
   QG_TRY(create_rest(t));
-  if (c->checkpoint.selftest) QG_TRY(qg_selftest_create(t));
+  if (c->checkpoint.selftest) QG_TRY(create_selftest(t));
   QG_TRY(take_snapshot_memory(t));
-  qg_pipeline_schedule_1f1b(t->stages, t->stage_index, t->micro_batches, t->schedule);
   if (qg_mem_is_dry(t->mem)) return QG_OK;
   connect_clock(t);
   return qg_pipeline_init(&t->pipeline);
