@@ -149,7 +149,7 @@ qg_status qg_cuda_attention_fused_backward(qg_backend *be, const qg_attention_ar
 size_t qg_cuda_rows_bytes(const qg_workload *workload);
 qg_status qg_cuda_convert(qg_backend *be, qg_view dst, qg_view src);
 qg_status qg_cuda_axpy(qg_backend *be, float alpha, qg_view src, qg_view dst);
-qg_status qg_cuda_sum_squares(qg_backend *be, qg_view src, double *out, qg_gate *gate);
+qg_status qg_cuda_sum_squares(qg_backend *be, qg_view src, double *out, qg_finite_guard *guard);
 qg_status qg_cuda_embed(qg_backend *be, qg_view table, const int32_t *ids, qg_view out);
 qg_status qg_cuda_embed_backward(qg_backend *be, const int32_t *ids, qg_view d_out, qg_view grad);
 qg_status qg_cuda_rmsnorm(qg_backend *be, const qg_rmsnorm_args *args);

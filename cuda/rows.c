@@ -28,10 +28,10 @@ qg_status qg_cuda_axpy(qg_backend *be, float alpha, qg_view src, qg_view dst)
   return QG_OK;
 }
 
-qg_status qg_cuda_sum_squares(qg_backend *be, qg_view src, double *out, qg_gate *gate)
+qg_status qg_cuda_sum_squares(qg_backend *be, qg_view src, double *out, qg_finite_guard *guard)
 {
   QG_CUDA_RANGE("sum_squares");
-  QG_CUDA(be, qg_k_sum_squares(qg_cuda_of(be)->stream, src, qg_cuda_of(be)->partial, out, gate));
+  QG_CUDA(be, qg_k_sum_squares(qg_cuda_of(be)->stream, src, qg_cuda_of(be)->partial, out, guard));
   return QG_OK;
 }
 

@@ -56,13 +56,13 @@ __global__ void k_sum_squares(qg_view src, double *partial)
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-__global__ void k_sum_parts(const double *partial, int count, double *out, qg_gate *gate)
+__global__ void k_sum_parts(const double *partial, int count, double *out, qg_finite_guard *guard)
 {
   __shared__ double parts[WARPS];
   double sum = block_sum(static_cast<int>(threadIdx.x) < count ? partial[threadIdx.x] : 0.0, parts);
   if (threadIdx.x != 0) return;
   *out = sum;
-  if (gate) qg_gate_note(gate, sum);
+  if (guard) qg_finite_guard_note(guard, sum);
 }
 
 static_assert(int(QG_CUDA_SUM_BLOCKS) <= int(THREADS), "one block adds the partial sums");
@@ -77,7 +77,8 @@ static qg_view rest_of(qg_view dense)
                       rest > 0, rest);
 }
 
-cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, double *out, qg_gate *gate)
+cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, double *out,
+                             qg_finite_guard *guard)
 {
   auto kernel = src.type == QG_BF16 ? k_sum_squares<bf16> : k_sum_squares<float>;
   qg_view rest = {};
@@ -89,7 +90,7 @@ cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, 
   cudaError_t error = launch(stream, blocks, THREADS, kernel, src, partial);
   if (error == cudaSuccess) error = launch(stream, rest.rows, THREADS, kernel, rest, partial + blocks);
   if (error != cudaSuccess) return error;
-  return launch(stream, 1, THREADS, k_sum_parts, partial, static_cast<int>(blocks + rest.rows), out, gate);
+  return launch(stream, 1, THREADS, k_sum_parts, partial, static_cast<int>(blocks + rest.rows), out, guard);
 }
 
 template <typename T, typename S>

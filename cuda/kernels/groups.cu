@@ -175,7 +175,7 @@ __global__ void k_update_int8(qg_update_int8_args a)
   alignas(WIDE) float w[PART], update[PART];
   alignas(WIDE) uint8_t codes[PART];
   lane_part part = part_of_lane(a.count);
-  if (part.group * QG_GROUP >= a.count || !qg_gate_is_open(a.gate)) return;
+  if (part.group * QG_GROUP >= a.count || !qg_finite_guard_is_open(a.guard)) return;
   int64_t group = a.first / QG_GROUP + part.group;
   qg_group_params params = {a.store.scale[group], a.store.zero[group]};
   load_part(a.store.codes + a.first + part.first, part.count, codes);
@@ -254,7 +254,7 @@ __global__ void k_update_dense(qg_update_dense_args a)
   alignas(WIDE) T rounded[PART];
   int64_t part = a.first / PART + blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
   T *weights = static_cast<T *>(a.weights);
-  if (part * PART >= a.first + a.count || !qg_gate_is_open(a.gate)) return;
+  if (part * PART >= a.first + a.count || !qg_finite_guard_is_open(a.guard)) return;
   window at = window_of(part, a.first, a.count);
   load_window(static_cast<const T *>(weights), at, w);
   load_window(a.update, at, update);

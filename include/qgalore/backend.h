@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "qgalore/gate.h"
+#include "qgalore/finite_guard.h"
 #include "qgalore/philox.h"
 #include "qgalore/quant.h"
 #include "qgalore/status.h"
@@ -132,7 +132,7 @@ typedef struct {
 /* For the elements [first, first + count) of a matrix, first a multiple of QG_GROUP:
  *   w = dequantise(store);  w = w + update - decay * w;  requantise with a fresh scale and zero.
  * `update` f32 [count] (element i belongs to matrix element first + i). decay = lr * weight_decay.
- * The uniform number of matrix element e is qg_rng_unit_at(rng, e). A gate that is closed: nothing happens. */
+ * The uniform number of matrix element e is qg_rng_unit_at(rng, e). Nothing happens if the guard is closed. */
 typedef struct {
   qg_int8_store store;
   int64_t first, count;
@@ -140,11 +140,11 @@ typedef struct {
   float decay;
   qg_int8_rule rule;
   qg_rng rng;
-  const qg_gate *gate; /* device, or NULL */
+  const qg_finite_guard *guard; /* device, or NULL */
 } qg_update_int8_args;
 
 /* weights (f32 or bf16, [count], matrix elements first .. first + count) = w + update - decay * w.
- * bf16 with `stochastic`: rounded up with the probability of the discarded bits. A gate as in qg_update_int8_args. */
+ * bf16 with `stochastic`: rounded up with the probability of the discarded bits. The guard as in qg_update_int8_args. */
 typedef struct {
   void *weights;
   qg_dtype type;
@@ -153,7 +153,7 @@ typedef struct {
   float decay;
   bool stochastic;
   qg_rng rng;
-  const qg_gate *gate;
+  const qg_finite_guard *guard;
 } qg_update_dense_args;
 
 /* One Adam step over `count` elements (algorithm.md section 5; t counts from 1):
@@ -162,7 +162,7 @@ typedef struct {
  * A non-finite g' counts as 0 for that element. bounded: v is kept at what m allows (qg_adam_bound in qgalore/adam.h).
  * Moments are either f32 (m, v) or 8 bit in blocks of `block` elements: codes and one f32
  * absmax per block (m signed map, v unsigned map). The new values are used before they are
- * requantised. delta is f32 or bf16 [count]. A gate as in qg_update_int8_args: moments and delta stay as they were. */
+ * requantised. delta is f32 or bf16 [count]. The guard as in qg_update_int8_args: moments and delta stay as they were. */
 typedef struct {
   const void *grad; /* f32 or bf16 [count] */
   qg_dtype grad_type;
@@ -177,7 +177,7 @@ typedef struct {
   int64_t block;
   void *delta;
   qg_dtype delta_type;
-  const qg_gate *gate;
+  const qg_finite_guard *guard;
 } qg_adam_args;
 
 /* Moments between their stored form and the statistics that a change of basis mixes (algorithm.md 8.9, LDAdam,
@@ -293,8 +293,8 @@ typedef struct {
   qg_status (*gemm)(qg_backend *be, const qg_gemm_args *args);
   qg_status (*convert)(qg_backend *be, qg_view dst, qg_view src);           /* f32 <-> bf16 or copy */
   qg_status (*axpy)(qg_backend *be, float alpha, qg_view src, qg_view dst); /* dst += alpha * src, f32 or bf16 each */
-  /* *out (device f64) = sum of src^2; non-finite in, non-finite out. The gate (device, or NULL) notes it. */
-  qg_status (*sum_squares)(qg_backend *be, qg_view src, double *out, qg_gate *gate);
+  /* *out (device f64) = sum of src^2; non-finite in, non-finite out. The guard (device, or NULL) notes it. */
+  qg_status (*sum_squares)(qg_backend *be, qg_view src, double *out, qg_finite_guard *guard);
 
   /* The transformer. */
   qg_status (*embed)(qg_backend *be, qg_view table, const int32_t *ids, qg_view out); /* out[i] = table[ids[i]], compute type out, table f32 or bf16 */

@@ -2,9 +2,9 @@
 #include "optim/internal.h"
 
 /* Of a step that is over the host knows whether to update at all. */
-static const qg_gate *gate_of(const qg_optim *optim, const qg_optim_param *p)
+static const qg_finite_guard *guard_of(const qg_optim *optim, const qg_optim_param *p)
 {
-  return p->policy.fused ? qg_optim_gate(optim) : NULL;
+  return p->policy.fused ? qg_optim_guard(optim) : NULL;
 }
 
 /* Elements [first, first + count) of what Adam sees; first is a multiple of the moment block. */
@@ -31,7 +31,7 @@ static qg_adam_args adam_of(const qg_optim *optim, const qg_optim_param *p, cons
       .m_absmax = moments.m_absmax,
       .v_absmax = moments.v_absmax,
       .block = options->moment_block,
-      .gate = gate_of(optim, p),
+      .guard = guard_of(optim, p),
   };
 }
 
@@ -52,7 +52,7 @@ static qg_status store_update(qg_optim *optim, const qg_optim_param *p, const qg
         .decay = decay,
         .rule = {options->include_zero, options->stochastic, options->bf16_arithmetic},
         .rng = rng,
-        .gate = gate_of(optim, p),
+        .guard = guard_of(optim, p),
     };
     return be->ops->update_int8(be, &args);
   }
@@ -65,7 +65,7 @@ static qg_status store_update(qg_optim *optim, const qg_optim_param *p, const qg
       .decay = decay,
       .stochastic = options->stochastic,
       .rng = rng,
-      .gate = gate_of(optim, p),
+      .guard = guard_of(optim, p),
   };
   return be->ops->update_dense(be, &args);
 }
@@ -122,7 +122,7 @@ qg_status qg_optim_apply_param(qg_optim *optim, const qg_optim_param *p, const q
 {
   qg_optim_name(optim, p);
   if (p->policy.projected && !qg_optim_has_projector(p)) return QG_OK;
-  if (p->policy.fused) qg_optim_gate_updated(optim);
+  if (p->policy.fused) qg_optim_guard_updated(optim);
   else
     optim->touched = true;
   QG_TRY(qg_optim_forget_prefetched(optim, p));

@@ -146,7 +146,7 @@ struct qg_optim {
   bool tied_added;      /* the head's part was added to the embedding's at this step */
   bool discarded;       /* the step's gradient is known not to be finite: nothing of it may reach any state */
   bool touched;         /* something of the step is known to have reached the state */
-  int64_t noted;        /* sums that the gate was shown in this step */
+  int64_t noted;        /* sums that the guard was shown in this step */
   int64_t first_update; /* how many these were at the first update in backward; 0: there was none */
   qg_step_rates rates;  /* of fused updates */
   int64_t failed_refreshes;
@@ -254,13 +254,13 @@ qg_status qg_optim_drop_prefetched(qg_optim *optim);
 
 /* gate.c */
 size_t qg_optim_sums_bytes(const qg_optim *optim);
-qg_gate *qg_optim_gate(const qg_optim *optim); /* device */
-qg_status qg_optim_gate_begin(qg_optim *optim);
-/* *sum (device) = the sum of squares, which the gate notes. */
-qg_status qg_optim_gate_note(qg_optim *optim, qg_view gradient, double *sum);
-/* An update that asks the gate is queued, behind the gradient noted last. */
-void qg_optim_gate_updated(qg_optim *optim);
-/* Waits for the device: host_sums, and what the gate has to say of this step. */
+qg_finite_guard *qg_optim_guard(const qg_optim *optim); /* device */
+qg_status qg_optim_guard_begin(qg_optim *optim);
+/* *sum (device) = the sum of squares, which the guard notes. */
+qg_status qg_optim_guard_note(qg_optim *optim, qg_view gradient, double *sum);
+/* An update that asks the guard is queued, behind the gradient noted last. */
+void qg_optim_guard_updated(qg_optim *optim);
+/* Waits for the device: host_sums, and what the guard has to say of this step. */
 qg_status qg_optim_read_sums(qg_optim *optim);
 
 /* port.c */

@@ -179,7 +179,7 @@ qg_status qg_optim_begin(qg_optim *optim, int64_t step)
   optim->discarded = qg_fault_is_planted_at("gradient", step);
   optim->step_refreshes = optim->step_failed = 0;
   qg_optim_projector_forget(optim); /* a checkpoint may have been loaded */
-  QG_TRY(qg_optim_gate_begin(optim));
+  QG_TRY(qg_optim_guard_begin(optim));
   for (int id = 0; id < optim->param_count; id++) QG_TRY(begin_param(optim, &optim->params[id]));
   return QG_OK;
 }

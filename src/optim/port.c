@@ -90,7 +90,7 @@ static qg_status add_projected(qg_optim *optim, qg_optim_param *p, qg_view dy, q
 static qg_status update_now(qg_optim *optim, const qg_optim_param *p)
 {
   qg_optim_start(optim, QG_PHASE_UPDATE);
-  QG_TRY(qg_optim_gate_note(optim, qg_optim_grad_view(p), optim->scratch.sums + p->info.id));
+  QG_TRY(qg_optim_guard_note(optim, qg_optim_grad_view(p), optim->scratch.sums + p->info.id));
   QG_TRY(qg_optim_apply_param(optim, p, &optim->rates));
   qg_optim_stop(optim, QG_PHASE_UPDATE);
   return QG_OK;

@@ -219,7 +219,7 @@ static void check_moments(qg_backend *be, qg_moments_args plain, qg_moments_args
 }
 
 /* With moments of f32 (block 0) or of 8 bits in blocks. */
-static void expect_adam_stops(qg_backend *be, qg_gate *gate, int64_t block)
+static void expect_adam_stops(qg_backend *be, qg_finite_guard *guard, int64_t block)
 {
   static moments_host host;
   static float grad[COUNT], m[COUNT], v[COUNT], delta[COUNT];
@@ -228,7 +228,7 @@ static void expect_adam_stops(qg_backend *be, qg_gate *gate, int64_t block)
   memset(&host, 1, sizeof host);
   qg_adam_args a = adam_args(QG_F32);
   a.t = 1;
-  a.gate = gate;
+  a.guard = guard;
   a.block = block;
   a.grad = device_test_copy(be, grad, sizeof grad);
   a.delta = device_test_copy(be, delta, sizeof delta);
@@ -250,10 +250,10 @@ static void expect_adam_stops(qg_backend *be, qg_gate *gate, int64_t block)
 static void adam_stops_at_a_closed_gate(void **state)
 {
   qg_backend *be = *state;
-  qg_gate *gate = device_test_closed_gate(be);
+  qg_finite_guard *guard = device_test_closed_guard(be);
   static const int64_t blocks[] = {0, QG_GROUP, 100};
-  for (int i = 0; i < QG_COUNT_OF(blocks); i++) expect_adam_stops(be, gate, blocks[i]);
-  be->ops->release(be, gate, sizeof *gate);
+  for (int i = 0; i < QG_COUNT_OF(blocks); i++) expect_adam_stops(be, guard, blocks[i]);
+  be->ops->release(be, guard, sizeof *guard);
 }
 
 static void moments_become_statistics_and_moments_again_in_f32(void **state)

@@ -39,9 +39,9 @@ float *device_test_normals(int64_t count, float spread)
   return x;
 }
 
-qg_gate *device_test_closed_gate(qg_backend *be)
+qg_finite_guard *device_test_closed_guard(qg_backend *be)
 {
-  qg_gate gate = {0.0, 0.0};
-  qg_gate_note(&gate, (double)INFINITY);
-  return device_test_copy(be, &gate, sizeof gate);
+  qg_finite_guard guard = {0.0, 0.0};
+  qg_finite_guard_note(&guard, (double)INFINITY);
+  return device_test_copy(be, &guard, sizeof guard);
 }

@@ -11,8 +11,8 @@ void *device_test_copy(qg_backend *be, const void *host, size_t bytes);
 /* Compares device memory with the expected bytes and releases it. */
 void device_test_expect(qg_backend *be, void *device, const void *expected, size_t bytes);
 
-/* A gate in fresh device memory that an infinite sum has closed. */
-qg_gate *device_test_closed_gate(qg_backend *be);
+/* A guard in fresh device memory that an infinite sum has closed. */
+qg_finite_guard *device_test_closed_guard(qg_backend *be);
 
 /* Normally distributed host numbers, the same everywhere. Free with free(). */
 float *device_test_normals(int64_t count, float spread);

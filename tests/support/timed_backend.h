@@ -178,9 +178,9 @@ static inline qg_status timed_zero(qg_backend *be, void *memory, size_t bytes)
   TIMED(TIMED_CLEAR_SQUARES, 0, zero(timed->real, memory, bytes));
 }
 
-static inline qg_status timed_sum_squares(qg_backend *be, qg_view src, double *out, qg_gate *gate)
+static inline qg_status timed_sum_squares(qg_backend *be, qg_view src, double *out, qg_finite_guard *guard)
 {
-  TIMED(TIMED_CLEAR_SQUARES, 0, sum_squares(timed->real, src, out, gate));
+  TIMED(TIMED_CLEAR_SQUARES, 0, sum_squares(timed->real, src, out, guard));
 }
 
 static inline void timed_forget(timed_backend *timed)

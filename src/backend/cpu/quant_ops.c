@@ -121,7 +121,7 @@ qg_status qg_cpu_update_int8(qg_backend *be, const qg_update_int8_args *args)
   QG_CHECK(args->first % QG_GROUP == 0, QG_ERR_RUNTIME,
            "update_int8: first element %lld is not a multiple of the group of %d", (long long)args->first,
            QG_GROUP);
-  if (!qg_gate_is_open(args->gate)) return QG_OK;
+  if (!qg_finite_guard_is_open(args->guard)) return QG_OK;
   const qg_quant_kernels *kernels = QG_ISA_SELECT(qg_quant_kernels);
   int64_t first_group = args->first / QG_GROUP, groups = qg_group_count(args->count);
 #pragma omp parallel for schedule(static) num_threads(threads_for(be, groups))
@@ -147,7 +147,7 @@ static void update_dense_group(const qg_quant_kernels *kernels, const qg_update_
 qg_status qg_cpu_update_dense(qg_backend *be, const qg_update_dense_args *args)
 {
   QG_TRY(check_float_type(args->type, "update_dense"));
-  if (!qg_gate_is_open(args->gate)) return QG_OK;
+  if (!qg_finite_guard_is_open(args->guard)) return QG_OK;
   const qg_quant_kernels *kernels = QG_ISA_SELECT(qg_quant_kernels);
   int64_t first = args->first / QG_GROUP, end = qg_group_count(args->first + args->count);
 #pragma omp parallel for schedule(static) num_threads(threads_for(be, end - first))
@@ -211,7 +211,7 @@ qg_status qg_cpu_adam(qg_backend *be, const qg_adam_args *args)
   QG_CHECK(args->t >= 1, QG_ERR_RUNTIME, "adam: steps count from 1, not %lld", (long long)args->t);
   QG_TRY(check_moments(args->m, args->v, args->m_codes && args->v_codes && args->m_absmax && args->v_absmax,
                        args->block, "adam"));
-  if (!qg_gate_is_open(args->gate)) return QG_OK;
+  if (!qg_finite_guard_is_open(args->guard)) return QG_OK;
   if (args->m && args->v) adam_f32(be, args);
   else
     adam_8bit(be, args);

@@ -55,7 +55,7 @@ qg_status qg_cpu_axpy(qg_backend *be, float alpha, qg_view src, qg_view dst)
 }
 
 /* A dense view is one long row, cut into at most SUM_BLOCKS pieces; others are cut between rows. */
-qg_status qg_cpu_sum_squares(qg_backend *be, qg_view src, double *out, qg_gate *gate)
+qg_status qg_cpu_sum_squares(qg_backend *be, qg_view src, double *out, qg_finite_guard *guard)
 {
   const qg_row_kernels *kernels = qg_cpu_rows(src.type);
   if (src.stride == src.cols) src = qg_view_make(src.data, src.type, src.rows * src.cols, 1);
@@ -72,7 +72,7 @@ qg_status qg_cpu_sum_squares(qg_backend *be, qg_view src, double *out, qg_gate *
   }
   *out = 0.0;
   for (int b = 0; b < SUM_BLOCKS; b++) *out += partial[b];
-  if (gate) qg_gate_note(gate, *out);
+  if (guard) qg_finite_guard_note(guard, *out);
   return QG_OK;
 }
 
