@@ -175,8 +175,9 @@ static bool is_enough(const qg_cuda_problem *p, const qg_subspace_args *a, doubl
   return captured >= a->min_energy_ratio * fmin(p->norm2, captured + fmax(gain, 0.0) / 2.0);
 }
 
-/* The host waits where it has to decide: whether rows are apart, and whether what they capture is enough. A
- * random start is followed by Ritz vectors of the whole block, so that warm ones begin in their order. */
+/* The host waits where it has to decide: whether rows are independent, and whether what they capture is
+ * enough. A random start is followed by Ritz vectors of the whole block, so that warm ones begin in their
+ * order. */
 static qg_status solve_by_power(qg_backend *be, qg_cuda_problem *p, qg_subspace_args *a)
 {
   int steps = a->previous ? WARM_STEPS : COLD_STEPS;

@@ -56,17 +56,17 @@ static inline qg_view qg_view_make(void *data, qg_dtype type, int64_t rows, int6
   return view;
 }
 
-/* A matrix whose rows begin at multiples of 16 bytes from its first, and more: products of others are slow on a
- * device. It takes `rows` * qg_wide_stride(cols) elements. */
-static inline int64_t qg_wide_stride(int64_t cols)
+/* The stride of padded rows: they begin at multiples of 16 bytes from the first, because products of other matrices are slow
+ * on a device. A padded matrix takes `rows` * qg_padded_stride(cols) elements. */
+static inline int64_t qg_padded_stride(int64_t cols)
 {
   const int64_t unit = 8;
   return (cols + unit - 1) / unit * unit;
 }
 
-static inline qg_view qg_view_make_wide(void *data, qg_dtype type, int64_t rows, int64_t cols)
+static inline qg_view qg_view_make_padded(void *data, qg_dtype type, int64_t rows, int64_t cols)
 {
-  qg_view view = {data, type, rows, cols, qg_wide_stride(cols)};
+  qg_view view = {data, type, rows, cols, qg_padded_stride(cols)};
   return view;
 }
 

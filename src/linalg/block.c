@@ -85,7 +85,8 @@ static qg_status orthonormalise(qg_block *block, bool coarse)
 {
   int d = block->problem->d, active = block->active;
   float *companion = block->damped > 0 ? block->spare : NULL;
-  if (qg_orthonormalise_apart(active, d, coarse, block->rows, companion, &block->cholesky)) return QG_OK;
+  if (qg_orthonormalise_independent(active, d, coarse, block->rows, companion, &block->cholesky))
+    return QG_OK;
   QG_CHECK(block->active == block->count && !companion, QG_ERR_NUMERICAL,
            "vectors of a block that is partly settled are dependent");
   return qg_orthonormalise(active, d, block->rows, &block->householder);

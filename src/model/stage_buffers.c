@@ -10,8 +10,8 @@ static qg_view carve_view(qg_carver *from, qg_dtype type, int64_t rows, int64_t 
 static qg_view carve_intermediate(qg_carver *from, const qg_stage *stage)
 {
   int64_t cols = stage->shape.intermediate_size;
-  size_t bytes = qg_dtype_bytes(stage->be->compute, stage->tokens * qg_wide_stride(cols));
-  return qg_view_make_wide(qg_carve(from, bytes), stage->be->compute, stage->tokens, cols);
+  size_t bytes = qg_dtype_bytes(stage->be->compute, stage->tokens * qg_padded_stride(cols));
+  return qg_view_make_padded(qg_carve(from, bytes), stage->be->compute, stage->tokens, cols);
 }
 
 static qg_view carve_stream(qg_carver *from, const qg_stage *stage)

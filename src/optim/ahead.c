@@ -34,7 +34,7 @@ qg_status qg_optim_prefetch(void *impl, int id)
   qg_optim_param *p;
   QG_TRY(qg_optim_find(optim, id, &p));
   if (!ahead->weight || !p->policy.int8) return QG_OK;
-  qg_view weight = qg_view_make_wide(ahead->weight, be->compute, p->info.rows, p->info.cols);
+  qg_view weight = qg_view_make_padded(ahead->weight, be->compute, p->info.rows, p->info.cols);
   QG_TRY(be->ops->side->record(be, ahead->before));
   QG_TRY(be->ops->side->dequantize_int8(be, p->codes, weight, ahead->before, ahead->done));
   ahead->param = id;

@@ -52,7 +52,7 @@ static qg_optim_extents measure(const qg_optim *optim)
     if (!p->held) continue;
     e.int8 += p->policy.int8;
     if (qg_optim_wants_weight_scratch(optim, p))
-      widen(&e.weight, p->info.rows * qg_wide_stride(p->info.cols));
+      widen(&e.weight, p->info.rows * qg_padded_stride(p->info.cols));
     widen(&e.update, qg_min_i64(qg_optim_elements(p), qg_optim_chunk_elements(optim)));
     if (p->policy.projected) measure_projected(optim, p, &e);
     else

@@ -13,7 +13,7 @@ static qg_status read_part(qg_optim *optim, const qg_optim_param *p, int64_t fir
            p->info.name, (long long)p->info.rows);
   if (p->policy.int8) {
     /* Groups straddle rows, so dequantisation starts at the matrix' beginning. */
-    qg_view whole = qg_view_make_wide(optim->scratch.weight, type, first + count, cols);
+    qg_view whole = qg_view_make_padded(optim->scratch.weight, type, first + count, cols);
     QG_TRY(be->ops->dequantize_int8(be, p->codes, whole));
     *out = qg_view_rows(whole, first, count);
     return QG_OK;
@@ -21,7 +21,7 @@ static qg_status read_part(qg_optim *optim, const qg_optim_param *p, int64_t fir
   qg_view stored = qg_view_rows(qg_view_make(p->values, p->policy.type, p->info.rows, cols), first, count);
   *out = stored;
   if (p->policy.type == type) return QG_OK;
-  *out = qg_view_make_wide(optim->scratch.weight, type, count, cols);
+  *out = qg_view_make_padded(optim->scratch.weight, type, count, cols);
   return be->ops->convert(be, *out, stored);
 }
 
@@ -37,7 +37,7 @@ qg_status qg_optim_read(void *impl, int id, qg_view *out)
   bool found;
   QG_TRY(qg_optim_take_prefetched(optim, p, &found));
   if (found) {
-    *out = qg_view_make_wide(optim->scratch.weight, optim->be->compute, p->info.rows, p->info.cols);
+    *out = qg_view_make_padded(optim->scratch.weight, optim->be->compute, p->info.rows, p->info.cols);
     return QG_OK;
   }
   bool as_stored = !qg_optim_wants_weight_scratch(optim, p);

@@ -23,7 +23,7 @@ declare -A level=(
 # The module that a public header belongs to, where the name does not say it.
 declare -A owner=(
   [status]=base [log]=base [timer]=base [fault]=base [apart]=base [philox]=base [view]=base [state]=base
-  [adam]=quant [rows_apart]=base [finite_guard]=base [plugin]=backend [normal]=backend [host]=backend [memory]=tensor [par_mpi]=par [linalg_distributed]=linalg
+  [adam]=quant [independent_rows]=base [finite_guard]=base [plugin]=backend [normal]=backend [host]=backend [memory]=tensor [par_mpi]=par [linalg_distributed]=linalg
 )
 
 module_of_header() { # qgalore/x.h or module/x.h

@@ -129,7 +129,7 @@ static void int8_decodes_to_f32_and_bf16(void **state)
   free(w);
 }
 
-/* Rows of `cols` elements, `gap` elements apart: what lies between them keeps its 1. */
+/* Rows of `cols` elements, padded with `gap`: the padding keeps its 1. */
 static void check_int8_rows(qg_backend *be, qg_int8_store device, const float *w, int64_t cols, int64_t gap)
 {
   int64_t rows = COUNT / cols, stride = cols + gap, elements = rows * stride;
@@ -150,7 +150,7 @@ static void check_int8_rows(qg_backend *be, qg_int8_store device, const float *w
   free(host);
 }
 
-static void int8_decodes_into_rows_that_are_apart(void **state)
+static void int8_decodes_into_padded_rows(void **state)
 {
   static const int64_t shapes[][2] = {{1, 7}, {5, 3}, {67, 5}, {255, 1}, {256, 8}, {261, 3}, {COLS - 1, 1}};
   qg_backend *be = *state;
@@ -355,7 +355,7 @@ int quant_conformance_run(qg_backend *be, const char *label)
   struct CMUnitTest tests[] = {
       cmocka_unit_test(int8_codes_equal_the_plain_definition),
       cmocka_unit_test(int8_decodes_to_f32_and_bf16),
-      cmocka_unit_test(int8_decodes_into_rows_that_are_apart),
+      cmocka_unit_test(int8_decodes_into_padded_rows),
       cmocka_unit_test(int4_codes_and_values_equal_the_plain_definition),
       cmocka_unit_test(int8_update_equals_the_plain_definition),
       cmocka_unit_test(int8_update_in_parts_equals_the_update_at_once),
