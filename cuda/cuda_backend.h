@@ -12,13 +12,13 @@
 #include "cuda/kernels/kernels.h"
 #include "qgalore/backend.h"
 
-/* The time line of the stream: events in a fixed ring, each with the phase that pays for what follows it. A
- * mark for which there is no room before the next reading is left out: its time goes on the account of the
- * mark before. */
+/* The time line of the stream: events in a fixed ring, each with the phase that what follows it belongs to. A
+ * mark for which there is no place before the next reading is left out: its time belongs to the mark before.
+ */
 enum { QG_CUDA_MARKS = 4096 };
 typedef struct {
   cudaEvent_t event[QG_CUDA_MARKS];
-  int payer[QG_CUDA_MARKS];
+  int phase[QG_CUDA_MARKS];
   int made,
       count; /* events that exist; marks since the last reading, the first of them that reading's last */
   cudaError_t error; /* of a mark; told by the next reading */
@@ -27,9 +27,9 @@ typedef struct {
 /* Sums that one operation reads back at once. */
 enum { QG_CUDA_SUMS = 3 };
 
-/* backend->impl. Operations are queued on one stream, and what runs beside them on three others (side.c). The
- * workspace begins with the part that cuBLAS uses; the
- * rest belongs to one operation at a time. Before qg_backend_reserve both are empty. */
+/* backend->impl. Operations are queued on one stream, asynchronous ones on three others (async.c).
+ * The workspace begins with the part that cuBLAS uses; the rest belongs to one operation at a time. Before
+ * qg_backend_reserve both are empty. */
 typedef struct {
   int device;
   char place[96]; /* "device 0 (NVIDIA H100)", for messages */
@@ -118,15 +118,15 @@ qg_status qg_cuda_copy_in(qg_backend *be, void *device, const void *host, size_t
 qg_status qg_cuda_copy_out(qg_backend *be, void *host, const void *device, size_t bytes);
 qg_status qg_cuda_zero(qg_backend *be, void *memory, size_t bytes);
 qg_status qg_cuda_sync(qg_backend *be);
-qg_status qg_cuda_room(qg_backend *be, size_t *free, size_t *total);
+qg_status qg_cuda_memory_info(qg_backend *be, size_t *free, size_t *total);
 size_t qg_cuda_workspace_bytes(qg_backend *be, const qg_workload *workload);
 void qg_cuda_set_workspace(qg_backend *be, void *memory, size_t bytes);
 
 /* clock.c */
 qg_status qg_cuda_clock_open(qg_backend *be);
 void qg_cuda_clock_close(qg_backend *be);
-void qg_cuda_clock_begin(qg_backend *be, const char *name, int payer);
-void qg_cuda_clock_end(qg_backend *be, int payer);
+void qg_cuda_clock_begin(qg_backend *be, const char *name, int phase);
+void qg_cuda_clock_end(qg_backend *be, int phase);
 qg_status qg_cuda_clock_read(qg_backend *be, double *seconds, int phases);
 
 /* gemm.c */
@@ -173,10 +173,10 @@ qg_status qg_cuda_adam(qg_backend *be, const qg_adam_args *args);
 qg_status qg_cuda_read_moments(qg_backend *be, const qg_moments_args *args);
 qg_status qg_cuda_write_moments(qg_backend *be, const qg_moments_args *args);
 
-/* side.c */
-extern const qg_backend_side_ops qg_cuda_side;
-qg_status qg_cuda_open_side(qg_backend *be);
-void qg_cuda_close_side(qg_backend *be);
+/* async.c */
+extern const qg_backend_async_ops qg_cuda_async;
+qg_status qg_cuda_async_open(qg_backend *be);
+void qg_cuda_async_close(qg_backend *be);
 
 /* subspace.c, subspace_memory.c */
 size_t qg_cuda_subspace_bytes(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver);

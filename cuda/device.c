@@ -147,7 +147,7 @@ static qg_status create(qg_backend *be)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   QG_CUDA(be, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
-  QG_TRY(qg_cuda_open_side(be));
+  QG_TRY(qg_cuda_async_open(be));
   QG_CUBLAS(be, cublasCreate(&cuda->blas));
   QG_CUBLAS(be, cublasSetStream(cuda->blas, cuda->stream));
   QG_CUBLAS(be, cublasSetMathMode(cuda->blas, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
@@ -218,7 +218,7 @@ void qg_cuda_close(qg_backend *be)
   if (cuda->blas) cublasDestroy(cuda->blas);
   cudaFree(cuda->partial);
   cudaFree(cuda->tables);
-  qg_cuda_close_side(be);
+  qg_cuda_async_close(be);
   if (cuda->stream) cudaStreamDestroy(cuda->stream);
   free(be);
 }

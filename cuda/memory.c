@@ -33,7 +33,7 @@ void qg_cuda_release(qg_backend *be, void *memory, size_t bytes)
   cudaFree(memory);
 }
 
-/* Pinned, so that copies run beside the processor. */
+/* Pinned, so that copies run while the processor goes on. */
 qg_status qg_cuda_alloc_host(qg_backend *be, size_t bytes, void **out)
 {
   cudaError_t error = cudaHostAlloc(out, bytes, cudaHostAllocDefault);
@@ -76,7 +76,7 @@ qg_status qg_cuda_sync(qg_backend *be)
   return QG_OK;
 }
 
-qg_status qg_cuda_room(qg_backend *be, size_t *free, size_t *total)
+qg_status qg_cuda_memory_info(qg_backend *be, size_t *free, size_t *total)
 {
   QG_CUDA(be, cudaMemGetInfo(free, total));
   return QG_OK;

@@ -6,7 +6,7 @@
 static const qg_backend_ops cuda_ops = {
     .name = "cuda",
     .unified_memory = false,
-    .side = &qg_cuda_side,
+    .async = &qg_cuda_async,
     .alloc = qg_cuda_alloc,
     .release = qg_cuda_release,
     .alloc_host = qg_cuda_alloc_host,
@@ -15,7 +15,7 @@ static const qg_backend_ops cuda_ops = {
     .copy_out = qg_cuda_copy_out,
     .zero = qg_cuda_zero,
     .sync = qg_cuda_sync,
-    .room = qg_cuda_room,
+    .memory_info = qg_cuda_memory_info,
     .clock_begin = qg_cuda_clock_begin,
     .clock_end = qg_cuda_clock_end,
     .clock_read = qg_cuda_clock_read,

@@ -86,7 +86,7 @@ typedef struct qg_param_port {
    * read of another matrix; norms (vectors) stay valid always. */
   qg_status (*read)(void *impl, int param, qg_view *out);
   /* Optional. A matrix of a layer that will be read next: after the read of the one before, and before anything that reads
-   * that one is queued, so that unpacking may run beside it. */
+   * that one is queued, so that unpacking may run during it. */
   qg_status (*prefetch)(void *impl, int param);
   /* Rows [first, first + count) of a matrix, for the head. Same scratch. */
   qg_status (*read_rows)(void *impl, int param, int64_t first, int64_t count, qg_view *out);

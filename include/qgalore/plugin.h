@@ -6,7 +6,7 @@
 #include "qgalore/backend.h"
 
 /* Of both tables of operations. */
-enum { QG_PLUGIN_OPS_BYTES = sizeof(qg_backend_ops) + sizeof(qg_backend_side_ops) };
+enum { QG_PLUGIN_OPS_BYTES = sizeof(qg_backend_ops) + sizeof(qg_backend_async_ops) };
 
 /* The first three members stay what they are in every version: they tell whether the rest can be used. */
 typedef struct {

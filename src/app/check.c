@@ -173,7 +173,7 @@ static void print_memory(const qg_log *log, qg_backend *be, const totals *sum)
               "device    %s on the fullest rank; %s of it is an allowance for CUDA's context and libraries",
               qg_format_bytes(a, sizeof a, (double)sum->memory[QG_SPACE_DEVICE]),
               qg_format_bytes(b, sizeof b, (double)be->share.allowance));
-  if (!be->planned && be->ops->room(be, &free, &total) == QG_OK)
+  if (!be->planned && be->ops->memory_info(be, &free, &total) == QG_OK)
     qg_log_info(log, "          %s of %s are free on the device here",
                 qg_format_bytes(a, sizeof a, (double)free), qg_format_bytes(b, sizeof b, (double)total));
 }

@@ -83,9 +83,9 @@ qg_status qg_layer_forward_by_graph(const layer_pass *pass, layer_graph *graph, 
     return qg_layer_forward(pass, output);
   }
   if (!graph->graph) {
-    QG_TRY(be->ops->side->begin_graph(be));
+    QG_TRY(be->ops->async->begin_graph(be));
     QG_TRY(qg_layer_forward(pass, output));
-    QG_TRY(be->ops->side->end_graph(be, &graph->graph));
+    QG_TRY(be->ops->async->end_graph(be, &graph->graph));
   }
-  return be->ops->side->launch_graph(be, graph->graph);
+  return be->ops->async->launch_graph(be, graph->graph);
 }

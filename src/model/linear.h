@@ -5,7 +5,7 @@
 #include "qgalore/model.h"
 
 /* y = x W^T. x [tokens, inputs], W [outputs, inputs]. `next`: the matrix that is read after W, which may be
- * unpacked beside the product; -1: unknown. */
+ * unpacked during the product; -1: unknown. */
 qg_status qg_linear_forward(qg_backend *be, const qg_param_port *port, int param, int next, qg_view x,
                             qg_view y);
 /* dx = dy W, or dx += dy W. */

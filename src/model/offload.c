@@ -14,7 +14,7 @@ static int count_buffers(const qg_stage *stage)
 {
   const qg_stage_options *options = &stage->options;
   int inner = stage->part.num_layers - 1, count = inner < OFFLOAD_BUFFERS ? inner : OFFLOAD_BUFFERS;
-  if (!options->offload || !options->checkpointing || !stage->be->ops->side) return 0;
+  if (!options->offload || !options->checkpointing || !stage->be->ops->async) return 0;
   return options->slots * inner > count ? count : 0;
 }
 
@@ -81,9 +81,9 @@ qg_status qg_offload_init(qg_stage *stage)
 {
   stage_offload *offload = &stage->offload;
   if (offload->count == 0) return QG_OK;
-  const qg_backend_side_ops *side = stage->be->ops->side;
-  for (int i = 0; i < offload->count; i++) QG_TRY(side->create_event(stage->be, &offload->buffers[i].moved));
-  return side->create_event(stage->be, &offload->before);
+  const qg_backend_async_ops *async = stage->be->ops->async;
+  for (int i = 0; i < offload->count; i++) QG_TRY(async->create_event(stage->be, &offload->buffers[i].moved));
+  return async->create_event(stage->be, &offload->before);
 }
 
 void qg_offload_close(qg_stage *stage)
@@ -91,15 +91,15 @@ void qg_offload_close(qg_stage *stage)
   stage_offload *offload = &stage->offload;
   free(offload->host);
   for (int i = 0; i < offload->count; i++)
-    stage->be->ops->side->destroy_event(stage->be, offload->buffers[i].moved);
-  if (offload->before) stage->be->ops->side->destroy_event(stage->be, offload->before);
+    stage->be->ops->async->destroy_event(stage->be, offload->buffers[i].moved);
+  if (offload->before) stage->be->ops->async->destroy_event(stage->be, offload->before);
 }
 
 static qg_status settle(qg_stage *stage, offload_buffer *buffer)
 {
   if (!buffer->moving) return QG_OK;
   buffer->moving = false;
-  return stage->be->ops->side->hold(stage->be, buffer->moved);
+  return stage->be->ops->async->wait_event(stage->be, buffer->moved);
 }
 
 static qg_status displace(qg_stage *stage, offload_buffer *buffer, int slot, int index)
@@ -118,12 +118,12 @@ qg_status qg_offload_make_room(qg_stage *stage, int slot, int index)
 qg_status qg_offload_keep(qg_stage *stage, int slot, int index)
 {
   if (!passes(stage, index) || !is_displaced(stage, index)) return QG_OK;
-  const qg_backend_side_ops *side = stage->be->ops->side;
+  const qg_backend_async_ops *async = stage->be->ops->async;
   stage_offload *offload = &stage->offload;
   offload_buffer *from = buffer_of(stage, index);
-  QG_TRY(side->record(stage->be, offload->before));
-  QG_TRY(side->copy_out(stage->be, *host_of(stage, slot, index), from->view.data, offload->bytes,
-                        offload->before, from->moved));
+  QG_TRY(async->record(stage->be, offload->before));
+  QG_TRY(async->copy_out(stage->be, *host_of(stage, slot, index), from->view.data, offload->bytes,
+                         offload->before, from->moved));
   from->moving = true;
   return QG_OK;
 }
@@ -131,14 +131,14 @@ qg_status qg_offload_keep(qg_stage *stage, int slot, int index)
 qg_status qg_offload_fetch(qg_stage *stage, int slot, int index)
 {
   if (!passes(stage, index)) return QG_OK;
-  const qg_backend_side_ops *side = stage->be->ops->side;
+  const qg_backend_async_ops *async = stage->be->ops->async;
   stage_offload *offload = &stage->offload;
   offload_buffer *to = buffer_of(stage, index);
   if (to->slot == slot && to->index == index) return QG_OK;
   QG_TRY(displace(stage, to, slot, index));
-  QG_TRY(side->record(stage->be, offload->before));
-  QG_TRY(side->copy_in(stage->be, to->view.data, *host_of(stage, slot, index), offload->bytes,
-                       offload->before, to->moved));
+  QG_TRY(async->record(stage->be, offload->before));
+  QG_TRY(async->copy_in(stage->be, to->view.data, *host_of(stage, slot, index), offload->bytes,
+                        offload->before, to->moved));
   to->moving = true;
   return QG_OK;
 }

@@ -47,7 +47,7 @@ static qg_status fill_stage(qg_stage *stage, qg_mem *mem)
   size_t slots = (size_t)stage->options.slots;
   size_t layers = slots * (size_t)stage->part.num_layers;
   QG_TRY(qg_calloc(layers, sizeof *stage->layers, "layers of a stage", (void **)&stage->layers));
-  if (stage->options.graphs && stage->be->ops->side)
+  if (stage->options.graphs && stage->be->ops->async)
     QG_TRY(qg_calloc(layers, sizeof *stage->graphs, "graphs of a stage", (void **)&stage->graphs));
   QG_TRY(qg_calloc(slots, sizeof *stage->inputs, "slots of a stage", (void **)&stage->inputs));
   QG_TRY(qg_calloc(slots, sizeof *stage->d_output, "slots of a stage", (void **)&stage->d_output));
@@ -80,7 +80,7 @@ void qg_stage_destroy(qg_stage *stage)
 {
   if (!stage) return;
   int graphs = stage->graphs ? stage->options.slots * stage->part.num_layers : 0;
-  for (int i = 0; i < graphs; i++) stage->be->ops->side->destroy_graph(stage->be, stage->graphs[i].graph);
+  for (int i = 0; i < graphs; i++) stage->be->ops->async->destroy_graph(stage->be, stage->graphs[i].graph);
   qg_offload_close(stage);
   free(stage->graphs);
   free(stage->layers);

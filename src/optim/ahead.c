@@ -1,8 +1,8 @@
-/* The weight that is read next is unpacked beside the product of the one before. Two halves of scratch take
- * turns: one is read, the other is filled.
+/* The weight that is read next is unpacked while the product of the one before runs. Two halves of scratch
+ * take turns: one is read, the other is filled.
  *
- *   queue:   read W0 | before | X W0^T        | hold done | X W1^T
- *   beside:                     unpack W1 done
+ *   queue:   read W0 | before | X W0^T        | wait_event done | X W1^T
+ *   unpack:                     unpack W1 done
  *
  * `before` is recorded after everything that read the half which is filled and everything that changed the
  * codes of the next weight, and before the product that runs meanwhile: so one event stands for all that the
@@ -12,18 +12,18 @@
 qg_status qg_optim_open_ahead(qg_optim *optim)
 {
   qg_optim_ahead *ahead = &optim->ahead;
-  const qg_backend_side_ops *side = optim->be->ops->side;
+  const qg_backend_async_ops *async = optim->be->ops->async;
   ahead->param = -1;
   if (!ahead->weight) return QG_OK;
-  QG_TRY(side->create_event(optim->be, &ahead->before));
-  return side->create_event(optim->be, &ahead->done);
+  QG_TRY(async->create_event(optim->be, &ahead->before));
+  return async->create_event(optim->be, &ahead->done);
 }
 
 void qg_optim_close_ahead(qg_optim *optim)
 {
   const qg_optim_ahead *ahead = &optim->ahead;
-  if (ahead->before) optim->be->ops->side->destroy_event(optim->be, ahead->before);
-  if (ahead->done) optim->be->ops->side->destroy_event(optim->be, ahead->done);
+  if (ahead->before) optim->be->ops->async->destroy_event(optim->be, ahead->before);
+  if (ahead->done) optim->be->ops->async->destroy_event(optim->be, ahead->done);
 }
 
 qg_status qg_optim_prefetch(void *impl, int id)
@@ -35,8 +35,8 @@ qg_status qg_optim_prefetch(void *impl, int id)
   QG_TRY(qg_optim_find(optim, id, &p));
   if (!ahead->weight || !p->policy.int8) return QG_OK;
   qg_view weight = qg_view_make_padded(ahead->weight, be->compute, p->info.rows, p->info.cols);
-  QG_TRY(be->ops->side->record(be, ahead->before));
-  QG_TRY(be->ops->side->dequantize_int8(be, p->codes, weight, ahead->before, ahead->done));
+  QG_TRY(be->ops->async->record(be, ahead->before));
+  QG_TRY(be->ops->async->dequantize_int8(be, p->codes, weight, ahead->before, ahead->done));
   ahead->param = id;
   return QG_OK;
 }
@@ -50,7 +50,7 @@ qg_status qg_optim_take_prefetched(qg_optim *optim, const qg_optim_param *p, boo
   optim->scratch.weight = ahead->weight;
   ahead->weight = read_before;
   ahead->param = -1;
-  return optim->be->ops->side->hold(optim->be, ahead->done);
+  return optim->be->ops->async->wait_event(optim->be, ahead->done);
 }
 
 qg_status qg_optim_forget_prefetched(qg_optim *optim, const qg_optim_param *p)
@@ -62,5 +62,5 @@ qg_status qg_optim_drop_prefetched(qg_optim *optim)
 {
   if (optim->ahead.param < 0) return QG_OK;
   optim->ahead.param = -1;
-  return optim->be->ops->side->hold(optim->be, optim->ahead.done);
+  return optim->be->ops->async->wait_event(optim->be, optim->ahead.done);
 }

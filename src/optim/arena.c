@@ -20,7 +20,7 @@ static void place_weights(qg_optim *optim, const qg_optim_extents *e, qg_carver 
   size_t bytes = qg_dtype_bytes(optim->be->compute, e->weight);
   qg_carver gradient = *from;
   optim->scratch.weight = qg_carve(from, bytes);
-  if (optim->be->ops->side && e->int8 > 0) optim->ahead.weight = qg_carve(from, bytes);
+  if (optim->be->ops->async && e->int8 > 0) optim->ahead.weight = qg_carve(from, bytes);
   *formed = qg_carve(&gradient, qg_dtype_bytes(QG_F32, e->formed));
   from->used = qg_max_size(from->used, gradient.used);
 }

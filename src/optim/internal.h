@@ -59,7 +59,7 @@ typedef struct {
   bool accumulates_full; /* at this step G gathers in `full` and is projected at finish */
 } qg_optim_param;
 
-/* The weight that is read next, where the backend unpacks beside its queue (ahead.c). */
+/* The weight that is read next, where the backend unpacks asynchronously (ahead.c). */
 typedef struct {
   void *weight; /* as large as scratch.weight, with which it changes places; NULL: reads unpack */
   int param;    /* what is unpacked in it, or will be at `done`; -1: nothing */

@@ -11,7 +11,7 @@ enum { NAMED_OWNERS = 3 };
 bool qg_memory_fits(qg_backend *be, size_t bytes)
 {
   size_t free, total;
-  if (!be->ops->room || be->ops->room(be, &free, &total) != QG_OK) return true;
+  if (!be->ops->memory_info || be->ops->memory_info(be, &free, &total) != QG_OK) return true;
   return bytes <= free && be->share.margin <= free - bytes;
 }
 
@@ -47,7 +47,7 @@ static void describe_room(qg_backend *be, char *buffer, size_t size)
 {
   size_t free = 0, total = 0;
   char a[32], b[32], c[32];
-  if (!be->ops->room || be->ops->room(be, &free, &total) != QG_OK) {
+  if (!be->ops->memory_info || be->ops->memory_info(be, &free, &total) != QG_OK) {
     snprintf(buffer, size, "%s", qg_error_message());
     return;
   }

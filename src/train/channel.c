@@ -9,24 +9,24 @@ static size_t bytes_of(const qg_channel *channel)
 
 static bool has_host_buffers(const qg_channel *channel)
 {
-  return channel->be->ops->side && !channel->shape.device_pointers;
+  return channel->be->ops->async && !channel->shape.device_pointers;
 }
 
 static qg_status create_events(qg_channel *channel, qg_channel_slot *slot)
 {
-  const qg_backend_side_ops *side = channel->be->ops->side;
-  if (!side) return QG_OK;
-  QG_TRY(side->create_event(channel->be, &slot->passed));
-  return has_host_buffers(channel) ? side->create_event(channel->be, &slot->copied) : QG_OK;
+  const qg_backend_async_ops *async = channel->be->ops->async;
+  if (!async) return QG_OK;
+  QG_TRY(async->create_event(channel->be, &slot->passed));
+  return has_host_buffers(channel) ? async->create_event(channel->be, &slot->copied) : QG_OK;
 }
 
 static qg_status create_slot(qg_mem *mem, qg_par *par, qg_channel *channel, qg_channel_slot *slot)
 {
   size_t bytes = bytes_of(channel);
-  QG_TRY(qg_mem_alloc(mem, QG_OWNER_TRANSFER, "pipeline buffer", bytes, &slot->bay));
-  slot->wire = slot->bay;
+  QG_TRY(qg_mem_alloc(mem, QG_OWNER_TRANSFER, "pipeline buffer", bytes, &slot->device_buffer));
+  slot->mpi_buffer = slot->device_buffer;
   if (has_host_buffers(channel))
-    QG_TRY(qg_mem_alloc_host(mem, QG_OWNER_TRANSFER, "pipeline buffer", bytes, &slot->wire));
+    QG_TRY(qg_mem_alloc_host(mem, QG_OWNER_TRANSFER, "pipeline buffer", bytes, &slot->mpi_buffer));
   if (!par) return QG_OK;
   QG_TRY(create_events(channel, slot));
   return qg_transfer_create(par, bytes, &slot->transfer);
@@ -46,8 +46,8 @@ void qg_channel_destroy(qg_channel *channel)
   for (int i = 0; i < QG_CHANNEL_DEPTH; i++) {
     qg_channel_slot *slot = &channel->slots[i];
     qg_transfer_free(slot->transfer);
-    if (slot->passed) channel->be->ops->side->destroy_event(channel->be, slot->passed);
-    if (slot->copied) channel->be->ops->side->destroy_event(channel->be, slot->copied);
+    if (slot->passed) channel->be->ops->async->destroy_event(channel->be, slot->passed);
+    if (slot->copied) channel->be->ops->async->destroy_event(channel->be, slot->copied);
     *slot = (qg_channel_slot){0};
   }
 }
@@ -72,12 +72,12 @@ static int allowed(const qg_channel *channel)
   return (int)qg_min_i64(channel->messages, channel->handled + QG_CHANNEL_DEPTH);
 }
 
-/* The device is done with the wire's memory. */
+/* The device is done with the buffer that MPI uses. */
 static qg_status is_ready(const qg_channel *channel, const qg_channel_slot *slot, bool *ready)
 {
   qg_event *last = slot->copied ? slot->copied : slot->passed;
   *ready = true;
-  return last ? channel->be->ops->side->query(channel->be, last, ready) : QG_OK;
+  return last ? channel->be->ops->async->query(channel->be, last, ready) : QG_OK;
 }
 
 static qg_status start(qg_channel *channel)
@@ -85,8 +85,8 @@ static qg_status start(qg_channel *channel)
   const qg_channel_slot *slot = slot_of(channel, channel->started++);
   const qg_channel_request *shape = &channel->shape;
   if (shape->receives)
-    return qg_transfer_receive(slot->transfer, slot->wire, bytes_of(channel), shape->peer, shape->tag);
-  return qg_transfer_send(slot->transfer, slot->wire, bytes_of(channel), shape->peer, shape->tag);
+    return qg_transfer_receive(slot->transfer, slot->mpi_buffer, bytes_of(channel), shape->peer, shape->tag);
+  return qg_transfer_send(slot->transfer, slot->mpi_buffer, bytes_of(channel), shape->peer, shape->tag);
 }
 
 /* In the order of the messages, because they share a tag. */
@@ -142,21 +142,22 @@ static qg_status move(const qg_channel *channel, void *to, const void *from)
 
 static qg_status record_passed(const qg_channel *channel, const qg_channel_slot *slot)
 {
-  return slot->passed ? channel->be->ops->side->record(channel->be, slot->passed) : QG_OK;
+  return slot->passed ? channel->be->ops->async->record(channel->be, slot->passed) : QG_OK;
 }
 
 qg_status qg_channel_receive(qg_channel *channel, void *device)
 {
   const qg_channel_slot *slot = slot_of(channel, channel->handled);
-  const qg_backend_side_ops *side = channel->be->ops->side;
+  const qg_backend_async_ops *async = channel->be->ops->async;
   QG_CHECK(channel->handled < channel->messages, QG_ERR_RUNTIME, "stage %d sends %d messages a step",
            channel->shape.peer, channel->messages);
   QG_TRY(await(channel, channel->handled));
   if (slot->copied) {
-    QG_TRY(side->copy_in(channel->be, slot->bay, slot->wire, bytes_of(channel), slot->passed, slot->copied));
-    QG_TRY(side->hold(channel->be, slot->copied));
+    QG_TRY(async->copy_in(channel->be, slot->device_buffer, slot->mpi_buffer, bytes_of(channel), slot->passed,
+                          slot->copied));
+    QG_TRY(async->wait_event(channel->be, slot->copied));
   }
-  QG_TRY(move(channel, device, slot->bay));
+  QG_TRY(move(channel, device, slot->device_buffer));
   QG_TRY(record_passed(channel, slot));
   channel->handled++;
   return go_on(channel);
@@ -165,13 +166,14 @@ qg_status qg_channel_receive(qg_channel *channel, void *device)
 qg_status qg_channel_send(qg_channel *channel, const void *device)
 {
   const qg_channel_slot *slot = slot_of(channel, channel->handled);
-  const qg_backend_side_ops *side = channel->be->ops->side;
+  const qg_backend_async_ops *async = channel->be->ops->async;
   int before = channel->handled - QG_CHANNEL_DEPTH;
   if (before >= 0) QG_TRY(await(channel, before));
-  QG_TRY(move(channel, slot->bay, device));
+  QG_TRY(move(channel, slot->device_buffer, device));
   QG_TRY(record_passed(channel, slot));
   if (slot->copied)
-    QG_TRY(side->copy_out(channel->be, slot->wire, slot->bay, bytes_of(channel), slot->passed, slot->copied));
+    QG_TRY(async->copy_out(channel->be, slot->mpi_buffer, slot->device_buffer, bytes_of(channel),
+                           slot->passed, slot->copied));
   channel->handled++;
   return go_on(channel);
 }

@@ -1,12 +1,12 @@
 /* A one-way stream of equally sized messages between two neighbouring stages, two deep: while one message is
  * computed on, the next is already under way.
  *
- * A message passes through a bay, device memory of the channel, so that the stage's own memory is free for
- * other work at once. MPI reads and writes the bay itself where it can (unified memory, or device pointers);
- * else pinned host memory, with a copy beside the queue of operations:
+ * A message passes through a device buffer of the channel, so that the stage's own memory is free for
+ * other work at once. MPI reads and writes that buffer itself where it can (unified memory, or device
+ * pointers); else pinned host memory, with an asynchronous copy between the two:
  *
- *   send:    stage memory -> bay [-> host] -> MPI
- *   receive: MPI -> [host ->] bay -> stage memory
+ *   send:    stage memory -> device buffer [-> host] -> MPI
+ *   receive: MPI -> [host ->] device buffer -> stage memory
  *
  * The host waits for none of the arrows but MPI's: it hands a message to MPI once the event of the arrow
  * before is reached, which it looks after whenever it is here. While one channel waits for MPI, all channels
@@ -29,11 +29,12 @@ typedef struct {
 } qg_channel_request;
 
 typedef struct {
-  void *bay;  /* device memory of the ledger */
-  void *wire; /* what MPI sees: the bay itself, or host memory of the ledger */
+  void *device_buffer; /* of the ledger */
+  void *mpi_buffer;    /* what MPI reads and writes: device_buffer, or host memory of the ledger */
   qg_transfer *transfer;
-  qg_event *passed; /* the message went between bay and stage memory; NULL: calls return when it is done */
-  qg_event *copied; /* it went between bay and host memory; NULL: wire is bay */
+  qg_event *passed; /* the message went between device_buffer and stage memory; NULL: calls return when it is
+                       done */
+  qg_event *copied; /* it went between the two buffers; NULL: they are one */
 } qg_channel_slot;
 
 typedef struct qg_channel {

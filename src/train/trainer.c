@@ -150,14 +150,14 @@ out:
   return status;
 }
 
-static void begin_on_device(void *be, const char *name, int payer)
+static void begin_on_device(void *be, const char *name, int phase)
 {
-  ((qg_backend *)be)->ops->clock_begin(be, name, payer);
+  ((qg_backend *)be)->ops->clock_begin(be, name, phase);
 }
 
-static void end_on_device(void *be, int payer)
+static void end_on_device(void *be, int phase)
 {
-  ((qg_backend *)be)->ops->clock_end(be, payer);
+  ((qg_backend *)be)->ops->clock_end(be, phase);
 }
 
 static void connect_clock(qg_trainer *t)

@@ -14,7 +14,7 @@
 
 enum { SEEDS = 6, TOKENS = 16, HIDDEN = 96, INPUT_BYTES = TOKENS * HIDDEN * 2, ROUNDS = 2 };
 
-typedef enum { KEPT, OFFLOADED, NO_HOLD, NO_WAIT } way;
+typedef enum { KEPT, OFFLOADED, NO_WAIT_EVENT, NO_WAIT } way;
 
 /* A middle stage, and which way its inputs go. */
 typedef struct {
@@ -36,40 +36,40 @@ static struct {
 
 static qg_status noted_event(qg_backend *be, qg_event **out)
 {
-  QG_TRY(device.real->ops->side->create_event(be, out));
+  QG_TRY(device.real->ops->async->create_event(be, out));
   if (seen.noting && seen.count < MAX_EVENTS) seen.events[seen.count++] = *out;
   return QG_OK;
 }
 
-static qg_status hold_others(qg_backend *be, qg_event *event)
+static qg_status wait_for_others(qg_backend *be, qg_event *event)
 {
   for (int i = 0; i < seen.count; i++)
     if (seen.events[i] == event) return QG_OK;
-  return device.real->ops->side->hold(be, event);
+  return device.real->ops->async->wait_event(be, event);
 }
 
 static qg_status counted_in(qg_backend *be, void *to, const void *from, size_t bytes, qg_event *after,
                             qg_event *done)
 {
   seen.in += bytes;
-  return device.real->ops->side->copy_in(be, to, from, bytes, after, done);
+  return device.real->ops->async->copy_in(be, to, from, bytes, after, done);
 }
 
 static qg_status counted_out(qg_backend *be, void *to, const void *from, size_t bytes, qg_event *after,
                              qg_event *done)
 {
   seen.out += bytes;
-  return device.real->ops->side->copy_out(be, to, from, bytes, after, done);
+  return device.real->ops->async->copy_out(be, to, from, bytes, after, done);
 }
 
 static void open_device(way wanted)
 {
   assert_true(mistaken_device_open("bf16", &device));
   memset(&seen, 0, sizeof seen);
-  device.side.create_event = noted_event;
-  device.side.copy_in = wanted == NO_WAIT ? copy_in_at_once : counted_in;
-  device.side.copy_out = wanted == NO_WAIT ? copy_out_at_once : counted_out;
-  if (wanted == NO_HOLD) device.side.hold = hold_others;
+  device.async.create_event = noted_event;
+  device.async.copy_in = wanted == NO_WAIT ? copy_in_at_once : counted_in;
+  device.async.copy_out = wanted == NO_WAIT ? copy_out_at_once : counted_out;
+  if (wanted == NO_WAIT_EVENT) device.async.wait_event = wait_for_others;
 }
 
 /* --- passes over a stage --- */
@@ -202,8 +202,8 @@ static void inputs_come_back_in_every_order(void **state)
 static void a_layer_that_does_not_wait_for_its_input_is_found(void **state)
 {
   (void)state;
-  assert_true(orders_that_differ((passes){5, 2, NO_HOLD}) > 0);
-  assert_true(orders_that_differ((passes){2, 3, NO_HOLD}) > 0);
+  assert_true(orders_that_differ((passes){5, 2, NO_WAIT_EVENT}) > 0);
+  assert_true(orders_that_differ((passes){2, 3, NO_WAIT_EVENT}) > 0);
 }
 
 static void a_copy_that_does_not_wait_for_the_layers_is_found(void **state)

@@ -151,7 +151,7 @@ static int wrong_elements(bool device_pointers)
 static int make_no_mistake(void **state)
 {
   (void)state;
-  device.side = *device.real->ops->side;
+  device.async = *device.real->ops->async;
   return 0;
 }
 
@@ -170,28 +170,28 @@ static void messages_arrive_by_device_pointers(void **state)
 static void a_stage_that_reads_before_the_copy_is_found(void **state)
 {
   (void)state;
-  device.side.hold = hold_nothing;
+  device.async.wait_event = wait_for_nothing;
   assert_true(wrong_elements(false) > 0);
 }
 
 static void a_copy_out_before_the_message_is_there_is_found(void **state)
 {
   (void)state;
-  device.side.copy_out = copy_out_at_once;
+  device.async.copy_out = copy_out_at_once;
   assert_true(wrong_elements(false) > 0);
 }
 
 static void a_copy_in_over_a_message_that_is_still_read_is_found(void **state)
 {
   (void)state;
-  device.side.copy_in = copy_in_at_once;
+  device.async.copy_in = copy_in_at_once;
   assert_true(wrong_elements(false) > 0);
 }
 
 static void messages_handed_to_mpi_too_early_are_found(void **state)
 {
   (void)state;
-  device.side.query = call_all_reached;
+  device.async.query = call_all_reached;
   assert_true(wrong_elements(false) > 0);
   assert_true(wrong_elements(true) > 0);
 }

@@ -24,28 +24,28 @@ typedef struct {
 static struct {
   phase_counts sums;
   cudaemu_counts last;
-  int payer;
+  int phase;
 } tally;
 
-static void pay(int next)
+static void charge(int next)
 {
-  int line = tally.payer < 0 ? QG_PHASE_COUNT : tally.payer;
+  int line = tally.phase < 0 ? QG_PHASE_COUNT : tally.phase;
   tally.sums.waits[line] += counts->waits - tally.last.waits;
   tally.sums.launches[line] += counts->launches - tally.last.launches;
   tally.last = *counts;
-  tally.payer = next;
+  tally.phase = next;
 }
 
-static void begin_phase(qg_backend *be, const char *name, int payer)
+static void begin_phase(qg_backend *be, const char *name, int phase)
 {
   (void)be, (void)name;
-  pay(payer);
+  charge(phase);
 }
 
-static void end_phase(qg_backend *be, int payer)
+static void end_phase(qg_backend *be, int phase)
 {
   (void)be;
-  pay(payer);
+  charge(phase);
 }
 
 /* Of the second step, which refreshes nothing. */
@@ -64,10 +64,10 @@ static phase_counts steady_step(int layers, const char *more)
   r.ops.clock_end = end_phase;
   rig_start(&r, par);
   rig_step(&r, 0);
-  pay(-1);
+  charge(-1);
   tally.sums = (phase_counts){0};
   rig_step(&r, 1);
-  pay(-1);
+  charge(-1);
   rig_close(&r);
   return tally.sums;
 }

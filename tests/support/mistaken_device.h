@@ -7,7 +7,7 @@
 typedef struct {
   qg_backend be; /* first: what calls are handed leads to the rest */
   qg_backend_ops ops;
-  qg_backend_side_ops side;
+  qg_backend_async_ops async;
   qg_backend *real; /* to be closed */
 } mistaken_device;
 
@@ -16,32 +16,32 @@ static inline bool mistaken_device_open(const char *precision, mistaken_device *
 {
   qg_backend *real = open_cuda(precision);
   if (!real) return false;
-  *device = (mistaken_device){.be = *real, .ops = *real->ops, .side = *real->ops->side, .real = real};
+  *device = (mistaken_device){.be = *real, .ops = *real->ops, .async = *real->ops->async, .real = real};
   device->be.ops = &device->ops;
-  device->ops.side = &device->side;
+  device->ops.async = &device->async;
   return true;
 }
 
-/* In place of side.hold. */
-static inline qg_status hold_nothing(qg_backend *be, qg_event *event)
+/* In place of async.wait_event. */
+static inline qg_status wait_for_nothing(qg_backend *be, qg_event *event)
 {
   (void)be, (void)event;
   return QG_OK;
 }
 
-/* In place of side.copy_in and side.copy_out. */
+/* In place of async.copy_in and async.copy_out. */
 static inline qg_status copy_in_at_once(qg_backend *be, void *to, const void *host, size_t bytes,
                                         qg_event *after, qg_event *done)
 {
   (void)after;
-  return ((mistaken_device *)be)->real->ops->side->copy_in(be, to, host, bytes, NULL, done);
+  return ((mistaken_device *)be)->real->ops->async->copy_in(be, to, host, bytes, NULL, done);
 }
 
 static inline qg_status copy_out_at_once(qg_backend *be, void *host, const void *from, size_t bytes,
                                          qg_event *after, qg_event *done)
 {
   (void)after;
-  return ((mistaken_device *)be)->real->ops->side->copy_out(be, host, from, bytes, NULL, done);
+  return ((mistaken_device *)be)->real->ops->async->copy_out(be, host, from, bytes, NULL, done);
 }
 
 #endif

@@ -1,5 +1,5 @@
-/* Work beside the queue comes about in any order that its events allow: weights that are unpacked ahead are
- * those that were asked for, whatever streams do first, and a wait that is left out is found. Emulated,
+/* Asynchronous operations come about in any order that their events allow: weights that are unpacked ahead
+ * are those that were asked for, whatever streams do first, and a wait that is left out is found. Emulated,
  * because only there the order can be chosen. And a layer that is replayed as a graph computes what it
  * computes when it is called. */
 #include <setjmp.h>
@@ -21,17 +21,17 @@ static qg_status unpack_at_once(qg_backend *be, qg_int8_store src, qg_view dst, 
                                 qg_event *done)
 {
   (void)after;
-  return device.real->ops->side->dequantize_int8(be, src, dst, NULL, done);
+  return device.real->ops->async->dequantize_int8(be, src, dst, NULL, done);
 }
 
-typedef enum { NO_MISTAKE, NO_HOLD, NO_WAIT, NO_SIDE } mistake;
+typedef enum { NO_MISTAKE, NO_WAIT_EVENT, NO_WAIT, NO_ASYNC } mistake;
 
 static void open_device(mistake wanted)
 {
   assert_true(mistaken_device_open("bf16", &device));
-  if (wanted == NO_SIDE) device.ops.side = NULL;
-  if (wanted == NO_HOLD) device.side.hold = hold_nothing;
-  if (wanted == NO_WAIT) device.side.dequantize_int8 = unpack_at_once;
+  if (wanted == NO_ASYNC) device.ops.async = NULL;
+  if (wanted == NO_WAIT_EVENT) device.async.wait_event = wait_for_nothing;
+  if (wanted == NO_WAIT) device.async.dequantize_int8 = unpack_at_once;
 }
 
 /* x W^T for the matrices of both layers in turn, as the model reads them. Some get a gradient in between:
@@ -106,7 +106,7 @@ static uint32_t products_in_order(mistake wanted, int seed)
 /* Of SEEDS orders, how many give other products than reads that wait for their own unpacking. */
 static int orders_that_differ(mistake wanted)
 {
-  uint32_t expected = products_in_order(NO_SIDE, 0);
+  uint32_t expected = products_in_order(NO_ASYNC, 0);
   int differ = 0;
   for (int seed = 1; seed <= SEEDS; seed++) differ += products_in_order(wanted, seed) != expected;
   return differ;
@@ -121,7 +121,7 @@ static void weights_unpacked_ahead_are_right_in_every_order(void **state)
 static void a_product_that_does_not_wait_for_its_weight_is_found(void **state)
 {
   (void)state;
-  assert_true(orders_that_differ(NO_HOLD) > 0);
+  assert_true(orders_that_differ(NO_WAIT_EVENT) > 0);
 }
 
 static void an_unpacking_that_does_not_wait_for_the_readers_is_found(void **state)
@@ -134,7 +134,7 @@ static void an_unpacking_that_does_not_wait_for_the_readers_is_found(void **stat
 static void in_turns_no_mistake_shows(void **state)
 {
   (void)state;
-  assert_int_equal(products_in_order(NO_HOLD, 0), products_in_order(NO_SIDE, 0));
+  assert_int_equal(products_in_order(NO_WAIT_EVENT, 0), products_in_order(NO_ASYNC, 0));
 }
 
 /* --- graphs of layers --- */
@@ -144,13 +144,13 @@ static int captures, replays;
 static qg_status counted_begin_graph(qg_backend *be)
 {
   captures++;
-  return device.real->ops->side->begin_graph(be);
+  return device.real->ops->async->begin_graph(be);
 }
 
 static qg_status counted_launch_graph(qg_backend *be, qg_graph *graph)
 {
   replays++;
-  return device.real->ops->side->launch_graph(be, graph);
+  return device.real->ops->async->launch_graph(be, graph);
 }
 
 /* A middle stage with all layers of a model. */
@@ -169,8 +169,8 @@ static void open_layers(layers *l, bool graphs)
       .micro_batch = 1, .sequence_length = TOKENS, .loss_rows = TOKENS, .slots = 1, .graphs = graphs};
   qg_workload workload = qg_stage_workload(&shape, &pass);
   open_device(NO_MISTAKE);
-  device.side.begin_graph = counted_begin_graph;
-  device.side.launch_graph = counted_launch_graph;
+  device.async.begin_graph = counted_begin_graph;
+  device.async.launch_graph = counted_launch_graph;
   assert_ok(qg_mem_create(&device.be, &l->mem));
   assert_ok(qg_backend_reserve(l->mem, &device.be, &workload));
   assert_ok(qg_optim_create(l->mem, &device.be, &shape, &middle, &options, TOKENS, 1, &l->optim));

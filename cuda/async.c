@@ -1,6 +1,6 @@
-/* Work beside the stream of operations. Copies in and out have a stream each, because a device copies both
- * ways at once and one that waits may not hold up the other. An event of the table is an event of CUDA, a
- * graph an executable one. */
+/* Operations that run at the same time as the stream of operations. Copies in and out have a stream each,
+ * because a device copies both ways at once and one that waits may not hold up the other. An event of the
+ * table is an event of CUDA, a graph an executable one. */
 #include "cuda/cuda_backend.h"
 #include "qgalore/base.h"
 
@@ -30,7 +30,7 @@ static qg_status record(qg_backend *be, qg_event *event)
   return QG_OK;
 }
 
-static qg_status hold(qg_backend *be, qg_event *event)
+static qg_status wait_event(qg_backend *be, qg_event *event)
 {
   QG_CUDA(be, cudaStreamWaitEvent(qg_cuda_of(be)->stream, event_of(event), 0));
   return QG_OK;
@@ -74,7 +74,7 @@ static qg_status copy_out(qg_backend *be, void *host, const void *device, size_t
 static qg_status dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst, qg_event *after,
                                  qg_event *done)
 {
-  QG_CUDA_RANGE("dequantize_int8 beside");
+  QG_CUDA_RANGE("dequantize_int8 async");
   cudaStream_t stream = qg_cuda_of(be)->unpack;
   QG_TRY(begin(be, stream, after));
   QG_TRY(qg_cuda_unpack_int8(be, stream, src, dst));
@@ -113,11 +113,11 @@ static void destroy_graph(qg_backend *be, qg_graph *graph)
   if (graph) cudaGraphExecDestroy((cudaGraphExec_t)graph);
 }
 
-const qg_backend_side_ops qg_cuda_side = {
+const qg_backend_async_ops qg_cuda_async = {
     .create_event = create_event,
     .destroy_event = destroy_event,
     .record = record,
-    .hold = hold,
+    .wait_event = wait_event,
     .query = query,
     .copy_in = copy_in,
     .copy_out = copy_out,
@@ -130,7 +130,7 @@ const qg_backend_side_ops qg_cuda_side = {
 
 /* A device gives its multiprocessors to the product that runs meanwhile as long as that has blocks to start,
  * unless what the next product waits for comes first. */
-qg_status qg_cuda_open_side(qg_backend *be)
+qg_status qg_cuda_async_open(qg_backend *be)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   int least, greatest;
@@ -141,7 +141,7 @@ qg_status qg_cuda_open_side(qg_backend *be)
   return QG_OK;
 }
 
-void qg_cuda_close_side(qg_backend *be)
+void qg_cuda_async_close(qg_backend *be)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   if (cuda->copy_in) cudaStreamDestroy(cuda->copy_in);
