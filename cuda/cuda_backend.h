@@ -145,8 +145,8 @@ size_t qg_cuda_attention_fused_bytes(int64_t heads, int64_t tokens);
 qg_status qg_cuda_attention_fused(qg_backend *be, const qg_attention_args *args);
 qg_status qg_cuda_attention_fused_backward(qg_backend *be, const qg_attention_args *args);
 
-/* rows.c */
-size_t qg_cuda_rows_bytes(const qg_workload *workload);
+/* rowwise.c */
+size_t qg_cuda_rowwise_bytes(const qg_workload *workload);
 qg_status qg_cuda_convert(qg_backend *be, qg_view dst, qg_view src);
 qg_status qg_cuda_axpy(qg_backend *be, float alpha, qg_view src, qg_view dst);
 qg_status qg_cuda_sum_squares(qg_backend *be, qg_view src, double *out, qg_finite_guard *guard);
@@ -159,7 +159,7 @@ qg_status qg_cuda_swiglu(qg_backend *be, const qg_swiglu_args *args);
 qg_status qg_cuda_swiglu_backward(qg_backend *be, const qg_swiglu_args *args);
 qg_status qg_cuda_cross_entropy(qg_backend *be, const qg_cross_entropy_args *args);
 
-/* quantised.c */
+/* quantize.c */
 qg_status qg_cuda_quantize_int8(qg_backend *be, const float *src, int64_t count, qg_int8_rule rule,
                                 qg_int8_store dst);
 qg_status qg_cuda_dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst);

@@ -84,7 +84,7 @@ qg_status qg_cuda_memory_info(qg_backend *be, size_t *free, size_t *total)
 
 size_t qg_cuda_workspace_bytes(qg_backend *be, const qg_workload *workload)
 {
-  size_t attention = qg_cuda_attention_bytes(be, workload), rows = qg_cuda_rows_bytes(workload);
+  size_t attention = qg_cuda_attention_bytes(be, workload), rows = qg_cuda_rowwise_bytes(workload);
   return BLAS_BYTES + (attention > rows ? attention : rows);
 }
 

@@ -1,6 +1,6 @@
 /* Adam with f32 or block-wise 8-bit moments, and moments as statistics. */
-#include "cuda/kernels/groups.cuh"
-#include "cuda/kernels/quotient.cuh"
+#include "cuda/kernels/exact_division.cuh"
+#include "cuda/kernels/quantize.cuh"
 
 __device__ static inline float gradient(const qg_adam_args &a, int64_t i)
 {

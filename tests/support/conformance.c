@@ -84,7 +84,7 @@ int qg_conformance_run(qg_backend *be)
       TEST(convert_and_axpy_respect_strides),
       TEST(sum_squares_adds_every_element_once),
       TEST(sum_squares_shows_non_finite_input),
-      TEST(a_gate_stays_closed),
+      TEST(a_guard_stays_closed),
       TEST(sum_squares_does_not_overflow_in_fp32),
       TEST(embed_gathers_rows),
       TEST(embed_backward_adds_in_token_order),

@@ -10,7 +10,7 @@ void convert_rounds_to_nearest_even(void **state);
 void convert_and_axpy_respect_strides(void **state);
 void sum_squares_adds_every_element_once(void **state);
 void sum_squares_shows_non_finite_input(void **state);
-void a_gate_stays_closed(void **state);
+void a_guard_stays_closed(void **state);
 void sum_squares_does_not_overflow_in_fp32(void **state);
 void embed_gathers_rows(void **state);
 void embed_backward_adds_in_token_order(void **state);

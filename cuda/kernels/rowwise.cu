@@ -1,6 +1,6 @@
 /* RMSNorm, rotary embedding and SwiGLU. */
-#include "cuda/kernels/parts.cuh"
 #include "cuda/kernels/shared.cuh"
+#include "cuda/kernels/vectorized.cuh"
 
 /* x, or the sum that takes its place as it is stored. Both terms are on their way before either is looked at.
  */

@@ -10,7 +10,7 @@ extern "C" {
 
 #include <cmath>
 
-#include "cuda/kernels/quotient.cuh"
+#include "cuda/kernels/exact_division.cuh"
 #include "qgalore/philox.h"
 
 enum { PARTS = 100000, LEAST_EXPONENT = -76 };

@@ -1,8 +1,8 @@
 /* Groups of QG_GROUP elements: one warp a group, each lane PART neighbours of it. */
-#ifndef QG_CUDA_GROUPS_CUH
-#define QG_CUDA_GROUPS_CUH
+#ifndef QG_CUDA_QUANTIZE_CUH
+#define QG_CUDA_QUANTIZE_CUH
 
-#include "cuda/kernels/parts.cuh"
+#include "cuda/kernels/vectorized.cuh"
 
 static_assert(int(PART) == int(QG_GROUP) / int(WARP), "the lanes of a warp hold a group");
 

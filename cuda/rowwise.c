@@ -7,7 +7,7 @@ static size_t norm_partial_bytes(int64_t rows, int64_t cols)
   return qg_dtype_bytes(QG_F32, qg_ceil_div(rows, QG_CUDA_NORM_ROWS) * cols);
 }
 
-size_t qg_cuda_rows_bytes(const qg_workload *w)
+size_t qg_cuda_rowwise_bytes(const qg_workload *w)
 {
   size_t norm = norm_partial_bytes(w->tokens, w->hidden_size);
   size_t loss = qg_dtype_bytes(QG_F64, qg_max_i64(w->loss_rows, w->tokens));

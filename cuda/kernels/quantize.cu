@@ -1,6 +1,6 @@
 /* INT8 and INT4 groups, and the update of weights. */
-#include "cuda/kernels/groups.cuh"
-#include "cuda/kernels/quotient.cuh"
+#include "cuda/kernels/exact_division.cuh"
+#include "cuda/kernels/quantize.cuh"
 
 __global__ void k_quantize_int8(const float *src, int64_t count, qg_int8_rule rule, qg_int8_store dst)
 {

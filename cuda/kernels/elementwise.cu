@@ -1,5 +1,5 @@
 /* Conversions, sums and the embedding. */
-#include "cuda/kernels/parts.cuh"
+#include "cuda/kernels/vectorized.cuh"
 
 template <typename D, typename S>
 __global__ void k_convert(qg_view dst, qg_view src)

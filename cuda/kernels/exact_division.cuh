@@ -1,8 +1,8 @@
-/* Many quotients by one divisor, with the bits of the division for half of its instructions. */
-#ifndef QG_CUDA_QUOTIENT_CUH
-#define QG_CUDA_QUOTIENT_CUH
+/* Division of many numbers by one, with the bits of the division for half of its instructions. */
+#ifndef QG_CUDA_EXACT_DIVISION_CUH
+#define QG_CUDA_EXACT_DIVISION_CUH
 
-#include "cuda/kernels/parts.cuh"
+#include "cuda/kernels/vectorized.cuh"
 
 /* q = x / divisor; `bounded`: no |x| is greater than 256 divisor. The reciprocal's error is taken back twice
  * (Markstein, IBM J. Res. Dev. 34, 1990), as the CPU does it (backend/cpu/isa/table_lookup.h), where the

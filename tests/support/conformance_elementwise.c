@@ -114,7 +114,7 @@ void sum_squares_shows_non_finite_input(void **state)
 }
 
 /* Open until a sum is not finite, closed from then on, with a count of what came before. */
-void a_gate_stays_closed(void **state)
+void a_guard_stays_closed(void **state)
 {
   conformance *c = *state;
   static const double last[] = {1.0, (double)INFINITY, 2.0};

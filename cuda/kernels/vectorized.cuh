@@ -1,6 +1,7 @@
-/* Neighbours that move together, and element-wise kernels over them. */
-#ifndef QG_CUDA_PARTS_CUH
-#define QG_CUDA_PARTS_CUH
+/* Vectorized access to memory: a thread moves PART neighbouring elements at once; and element-wise kernels over
+ * such parts. */
+#ifndef QG_CUDA_VECTORIZED_CUH
+#define QG_CUDA_VECTORIZED_CUH
 
 #include <type_traits>
 
