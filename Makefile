@@ -95,8 +95,8 @@ say = @:
 endif
 
 # --- sources -------------------------------------------------------------------------------------
-# MODULES limits the library to some folders (for work on one module): make MODULES="base quant" check-unit
-MODULES ?= base quant backend tensor par linalg model optim data ckpt config train app
+# MODULES limits the library to some folders (for work on one module): make MODULES="base numerics" check-unit
+MODULES ?= base numerics backend tensor par linalg model optim data ckpt config train app
 # One source, one object per instruction set; src/backend/cpu chooses at run time.
 ISAS    := $(if $(filter x86_64,$(MACHINE)),v2 v3 v4 bf16,generic)
 march_generic :=
@@ -134,7 +134,7 @@ BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
 # The objects of the CUDA backend, once for devices and once emulated on the host (tests/support/cudaemu). Both
 # hold copies of the modules that they use and export one symbol.
-PLUGIN_MODULES := $(wildcard src/quant/*.c) src/base/integers.c src/base/text.c
+PLUGIN_MODULES := $(wildcard src/numerics/*.c) src/base/integers.c src/base/text.c
 PLUGIN_LINK     = -shared -Wl,--version-script=$(filter %.map,$^)
 CUDA_PLUGIN    := $(BUILD)/libqgalore_cuda.so
 CUDA_OBJS      := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cuda/*.c) $(PLUGIN_MODULES)) \
@@ -235,7 +235,7 @@ $(EMULATION_TESTS): $(BUILD)/tests/%: $(BUILD)/emu/tests/%.o $(filter %/fibers.o
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $^ -lcmocka
 
 # Programs for a machine with a GPU and compilers, but perhaps no MPI, HDF5, BLAS or cmocka.
-ALONE_SRCS := $(wildcard src/base/*.c src/quant/*.c tests/support/conformance*.c) src/backend/plugin.c tests/cuda/cmocka/cmocka.c \
+ALONE_SRCS := $(wildcard src/base/*.c src/numerics/*.c tests/support/conformance*.c) src/backend/plugin_loader.c tests/cuda/cmocka/cmocka.c \
               $(patsubst %,tests/support/%.c,adam_conformance quant_conformance quant_reference device_test)
 ALONE      := $(patsubst %,$(BUILD)/tests/cuda/alone/%,devices test_cuda test_cuda_attention test_cuda_device test_subspaces footprint bench_cuda bench_refresh)
 
@@ -372,7 +372,7 @@ HIDDEN ?= 4096
 # Each reader of files gets an equal share. Inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; one that crashes a
 # reader is left in $(BUILD)-fuzz/found: add it to tests/fuzz/corpus.
 FUZZ_SECONDS ?= 300
-FUZZ_MODULES := base quant backend par data config model optim linalg ckpt train app
+FUZZ_MODULES := base numerics backend par data config model optim linalg ckpt train app
 fuzz: PACKAGES += clang libclang-rt-14-dev
 fuzz: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang OPENMP="-Wno-unknown-pragmas -Wno-unused-parameter" OPT="-O1 -g" \

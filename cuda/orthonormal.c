@@ -2,7 +2,7 @@
  * vector a column. */
 #include "cuda/subspace.h"
 #include "qgalore/base.h"
-#include "qgalore/independent_rows.h"
+#include "qgalore/numerics/independent_rows.h"
 
 /* gram = block block^T in double, upper triangle in column-major eyes. Of each row as much is widened at a
  * time as fits in place of the image. */

@@ -1,5 +1,5 @@
 /* What the registry finds in the shared object: the table of operations and how to open it. */
-#include "qgalore/plugin.h"
+#include "qgalore/backend/plugin.h"
 
 #include "cuda/cuda_backend.h"
 

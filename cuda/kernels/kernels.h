@@ -5,9 +5,9 @@
 
 #include <cuda_runtime_api.h>
 
-#include "qgalore/adam.h"
 #include "qgalore/backend.h"
-#include "quant/dynamic_search.h"
+#include "qgalore/numerics/adam.h"
+#include "qgalore/numerics/dynamic_search.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 enum { QG_APART_BYTES = 2048 };
 

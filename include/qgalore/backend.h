@@ -20,11 +20,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "qgalore/finite_guard.h"
-#include "qgalore/philox.h"
-#include "qgalore/quant.h"
-#include "qgalore/status.h"
-#include "qgalore/view.h"
+#include "qgalore/base/status.h"
+#include "qgalore/base/view.h"
+#include "qgalore/numerics/finite_guard.h"
+#include "qgalore/numerics/philox.h"
+#include "qgalore/numerics/quant_groups.h"
 
 typedef struct qg_backend qg_backend;
 
@@ -160,7 +160,7 @@ typedef struct {
 /* One Adam step over `count` elements (algorithm.md section 5; t counts from 1):
  *   g' = grad * grad_scale;  v = b2 v + (1-b2) g'^2;  m = b1 m + (1-b1) g';
  *   delta = -lr * c2/c1 * m / (sqrt(v) + c2 * eps),  c1 = 1 - b1^t, c2 = sqrt(1 - b2^t).
- * A non-finite g' counts as 0 for that element. bounded: v is kept at what m allows (qg_adam_bound in qgalore/adam.h).
+ * A non-finite g' counts as 0 for that element. bounded: v is kept at what m allows (qg_adam_bound in qgalore/numerics/adam.h).
  * Moments are either f32 (m, v) or 8 bit in blocks of `block` elements: codes and one f32
  * absmax per block (m signed map, v unsigned map). The new values are used before they are
  * requantised. delta is f32 or bf16 [count]. The guard as in qg_update_int8_args: moments and delta stay as they were. */
@@ -186,7 +186,7 @@ typedef struct {
  *   read:  mean = m / c1;  variance = max(v / c2^2 - mean^2, 0)
  *   write: m = c1 mean;    v = c2^2 (variance + mean^2)
  * mean, variance f32 [count]; write leaves them undefined. Stored moments as in qg_adam_args, from the beginning of a
- * block. The element's formula is in qgalore/adam.h. */
+ * block. The element's formula is in qgalore/numerics/adam.h. */
 typedef struct {
   float *mean, *variance;
   int64_t count;

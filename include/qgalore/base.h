@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 #define QG_COUNT_OF(array) ((int)(sizeof(array) / sizeof((array)[0])))
 

@@ -5,7 +5,7 @@
  * force them to the disk -> the root adds checksums, flush, complete mark, flush, close, fsync -> reopen and check -> rename -> fsync
  * of the folder -> older ones are deleted. All of it may go on beside training.
  *
- * Fault points of a save (qgalore/fault.h): checkpoint.begin, .snapshot, .laid_out, .data (after each dataset), .reread, .synced,
+ * Fault points of a save (qgalore/base/fault.h): checkpoint.begin, .snapshot, .laid_out, .data (after each dataset), .reread, .synced,
  * then on the root .flushed, .complete, .closed, .verified, .renamed, .rotated. For tests, QGALORE_CKPT_SLAB sets the bytes
  * of a slab (the unit of checksums; default 64 MiB). */
 #ifndef QGALORE_CKPT_H
@@ -15,10 +15,10 @@
 #include <stdint.h>
 
 #include "qgalore/backend.h"
-#include "qgalore/log.h"
+#include "qgalore/base/log.h"
+#include "qgalore/base/state.h"
+#include "qgalore/base/status.h"
 #include "qgalore/par.h"
-#include "qgalore/state.h"
-#include "qgalore/status.h"
 
 /* The run's small state: attributes of the file. */
 typedef struct {

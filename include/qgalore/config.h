@@ -6,9 +6,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "qgalore/base/status.h"
 #include "qgalore/model.h"
 #include "qgalore/optim.h"
-#include "qgalore/status.h"
 
 enum { QG_PATH_MAX = 1024, QG_MAX_STAGES = 1024 };
 

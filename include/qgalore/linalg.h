@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "qgalore/backend.h"
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef enum { QG_SIDE_RIGHT, QG_SIDE_LEFT } qg_side;
 

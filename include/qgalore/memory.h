@@ -8,7 +8,7 @@
 #define QGALORE_MEMORY_H
 
 #include "qgalore/backend.h"
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef enum {
   QG_OWNER_WEIGHTS,      /* codes, scales, zeros; dense weights */

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 #include "qgalore/backend.h"
+#include "qgalore/base/status.h"
 #include "qgalore/memory.h"
-#include "qgalore/status.h"
 
 typedef struct {
   int64_t hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, vocab_size;

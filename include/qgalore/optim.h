@@ -15,13 +15,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "qgalore/base/log.h"
+#include "qgalore/base/state.h"
+#include "qgalore/base/timer.h"
 #include "qgalore/linalg.h"
-#include "qgalore/log.h"
 #include "qgalore/memory.h"
 #include "qgalore/model.h"
 #include "qgalore/par.h"
-#include "qgalore/state.h"
-#include "qgalore/timer.h"
 
 typedef enum { QG_METHOD_ADAMW, QG_METHOD_ADAM8BIT, QG_METHOD_GALORE, QG_METHOD_QGALORE } qg_method;
 typedef enum { QG_SIMILARITY_OVERLAP, QG_SIMILARITY_COSINE } qg_similarity;

@@ -3,14 +3,14 @@
 #define QGALORE_TRAIN_H
 
 #include "qgalore/backend.h"
+#include "qgalore/base/status.h"
+#include "qgalore/base/timer.h"
 #include "qgalore/config.h"
 #include "qgalore/data.h"
 #include "qgalore/memory.h"
 #include "qgalore/model.h"
 #include "qgalore/optim.h"
 #include "qgalore/par.h"
-#include "qgalore/status.h"
-#include "qgalore/timer.h"
 
 /* One operation of a stage's pipeline schedule. */
 typedef enum { QG_OP_FORWARD, QG_OP_BACKWARD } qg_op_kind;

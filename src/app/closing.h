@@ -3,7 +3,7 @@
 #define QG_APP_CLOSING_H
 
 #include "app/options.h"
-#include "qgalore/log.h"
+#include "qgalore/base/log.h"
 #include "qgalore/train.h"
 
 void qg_closing_print(const qg_log *log, const qg_app_options *options, int ranks,

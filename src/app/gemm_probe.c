@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 #include "qgalore/base.h"
-#include "qgalore/philox.h"
-#include "qgalore/quant.h"
+#include "qgalore/numerics/bf16.h"
+#include "qgalore/numerics/philox.h"
 
 enum { BLOCK = 1 << 16 }; /* elements that repeat */
 

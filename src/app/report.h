@@ -2,10 +2,10 @@
 #ifndef QG_APP_REPORT_H
 #define QG_APP_REPORT_H
 
+#include "qgalore/base/log.h"
+#include "qgalore/base/timer.h"
 #include "qgalore/config.h"
-#include "qgalore/log.h"
 #include "qgalore/par.h"
-#include "qgalore/timer.h"
 #include "qgalore/train.h"
 
 void qg_report_banner(const qg_log *log);

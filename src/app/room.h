@@ -3,8 +3,8 @@
 #ifndef QG_APP_ROOM_H
 #define QG_APP_ROOM_H
 
+#include "qgalore/base/log.h"
 #include "qgalore/config.h"
-#include "qgalore/log.h"
 #include "qgalore/par.h"
 #include "qgalore/train.h"
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backend/plugin.h"
+#include "backend/plugin_loader.h"
 #include "qgalore/base.h"
 
 static qg_status open_cuda(const qg_backend_request *request, qg_backend **out)

@@ -1,4 +1,4 @@
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 #include <signal.h>
 #include <stdatomic.h>

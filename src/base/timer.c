@@ -1,4 +1,4 @@
-#include "qgalore/timer.h"
+#include "qgalore/base/timer.h"
 
 #include "qgalore/base.h"
 

@@ -8,8 +8,8 @@
 
 #include <hdf5.h>
 
-#include "qgalore/state.h"
-#include "qgalore/status.h"
+#include "qgalore/base/state.h"
+#include "qgalore/base/status.h"
 
 #define QG_CKPT_CRC_SUFFIX ".crc32c"
 

@@ -11,7 +11,7 @@
 #include "ckpt/space.h"
 #include "ckpt/writer.h"
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 static qg_status create_empty(const char *path)
 {

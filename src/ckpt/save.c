@@ -8,7 +8,7 @@
 #include "ckpt/pending.h"
 #include "ckpt/snapshot.h"
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 static void start_phase(qg_ckpt_pending *s)
 {

@@ -11,7 +11,7 @@
 #include "ckpt/reader.h"
 #include "ckpt/space.h"
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 typedef struct {
   const char *path;

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 /* Reserves `bytes` for a file that exists, without changing its size. A full disk, an exceeded quota or a
  * limit is QG_ERR_RESOURCE and names path and bytes. Local. */

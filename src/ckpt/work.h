@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef qg_status (*qg_ckpt_task)(void *context);
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 /* A file of the writer, and host memory for one slab or for what is read back. */
 typedef struct {

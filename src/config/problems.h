@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 /* As many lines as fit the message of a qg_status; the rest is counted. */
 enum { QG_PROBLEMS_BYTES = 1900 };

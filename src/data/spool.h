@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef struct {
   FILE *file;    /* without a name; owned */

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "linalg/signs.h"
+#include "qgalore/backend/host.h"
 #include "qgalore/base.h"
-#include "qgalore/host.h"
 
 enum { OVERSAMPLING = 16 }; /* random vectors beyond the rank */
 

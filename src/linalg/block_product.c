@@ -3,8 +3,8 @@
 #include <cblas.h>
 
 #include "linalg/pair.h"
+#include "qgalore/backend/host.h"
 #include "qgalore/base.h"
-#include "qgalore/host.h"
 
 static bool splits(qg_product_plan plan)
 {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "qgalore/base.h"
-#include "qgalore/independent_rows.h"
+#include "qgalore/numerics/independent_rows.h"
 
 /* Columns of a panel, as LAPACK's own blocks of sgeqrf and sorgqr; and their work per column. */
 enum { PANEL = 32, WORK_PER_COLUMN = 64 };

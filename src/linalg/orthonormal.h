@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 #include "linalg/scratch.h"
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef struct {
   float *tau;       /* [count] */

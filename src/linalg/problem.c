@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "linalg/pair.h"
+#include "qgalore/backend/host.h"
 #include "qgalore/base.h"
-#include "qgalore/host.h"
 
 bool qg_scan_f32(int64_t count, const float *x, double *norm2, double *largest)
 {

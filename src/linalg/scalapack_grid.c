@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "qgalore/base.h"
-#include "qgalore/par_mpi.h"
+#include "qgalore/par/mpi.h"
 
 /* Copies travel in slabs of columns: psgemr2d counts its buffers in 32-bit bytes and offsets. */
 enum { SLAB_COLUMNS = 4096, SLAB_ELEMENTS = 1 << 26 };

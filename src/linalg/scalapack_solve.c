@@ -3,7 +3,7 @@
 #include "linalg/problem.h"
 #include "linalg/scalapack_grid.h"
 #include "qgalore/base.h"
-#include "qgalore/linalg_distributed.h"
+#include "qgalore/linalg/distributed.h"
 
 qg_status qg_subspace_distributed_workspace(int rank, int size, bool is_owner, int64_t m, int64_t n,
                                             int64_t subspace_rank, size_t *bytes)

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "qgalore/base.h"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
 
 enum { BITS = 128, GROUP = 4, GROUPS = 1 << GROUP };
 

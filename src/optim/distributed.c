@@ -3,7 +3,7 @@
 
 #include "optim/internal.h"
 #include "qgalore/base.h"
-#include "qgalore/linalg_distributed.h"
+#include "qgalore/linalg/distributed.h"
 
 static bool is_distributed(const qg_optim_param *p)
 {

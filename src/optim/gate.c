@@ -1,5 +1,6 @@
 /* The guard of what happens inside backward: gradients are looked at where they lie, and updates behind one
- * that is not finite do nothing, without the host's waiting to hear of it (qgalore/finite_guard.h). */
+ * that is not finite do nothing, without the host's waiting to hear of it (qgalore/numerics/finite_guard.h).
+ */
 #include <math.h>
 
 #include "optim/internal.h"

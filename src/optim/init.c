@@ -1,7 +1,7 @@
 /* The state before the first step. Weights are a pure function of (seed, parameter, element), made in chunks
  * so that host memory stays small. */
 #include "optim/internal.h"
-#include "qgalore/normal.h"
+#include "qgalore/backend/host.h"
 
 static const float INIT_DEVIATION = 0.02f;
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "optim/internal.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 static qg_status check_options(const qg_optim_options *o)
 {

@@ -1,7 +1,7 @@
 /* Where the gradients of backward go. */
 #include "optim/internal.h"
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 static qg_status check_shapes(const qg_optim *optim, const qg_optim_param *p, qg_view dy, qg_view x)
 {

@@ -3,8 +3,8 @@
 #ifndef QG_TRAIN_NOTING_PORT_H
 #define QG_TRAIN_NOTING_PORT_H
 
+#include "qgalore/base/timer.h"
 #include "qgalore/model.h"
-#include "qgalore/timer.h"
 
 typedef struct {
   const qg_param_port *inner;

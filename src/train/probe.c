@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "qgalore/base.h"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
 #include "train/trainer.h"
 
 /* Enough to pass through every weight. A token costs little, unpacking the weights costs most. */

@@ -3,7 +3,7 @@
 #ifndef QG_TRAIN_PROGRESS_H
 #define QG_TRAIN_PROGRESS_H
 
-#include "qgalore/log.h"
+#include "qgalore/base/log.h"
 #include "train/step.h"
 
 typedef struct {

@@ -2,7 +2,7 @@
 #ifndef QG_TRAIN_TRAINER_H
 #define QG_TRAIN_TRAINER_H
 
-#include "qgalore/log.h"
+#include "qgalore/base/log.h"
 #include "qgalore/train.h"
 #include "train/channel.h"
 #include "train/noting_port.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 #include "train/trainer.h"
 
 /* Of a test message: MPI libraries send short and long ones in different ways. */

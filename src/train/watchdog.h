@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "qgalore/base/timer.h"
 #include "qgalore/model.h"
 #include "qgalore/par.h"
-#include "qgalore/timer.h"
 
 typedef struct qg_watchdog qg_watchdog;
 

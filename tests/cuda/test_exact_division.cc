@@ -11,7 +11,7 @@ extern "C" {
 #include <cmath>
 
 #include "cuda/kernels/exact_division.cuh"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
 
 enum { PARTS = 100000, LEAST_EXPONENT = -76 };
 

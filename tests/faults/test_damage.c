@@ -13,7 +13,7 @@
 #include <signal.h>
 
 #include "../support/ckpt_fixture.h"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
 
 enum { OLD = 1, NEWEST = 2, SECONDS_PER_DAMAGE = 20 };
 

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 /* Reads the bytes as a file of its kind: the status that a user's file of these bytes would have. */
 qg_status qg_fuzz_read(const uint8_t *data, size_t size);

@@ -12,7 +12,7 @@
 #include <hdf5.h>
 
 #include "../support/ckpt_fixture.h"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
 
 static qg_par *par;
 static const qg_grid *grid;

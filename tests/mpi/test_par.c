@@ -16,7 +16,7 @@
 
 #include "../support/mpi_test.h"
 #include "qgalore/base.h"
-#include "qgalore/par_mpi.h"
+#include "qgalore/par/mpi.h"
 
 static qg_par *par;
 static const qg_grid *grid;

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "qgalore/base.h"
-#include "qgalore/linalg_distributed.h"
+#include "qgalore/linalg/distributed.h"
 #include "support/planted.h"
 #include "support/tolerances.h"
 

@@ -12,6 +12,7 @@
 #include "../support/parity_reference.h"
 #include "../support/quant_reference.h"
 #include "../support/tolerances.h"
+#include "qgalore/numerics/dynamic_maps.h"
 
 enum { COUNT = 2 * QG_GROUP };
 

@@ -12,8 +12,9 @@
 #include <cmocka.h>
 
 #include "device_test.h"
-#include "qgalore/adam.h"
 #include "qgalore/base.h"
+#include "qgalore/numerics/adam.h"
+#include "qgalore/numerics/dynamic_maps.h"
 #include "quant_reference.h"
 
 /* No multiple of any block length, and enough blocks for several threads. */

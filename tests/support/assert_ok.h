@@ -2,7 +2,7 @@
 #ifndef QG_TESTS_ASSERT_OK_H
 #define QG_TESTS_ASSERT_OK_H
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 #define assert_ok(call)                                                                              \
   do {                                                                                               \

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "qgalore/philox.h"
-#include "qgalore/quant.h"
+#include "qgalore/numerics/bf16.h"
+#include "qgalore/numerics/philox.h"
 #include "tolerances.h"
 
 void conformance_end(conformance *c)

@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "qgalore/quant.h"
+#include "qgalore/numerics/bf16.h"
 #include "tolerances.h"
 
 static const qg_dtype types[] = {QG_F32, QG_BF16};

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef struct {
   pid_t pid; /* 0: not running */

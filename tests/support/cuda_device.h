@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backend/plugin.h"
+#include "backend/plugin_loader.h"
 
 /* Unless the environment says otherwise: BUILD/tests/libqgalore_cudaemu.so of this BUILD/tests/FOLDER/TEST.
  */

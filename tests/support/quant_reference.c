@@ -2,8 +2,9 @@
 
 #include <math.h>
 
-#include "qgalore/adam.h"
 #include "qgalore/base.h"
+#include "qgalore/numerics/adam.h"
+#include "qgalore/numerics/dynamic_maps.h"
 
 static qg_group_params fit(const float *w, int64_t n, int levels, bool include_zero)
 {

@@ -1,5 +1,5 @@
-/* Plain scalar loops over the inline definitions of qgalore/quant.h and qgalore/adam.h: what every backend
- * must equal, code for code. Arguments as in qgalore/backend.h, in host memory. */
+/* Plain scalar loops over the inline definitions of qgalore/numerics and qgalore/numerics/adam.h: what every
+ * backend must equal, code for code. Arguments as in qgalore/backend.h, in host memory. */
 #ifndef QG_TESTS_QUANT_REFERENCE_H
 #define QG_TESTS_QUANT_REFERENCE_H
 

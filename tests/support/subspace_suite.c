@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "qgalore/base.h"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
 
 enum { LAYERS = 8 };
 

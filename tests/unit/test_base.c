@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "qgalore/base.h"
-#include "qgalore/log.h"
-#include "qgalore/timer.h"
+#include "qgalore/base/log.h"
+#include "qgalore/base/timer.h"
 
 static void a_count_is_narrowed_only_if_it_fits(void **state)
 {

@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "qgalore/fault.h"
-#include "qgalore/status.h"
+#include "qgalore/base/fault.h"
+#include "qgalore/base/status.h"
 
 static qg_status inner(void)
 {

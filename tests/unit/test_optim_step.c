@@ -9,6 +9,7 @@
 
 #include "../support/optim_fixture.h"
 #include "../support/tolerances.h"
+#include "qgalore/numerics/dynamic_maps.h"
 
 enum { TOKENS = 40, MICRO_BATCHES = 2 };
 

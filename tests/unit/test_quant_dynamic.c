@@ -10,8 +10,8 @@
 
 #include "../support/quant_reference.h"
 #include "../support/tolerances.h"
-#include "qgalore/adam.h"
-#include "quant/dynamic_search.h"
+#include "qgalore/numerics/adam.h"
+#include "qgalore/numerics/dynamic_search.h"
 
 enum { CODE_OF_ZERO = 127, LAST = QG_DYNAMIC_CODES - 1 };
 

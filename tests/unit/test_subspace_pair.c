@@ -12,8 +12,8 @@
 #include "linalg/pair.h"
 #include "qgalore/base.h"
 #include "qgalore/linalg.h"
-#include "qgalore/philox.h"
-#include "qgalore/quant.h"
+#include "qgalore/numerics/bf16.h"
+#include "qgalore/numerics/philox.h"
 #include "support/tolerances.h"
 
 /* As narrow as pairs are used, as few tokens and directions as tell something. */

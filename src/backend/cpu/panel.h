@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "qgalore/base.h"
-#include "qgalore/view.h"
+#include "qgalore/base/view.h"
 
 enum {
   QG_PANEL = 32,      /* rows of A, columns of B */

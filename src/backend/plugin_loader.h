@@ -1,8 +1,8 @@
 /* Finding and opening the shared object of the CUDA backend. */
-#ifndef QG_BACKEND_PLUGIN_H
-#define QG_BACKEND_PLUGIN_H
+#ifndef QG_BACKEND_PLUGIN_LOADER_H
+#define QG_BACKEND_PLUGIN_LOADER_H
 
-#include "qgalore/plugin.h"
+#include "qgalore/backend/plugin.h"
 
 /* The table of libqgalore_cuda.so: of the file that QGALORE_CUDA_PLUGIN names, or else beside the executable
  * or in ../lib. It stays loaded: NVIDIA's libraries cannot be unloaded safely. QG_ERR_RESOURCE says why there

@@ -3,8 +3,8 @@
  * The environment variable QGALORE_FAULT names one point, "checkpoint.data", or its n-th passage,
  * "checkpoint.data:3"; or, for faults that are there again when a run comes by again, the numbers at which it
  * goes wrong, "gradient@7,9". Without it a point costs one getenv. */
-#ifndef QGALORE_FAULT_H
-#define QGALORE_FAULT_H
+#ifndef QGALORE_BASE_FAULT_H
+#define QGALORE_BASE_FAULT_H
 
 #include <stdbool.h>
 #include <stdint.h>

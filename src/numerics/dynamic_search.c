@@ -1,7 +1,11 @@
-#include "quant/dynamic_search.h"
+#include "qgalore/numerics/dynamic_search.h"
 
+#include <float.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdbool.h>
+
+#include "qgalore/numerics/float_bits.h"
 
 typedef uint8_t (*encoder)(const float *map, float x);
 

@@ -3,16 +3,13 @@
  * Counter-based: a number is a pure function of (seed, purpose, tensor, step, element),
  * so any number of ranks or threads draws the same bits, and a restart goes on as if
  * nothing had happened. One definition, compiled for the host and for the device. */
-#ifndef QGALORE_PHILOX_H
-#define QGALORE_PHILOX_H
+#ifndef QGALORE_NUMERICS_PHILOX_H
+#define QGALORE_NUMERICS_PHILOX_H
 
 #include <stdint.h>
 
-#ifdef __CUDACC__
-#define QG_HD __host__ __device__ static inline
-#else
-#define QG_HD static inline
-#endif
+#include "qgalore/numerics/host_device.h"
+
 
 /* What a number is for; distinct purposes never share a counter. Stored nowhere, but part of the bits: append only. */
 typedef enum {

@@ -1,6 +1,6 @@
 /* Typed views of memory that somebody else owns. A view is a value: pass it, keep it, never free it. */
-#ifndef QGALORE_VIEW_H
-#define QGALORE_VIEW_H
+#ifndef QGALORE_BASE_VIEW_H
+#define QGALORE_BASE_VIEW_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -3,28 +3,14 @@
  * Logarithm, sine and cosine are polynomials (Cephes) of fp32 operations that are each rounded by themselves:
  * no library's version, instruction set or contraction changes a bit. The largest number is sqrt(48 ln 2)
  * = 5.77. */
-#ifndef QGALORE_NORMAL_H
-#define QGALORE_NORMAL_H
+#ifndef QG_BACKEND_CPU_NORMAL_H
+#define QG_BACKEND_CPU_NORMAL_H
 
 #include <math.h>
 #include <stdint.h>
-#include <string.h>
 
-#include "qgalore/philox.h"
-
-QG_HD int32_t qg_bits_of_float(float x)
-{
-  int32_t bits;
-  memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
-
-QG_HD float qg_float_of_bits(int32_t bits)
-{
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
-}
+#include "qgalore/numerics/float_bits.h"
+#include "qgalore/numerics/philox.h"
 
 /* ln u for u in [2^-24, 1]: u = 2^e (1 + x), 1 + x between the square roots of 1/2 and 2. */
 QG_HD float qg_normal_log(float u)
@@ -75,9 +61,5 @@ QG_HD void qg_normal_pair(uint32_t first, uint32_t second, float deviation, floa
   *a = radius * cosine;
   *b = radius * sine;
 }
-
-/* out[i] = the normal number of element first + i: elements 2k and 2k + 1 are the pair of their words of the
- * stream. Host memory; first a multiple of QG_GROUP; the bits do not depend on the number of threads. */
-void qg_normal_fill(qg_rng rng, float deviation, int64_t first, int64_t count, int threads, float *out);
 
 #endif

@@ -2,8 +2,8 @@
  * row outside the span of the rows before it. A pass of Cholesky QR with the Gram matrix in double leaves an error of about
  * eps / least, eps of fp32 (Yamazaki, Tomov, Dongarra, SIAM J. Sci. Comput. 37, 2015). The host and the devices decide by the
  * same numbers. */
-#ifndef QGALORE_INDEPENDENT_ROWS_H
-#define QGALORE_INDEPENDENT_ROWS_H
+#ifndef QGALORE_NUMERICS_INDEPENDENT_ROWS_H
+#define QGALORE_NUMERICS_INDEPENDENT_ROWS_H
 
 #define QG_INDEPENDENT 1e-7            /* less is noise: the rows depend on each other */
 #define QG_INDEPENDENT_TWO_PASSES 1e-4 /* the next pass is the last, and may be in single precision */

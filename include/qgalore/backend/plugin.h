@@ -1,7 +1,7 @@
 /* A backend in a shared object that the registry opens at run time, so that one executable serves nodes with and
  * without its device. The object takes qg_error_* from the program that opens it and exports one symbol. */
-#ifndef QGALORE_PLUGIN_H
-#define QGALORE_PLUGIN_H
+#ifndef QGALORE_BACKEND_PLUGIN_H
+#define QGALORE_BACKEND_PLUGIN_H
 
 #include "qgalore/backend.h"
 

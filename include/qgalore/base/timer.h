@@ -1,6 +1,6 @@
 /* Where the seconds go: one accumulator per phase, printed as the end table. */
-#ifndef QGALORE_TIMER_H
-#define QGALORE_TIMER_H
+#ifndef QGALORE_BASE_TIMER_H
+#define QGALORE_BASE_TIMER_H
 
 typedef enum {
   QG_PHASE_DATA,

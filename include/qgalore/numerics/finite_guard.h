@@ -1,13 +1,13 @@
 /* Whether a step's gradients are finite so far, kept where the device decides by it: compiled for the host
  * and for the device. Updates in the middle of backward ask a guard instead of the host, who would have to
  * wait. */
-#ifndef QGALORE_FINITE_GUARD_H
-#define QGALORE_FINITE_GUARD_H
+#ifndef QGALORE_NUMERICS_FINITE_GUARD_H
+#define QGALORE_NUMERICS_FINITE_GUARD_H
 
 #include <math.h>
 #include <stdbool.h>
 
-#include "qgalore/philox.h" /* QG_HD */
+#include "qgalore/numerics/host_device.h"
 
 /* Open while `sum` is finite. All zeros: open, and nothing came yet. */
 typedef struct {

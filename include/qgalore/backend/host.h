@@ -1,14 +1,15 @@
 /* Kernels of the host's processor without a backend: for what runs on the host whatever the device is, several threads side
  * by side, each with its own scratch. The instruction set is the one in use by the CPU backend. All local; nothing is
  * allocated. */
-#ifndef QGALORE_HOST_H
-#define QGALORE_HOST_H
+#ifndef QGALORE_BACKEND_HOST_H
+#define QGALORE_BACKEND_HOST_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "qgalore/backend.h"
+#include "qgalore/numerics/philox.h"
 
 /* How fast products of bf16 with fp32 sums are beside those of fp32. */
 typedef enum {
@@ -32,5 +33,9 @@ void qg_host_split(int64_t count, const float *x, uint16_t *high, uint16_t *low)
 double qg_host_sum_squares(qg_dtype type, int64_t count, const void *x);
 /* max |x|, 0 for none; NaN counts as nothing. */
 float qg_host_largest(int64_t count, const float *x);
+
+/* out[i] = the normal number of element first + i (src/backend/cpu/normal.h): elements 2k and 2k + 1 are the pair of their words
+ * of the stream. first is a multiple of QG_GROUP. The bits do not depend on the number of threads. */
+void qg_normal_fill(qg_rng rng, float deviation, int64_t first, int64_t count, int threads, float *out);
 
 #endif

@@ -1,12 +1,12 @@
 /* Named state: how modules offer their data to checkpoints without knowing files, and checkpoints write
  * it without knowing modules. */
-#ifndef QGALORE_STATE_H
-#define QGALORE_STATE_H
+#ifndef QGALORE_BASE_STATE_H
+#define QGALORE_BASE_STATE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "qgalore/view.h"
+#include "qgalore/base/view.h"
 
 /* One item of a dataset. Items of the same dataset have the same type and dims and become its first dimension:
  * dataset "weights/self_attn.q_proj/codes", type u8, items = num_layers, dims [hidden * hidden] is stored as u8

@@ -1,7 +1,7 @@
 /* The log: what a user reads while a job runs. Only the root rank writes; on the
  * others a qg_log is silent, so modules log without asking who they are. */
-#ifndef QGALORE_LOG_H
-#define QGALORE_LOG_H
+#ifndef QGALORE_BASE_LOG_H
+#define QGALORE_BASE_LOG_H
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
-#include <pthread.h>
-#include <stdlib.h>
+#include "qgalore/numerics/dynamic_maps.h"
 
-#include "qgalore/quant.h"
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
 
 enum { DECADES = 7 };
 

@@ -1,14 +1,14 @@
 /* One Adam step of one element, compiled for the host and for the device (algorithm.md section 5).
  * Compile without contraction of a*b+c, or bits differ. */
-#ifndef QGALORE_ADAM_H
-#define QGALORE_ADAM_H
+#ifndef QGALORE_NUMERICS_ADAM_H
+#define QGALORE_NUMERICS_ADAM_H
 
 #include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "qgalore/philox.h" /* QG_HD */
+#include "qgalore/numerics/host_device.h"
 
 /* What is the same for all elements of a step. */
 typedef struct {

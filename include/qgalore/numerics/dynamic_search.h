@@ -4,10 +4,13 @@
  * number line; its lower bits say where in the bin x lies. The bins are so narrow that the code changes at
  * most once inside, so a bin needs the code of its least value and the place of the change: 32 bits together.
  */
-#ifndef QG_QUANT_DYNAMIC_SEARCH_H
-#define QG_QUANT_DYNAMIC_SEARCH_H
+#ifndef QGALORE_NUMERICS_DYNAMIC_SEARCH_H
+#define QGALORE_NUMERICS_DYNAMIC_SEARCH_H
 
-#include "qgalore/quant.h"
+#include <stdint.h>
+#include <string.h>
+
+#include "qgalore/numerics/dynamic_maps.h"
 
 enum {
   QG_SEARCH_MANTISSA_BITS = 7,

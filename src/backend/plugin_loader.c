@@ -1,4 +1,4 @@
-#include "backend/plugin.h"
+#include "backend/plugin_loader.h"
 
 #include <dlfcn.h>
 #include <stdbool.h>

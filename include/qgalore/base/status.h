@@ -6,8 +6,8 @@
  *
  * The message and the trace of the call that failed are kept per thread, like
  * errno: they describe the last failure and nothing else depends on them. */
-#ifndef QGALORE_STATUS_H
-#define QGALORE_STATUS_H
+#ifndef QGALORE_BASE_STATUS_H
+#define QGALORE_BASE_STATUS_H
 
 typedef enum {
   QG_OK = 0,
