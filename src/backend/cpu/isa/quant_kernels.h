@@ -1,4 +1,4 @@
-/* The kernels of the quantised formats for one group or block; src/backend/cpu/quant_ops.c runs them over a
+/* The kernels of the quantised formats for one group or block; src/backend/cpu/quantize.c runs them over a
  * matrix. Every level gives the same bits as the inline definitions of qgalore/numerics and
  * qgalore/numerics/adam.h applied one by one. */
 #ifndef QG_BACKEND_CPU_QUANT_KERNELS_H

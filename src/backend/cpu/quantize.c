@@ -1,4 +1,4 @@
-#include "backend/cpu/quant_ops.h"
+#include "backend/cpu/quantize.h"
 
 #include "backend/cpu/isa/quant_kernels.h"
 #include "qgalore/base.h"

@@ -1,6 +1,6 @@
 /* Quantised state on the CPU: entries of the operation table (contracts in qgalore/backend.h). */
-#ifndef QG_BACKEND_CPU_QUANT_OPS_H
-#define QG_BACKEND_CPU_QUANT_OPS_H
+#ifndef QG_BACKEND_CPU_QUANTIZE_H
+#define QG_BACKEND_CPU_QUANTIZE_H
 
 #include "qgalore/backend.h"
 
