@@ -4,7 +4,8 @@
  * with 8 bits in each. T comes in fp32. G is rounded slice after slice of its long side, anew in every half:
  * to read it once more costs a tenth of the product, and a rounded copy of the whole would be the largest
  * array of a refresh. */
-#include "cuda/subspace.h"
+#include "cuda/block_product.h"
+
 #include "qgalore/base.h"
 
 /* A slice of the long side: of G, and of the image. */

@@ -1,6 +1,7 @@
 /* Orthonormal rows on the device. To the column-major eyes of the libraries the block is d x count with one
  * vector a column. */
-#include "cuda/subspace.h"
+#include "cuda/orthonormal.h"
+
 #include "qgalore/base.h"
 #include "qgalore/numerics/independent_rows.h"
 
