@@ -1,6 +1,6 @@
-/* Work beside the stream of operations. Copies in and out have a stream each, because a device copies both
- * ways at once and one that waits may not hold up the other. An event of the table is an event of CUDA, a
- * graph an executable one. */
+/* Operations that run at the same time as the stream of operations. Copies in and out have a stream each,
+ * because a device copies both ways at once and one that waits may not hold up the other. An event of the
+ * table is an event of CUDA, a graph an executable one. */
 #include "cuda/cuda_backend.h"
 #include "qgalore/base.h"
 
@@ -74,7 +74,7 @@ static qg_status copy_out(qg_backend *be, void *host, const void *device, size_t
 static qg_status dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst, qg_event *after,
                                  qg_event *done)
 {
-  QG_CUDA_RANGE("dequantize_int8 beside");
+  QG_CUDA_RANGE("dequantize_int8 async");
   cudaStream_t stream = qg_cuda_of(be)->unpack;
   QG_TRY(begin(be, stream, after));
   QG_TRY(qg_cuda_unpack_int8(be, stream, src, dst));

@@ -12,22 +12,26 @@
 #include "cuda/kernels/kernels.h"
 #include "qgalore/backend.h"
 
-/* The time line of the stream: events in a fixed ring, each with the phase that pays for what follows it. A
- * mark for which there is no room before the next reading is left out: its time goes on the account of the
- * mark before. */
+/* The time line of the stream: events in a fixed ring, each with the phase that what follows it belongs to. A
+ * mark for which there is no place before the next reading is left out: its time belongs to the mark before.
+ */
 enum { QG_CUDA_MARKS = 4096 };
 typedef struct {
   cudaEvent_t event[QG_CUDA_MARKS];
-  int charged_phase[QG_CUDA_MARKS];
+  int phase[QG_CUDA_MARKS];
   int made,
       count; /* events that exist; marks since the last reading, the first of them that reading's last */
   cudaError_t error; /* of a mark; told by the next reading */
 } qg_cuda_clock;
 
+/* Of the workspace, for cuBLAS: what NVIDIA recommends for its fastest products on H100; half of it suffices
+ * before. */
+enum { QG_CUDA_BLAS_BYTES = 32 << 20 };
+
 /* Sums that one operation reads back at once. */
 enum { QG_CUDA_SUMS = 3 };
 
-/* backend->impl. Operations are queued on one stream, and what runs beside them on three others (async.c).
+/* backend->impl. Operations are queued on one stream, asynchronous ones on three others (async.c).
  * The workspace begins with the part that cuBLAS uses; the rest belongs to one operation at a time. Before
  * qg_backend_reserve both are empty. */
 typedef struct {
@@ -119,14 +123,13 @@ qg_status qg_cuda_copy_out(qg_backend *be, void *host, const void *device, size_
 qg_status qg_cuda_zero(qg_backend *be, void *memory, size_t bytes);
 qg_status qg_cuda_sync(qg_backend *be);
 qg_status qg_cuda_memory_info(qg_backend *be, size_t *free, size_t *total);
-size_t qg_cuda_workspace_bytes(qg_backend *be, const qg_workload *workload);
 void qg_cuda_set_workspace(qg_backend *be, void *memory, size_t bytes);
 
 /* clock.c */
 qg_status qg_cuda_clock_open(qg_backend *be);
 void qg_cuda_clock_close(qg_backend *be);
-void qg_cuda_clock_begin(qg_backend *be, const char *name, int charged_phase);
-void qg_cuda_clock_end(qg_backend *be, int charged_phase);
+void qg_cuda_clock_begin(qg_backend *be, const char *name, int phase);
+void qg_cuda_clock_end(qg_backend *be, int phase);
 qg_status qg_cuda_clock_read(qg_backend *be, double *seconds, int phases);
 
 /* gemm.c */
@@ -178,7 +181,7 @@ extern const qg_backend_async_ops qg_cuda_async;
 qg_status qg_cuda_async_open(qg_backend *be);
 void qg_cuda_async_close(qg_backend *be);
 
-/* subspace.c, subspace_memory.c */
+/* subspace.c, subspace_problem.c */
 size_t qg_cuda_subspace_bytes(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver);
 qg_status qg_cuda_subspace(qg_backend *be, qg_subspace_args *args);
 

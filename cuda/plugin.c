@@ -2,6 +2,13 @@
 #include "qgalore/backend/plugin.h"
 
 #include "cuda/cuda_backend.h"
+#include "qgalore/base.h"
+
+static size_t workspace_bytes(qg_backend *be, const qg_workload *workload)
+{
+  return QG_CUDA_BLAS_BYTES +
+         qg_max_size(qg_cuda_attention_bytes(be, workload), qg_cuda_rowwise_bytes(workload));
+}
 
 static const qg_backend_ops cuda_ops = {
     .name = "cuda",
@@ -19,7 +26,7 @@ static const qg_backend_ops cuda_ops = {
     .clock_begin = qg_cuda_clock_begin,
     .clock_end = qg_cuda_clock_end,
     .clock_read = qg_cuda_clock_read,
-    .workspace_bytes = qg_cuda_workspace_bytes,
+    .workspace_bytes = workspace_bytes,
     .set_workspace = qg_cuda_set_workspace,
     .gemm = qg_cuda_gemm,
     .convert = qg_cuda_convert,

@@ -1,4 +1,4 @@
-/* Many quotients by one divisor, with the bits of the division for half of its instructions. */
+/* Division of many numbers by one, with the bits of the division for half of its instructions. */
 #ifndef QG_CUDA_EXACT_DIVISION_CUH
 #define QG_CUDA_EXACT_DIVISION_CUH
 

@@ -38,7 +38,7 @@ __global__ void k_dequantize_int8(qg_int8_store src, int64_t count, T *dst)
   store_part(dst + part.first, part.count, w);
 }
 
-/* Into rows that do not follow each other: by parts of rows, which begin anywhere in a group and may reach
+/* Into padded rows: by parts of rows, which begin anywhere in a group and may reach
  * into the next. */
 template <typename T>
 __global__ void k_dequantize_int8_rows(qg_int8_store src, qg_view dst)

@@ -1,4 +1,5 @@
-/* Neighbours that move together, and element-wise kernels over them. */
+/* Vectorized access to memory: a thread moves PART neighbouring elements at once; and element-wise kernels over
+ * such parts. */
 #ifndef QG_CUDA_VECTORIZED_CUH
 #define QG_CUDA_VECTORIZED_CUH
 

@@ -3,8 +3,9 @@
  * Pointers in views and arguments are device pointers, made by `alloc` of the same
  * backend, unless an argument says host. Operations are queued in order on the
  * backend's one queue and may return before they are done; `sync` waits. The CPU
- * backend is done on return. What runs beside the queue is in qg_backend_async_ops. No operation allocates: scratch comes from the
- * workspace that qg_backend_reserve sized once.
+ * backend is done on return. Asynchronous operations are in qg_backend_async_ops. No
+ * operation allocates: scratch comes from the workspace that qg_backend_reserve sized
+ * once.
  *
  * Determinism: for the same arguments an operation gives the same bits every time,
  * whatever the number of threads (reductions run over fixed blocks in a fixed order).
@@ -241,19 +242,19 @@ typedef struct qg_event qg_event;
 /* A sequence of operations with their arguments, to be queued in one call. */
 typedef struct qg_graph qg_graph;
 
-/* Work beside the queue of operations: copies in, copies out and the unpacking of weights, each kind in order among
- * itself. It begins once `after` is reached (NULL: at once) and records `done`; what else it has to wait for, or what has
+/* Asynchronous operations: copies in, copies out and the unpacking of weights run at the same time as the queue of
+ * operations, each kind in order among itself. An operation begins once `after` is reached (NULL: at once) and records `done`; what else it has to wait for, or what has
  * to wait for it, is the caller's to say. Host memory is from alloc_host. No call waits. */
 typedef struct {
   qg_status (*create_event)(qg_backend *be, qg_event **out);
   void (*destroy_event)(qg_backend *be, qg_event *event);
   qg_status (*record)(qg_backend *be, qg_event *event); /* reached when all operations queued so far are done */
-  qg_status (*wait_event)(qg_backend *be, qg_event *event);   /* operations queued from here on begin once it is reached */
+  qg_status (*wait_event)(qg_backend *be, qg_event *event); /* operations queued from here on begin once it is reached */
   qg_status (*query)(qg_backend *be, qg_event *event, bool *reached);
   qg_status (*copy_in)(qg_backend *be, void *device, const void *host, size_t bytes, qg_event *after, qg_event *done);
   qg_status (*copy_out)(qg_backend *be, void *host, const void *device, size_t bytes, qg_event *after, qg_event *done);
   qg_status (*dequantize_int8)(qg_backend *be, qg_int8_store src, qg_view dst, qg_event *after, qg_event *done);
-  /* What is called from begin_graph to end_graph is remembered instead of done, with what runs beside it: no call in between
+  /* What is called from begin_graph to end_graph is remembered instead of done, asynchronous operations too: no call in between
    * waits, and events of earlier calls mean nothing there. */
   qg_status (*begin_graph)(qg_backend *be);
   qg_status (*end_graph)(qg_backend *be, qg_graph **out);
@@ -278,11 +279,11 @@ typedef struct {
   qg_status (*sync)(qg_backend *be);
   qg_status (*memory_info)(qg_backend *be, size_t *free, size_t *total); /* bytes of the device, all processes; NULL: unified memory */
 
-  /* Optional, all or none: the device's own time. From a begin or an end on it belongs to `charged_phase`, a phase (-1: nobody);
+  /* Optional, all or none: the device's own time. From a begin or an end on it belongs to `phase`, a qg_phase (-1: to none);
    * `name` opens and the end closes a range for profilers. Neither waits. clock_read waits for what was queued before the
    * last of them and adds to seconds [phases] what passed since the last reading. */
-  void (*clock_begin)(qg_backend *be, const char *name, int charged_phase);
-  void (*clock_end)(qg_backend *be, int charged_phase);
+  void (*clock_begin)(qg_backend *be, const char *name, int phase);
+  void (*clock_end)(qg_backend *be, int phase);
   qg_status (*clock_read)(qg_backend *be, double *seconds, int phases);
 
   /* Scratch: how much this backend wants for a workload, and the memory itself. */

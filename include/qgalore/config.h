@@ -7,9 +7,8 @@
 #include <stdio.h>
 
 #include "qgalore/base/status.h"
-#include "qgalore/base/view.h"
-#include "qgalore/method.h"
-#include "qgalore/model_shape.h"
+#include "qgalore/model.h"
+#include "qgalore/optim.h"
 
 enum { QG_PATH_MAX = 1024, QG_MAX_STAGES = 1024 };
 

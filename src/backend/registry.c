@@ -1,8 +1,8 @@
-#include "backend/registry.h"
-
+/* Which backend a run uses: the CPU, or CUDA from its shared object (plugin_loader.h). */
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/cpu/cpu_backend.h"
 #include "backend/plugin_loader.h"
 #include "qgalore/base.h"
 

@@ -1,7 +1,5 @@
 #include "qgalore/base/timer.h"
 
-#include <time.h>
-
 #include "qgalore/base.h"
 
 double qg_now(void)
@@ -23,28 +21,28 @@ const char *qg_phase_name(qg_phase phase)
   return names[phase];
 }
 
-/* The seconds since the last change go to the phase that was charged so far. */
-static void charge(qg_timers *timers, int charged_phase)
+/* The seconds since the last call belong to the phase that was charged until now. */
+static void charge(qg_timers *timers, int charged)
 {
   double now = qg_now();
-  if (timers->charged_phase) timers->seconds[timers->charged_phase - 1] += now - timers->since;
+  if (timers->charged) timers->seconds[timers->charged - 1] += now - timers->since;
   timers->since = now;
-  timers->charged_phase = charged_phase;
+  timers->charged = charged;
 }
 
 void qg_timer_start(qg_timers *timers, qg_phase phase)
 {
   timers->outer[phase] = timers->running;
-  timers->outer_charged_phase[phase] = timers->charged_phase;
+  timers->outer_charged[phase] = timers->charged;
   timers->running = (int)phase + 1;
-  charge(timers, timers->charged_phase == QG_PHASE_VALIDATE + 1 ? timers->charged_phase : (int)phase + 1);
+  charge(timers, timers->charged == QG_PHASE_VALIDATE + 1 ? timers->charged : (int)phase + 1);
   if (timers->clock.device)
-    timers->clock.begin(timers->clock.device, qg_phase_name(phase), timers->charged_phase - 1);
+    timers->clock.begin(timers->clock.device, qg_phase_name(phase), timers->charged - 1);
 }
 
 void qg_timer_stop(qg_timers *timers, qg_phase phase)
 {
   timers->running = timers->outer[phase];
-  charge(timers, timers->outer_charged_phase[phase]);
-  if (timers->clock.device) timers->clock.end(timers->clock.device, timers->charged_phase - 1);
+  charge(timers, timers->outer_charged[phase]);
+  if (timers->clock.device) timers->clock.end(timers->clock.device, timers->charged - 1);
 }

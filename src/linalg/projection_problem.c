@@ -5,8 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "linalg/implicit_gradient.h"
-#include "linalg/vectors.h"
+#include "linalg/pair.h"
 #include "qgalore/backend/host.h"
 #include "qgalore/base.h"
 

@@ -8,9 +8,9 @@ set -u
 # A module may include headers of its own and of modules on lower levels, never of its neighbours.
 declare -A level=(
   [base]=0
-  [quant]=1 [par]=1 [data]=1 [config]=1
-  [backend]=2
-  [memory]=3
+  [numerics]=1 [par]=1
+  [backend]=2 [data]=2
+  [tensor]=3
   [linalg]=4
   [model]=5
   [optim]=6
@@ -20,20 +20,14 @@ declare -A level=(
   [tools]=10 [main.c]=10 [cuda]=3
 )
 
-# The module that a public header belongs to, where the name does not say it.
-declare -A owner=(
-  [status]=base [method]=base [model_shape]=base [log]=base [timer]=base [fault]=base [subprocess]=base [philox]=base [view]=base [state]=base
-  [adam]=quant [independent_rows]=base [finite_guard]=base [plugin]=backend [normal]=backend [host]=backend [par_mpi]=par [linalg_distributed]=linalg
-)
+# The module that a public header belongs to, where its path does not say it.
+declare -A owner=([apart]=base [memory]=tensor)
 
-module_of_header() { # qgalore/x.h or module/x.h
+module_of_header() { # qgalore/module.h, qgalore/module/x.h or module/x.h
   local name=${1#qgalore/}
-  if [ "$name" = "$1" ]; then
-    echo "${1%%/*}"
-  else
-    name=${name%.h}
-    echo "${owner[$name]:-$name}"
-  fi
+  name=${name%%/*}
+  name=${name%.h}
+  echo "${owner[$name]:-$name}"
 }
 
 module_of_file() {

@@ -1,5 +1,5 @@
-/* Work beside the queue comes about in any order that its events allow: weights that are unpacked ahead are
- * those that were asked for, whatever streams do first, and a wait that is left out is found. Emulated,
+/* Asynchronous operations come about in any order that their events allow: weights that are unpacked ahead
+ * are those that were asked for, whatever streams do first, and a wait that is left out is found. Emulated,
  * because only there the order can be chosen. And a layer that is replayed as a graph computes what it
  * computes when it is called. */
 #include <setjmp.h>
@@ -28,7 +28,7 @@ typedef enum { NO_MISTAKE, NO_WAIT_EVENT, NO_WAIT, NO_ASYNC } mistake;
 
 static void open_device(mistake wanted)
 {
-  assert_true(faulty_device_open("bf16", &device));
+  assert_true(mistaken_device_open("bf16", &device));
   if (wanted == NO_ASYNC) device.ops.async = NULL;
   if (wanted == NO_WAIT_EVENT) device.async.wait_event = wait_for_nothing;
   if (wanted == NO_WAIT) device.async.dequantize_int8 = unpack_at_once;

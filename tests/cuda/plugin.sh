@@ -1,11 +1,11 @@
 #!/bin/bash
-# Whatever keeps the CUDA backend from working is reported, and with backend.name = auto the CPU takes over. Run
+# Whatever keeps the CUDA backend from working is told in words, and with backend.name = auto the CPU takes over. Run
 # from the repository root; BUILD names the build folder; prints TAP. The plugin is the emulated one.
 # shellcheck disable=SC2154,SC2034 # tmp comes from tiny_run.sh, code goes to tap.sh
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/shell/tap.sh
-. tests/support/shell/tiny_run.sh
+. tests/support/tap.sh
+. tests/support/tiny_run.sh
 
 plugin=$PWD/${BUILD:-build}/tests/libqgalore_cudaemu.so
 [ -f "$plugin" ] || skip_all "$plugin was not built"

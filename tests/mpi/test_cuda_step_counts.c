@@ -24,28 +24,28 @@ typedef struct {
 static struct {
   phase_counts sums;
   cudaemu_counts last;
-  int charged_phase;
+  int phase;
 } tally;
 
 static void charge(int next)
 {
-  int line = tally.charged_phase < 0 ? QG_PHASE_COUNT : tally.charged_phase;
+  int line = tally.phase < 0 ? QG_PHASE_COUNT : tally.phase;
   tally.sums.waits[line] += counts->waits - tally.last.waits;
   tally.sums.launches[line] += counts->launches - tally.last.launches;
   tally.last = *counts;
-  tally.charged_phase = next;
+  tally.phase = next;
 }
 
-static void begin_phase(qg_backend *be, const char *name, int charged_phase)
+static void begin_phase(qg_backend *be, const char *name, int phase)
 {
   (void)be, (void)name;
-  charge(charged_phase);
+  charge(phase);
 }
 
-static void end_phase(qg_backend *be, int charged_phase)
+static void end_phase(qg_backend *be, int phase)
 {
   (void)be;
-  charge(charged_phase);
+  charge(phase);
 }
 
 /* Of the second step, which refreshes nothing. */
@@ -62,13 +62,13 @@ static phase_counts steady_step(int layers, const char *more)
   step_fixture_take_backend(&r, cuda);
   r.ops.clock_begin = begin_phase;
   r.ops.clock_end = end_phase;
-  step_fixture_start(&r, par);
-  step_fixture_step(&r, 0);
+  rig_start(&r, par);
+  rig_step(&r, 0);
   charge(-1);
   tally.sums = (phase_counts){0};
-  step_fixture_step(&r, 1);
+  rig_step(&r, 1);
   charge(-1);
-  step_fixture_close(&r);
+  rig_close(&r);
   return tally.sums;
 }
 

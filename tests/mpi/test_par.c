@@ -17,7 +17,6 @@
 #include "support/fixtures/mpi_test.h"
 #include "qgalore/base.h"
 #include "qgalore/par/mpi.h"
-#include "support/fixtures/mpi_test.h"
 
 static qg_par *par;
 static const qg_grid *grid;

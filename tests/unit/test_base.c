@@ -269,16 +269,16 @@ static void all_of_validation_is_validation(void **state)
 }
 
 /* What a device was told: "forward 1 end -1". */
-static void hear_begin(void *device, const char *name, int charged_phase)
+static void hear_begin(void *device, const char *name, int phase)
 {
   char *text = device;
-  sprintf(text + strlen(text), "%s %d ", name, charged_phase);
+  sprintf(text + strlen(text), "%s %d ", name, phase);
 }
 
-static void hear_end(void *device, int charged_phase)
+static void hear_end(void *device, int phase)
 {
   char *text = device;
-  sprintf(text + strlen(text), "end %d ", charged_phase);
+  sprintf(text + strlen(text), "end %d ", phase);
 }
 
 static void a_device_is_told_the_phase(void **state)

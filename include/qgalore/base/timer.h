@@ -19,10 +19,10 @@ typedef enum {
 /* The name of a phase as users read it. */
 const char *qg_phase_name(qg_phase phase);
 
-/* A device that measures its own time: told which phase is charged for it from here on (a qg_phase, or -1). */
+/* A device that keeps a time of its own: told the phase that its time belongs to from here on (a qg_phase, or -1). */
 typedef struct {
-  void (*begin)(void *device, const char *name, int charged_phase); /* of a phase; `name` for profilers */
-  void (*end)(void *device, int charged_phase);
+  void (*begin)(void *device, const char *name, int phase); /* of a phase; `name` for profilers */
+  void (*end)(void *device, int phase);
   void *device; /* NULL: there is none */
 } qg_device_clock;
 
@@ -31,9 +31,9 @@ typedef struct {
   double seconds[QG_PHASE_COUNT];        /* of this thread */
   double device_seconds[QG_PHASE_COUNT]; /* of the device's time line, filled by whoever reads its clock */
   qg_device_clock clock;
-  double since;             /* when the charged phase changed last */
-  int charged_phase;                /* 1 + the phase that time is charged to, 0: none */
-  int outer[QG_PHASE_COUNT], outer_charged_phase[QG_PHASE_COUNT]; /* those before */
+  double since;             /* when `charged` changed last */
+  int charged;              /* 1 + the phase that time is charged to, 0: none */
+  int outer[QG_PHASE_COUNT], outer_charged[QG_PHASE_COUNT]; /* what was before */
   /* For other threads that ask where this one is. */
   _Atomic int running;      /* 1 + the innermost phase that was started, 0: none */
   _Atomic int micro_batch;  /* of the last forward or backward */

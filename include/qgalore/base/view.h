@@ -56,8 +56,8 @@ static inline qg_view qg_view_make(void *data, qg_dtype type, int64_t rows, int6
   return view;
 }
 
-/* A matrix whose rows begin at multiples of 16 bytes from its first, and more: products of others are slow on a
- * device. It takes `rows` * qg_padded_stride(cols) elements. */
+/* The stride of padded rows: they begin at multiples of 16 bytes from the first, because products of other matrices are slow
+ * on a device. A padded matrix takes `rows` * qg_padded_stride(cols) elements. */
 static inline int64_t qg_padded_stride(int64_t cols)
 {
   const int64_t unit = 8;

@@ -63,8 +63,8 @@ static void dequantize_dense(const qg_backend *be, const qg_quant_kernels *kerne
 }
 
 /* A group in pieces that end with rows of dst. */
-static void dequantize_group_in_rows(const qg_quant_kernels *kernels, qg_int8_store src, int64_t g,
-                                     qg_view dst)
+static void dequantize_group_padded(const qg_quant_kernels *kernels, qg_int8_store src, int64_t g,
+                                    qg_view dst)
 {
   qg_int8_store piece = int8_at(src, g);
   int64_t first = g * QG_GROUP, end = qg_min_i64(first + QG_GROUP, dst.rows * dst.cols);
@@ -76,12 +76,12 @@ static void dequantize_group_in_rows(const qg_quant_kernels *kernels, qg_int8_st
   }
 }
 
-static void dequantize_in_rows(const qg_backend *be, const qg_quant_kernels *kernels, qg_int8_store src,
-                               qg_view dst)
+static void dequantize_padded(const qg_backend *be, const qg_quant_kernels *kernels, qg_int8_store src,
+                              qg_view dst)
 {
   int64_t groups = qg_group_count(dst.rows * dst.cols);
 #pragma omp parallel for schedule(static) num_threads(threads_for(be, groups))
-  for (int64_t g = 0; g < groups; g++) dequantize_group_in_rows(kernels, src, g, dst);
+  for (int64_t g = 0; g < groups; g++) dequantize_group_padded(kernels, src, g, dst);
 }
 
 qg_status qg_cpu_dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst)
@@ -90,7 +90,7 @@ qg_status qg_cpu_dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst)
   const qg_quant_kernels *kernels = QG_ISA_SELECT(qg_quant_kernels);
   if (dst.stride == dst.cols) dequantize_dense(be, kernels, src, dst);
   else
-    dequantize_in_rows(be, kernels, src, dst);
+    dequantize_padded(be, kernels, src, dst);
   return QG_OK;
 }
 

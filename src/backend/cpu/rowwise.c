@@ -1,4 +1,6 @@
 /* The operations that work row by row: rows are spread over threads, sums over rows run in fixed blocks. */
+#include "backend/cpu/rowwise.h"
+
 #include <omp.h>
 #include <string.h>
 
@@ -18,11 +20,11 @@ static size_t loss_bytes(int threads, int64_t rows, int64_t vocab)
   return (size_t)threads * loss_row_floats(vocab) * sizeof(float) + (size_t)rows * sizeof(double);
 }
 
-size_t qg_cpu_rows_workspace(int threads, const qg_workload *w)
+size_t qg_cpu_rowwise_workspace(int threads, const qg_workload *w)
 {
   int64_t norm_blocks = qg_ceil_div(w->tokens, NORM_BLOCK_ROWS);
   size_t norm = (size_t)(norm_blocks * w->hidden_size) * sizeof(float);
-  size_t loss = loss_bytes(threads, qg_max_i64(w->logit_chunk_tokens, w->tokens), w->vocab_size);
+  size_t loss = loss_bytes(threads, qg_max_i64(w->loss_rows, w->tokens), w->vocab_size);
   return norm > loss ? norm : loss;
 }
 

@@ -180,7 +180,7 @@ static inline qg_status timed_zero(qg_backend *be, void *memory, size_t bytes)
 
 static inline qg_status timed_sum_squares(qg_backend *be, qg_view src, double *out, qg_finite_guard *guard)
 {
-  TIMED(TIMED_CLEAR_SQUARES, 0, sum_squares(timed->real, src, out, gate));
+  TIMED(TIMED_CLEAR_SQUARES, 0, sum_squares(timed->real, src, out, guard));
 }
 
 static inline void timed_forget(timed_backend *timed)

@@ -11,11 +11,11 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
+#include "device_test.h"
 #include "qgalore/base.h"
 #include "qgalore/numerics/adam.h"
 #include "qgalore/numerics/dynamic_maps.h"
-#include "support/fixtures/device_test.h"
-#include "support/reference/quant_reference.h"
+#include "quant_reference.h"
 
 /* No multiple of any block length, and enough blocks for several threads. */
 enum { COUNT = 17891 };
@@ -229,7 +229,7 @@ static void expect_adam_stops(qg_backend *be, qg_finite_guard *guard, int64_t bl
   memset(&host, 1, sizeof host);
   qg_adam_args a = adam_args(QG_F32);
   a.t = 1;
-  a.gate = gate;
+  a.guard = guard;
   a.block = block;
   a.grad = device_test_copy(be, grad, sizeof grad);
   a.delta = device_test_copy(be, delta, sizeof delta);
@@ -253,8 +253,8 @@ static void adam_stops_at_a_closed_gate(void **state)
   qg_backend *be = *state;
   qg_finite_guard *guard = device_test_closed_guard(be);
   static const int64_t blocks[] = {0, QG_GROUP, 100};
-  for (int i = 0; i < QG_COUNT_OF(blocks); i++) expect_adam_stops(be, gate, blocks[i]);
-  be->ops->release(be, gate, sizeof *gate);
+  for (int i = 0; i < QG_COUNT_OF(blocks); i++) expect_adam_stops(be, guard, blocks[i]);
+  be->ops->release(be, guard, sizeof *guard);
 }
 
 static void moments_become_statistics_and_moments_again_in_f32(void **state)

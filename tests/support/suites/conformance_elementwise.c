@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "qgalore/numerics/bf16.h"
-#include "support/fixtures/tolerances.h"
+#include "tolerances.h"
 
 static const qg_dtype types[] = {QG_F32, QG_BF16};
 
@@ -119,15 +119,15 @@ void a_guard_stays_closed(void **state)
   conformance *c = *state;
   static const double last[] = {1.0, (double)INFINITY, 2.0};
   qg_finite_guard guard = {0.0, 0.0}, *device = device_copy(c, &guard, sizeof guard);
-  double *out = device_copy(c, &gate.sum, sizeof gate.sum);
+  double *out = device_copy(c, &guard.sum, sizeof guard.sum);
   for (int i = 0; i < 3; i++) {
     array a = random_array(c, QG_F32, 3, 1001, 0, 1, 1.0);
     a.value[3002] = last[i];
     upload(c, a);
     expect_ok(c->be->ops->sum_squares(c->be, a.view, out, device));
-    expect_ok(c->be->ops->copy_out(c->be, &gate, device, sizeof gate));
+    expect_ok(c->be->ops->copy_out(c->be, &guard, device, sizeof guard));
     assert_int_equal(qg_finite_guard_is_open(&guard), i == 0);
-    assert_true(gate.passed == 1.0);
+    assert_true(guard.passed == 1.0);
   }
   conformance_end(c);
 }

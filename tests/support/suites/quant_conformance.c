@@ -129,7 +129,7 @@ static void int8_decodes_to_f32_and_bf16(void **state)
   free(w);
 }
 
-/* Rows of `cols` elements, `gap` elements apart: what lies between them keeps its 1. */
+/* Rows of `cols` elements, padded with `gap`: the padding keeps its 1. */
 static void check_int8_rows(qg_backend *be, qg_int8_store device, const float *w, int64_t cols, int64_t gap)
 {
   int64_t rows = COUNT / cols, stride = cols + gap, elements = rows * stride;
@@ -324,8 +324,8 @@ static void updates_stop_at_a_closed_gate(void **state)
   start_dense(&dense, QG_F32);
   qg_finite_guard *guard = device_test_closed_guard(be);
   qg_update_int8_args int8 = update_args((qg_int8_rule){.stochastic = true}, 0.01f);
-  qg_update_dense_args args = {.type = QG_F32, .count = COUNT, .decay = 0.01f, .gate = gate};
-  int8.gate = gate;
+  qg_update_dense_args args = {.type = QG_F32, .count = COUNT, .decay = 0.01f, .guard = guard};
+  int8.guard = guard;
   int8.store = device_int8(be, &host);
   args.weights = device_test_copy(be, &dense, sizeof dense);
   int8.update = args.update = device_test_copy(be, update, COUNT * sizeof *update);
@@ -334,7 +334,7 @@ static void updates_stop_at_a_closed_gate(void **state)
   expect_int8(be, int8.store, &host);
   device_test_expect(be, args.weights, &dense, sizeof dense);
   be->ops->release(be, (void *)args.update, COUNT * sizeof *update);
-  be->ops->release(be, gate, sizeof *gate);
+  be->ops->release(be, guard, sizeof *guard);
   free(update);
 }
 

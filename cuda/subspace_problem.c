@@ -1,8 +1,12 @@
-/* Where the arrays of a subspace problem lie. */
-#include "cuda/subspace.h"
+/* Where the arrays of a subspace problem lie, and what the device has found. */
+#include "cuda/subspace_problem.h"
+
 #include "qgalore/base.h"
 
 enum { ALIGNMENT = 256 };
+
+/* Squares of gradients in between, and their sums, keep all their digits in fp32. */
+static const double LEAST_NORM2 = 1e-24, MOST_NORM2 = 1e30;
 
 static void *carve(char **next, size_t bytes)
 {
@@ -124,4 +128,14 @@ size_t qg_cuda_subspace_bytes(qg_backend *be, int64_t m, int64_t n, int64_t rank
   qg_cuda_problem p;
   size_t bytes = 0;
   return qg_cuda_lay_out(be, m, n, rank, solver, NULL, &p, &bytes) == QG_OK ? bytes : 0;
+}
+
+qg_status qg_cuda_fetch_verdict(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *out)
+{
+  return qg_cuda_copy_out(be, out, p->verdict, sizeof *out);
+}
+
+bool qg_cuda_is_usable(const qg_cuda_verdict *v)
+{
+  return v->norm2 >= LEAST_NORM2 && v->norm2 <= MOST_NORM2;
 }

@@ -1,6 +1,6 @@
 /* A subspace problem and the memory that it is solved in. */
-#ifndef QG_CUDA_SUBSPACE_H
-#define QG_CUDA_SUBSPACE_H
+#ifndef QG_CUDA_SUBSPACE_PROBLEM_H
+#define QG_CUDA_SUBSPACE_PROBLEM_H
 
 #include "cuda/cuda_backend.h"
 
@@ -54,19 +54,7 @@ static inline qg_view qg_cuda_matrix(float *data, int64_t rows, int64_t cols)
 /* What the device has found until now; waits for it. */
 qg_status qg_cuda_fetch_verdict(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *out);
 
-/* block_product.c. image = block G^T (right) or block G (left), and its energy tr(block H block^T) =
- * ||image||_F^2; `whole`: of the block itself, not of its rounded vectors. */
-qg_status qg_cuda_begin_product(qg_backend *be, const qg_cuda_problem *p, bool whole);
-/* block = block H, after the first half. */
-qg_status qg_cuda_finish_product(qg_backend *be, const qg_cuda_problem *p);
-
 /* Whether fp32 can hold squares of the gradient and of what came of it. */
 bool qg_cuda_is_usable(const qg_cuda_verdict *verdict);
-
-/* block <- an orthonormal basis of a space that holds its rows, by Cholesky's factor of its Gram matrix in
- * double where the rows are apart (qgalore/numerics/independent_rows.h), else by Householder's reflections.
- * The image is used up. *verdict is what the device found until then; where it is not usable the block is
- * undefined. */
-qg_status qg_cuda_orthonormalise(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *verdict);
 
 #endif
