@@ -96,7 +96,7 @@ endif
 
 # --- sources -------------------------------------------------------------------------------------
 # MODULES limits the library to some folders (for work on one module): make MODULES="base numerics" check-unit
-MODULES ?= base numerics backend tensor par linalg model optim data ckpt config train app
+MODULES ?= base numerics backend memory par linalg model optim data ckpt config train app
 # One source, one object per instruction set; src/backend/cpu chooses at run time.
 ISAS    := $(if $(filter x86_64,$(MACHINE)),v2 v3 v4 bf16,generic)
 march_generic :=
@@ -235,8 +235,8 @@ $(EMULATION_TESTS): $(BUILD)/tests/%: $(BUILD)/emu/tests/%.o $(filter %/fibers.o
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $^ -lcmocka
 
 # Programs for a machine with a GPU and compilers, but perhaps no MPI, HDF5, BLAS or cmocka.
-ALONE_SRCS := $(wildcard src/base/*.c src/numerics/*.c tests/support/conformance*.c) src/backend/plugin_loader.c tests/cuda/cmocka/cmocka.c \
-              $(patsubst %,tests/support/%.c,adam_conformance quant_conformance quant_reference device_test)
+ALONE_SRCS := $(wildcard src/base/*.c src/numerics/*.c tests/support/suites/*.c) src/backend/plugin_loader.c tests/cuda/cmocka/cmocka.c \
+              $(patsubst %,tests/support/%.c,reference/quant_reference fixtures/device_test)
 ALONE      := $(patsubst %,$(BUILD)/tests/cuda/alone/%,devices test_cuda test_cuda_attention test_cuda_device test_subspaces footprint bench_cuda bench_refresh)
 
 $(BUILD)/alone/%.o: %.c

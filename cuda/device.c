@@ -114,8 +114,9 @@ static void identify(qg_backend *be, const struct cudaDeviceProp *properties, ch
            uuid[3]);
 }
 
-/* Whether results have to repeat to the bit goes by this text (train/probe.c), so it names the library whose
- * products these are. Kernels that the driver compiles make a first start slow, which the log should tell. */
+/* Whether results have to repeat to the bit goes by this text (train/checkpoint_selftest.c), so it names the
+ * library whose products these are. Kernels that the driver compiles make a first start slow, which the log
+ * should tell. */
 static void describe(qg_backend *be, const struct cudaDeviceProp *properties, bool from_ptx)
 {
   qg_cuda *cuda = qg_cuda_of(be);

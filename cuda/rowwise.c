@@ -10,7 +10,7 @@ static size_t norm_partial_bytes(int64_t rows, int64_t cols)
 size_t qg_cuda_rowwise_bytes(const qg_workload *w)
 {
   size_t norm = norm_partial_bytes(w->tokens, w->hidden_size);
-  size_t loss = qg_dtype_bytes(QG_F64, qg_max_i64(w->loss_rows, w->tokens));
+  size_t loss = qg_dtype_bytes(QG_F64, qg_max_i64(w->logit_chunk_tokens, w->tokens));
   return norm > loss ? norm : loss;
 }
 

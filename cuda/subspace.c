@@ -158,7 +158,7 @@ static qg_status publish_block(qg_backend *be, const qg_cuda_problem *p, int64_t
 }
 
 /* Gains shrink from step to step; half of the last one is the estimate of what is still missing
- * (linalg/power.c). */
+ * (linalg/power_iteration.c). */
 static bool is_enough(const qg_cuda_problem *p, const qg_subspace_args *a, double captured, double gain)
 {
   return captured >= a->min_energy_ratio * fmin(p->norm2, captured + fmax(gain, 0.0) / 2.0);

@@ -13,6 +13,7 @@
 
 #include "qgalore/backend.h"
 #include "qgalore/base/status.h"
+#include "qgalore/method.h"
 
 typedef enum { QG_SIDE_RIGHT, QG_SIDE_LEFT } qg_side;
 

@@ -2,7 +2,7 @@
 
 #include <cblas.h>
 
-#include "linalg/pair.h"
+#include "linalg/implicit_gradient.h"
 #include "qgalore/backend/host.h"
 #include "qgalore/base.h"
 

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "linalg/pair.h"
+#include "linalg/implicit_gradient.h"
 #include "qgalore/backend/host.h"
 #include "qgalore/base.h"
 

@@ -10,7 +10,7 @@ declare -A level=(
   [base]=0
   [numerics]=1 [par]=1
   [backend]=2 [data]=2
-  [tensor]=3
+  [memory]=3
   [linalg]=4
   [model]=5
   [optim]=6
@@ -21,7 +21,7 @@ declare -A level=(
 )
 
 # The module that a public header belongs to, where its path does not say it.
-declare -A owner=([apart]=base [memory]=tensor)
+declare -A owner=([apart]=base)
 
 module_of_header() { # qgalore/module.h, qgalore/module/x.h or module/x.h
   local name=${1#qgalore/}

@@ -28,7 +28,7 @@ typedef enum { NO_MISTAKE, NO_WAIT_EVENT, NO_WAIT, NO_ASYNC } mistake;
 
 static void open_device(mistake wanted)
 {
-  assert_true(mistaken_device_open("bf16", &device));
+  assert_true(faulty_device_open("bf16", &device));
   if (wanted == NO_ASYNC) device.ops.async = NULL;
   if (wanted == NO_WAIT_EVENT) device.async.wait_event = wait_for_nothing;
   if (wanted == NO_WAIT) device.async.dequantize_int8 = unpack_at_once;

@@ -13,7 +13,7 @@
 #include "qgalore/backend/host.h"
 #include "qgalore/base.h"
 #include "qgalore/numerics/bf16.h"
-#include "support/tolerances.h"
+#include "support/fixtures/tolerances.h"
 
 enum { M = 70, N = 45, K = 130, COUNT = 1003 };
 

@@ -12,8 +12,8 @@
 
 #include <signal.h>
 
-#include "../support/ckpt_fixture.h"
 #include "qgalore/numerics/philox.h"
+#include "support/fixtures/ckpt_fixture.h"
 
 enum { OLD = 1, NEWEST = 2, SECONDS_PER_DAMAGE = 20 };
 

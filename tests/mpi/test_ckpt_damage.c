@@ -11,8 +11,8 @@
 #include <fcntl.h>
 #include <hdf5.h>
 
-#include "../support/ckpt_fixture.h"
 #include "qgalore/numerics/philox.h"
+#include "support/fixtures/ckpt_fixture.h"
 
 static qg_par *par;
 static const qg_grid *grid;

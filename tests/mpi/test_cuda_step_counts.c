@@ -62,13 +62,13 @@ static phase_counts steady_step(int layers, const char *more)
   step_fixture_take_backend(&r, cuda);
   r.ops.clock_begin = begin_phase;
   r.ops.clock_end = end_phase;
-  rig_start(&r, par);
-  rig_step(&r, 0);
+  step_fixture_start(&r, par);
+  step_fixture_step(&r, 0);
   charge(-1);
   tally.sums = (phase_counts){0};
-  rig_step(&r, 1);
+  step_fixture_step(&r, 1);
   charge(-1);
-  rig_close(&r);
+  step_fixture_close(&r);
   return tally.sums;
 }
 

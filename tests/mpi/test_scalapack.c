@@ -13,8 +13,8 @@
 
 #include "qgalore/base.h"
 #include "qgalore/linalg/distributed.h"
-#include "support/planted.h"
-#include "support/tolerances.h"
+#include "support/fixtures/tolerances.h"
+#include "support/reference/known_spectrum.h"
 
 typedef struct {
   int64_t m, n, rank;

@@ -14,7 +14,7 @@
 #include "qgalore/linalg.h"
 #include "qgalore/numerics/bf16.h"
 #include "qgalore/numerics/philox.h"
-#include "support/tolerances.h"
+#include "support/fixtures/tolerances.h"
 
 /* As narrow as pairs are used, as few tokens and directions as tell something. */
 enum { SHORT = 2048, LONG = 2304, TOKENS = 48, RANK = 12 };

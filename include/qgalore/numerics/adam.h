@@ -1,4 +1,4 @@
-/* One Adam step of one element, compiled for the host and for the device (algorithm.md section 5).
+/* One Adam step of one element, compiled for the host and for the device (doc/method.md section 8).
  * Compile without contraction of a*b+c, or bits differ. */
 #ifndef QGALORE_NUMERICS_ADAM_H
 #define QGALORE_NUMERICS_ADAM_H

@@ -1,4 +1,4 @@
-/* The dynamic 8-bit maps of moments (Dettmers et al., arXiv 2110.02861; algorithm.md section 5). Arithmetic keeps subnormal
+/* The dynamic 8-bit maps of moments (Dettmers et al., arXiv 2110.02861; doc/method.md section 8). Arithmetic keeps subnormal
  * numbers (no flush to zero), or the ends of the maps differ. */
 #ifndef QGALORE_NUMERICS_DYNAMIC_MAPS_H
 #define QGALORE_NUMERICS_DYNAMIC_MAPS_H
@@ -37,7 +37,7 @@ QG_HD uint8_t qg_dynamic_encode(const float *map, float x)
 }
 
 /* Code of a first moment m / absmax: nearest, but a negative value never gets a code that is not negative
- * (algorithm.md section 5). The mirror image cannot happen: the code nearest to a positive value is 0 or
+ * (doc/method.md section 8). The mirror image cannot happen: the code nearest to a positive value is 0 or
  * above. */
 QG_HD uint8_t qg_dynamic_encode_signed(const float *signed_map, float x)
 {

@@ -1,4 +1,4 @@
-/* The quantised formats of weights and projectors: INT8 and INT4 groups (algorithm.md section 2). Array versions belong to the
+/* The quantised formats of weights and projectors: INT8 and INT4 groups (doc/method.md section 2). Array versions belong to the
  * backends. */
 #ifndef QGALORE_NUMERICS_QUANT_GROUPS_H
 #define QGALORE_NUMERICS_QUANT_GROUPS_H

@@ -24,7 +24,7 @@ size_t qg_cpu_rowwise_workspace(int threads, const qg_workload *w)
 {
   int64_t norm_blocks = qg_ceil_div(w->tokens, NORM_BLOCK_ROWS);
   size_t norm = (size_t)(norm_blocks * w->hidden_size) * sizeof(float);
-  size_t loss = loss_bytes(threads, qg_max_i64(w->loss_rows, w->tokens), w->vocab_size);
+  size_t loss = loss_bytes(threads, qg_max_i64(w->logit_chunk_tokens, w->tokens), w->vocab_size);
   return norm > loss ? norm : loss;
 }
 

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../support/cuda_device.h"
 #include "qgalore/base.h"
+#include "support/fixtures/cuda_device.h"
 
 enum { SIDE = 512, RANK = 64 };
 

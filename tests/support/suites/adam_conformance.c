@@ -11,11 +11,11 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
-#include "device_test.h"
 #include "qgalore/base.h"
 #include "qgalore/numerics/adam.h"
 #include "qgalore/numerics/dynamic_maps.h"
-#include "quant_reference.h"
+#include "support/fixtures/device_test.h"
+#include "support/reference/quant_reference.h"
 
 /* No multiple of any block length, and enough blocks for several threads. */
 enum { COUNT = 17891 };

@@ -13,7 +13,7 @@
 
 #include "qgalore/numerics/bf16.h"
 #include "qgalore/numerics/philox.h"
-#include "tolerances.h"
+#include "support/fixtures/tolerances.h"
 
 void conformance_end(conformance *c)
 {

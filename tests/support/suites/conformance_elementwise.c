@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "qgalore/numerics/bf16.h"
-#include "tolerances.h"
+#include "support/fixtures/tolerances.h"
 
 static const qg_dtype types[] = {QG_F32, QG_BF16};
 
