@@ -96,7 +96,7 @@ endif
 
 # --- sources -------------------------------------------------------------------------------------
 # MODULES limits the library to some folders (for work on one module): make MODULES="base numerics" check-unit
-MODULES ?= base numerics backend memory par linalg model optim data ckpt config train app
+MODULES ?= base numerics backend memory par linalg weights model optim data ckpt config train app
 # One source, one object per instruction set; src/backend/cpu chooses at run time.
 ISAS    := $(if $(filter x86_64,$(MACHINE)),v2 v3 v4 bf16,generic)
 march_generic :=

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "qgalore/base/status.h"
 #include "qgalore/base/view.h"
 
 /* One item of a dataset. Items of the same dataset have the same type and dims and become its first dimension:
