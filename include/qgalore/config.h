@@ -7,8 +7,9 @@
 #include <stdio.h>
 
 #include "qgalore/base/status.h"
-#include "qgalore/model.h"
-#include "qgalore/optim.h"
+#include "qgalore/base/view.h"
+#include "qgalore/spec/method.h"
+#include "qgalore/spec/model_shape.h"
 
 enum { QG_PATH_MAX = 1024, QG_MAX_STAGES = 1024 };
 

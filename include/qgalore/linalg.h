@@ -13,13 +13,13 @@
 
 #include "qgalore/backend.h"
 #include "qgalore/base/status.h"
-#include "qgalore/method.h"
+#include "qgalore/spec/method.h"
 
 typedef enum { QG_SIDE_RIGHT, QG_SIDE_LEFT } qg_side;
 
 static inline qg_side qg_side_of(int64_t m, int64_t n) { return m >= n ? QG_SIDE_RIGHT : QG_SIDE_LEFT; }
 
-/* What the methods of qgalore/method.h do. qg_subspace_method_name: "exact", "warm", ... as users read it.
+/* What the methods of qgalore/spec/method.h do. qg_subspace_method_name: "exact", "warm", ... as users read it.
  * EXACT: eigenvectors of the Gram matrix of the short side, in double precision where fp32 would lose the last ones
  * (s_r^2 < 1e-6 s_1^2, or entries whose squares leave fp32). Where the rank is under a third of the short side, block power steps
  * from a random start come first; their result counts as exact when nothing is left to find, to some 1e-7 of the energy.

@@ -11,8 +11,8 @@
 #include "qgalore/backend.h"
 #include "qgalore/base/status.h"
 #include "qgalore/memory.h"
-#include "qgalore/model_shape.h"
-#include "qgalore/param.h"
+#include "qgalore/spec/model_shape.h"
+#include "qgalore/spec/param.h"
 
 int qg_model_param_count(const qg_model_shape *shape);
 /* Parameter `index` of the whole model; held and owned are false. */

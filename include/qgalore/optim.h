@@ -21,9 +21,9 @@
 #include "qgalore/base/timer.h"
 #include "qgalore/linalg.h"
 #include "qgalore/memory.h"
-#include "qgalore/method.h"
+#include "qgalore/spec/method.h"
 #include "qgalore/par.h"
-#include "qgalore/param.h"
+#include "qgalore/spec/param.h"
 #include "qgalore/weights.h"
 
 /* Every difference from the reference code is a member; compat = reference sets them all (src/config). */

@@ -7,7 +7,7 @@
 #include "qgalore/backend.h"
 #include "qgalore/base/state.h"
 #include "qgalore/memory.h"
-#include "qgalore/param.h"
+#include "qgalore/spec/param.h"
 
 /* How the weight of one parameter is stored. */
 typedef enum {

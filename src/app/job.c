@@ -14,7 +14,7 @@
 #include "app/report.h"
 #include "app/summary.h"
 #include "qgalore/base.h"
-#include "train/signals.h"
+#include "train/stop.h"
 #include "train/transport.h"
 
 typedef struct {
@@ -133,7 +133,7 @@ static qg_status print_closing(job *j, const qg_train_summary *s)
 static qg_status train(job *j, double started, bool *alone)
 {
   /* Reading and checking files may take minutes, in which a request to stop must not kill. */
-  qg_signals_install();
+  qg_stop_catch_signals();
   QG_TRY(qg_transport_choose(&j->config, j->par, j->be, &j->transport));
   QG_TRY(qg_memory_check(&j->config, j->par, j->be, &j->log));
   QG_TRY(qg_par_agree(j->par, create(j)));

@@ -1,5 +1,7 @@
 #include "qgalore/base/timer.h"
 
+#include <time.h>
+
 #include "qgalore/base.h"
 
 double qg_now(void)
@@ -21,7 +23,7 @@ const char *qg_phase_name(qg_phase phase)
   return names[phase];
 }
 
-/* The seconds since the last call belong to the phase that was charged until now. */
+/* The seconds since the last change go to the phase that was charged so far. */
 static void charge(qg_timers *timers, int charged)
 {
   double now = qg_now();

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "linalg/implicit_gradient.h"
+#include "linalg/vectors.h"
 #include "qgalore/backend/host.h"
 #include "qgalore/base.h"
 

@@ -16,8 +16,8 @@ static qg_status create_events(qg_channel *channel, qg_channel_slot *slot)
 {
   const qg_backend_async_ops *async = channel->be->ops->async;
   if (!async) return QG_OK;
-  QG_TRY(async->create_event(channel->be, &slot->passed));
-  return has_host_buffers(channel) ? async->create_event(channel->be, &slot->copied) : QG_OK;
+  QG_TRY(async->create_event(channel->be, &slot->stage_done));
+  return has_host_buffers(channel) ? async->create_event(channel->be, &slot->host_done) : QG_OK;
 }
 
 static qg_status create_slot(qg_mem *mem, qg_par *par, qg_channel *channel, qg_channel_slot *slot)
@@ -46,8 +46,8 @@ void qg_channel_destroy(qg_channel *channel)
   for (int i = 0; i < QG_CHANNEL_DEPTH; i++) {
     qg_channel_slot *slot = &channel->slots[i];
     qg_transfer_free(slot->transfer);
-    if (slot->passed) channel->be->ops->async->destroy_event(channel->be, slot->passed);
-    if (slot->copied) channel->be->ops->async->destroy_event(channel->be, slot->copied);
+    if (slot->stage_done) channel->be->ops->async->destroy_event(channel->be, slot->stage_done);
+    if (slot->host_done) channel->be->ops->async->destroy_event(channel->be, slot->host_done);
     *slot = (qg_channel_slot){0};
   }
 }
@@ -72,7 +72,7 @@ static int allowed(const qg_channel *channel)
   return (int)qg_min_i64(channel->messages, channel->handled + QG_CHANNEL_DEPTH);
 }
 
-/* The device is done with the buffer that MPI uses. */
+/* The device is done with the buffer that MPI sees. */
 static qg_status is_ready(const qg_channel *channel, const qg_channel_slot *slot, bool *ready)
 {
   qg_event *last = slot->host_done ? slot->host_done : slot->stage_done;
@@ -142,7 +142,7 @@ static qg_status copy(const qg_channel *channel, void *to, const void *from)
 
 static qg_status record_stage_done(const qg_channel *channel, const qg_channel_slot *slot)
 {
-  return slot->passed ? channel->be->ops->async->record(channel->be, slot->passed) : QG_OK;
+  return slot->stage_done ? channel->be->ops->async->record(channel->be, slot->stage_done) : QG_OK;
 }
 
 qg_status qg_channel_receive(qg_channel *channel, void *device)
@@ -151,14 +151,14 @@ qg_status qg_channel_receive(qg_channel *channel, void *device)
   const qg_backend_async_ops *async = channel->be->ops->async;
   QG_CHECK(channel->handled < channel->messages, QG_ERR_RUNTIME, "stage %d sends %d messages a step",
            channel->shape.peer, channel->messages);
-  QG_TRY(await(channel, channel->handled));
-  if (slot->copied) {
-    QG_TRY(async->copy_in(channel->be, slot->device_buffer, slot->mpi_buffer, bytes_of(channel), slot->passed,
-                          slot->copied));
-    QG_TRY(async->wait_event(channel->be, slot->copied));
+  QG_TRY(wait_for(channel, channel->handled));
+  if (slot->host_done) {
+    QG_TRY(async->copy_in(channel->be, slot->device_buffer, slot->mpi_buffer, bytes_of(channel),
+                          slot->stage_done, slot->host_done));
+    QG_TRY(async->wait_event(channel->be, slot->host_done));
   }
-  QG_TRY(move(channel, device, slot->device_buffer));
-  QG_TRY(record_passed(channel, slot));
+  QG_TRY(copy(channel, device, slot->device_buffer));
+  QG_TRY(record_stage_done(channel, slot));
   channel->handled++;
   return start_ready(channel);
 }
@@ -168,12 +168,12 @@ qg_status qg_channel_send(qg_channel *channel, const void *device)
   const qg_channel_slot *slot = slot_of(channel, channel->handled);
   const qg_backend_async_ops *async = channel->be->ops->async;
   int before = channel->handled - QG_CHANNEL_DEPTH;
-  if (before >= 0) QG_TRY(await(channel, before));
-  QG_TRY(move(channel, slot->device_buffer, device));
-  QG_TRY(record_passed(channel, slot));
-  if (slot->copied)
+  if (before >= 0) QG_TRY(wait_for(channel, before));
+  QG_TRY(copy(channel, slot->device_buffer, device));
+  QG_TRY(record_stage_done(channel, slot));
+  if (slot->host_done)
     QG_TRY(async->copy_out(channel->be, slot->mpi_buffer, slot->device_buffer, bytes_of(channel),
-                           slot->passed, slot->copied));
+                           slot->stage_done, slot->host_done));
   channel->handled++;
   return start_ready(channel);
 }

@@ -1,9 +1,9 @@
 /* A one-way stream of messages of one size between two neighbouring stages. It is two messages deep: while
  * one is computed on, the next is on its way.
  *
- * A message passes through a device buffer of the channel, so that the stage's own memory is free for
- * other work at once. MPI reads and writes that buffer itself where it can (unified memory, or device
- * pointers); else pinned host memory, with an asynchronous copy between the two:
+ * A message passes through a device buffer of the channel, so that the stage's own memory is free for other
+ * work at once. MPI reads and writes that buffer itself where it can (unified memory, or device pointers).
+ * Elsewhere it passes through pinned host memory too, with an asynchronous copy:
  *
  *   send:    stage memory -> device buffer [-> host] -> MPI
  *   receive: MPI -> [host ->] device buffer -> stage memory
@@ -31,12 +31,12 @@ typedef struct {
 } qg_channel_request;
 
 typedef struct {
-  void *device_buffer; /* of the ledger */
-  void *mpi_buffer;    /* what MPI reads and writes: device_buffer, or host memory of the ledger */
+  void *device_buffer; /* device memory of the ledger */
+  void *mpi_buffer;    /* what MPI sees: the device buffer itself, or host memory of the ledger */
   qg_transfer *transfer;
-  qg_event *passed; /* the message went between device_buffer and stage memory; NULL: calls return when it is
-                       done */
-  qg_event *copied; /* it went between the two buffers; NULL: they are one */
+  qg_event
+      *stage_done; /* the copy between device buffer and stage memory; NULL: calls return when it is done */
+  qg_event *host_done; /* the copy between device buffer and host memory; NULL: there is none */
 } qg_channel_slot;
 
 typedef struct qg_channel {

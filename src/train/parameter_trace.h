@@ -4,7 +4,7 @@
 #define QG_TRAIN_PARAMETER_TRACE_H
 
 #include "qgalore/base/timer.h"
-#include "qgalore/param.h"
+#include "qgalore/spec/param.h"
 
 typedef struct {
   const qg_weight_reader *inner_weights;

@@ -1,7 +1,7 @@
 /* All that changes weights: fresh ones, updates, and values as fp32 from and to the host. */
 #include <string.h>
 
-#include "backend/cpu/normal.h"
+#include "qgalore/backend/host.h"
 #include "qgalore/base.h"
 #include "weights/weights_private.h"
 

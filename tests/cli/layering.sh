@@ -8,26 +8,23 @@ set -u
 # A module may include headers of its own and of modules on lower levels, never of its neighbours.
 declare -A level=(
   [base]=0
-  [numerics]=1 [par]=1
-  [backend]=2 [data]=2
-  [memory]=3
-  [linalg]=4
+  [spec]=1 [numerics]=1 [par]=1
+  [config]=2 [backend]=2 [data]=2
+  [memory]=3 [cuda]=3
+  [linalg]=4 [weights]=4
   [model]=5
   [optim]=6
   [ckpt]=7
   [train]=8
   [app]=9
-  [tools]=10 [main.c]=10 [cuda]=3
+  [tools]=10 [main.c]=10
 )
-
-# The module that a public header belongs to, where its path does not say it.
-declare -A owner=([apart]=base)
 
 module_of_header() { # qgalore/module.h, qgalore/module/x.h or module/x.h
   local name=${1#qgalore/}
   name=${name%%/*}
   name=${name%.h}
-  echo "${owner[$name]:-$name}"
+  echo "$name"
 }
 
 module_of_file() {

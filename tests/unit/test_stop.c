@@ -10,7 +10,6 @@
 #include <signal.h>
 
 #include "qgalore/base.h"
-#include "train/signals.h"
 #include "train/stop.h"
 
 static const qg_stop_watch silent = {.root = true, .stop_file = "/nonexistent/STOP"};
@@ -58,7 +57,7 @@ static void rank_0_looks_at_the_clock(void **state)
 static void usr1_asks_once_and_usr2_for_good(void **state)
 {
   (void)state;
-  qg_signals_install();
+  qg_stop_catch_signals();
   assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&silent)), QG_REQUEST_NONE);
   raise(SIGUSR1);
   assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&silent)), QG_REQUEST_SAVE);

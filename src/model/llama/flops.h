@@ -2,7 +2,7 @@
 #ifndef QGALORE_MODEL_FLOPS_H
 #define QGALORE_MODEL_FLOPS_H
 
-#include "qgalore/model_shape.h"
+#include "qgalore/spec/model_shape.h"
 
 /* One decoder layer: 6 per matrix element, and 6 C T for causal attention. */
 double qg_llama_layer_flops(const qg_model_shape *shape, int64_t sequence_length);

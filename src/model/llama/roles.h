@@ -2,7 +2,7 @@
 #ifndef QG_MODEL_LLAMA_ROLES_H
 #define QG_MODEL_LLAMA_ROLES_H
 
-#include "qgalore/model_shape.h"
+#include "qgalore/spec/model_shape.h"
 
 /* Index 0 is the embedding, 1 + 9 * layer + (role - QG_ROLE_ATTN_NORM) those of a layer, then come the final norm and, unless tied,
  * the head. Ids are the same numbers. A parameter that is added to a layer gets an id beyond these, so that they stay: ids key random
