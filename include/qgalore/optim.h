@@ -194,6 +194,17 @@ const qg_refresh_record *qg_optim_refreshes(const qg_optim *optim, int *count);
 /* The tracker of a projected parameter held here, or NULL. */
 const qg_tracker *qg_optim_tracker(const qg_optim *optim, int param);
 
+/* How a parameter that is held here is optimised, and where its gradient is; device memory of the optimizer. */
+typedef struct {
+  const char *sink;    /* "dense", "low rank", "accumulated full gradient", "distributed", "vector", "tied"; NULL: it is not trained */
+  bool fused;          /* updated inside backward */
+  qg_view gradient;    /* what Adam sees: R or G */
+  qg_view accumulated; /* what this step adds up: R or G */
+  int64_t rank;        /* 0 unless projected */
+  qg_side side;
+} qg_sink_info;
+qg_sink_info qg_optim_sink_info(const qg_optim *optim, int param);
+
 /* Everything to save, as state entries (state.h): the same list, in the same order, on every rank for a given shape and options;
  * entries not held here have data == NULL. Also works on a dry optimizer, for sizes. The array belongs to the optimizer. */
 qg_status qg_optim_state(qg_optim *optim, const qg_state_entry **entries, int *count);

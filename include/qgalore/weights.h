@@ -30,6 +30,8 @@ qg_status qg_weights_create(qg_mem *mem, qg_backend *be, const qg_param_list *pa
                             const qg_weight_options *options, qg_weights **out);
 void qg_weights_destroy(qg_weights *weights);
 
+qg_weight_format qg_weights_format(const qg_weights *weights, int param);
+
 /* Reading unpacks into scratch: bytes of the largest weight that is not stored in the compute type. With a device that works
  * asynchronously INT8 weights are unpacked one ahead of the model, into a second scratch of the same size. */
 size_t qg_weights_scratch_bytes(const qg_weights *weights);

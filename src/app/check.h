@@ -5,6 +5,7 @@
 #include "qgalore/backend.h"
 #include "qgalore/base/log.h"
 #include "qgalore/config.h"
+#include "qgalore/memory.h"
 
 /* Prints partition, memory by owner and rank, traffic, bubble, checkpoint size and FLOPs for `ranks` ranks.
  * gemm_flops: of one rank, for the time estimate. QG_ERR_INPUT if the ranks are too many. Local. */

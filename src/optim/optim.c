@@ -526,3 +526,16 @@ const qg_tracker *qg_optim_tracker(const qg_optim *optim, int param)
   const qg_projected *p = projected_of(optim, param);
   return p ? &p->tracker : NULL;
 }
+
+qg_sink_info qg_optim_sink_info(const qg_optim *optim, int param)
+{
+  if (param < 0 || param >= optim->params.count || !is_held(optim, param)) return (qg_sink_info){0};
+  const qg_grad_sink *sink = optim->sinks[param];
+  const qg_projected *p = projected_of(optim, param);
+  return (qg_sink_info){.sink = sink->ops->name,
+                        .fused = sink->fused,
+                        .gradient = sink->ops->gradient(sink),
+                        .accumulated = sink->ops->accumulated(sink),
+                        .rank = p ? p->projector.rank : 0,
+                        .side = p ? p->projector.side : QG_SIDE_RIGHT};
+}

@@ -84,6 +84,11 @@ qg_status qg_weights_find(const qg_weights *weights, int param, qg_weight **out)
   return QG_OK;
 }
 
+qg_weight_format qg_weights_format(const qg_weights *weights, int param)
+{
+  return weights->weights[param].format;
+}
+
 const qg_weight_reader *qg_weights_reader(const qg_weights *weights)
 {
   return &weights->reader;
