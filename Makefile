@@ -95,8 +95,8 @@ say = @:
 endif
 
 # --- sources -------------------------------------------------------------------------------------
-# MODULES limits the library to some folders (for work on one module): make MODULES="base quant" check-unit
-MODULES ?= base quant backend tensor par linalg model optim data ckpt config train app
+# MODULES limits the library to some folders (for work on one module): make MODULES="base numerics" check-unit
+MODULES ?= base numerics backend memory par linalg weights model optim data ckpt config train app
 # One source, one object per instruction set; src/backend/cpu chooses at run time.
 ISAS    := $(if $(filter x86_64,$(MACHINE)),v2 v3 v4 bf16,generic)
 march_generic :=
@@ -121,11 +121,11 @@ PROGRAMS := $(if $(wildcard src/main.c),$(BUILD)/qgalore_hpc) $(TOOLS)
 
 TEST_SRCS := $(wildcard tests/unit/test_*.c tests/conformance/test_*.c tests/mpi/test_*.c tests/faults/test_*.c tests/parity/test_*.c)
 FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
-FUZZ_FILES := $(patsubst %,$(BUILD)/obj/tests/fuzz/%.o,file mend apart structure)
+FUZZ_FILES := $(patsubst %,$(BUILD)/obj/tests/fuzz/%.o,file fix_checksums subprocess structure)
 FUZZERS   := $(FUZZ_SRCS:%.c=$(BUILD)/%)
 TESTS     := $(TEST_SRCS:%.c=$(BUILD)/%) $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/tests/fuzz/test_%)
 SUPPORT      := $(BUILD)/libsupport.a
-SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
+SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*/*.c))
 BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
 .PHONY: FORCE libraries all programs tests fuzzers benches demo check check-unit check-faults check-sanitize check-tsan check-cuda fuzz bench bench-peers bench-7b bench-cuda bundle cuda deps install installcheck info format lint clean help
@@ -134,7 +134,7 @@ BENCHES   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
 # The objects of the CUDA backend, once for devices and once emulated on the host (tests/support/cudaemu). Both
 # hold copies of the modules that they use and export one symbol.
-PLUGIN_MODULES := $(wildcard src/quant/*.c) src/base/integers.c src/base/text.c
+PLUGIN_MODULES := $(wildcard src/numerics/*.c) src/base/integers.c src/base/text.c
 PLUGIN_LINK     = -shared -Wl,--version-script=$(filter %.map,$^)
 CUDA_PLUGIN    := $(BUILD)/libqgalore_cuda.so
 CUDA_OBJS      := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cuda/*.c) $(PLUGIN_MODULES)) \
@@ -235,8 +235,8 @@ $(EMULATION_TESTS): $(BUILD)/tests/%: $(BUILD)/emu/tests/%.o $(filter %/fibers.o
 	$(Q)$(CXX) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $^ -lcmocka
 
 # Programs for a machine with a GPU and compilers, but perhaps no MPI, HDF5, BLAS or cmocka.
-ALONE_SRCS := $(wildcard src/base/*.c src/quant/*.c tests/support/conformance*.c) src/backend/plugin.c tests/cuda/cmocka/cmocka.c \
-              $(patsubst %,tests/support/%.c,adam_conformance quant_conformance quant_reference device_test)
+ALONE_SRCS := $(wildcard src/base/*.c src/numerics/*.c tests/support/suites/*.c) src/backend/plugin_loader.c tests/cuda/cmocka/cmocka.c \
+              $(patsubst %,tests/support/%.c,reference/quant_reference fixtures/device_test)
 ALONE      := $(patsubst %,$(BUILD)/tests/cuda/alone/%,devices test_cuda test_cuda_attention test_cuda_device test_subspaces footprint bench_cuda bench_refresh)
 
 $(BUILD)/alone/%.o: %.c
@@ -372,7 +372,7 @@ HIDDEN ?= 4096
 # Each reader of files gets an equal share. Inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; one that crashes a
 # reader is left in $(BUILD)-fuzz/found: add it to tests/fuzz/corpus.
 FUZZ_SECONDS ?= 300
-FUZZ_MODULES := base quant backend par data config model optim linalg ckpt train app
+FUZZ_MODULES := base numerics backend par data config model optim linalg ckpt train app
 fuzz: PACKAGES += clang libclang-rt-14-dev
 fuzz: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang OPENMP="-Wno-unknown-pragmas -Wno-unused-parameter" OPT="-O1 -g" \
@@ -466,7 +466,7 @@ lint: PACKAGES += cppcheck shellcheck
 lint: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-lint WERROR=1 all tests
 	cppcheck --quiet --std=c11 --enable=warning,portability --error-exitcode=1 --inline-suppr $(CPPCHECK_KNOWN) -Iinclude -Isrc src
-	shellcheck --severity=warning $(wildcard jobs/*.sh jobs/bundle/launch jobs/bundle/*.sh inputs/*.sh tests/*.sh tests/*/*.sh) .ci/run
+	shellcheck --severity=warning $(wildcard jobs/*.sh jobs/bundle/launch jobs/bundle/*.sh inputs/*.sh tests/*.sh tests/*/*.sh tests/support/shell/*.sh) .ci/run
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-tsan $(BUILD)-lint $(BUILD)-fuzz

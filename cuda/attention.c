@@ -29,9 +29,9 @@ static int64_t rows_at_once(int64_t length)
 
 static size_t item_bytes(qg_dtype type, int64_t length, int64_t dim)
 {
-  int64_t head = length * qg_wide_stride(dim), block = rows_at_once(length) * qg_wide_stride(length);
+  int64_t head = length * qg_padded_stride(dim), block = rows_at_once(length) * qg_padded_stride(length);
   return qg_dtype_bytes(type, 5 * head + 2 * block) +
-         qg_dtype_bytes(QG_F32, 2 * head + 2 * block + qg_wide_stride(length));
+         qg_dtype_bytes(QG_F32, 2 * head + 2 * block + qg_padded_stride(length));
 }
 
 /* Where heads are fused, one item at a time is enough for views that are not aligned. */
@@ -54,11 +54,11 @@ static void *carve(char **memory, size_t bytes)
 
 static qg_status lay_out(qg_backend *be, const qg_attention_args *a, int64_t items, attention_scratch *s)
 {
-  int64_t length = a->sequence_length, dim = qg_wide_stride(a->head_dim);
+  int64_t length = a->sequence_length, dim = qg_padded_stride(a->head_dim);
   size_t one = item_bytes(be->compute, length, a->head_dim);
   s->items = qg_max_i64(1, qg_min_i64(items, (int64_t)(qg_cuda_of(be)->scratch_bytes / one)));
   s->head = (size_t)(length * dim);
-  s->row_block = (size_t)(rows_at_once(length) * qg_wide_stride(length));
+  s->row_block = (size_t)(rows_at_once(length) * qg_padded_stride(length));
   void *memory;
   QG_TRY(qg_cuda_scratch(be, (size_t)s->items * one, "attention", &memory));
   char *next = memory;
@@ -126,9 +126,9 @@ static qg_attention_block first_block(const qg_attention_args *a)
                               .group = a->heads / a->kv_heads,
                               .length = a->sequence_length,
                               .dim = a->head_dim,
-                              .padded_dim = qg_wide_stride(a->head_dim),
+                              .padded_dim = qg_padded_stride(a->head_dim),
                               .rows = a->sequence_length,
-                              .padded_length = qg_wide_stride(a->sequence_length),
+                              .padded_length = qg_padded_stride(a->sequence_length),
                               .tokens = a->q.rows,
                               .scale = 1.0f / sqrtf((float)a->head_dim)};
 }

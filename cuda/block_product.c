@@ -1,10 +1,11 @@
 /* The product of a block of vectors with H, in two halves, T = V G^T and V H = T G; written for the right
- * side. In bf16 runs on the tensor cores, with the host's grades of precision (linalg/block_product.h): G,
+ * side. In bf16 runs on the tensor cores, with the host's grades of precision (linalg/gram_product.h): G,
  * the block and T are rounded for vectors on their way; where the energy of the block counts V = high + low,
  * with 8 bits in each. T comes in fp32. G is rounded slice after slice of its long side, anew in every half:
  * to read it once more costs a tenth of the product, and a rounded copy of the whole would be the largest
  * array of a refresh. */
-#include "cuda/subspace.h"
+#include "cuda/block_product.h"
+
 #include "qgalore/base.h"
 
 /* A slice of the long side: of G, and of the image. */

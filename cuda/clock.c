@@ -15,25 +15,25 @@ void qg_cuda_clock_close(qg_backend *be)
   while (clock->made > 0) cudaEventDestroy(clock->event[--clock->made]);
 }
 
-static void mark(qg_backend *be, int payer)
+static void mark(qg_backend *be, int phase)
 {
   qg_cuda_clock *clock = &qg_cuda_of(be)->clock;
-  bool changes = clock->count == 0 || clock->payer[clock->count - 1] != payer;
+  bool changes = clock->count == 0 || clock->phase[clock->count - 1] != phase;
   if (!changes || clock->count == QG_CUDA_MARKS) return;
   cudaError_t error = cudaEventRecord(clock->event[clock->count], qg_cuda_of(be)->stream);
   if (error != cudaSuccess) clock->error = error;
-  clock->payer[clock->count++] = payer;
+  clock->phase[clock->count++] = phase;
 }
 
-void qg_cuda_clock_begin(qg_backend *be, const char *name, int payer)
+void qg_cuda_clock_begin(qg_backend *be, const char *name, int phase)
 {
   nvtxRangePushA(name);
-  mark(be, payer);
+  mark(be, phase);
 }
 
-void qg_cuda_clock_end(qg_backend *be, int payer)
+void qg_cuda_clock_end(qg_backend *be, int phase)
 {
-  mark(be, payer);
+  mark(be, phase);
   nvtxRangePop();
 }
 
@@ -44,7 +44,7 @@ static void start_again(qg_cuda_clock *clock)
   cudaEvent_t event = clock->event[last];
   clock->event[last] = clock->event[0];
   clock->event[0] = event;
-  clock->payer[0] = clock->payer[last];
+  clock->phase[0] = clock->phase[last];
   clock->count = 1;
 }
 
@@ -57,8 +57,8 @@ qg_status qg_cuda_clock_read(qg_backend *be, double *seconds, int phases)
   for (int i = 0; i + 1 < clock->count; i++) {
     float milliseconds;
     QG_CUDA(be, cudaEventElapsedTime(&milliseconds, clock->event[i], clock->event[i + 1]));
-    if (clock->payer[i] >= 0 && clock->payer[i] < phases)
-      seconds[clock->payer[i]] += 1e-3 * (double)milliseconds;
+    if (clock->phase[i] >= 0 && clock->phase[i] < phases)
+      seconds[clock->phase[i]] += 1e-3 * (double)milliseconds;
   }
   start_again(clock);
   return QG_OK;

@@ -12,24 +12,28 @@
 #include "cuda/kernels/kernels.h"
 #include "qgalore/backend.h"
 
-/* The time line of the stream: events in a fixed ring, each with the phase that pays for what follows it. A
- * mark for which there is no room before the next reading is left out: its time goes on the account of the
- * mark before. */
+/* The time line of the stream: events in a fixed ring, each with the phase that what follows it belongs to. A
+ * mark for which there is no place before the next reading is left out: its time belongs to the mark before.
+ */
 enum { QG_CUDA_MARKS = 4096 };
 typedef struct {
   cudaEvent_t event[QG_CUDA_MARKS];
-  int payer[QG_CUDA_MARKS];
+  int phase[QG_CUDA_MARKS];
   int made,
       count; /* events that exist; marks since the last reading, the first of them that reading's last */
   cudaError_t error; /* of a mark; told by the next reading */
 } qg_cuda_clock;
 
+/* Of the workspace, for cuBLAS: what NVIDIA recommends for its fastest products on H100; half of it suffices
+ * before. */
+enum { QG_CUDA_BLAS_BYTES = 32 << 20 };
+
 /* Sums that one operation reads back at once. */
 enum { QG_CUDA_SUMS = 3 };
 
-/* backend->impl. Operations are queued on one stream, and what runs beside them on three others (side.c). The
- * workspace begins with the part that cuBLAS uses; the
- * rest belongs to one operation at a time. Before qg_backend_reserve both are empty. */
+/* backend->impl. Operations are queued on one stream, asynchronous ones on three others (async.c).
+ * The workspace begins with the part that cuBLAS uses; the rest belongs to one operation at a time. Before
+ * qg_backend_reserve both are empty. */
 typedef struct {
   int device;
   char place[96]; /* "device 0 (NVIDIA H100)", for messages */
@@ -118,15 +122,14 @@ qg_status qg_cuda_copy_in(qg_backend *be, void *device, const void *host, size_t
 qg_status qg_cuda_copy_out(qg_backend *be, void *host, const void *device, size_t bytes);
 qg_status qg_cuda_zero(qg_backend *be, void *memory, size_t bytes);
 qg_status qg_cuda_sync(qg_backend *be);
-qg_status qg_cuda_room(qg_backend *be, size_t *free, size_t *total);
-size_t qg_cuda_workspace_bytes(qg_backend *be, const qg_workload *workload);
+qg_status qg_cuda_memory_info(qg_backend *be, size_t *free, size_t *total);
 void qg_cuda_set_workspace(qg_backend *be, void *memory, size_t bytes);
 
 /* clock.c */
 qg_status qg_cuda_clock_open(qg_backend *be);
 void qg_cuda_clock_close(qg_backend *be);
-void qg_cuda_clock_begin(qg_backend *be, const char *name, int payer);
-void qg_cuda_clock_end(qg_backend *be, int payer);
+void qg_cuda_clock_begin(qg_backend *be, const char *name, int phase);
+void qg_cuda_clock_end(qg_backend *be, int phase);
 qg_status qg_cuda_clock_read(qg_backend *be, double *seconds, int phases);
 
 /* gemm.c */
@@ -145,11 +148,11 @@ size_t qg_cuda_attention_fused_bytes(int64_t heads, int64_t tokens);
 qg_status qg_cuda_attention_fused(qg_backend *be, const qg_attention_args *args);
 qg_status qg_cuda_attention_fused_backward(qg_backend *be, const qg_attention_args *args);
 
-/* rows.c */
-size_t qg_cuda_rows_bytes(const qg_workload *workload);
+/* rowwise.c */
+size_t qg_cuda_rowwise_bytes(const qg_workload *workload);
 qg_status qg_cuda_convert(qg_backend *be, qg_view dst, qg_view src);
 qg_status qg_cuda_axpy(qg_backend *be, float alpha, qg_view src, qg_view dst);
-qg_status qg_cuda_sum_squares(qg_backend *be, qg_view src, double *out, qg_gate *gate);
+qg_status qg_cuda_sum_squares(qg_backend *be, qg_view src, double *out, qg_finite_guard *guard);
 qg_status qg_cuda_embed(qg_backend *be, qg_view table, const int32_t *ids, qg_view out);
 qg_status qg_cuda_embed_backward(qg_backend *be, const int32_t *ids, qg_view d_out, qg_view grad);
 qg_status qg_cuda_rmsnorm(qg_backend *be, const qg_rmsnorm_args *args);
@@ -159,7 +162,7 @@ qg_status qg_cuda_swiglu(qg_backend *be, const qg_swiglu_args *args);
 qg_status qg_cuda_swiglu_backward(qg_backend *be, const qg_swiglu_args *args);
 qg_status qg_cuda_cross_entropy(qg_backend *be, const qg_cross_entropy_args *args);
 
-/* quantised.c */
+/* quantize.c */
 qg_status qg_cuda_quantize_int8(qg_backend *be, const float *src, int64_t count, qg_int8_rule rule,
                                 qg_int8_store dst);
 qg_status qg_cuda_dequantize_int8(qg_backend *be, qg_int8_store src, qg_view dst);
@@ -173,12 +176,12 @@ qg_status qg_cuda_adam(qg_backend *be, const qg_adam_args *args);
 qg_status qg_cuda_read_moments(qg_backend *be, const qg_moments_args *args);
 qg_status qg_cuda_write_moments(qg_backend *be, const qg_moments_args *args);
 
-/* side.c */
-extern const qg_backend_side_ops qg_cuda_side;
-qg_status qg_cuda_open_side(qg_backend *be);
-void qg_cuda_close_side(qg_backend *be);
+/* async.c */
+extern const qg_backend_async_ops qg_cuda_async;
+qg_status qg_cuda_async_open(qg_backend *be);
+void qg_cuda_async_close(qg_backend *be);
 
-/* subspace.c, subspace_memory.c */
+/* subspace.c, subspace_problem.c */
 size_t qg_cuda_subspace_bytes(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver);
 qg_status qg_cuda_subspace(qg_backend *be, qg_subspace_args *args);
 

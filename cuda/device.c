@@ -114,8 +114,9 @@ static void identify(qg_backend *be, const struct cudaDeviceProp *properties, ch
            uuid[3]);
 }
 
-/* Whether results have to repeat to the bit goes by this text (train/probe.c), so it names the library whose
- * products these are. Kernels that the driver compiles make a first start slow, which the log should tell. */
+/* Whether results have to repeat to the bit goes by this text (train/checkpoint_selftest.c), so it names the
+ * library whose products these are. Kernels that the driver compiles make a first start slow, which the log
+ * should tell. */
 static void describe(qg_backend *be, const struct cudaDeviceProp *properties, bool from_ptx)
 {
   qg_cuda *cuda = qg_cuda_of(be);
@@ -147,7 +148,7 @@ static qg_status create(qg_backend *be)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   QG_CUDA(be, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
-  QG_TRY(qg_cuda_open_side(be));
+  QG_TRY(qg_cuda_async_open(be));
   QG_CUBLAS(be, cublasCreate(&cuda->blas));
   QG_CUBLAS(be, cublasSetStream(cuda->blas, cuda->stream));
   QG_CUBLAS(be, cublasSetMathMode(cuda->blas, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
@@ -218,7 +219,7 @@ void qg_cuda_close(qg_backend *be)
   if (cuda->blas) cublasDestroy(cuda->blas);
   cudaFree(cuda->partial);
   cudaFree(cuda->tables);
-  qg_cuda_close_side(be);
+  qg_cuda_async_close(be);
   if (cuda->stream) cudaStreamDestroy(cuda->stream);
   free(be);
 }

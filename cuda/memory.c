@@ -2,10 +2,6 @@
 #include <string.h>
 
 #include "cuda/cuda_backend.h"
-#include "qgalore/base.h"
-
-/* What NVIDIA recommends for its fastest products on H100; half of it suffices before. */
-enum { BLAS_BYTES = 32 << 20 };
 
 qg_status qg_cuda_scratch(qg_backend *be, size_t bytes, const char *operation, void **out)
 {
@@ -33,7 +29,7 @@ void qg_cuda_release(qg_backend *be, void *memory, size_t bytes)
   cudaFree(memory);
 }
 
-/* Pinned, so that copies run beside the processor. */
+/* Pinned, so that copies run while the processor goes on. */
 qg_status qg_cuda_alloc_host(qg_backend *be, size_t bytes, void **out)
 {
   cudaError_t error = cudaHostAlloc(out, bytes, cudaHostAllocDefault);
@@ -76,23 +72,17 @@ qg_status qg_cuda_sync(qg_backend *be)
   return QG_OK;
 }
 
-qg_status qg_cuda_room(qg_backend *be, size_t *free, size_t *total)
+qg_status qg_cuda_memory_info(qg_backend *be, size_t *free, size_t *total)
 {
   QG_CUDA(be, cudaMemGetInfo(free, total));
   return QG_OK;
-}
-
-size_t qg_cuda_workspace_bytes(qg_backend *be, const qg_workload *workload)
-{
-  size_t attention = qg_cuda_attention_bytes(be, workload), rows = qg_cuda_rows_bytes(workload);
-  return BLAS_BYTES + (attention > rows ? attention : rows);
 }
 
 void qg_cuda_set_workspace(qg_backend *be, void *memory, size_t bytes)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   cuda->blas_workspace = memory;
-  cuda->blas_bytes = bytes < BLAS_BYTES ? bytes : BLAS_BYTES;
+  cuda->blas_bytes = bytes < QG_CUDA_BLAS_BYTES ? bytes : QG_CUDA_BLAS_BYTES;
   cuda->scratch = (char *)memory + cuda->blas_bytes;
   cuda->scratch_bytes = bytes - cuda->blas_bytes;
   /* Plans were made for the workspace of their time. */

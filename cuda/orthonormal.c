@@ -1,8 +1,9 @@
 /* Orthonormal rows on the device. To the column-major eyes of the libraries the block is d x count with one
  * vector a column. */
-#include "cuda/subspace.h"
+#include "cuda/orthonormal.h"
+
 #include "qgalore/base.h"
-#include "qgalore/rows_apart.h"
+#include "qgalore/numerics/independent_rows.h"
 
 /* gram = block block^T in double, upper triangle in column-major eyes. Of each row as much is widened at a
  * time as fits in place of the image. */
@@ -21,9 +22,9 @@ static qg_status gram_of_block(qg_backend *be, const qg_cuda_problem *p)
   return QG_OK;
 }
 
-/* matrix = R with R^T R = block block^T of unit rows; *apart: the least of its diagonal, 0 where there is no
+/* matrix = R with R^T R = block block^T of unit rows; *least: the least of its diagonal, 0 where there is no
  * factor. */
-static qg_status factor(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *verdict, double *apart)
+static qg_status factor(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *verdict, double *least)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   int count = (int)p->count, doubles = (int)qg_min_i64(INT32_MAX, (int64_t)(p->work_bytes / sizeof(double)));
@@ -31,9 +32,9 @@ static qg_status factor(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdic
   QG_TRY(gram_of_block(be, p));
   QG_CUSOLVER(be, cusolverDnDpotrf(cuda->solver, CUBLAS_FILL_MODE_UPPER, count, p->gram, count, p->work,
                                    doubles, &p->verdict->info));
-  QG_CUDA(be, qg_k_narrow_factor(cuda->stream, p->gram, p->count, p->matrix, &p->verdict->least_apart));
+  QG_CUDA(be, qg_k_narrow_factor(cuda->stream, p->gram, p->count, p->matrix, &p->verdict->least_diagonal));
   QG_TRY(qg_cuda_fetch_verdict(be, p, verdict));
-  *apart = verdict->info == 0 ? (double)verdict->least_apart : 0.0;
+  *least = verdict->info == 0 ? (double)verdict->least_diagonal : 0.0;
   return QG_OK;
 }
 
@@ -60,10 +61,10 @@ static qg_status reflect(qg_backend *be, const qg_cuda_problem *p)
 
 qg_status qg_cuda_orthonormalise(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *verdict)
 {
-  for (double apart = 0.0; apart < QG_ONCE_APART;) {
-    QG_TRY(factor(be, p, verdict, &apart));
+  for (double least = 0.0; least < QG_INDEPENDENT_ONE_PASS;) {
+    QG_TRY(factor(be, p, verdict, &least));
     if (!qg_cuda_is_usable(verdict)) return QG_OK;
-    if (!(apart >= QG_WELL_APART)) return reflect(be, p);
+    if (!(least >= QG_INDEPENDENT)) return reflect(be, p);
     QG_TRY(divide(be, p));
   }
   return QG_OK;

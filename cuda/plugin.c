@@ -1,12 +1,19 @@
 /* What the registry finds in the shared object: the table of operations and how to open it. */
-#include "qgalore/plugin.h"
+#include "qgalore/backend/plugin.h"
 
 #include "cuda/cuda_backend.h"
+#include "qgalore/base.h"
+
+static size_t workspace_bytes(qg_backend *be, const qg_workload *workload)
+{
+  return QG_CUDA_BLAS_BYTES +
+         qg_max_size(qg_cuda_attention_bytes(be, workload), qg_cuda_rowwise_bytes(workload));
+}
 
 static const qg_backend_ops cuda_ops = {
     .name = "cuda",
     .unified_memory = false,
-    .side = &qg_cuda_side,
+    .async = &qg_cuda_async,
     .alloc = qg_cuda_alloc,
     .release = qg_cuda_release,
     .alloc_host = qg_cuda_alloc_host,
@@ -15,11 +22,11 @@ static const qg_backend_ops cuda_ops = {
     .copy_out = qg_cuda_copy_out,
     .zero = qg_cuda_zero,
     .sync = qg_cuda_sync,
-    .room = qg_cuda_room,
+    .memory_info = qg_cuda_memory_info,
     .clock_begin = qg_cuda_clock_begin,
     .clock_end = qg_cuda_clock_end,
     .clock_read = qg_cuda_clock_read,
-    .workspace_bytes = qg_cuda_workspace_bytes,
+    .workspace_bytes = workspace_bytes,
     .set_workspace = qg_cuda_set_workspace,
     .gemm = qg_cuda_gemm,
     .convert = qg_cuda_convert,

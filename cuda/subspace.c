@@ -1,29 +1,18 @@
 /* Subspaces of gradients that lie on the device: block power steps, the eigenvectors of the Gram matrix of
  * the short side, or the singular vectors of the gradient. What fp32 cannot settle is left to the host
  * (linalg/). */
-#include "cuda/subspace.h"
-
 #include <math.h>
 #include <stdlib.h>
 
+#include "cuda/block_product.h"
+#include "cuda/orthonormal.h"
+#include "cuda/subspace_problem.h"
 #include "qgalore/base.h"
 
 enum { WARM_STEPS = 1, COLD_STEPS = 2 };
 
 /* As in linalg/exact.c: below this share of the largest eigenvalue an fp32 one is mostly its error. */
 static const double SINGLE_PRECISION_SHARE = 1e-6;
-/* Squares of gradients in between, and their sums, keep all their digits in fp32. */
-static const double LEAST_NORM2 = 1e-24, MOST_NORM2 = 1e30;
-
-qg_status qg_cuda_fetch_verdict(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *out)
-{
-  return qg_cuda_copy_out(be, out, p->verdict, sizeof *out);
-}
-
-bool qg_cuda_is_usable(const qg_cuda_verdict *v)
-{
-  return v->norm2 >= LEAST_NORM2 && v->norm2 <= MOST_NORM2;
-}
 
 /* block <- orthonormal basis of block H, and its image. *verdict is of the block before. */
 static qg_status power_step(qg_backend *be, const qg_cuda_problem *p, bool whole, qg_cuda_verdict *verdict)
@@ -169,14 +158,15 @@ static qg_status publish_block(qg_backend *be, const qg_cuda_problem *p, int64_t
 }
 
 /* Gains shrink from step to step; half of the last one is the estimate of what is still missing
- * (linalg/power.c). */
+ * (linalg/power_iteration.c). */
 static bool is_enough(const qg_cuda_problem *p, const qg_subspace_args *a, double captured, double gain)
 {
   return captured >= a->min_energy_ratio * fmin(p->norm2, captured + fmax(gain, 0.0) / 2.0);
 }
 
-/* The host waits where it has to decide: whether rows are apart, and whether what they capture is enough. A
- * random start is followed by Ritz vectors of the whole block, so that warm ones begin in their order. */
+/* The host waits where it has to decide: whether rows are independent, and whether what they capture is
+ * enough. A random start is followed by Ritz vectors of the whole block, so that warm ones begin in their
+ * order. */
 static qg_status solve_by_power(qg_backend *be, qg_cuda_problem *p, qg_subspace_args *a)
 {
   int steps = a->previous ? WARM_STEPS : COLD_STEPS;

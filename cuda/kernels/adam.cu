@@ -1,6 +1,6 @@
 /* Adam with f32 or block-wise 8-bit moments, and moments as statistics. */
-#include "cuda/kernels/groups.cuh"
-#include "cuda/kernels/quotient.cuh"
+#include "cuda/kernels/exact_division.cuh"
+#include "cuda/kernels/quantize.cuh"
 
 __device__ static inline float gradient(const qg_adam_args &a, int64_t i)
 {
@@ -18,7 +18,7 @@ __device__ static inline void store_delta(const qg_adam_args &a, int64_t i, floa
 __global__ void k_adam_f32(qg_adam_args a, qg_adam_factors factors)
 {
   int64_t i = blockIdx.x * static_cast<int64_t>(THREADS) + threadIdx.x;
-  if (i >= a.count || !qg_gate_is_open(a.gate)) return;
+  if (i >= a.count || !qg_finite_guard_is_open(a.guard)) return;
   float m = a.m[i], v = a.v[i];
   store_delta(a, i, qg_adam_step(factors, gradient(a, i), &m, &v));
   a.m[i] = m;
@@ -112,7 +112,7 @@ __device__ static inline void widen(magnitudes *most, moment_pair x)
 __global__ void k_adam_8bit(qg_adam_args a, qg_adam_factors factors, const qg_cuda_tables *tables)
 {
   __shared__ int32_t parts[WARPS];
-  if (!qg_gate_is_open(a.gate)) return;
+  if (!qg_finite_guard_is_open(a.guard)) return;
   moment_block b = block_of(a);
   adam_result kept[KEPT];
   magnitudes most = {0, 0};
@@ -227,7 +227,7 @@ __device__ static inline void adam_group(const qg_adam_args &a, const qg_adam_fa
 __global__ void k_adam_groups(qg_adam_args a, qg_adam_factors factors, const qg_cuda_tables *tables)
 {
   __shared__ qg_dynamic_maps maps;
-  if (!qg_gate_is_open(a.gate)) return;
+  if (!qg_finite_guard_is_open(a.guard)) return;
   load_maps(&maps, &tables->maps);
   int64_t first = blockIdx.x * static_cast<int64_t>(GROUPS_OF_BLOCK) + threadIdx.x / WARP;
   for (int64_t group = first; group < first + GROUPS_OF_BLOCK; group += WARPS)

@@ -1,6 +1,6 @@
 /* What attention does between its matrix products: heads are packed so that products of many heads are one
  * batched call with aligned operands, and scores become probabilities and their gradients row by row. */
-#include "cuda/kernels/parts.cuh"
+#include "cuda/kernels/vectorized.cuh"
 
 /* The row of this warp among items * rows. */
 struct packed_row {

@@ -7,8 +7,8 @@
 #ifndef QG_CUDA_ATTENTION_TILES_CUH
 #define QG_CUDA_ATTENTION_TILES_CUH
 
-#include "cuda/kernels/parts.cuh"
 #include "cuda/kernels/tensor_core.cuh"
+#include "cuda/kernels/vectorized.cuh"
 
 enum { TILE = 64, TILE_THREADS = 128, WARP_ROWS = 16 };
 

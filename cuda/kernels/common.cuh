@@ -11,11 +11,12 @@
 #include <stdint.h>
 
 #include "cuda/kernels/kernels.h"
-#include "qgalore/quant.h"
+#include "qgalore/numerics/bf16.h"
+#include "qgalore/numerics/float_bits.h"
 
 enum { WARP = 32, THREADS = 256, WARPS = THREADS / WARP };
 
-/* Stored as the formats of qgalore/quant.h define it. */
+/* Stored as the formats of qgalore/numerics define it. */
 struct bf16 {
   uint16_t bits;
 };

@@ -5,9 +5,9 @@
 
 #include <cuda_runtime_api.h>
 
-#include "qgalore/adam.h"
 #include "qgalore/backend.h"
-#include "quant/dynamic_search.h"
+#include "qgalore/numerics/adam.h"
+#include "qgalore/numerics/dynamic_search.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -27,7 +27,8 @@ enum { QG_CUDA_SUM_BLOCKS = 256 };
 cudaError_t qg_k_convert(cudaStream_t stream, qg_view dst, qg_view src);
 /* dst = alpha * src + beta * dst; beta == 0 never reads dst. */
 cudaError_t qg_k_scale_add(cudaStream_t stream, float alpha, qg_view src, float beta, qg_view dst);
-cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, double *out, qg_gate *gate);
+cudaError_t qg_k_sum_squares(cudaStream_t stream, qg_view src, double *partial, double *out,
+                             qg_finite_guard *guard);
 cudaError_t qg_k_embed(cudaStream_t stream, qg_view table, const int32_t *ids, qg_view out);
 cudaError_t qg_k_embed_backward(cudaStream_t stream, const int32_t *ids, qg_view d_out, qg_view grad);
 

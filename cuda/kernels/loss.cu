@@ -1,5 +1,5 @@
 /* Softmax cross-entropy of rows of logits. */
-#include "cuda/kernels/parts.cuh"
+#include "cuda/kernels/vectorized.cuh"
 
 /* So many that one row is in flight on a multiprocessor: all of them stay in the cache between the two
  * passes. */

@@ -1,4 +1,4 @@
-/* What Cholesky's way to orthonormal rows needs beside cuBLAS and cuSOLVER (cuda/orthonormal.c). */
+/* What Cholesky's way to orthonormal rows needs besides cuBLAS and cuSOLVER (cuda/orthonormal.c). */
 #include <float.h>
 
 #include "cuda/kernels/common.cuh"
@@ -42,7 +42,7 @@ __global__ void k_narrow(const double *x, int64_t count, float *out)
   if (e < count) out[e] = static_cast<float>(x[e]);
 }
 
-/* One block. What is not positive counts as 0, as does NaN: its row is not apart from the others. */
+/* One block. What is not positive counts as 0, as does NaN: its row depends on the others. */
 __global__ void k_least_of_diagonal(const float *matrix, int64_t order, float *least)
 {
   __shared__ int32_t parts[WARPS];

@@ -1,4 +1,4 @@
-/* Dynamic shared memory, and copies into it that run beside the arithmetic on sm_80 and up (PTX ISA,
+/* Dynamic shared memory, and copies into it that run during the arithmetic on sm_80 and up (PTX ISA,
  * "Asynchronous copy"). The emulation of tests/support/cudaemu puts its own file of this name in front. */
 #ifndef QG_CUDA_SHARED_CUH
 #define QG_CUDA_SHARED_CUH

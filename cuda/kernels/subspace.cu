@@ -1,5 +1,5 @@
 /* Bases between the projector's layout and the rows that products work on: a basis under work is [k, d], one
- * vector a row (linalg/problem.h). */
+ * vector a row (linalg/projection_problem.h). */
 #include "cuda/kernels/common.cuh"
 
 /* Element j of vector i of a basis in the projector's layout: right P [k, d], left P [d, k]. */

@@ -2,7 +2,7 @@
 #ifndef QGALORE_APP_H
 #define QGALORE_APP_H
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 /* Runs the program. Collective when started by an MPI launcher. */
 qg_status qg_app_main(int argc, char **argv);

@@ -3,8 +3,9 @@
  * Pointers in views and arguments are device pointers, made by `alloc` of the same
  * backend, unless an argument says host. Operations are queued in order on the
  * backend's one queue and may return before they are done; `sync` waits. The CPU
- * backend is done on return. What runs beside the queue is in qg_backend_side_ops. No operation allocates: scratch comes from the
- * workspace that qg_backend_reserve sized once.
+ * backend is done on return. Asynchronous operations are in qg_backend_async_ops. No
+ * operation allocates: scratch comes from the workspace that qg_backend_reserve sized
+ * once.
  *
  * Determinism: for the same arguments an operation gives the same bits every time,
  * whatever the number of threads (reductions run over fixed blocks in a fixed order).
@@ -19,11 +20,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "qgalore/gate.h"
-#include "qgalore/philox.h"
-#include "qgalore/quant.h"
-#include "qgalore/status.h"
-#include "qgalore/view.h"
+#include "qgalore/base/status.h"
+#include "qgalore/base/view.h"
+#include "qgalore/numerics/finite_guard.h"
+#include "qgalore/numerics/philox.h"
+#include "qgalore/numerics/quant_groups.h"
 
 typedef struct qg_backend qg_backend;
 
@@ -33,7 +34,7 @@ typedef struct {
   int64_t sequence_length;
   int64_t hidden_size, intermediate_size;
   int64_t num_heads, num_kv_heads;
-  int64_t vocab_size, loss_rows; /* rows of logits alive at once */
+  int64_t vocab_size, logit_chunk_tokens; /* rows of logits alive at once */
 } qg_workload;
 
 /* C = alpha * op(A) * op(B) + beta * C. A and B have one type (f32 or bf16), C is f32 or
@@ -124,7 +125,7 @@ typedef struct {
 
 /* How an INT8 matrix is requantised. */
 typedef struct {
-  bool include_zero;     /* the range of a group always contains 0 (algorithm.md: reference false) */
+  bool include_zero;     /* the range of a group always contains 0 (doc/method.md section 13: reference false) */
   bool stochastic;       /* stochastic rounding; else to nearest even */
   bool bf16_arithmetic;  /* round w, update and their sum to bf16 first, as the reference does */
 } qg_int8_rule;
@@ -132,7 +133,7 @@ typedef struct {
 /* For the elements [first, first + count) of a matrix, first a multiple of QG_GROUP:
  *   w = dequantise(store);  w = w + update - decay * w;  requantise with a fresh scale and zero.
  * `update` f32 [count] (element i belongs to matrix element first + i). decay = lr * weight_decay.
- * The uniform number of matrix element e is qg_rng_unit_at(rng, e). A gate that is closed: nothing happens. */
+ * The uniform number of matrix element e is qg_rng_unit_at(rng, e). Nothing happens if the guard is closed. */
 typedef struct {
   qg_int8_store store;
   int64_t first, count;
@@ -140,11 +141,11 @@ typedef struct {
   float decay;
   qg_int8_rule rule;
   qg_rng rng;
-  const qg_gate *gate; /* device, or NULL */
+  const qg_finite_guard *guard; /* device, or NULL */
 } qg_update_int8_args;
 
 /* weights (f32 or bf16, [count], matrix elements first .. first + count) = w + update - decay * w.
- * bf16 with `stochastic`: rounded up with the probability of the discarded bits. A gate as in qg_update_int8_args. */
+ * bf16 with `stochastic`: rounded up with the probability of the discarded bits. The guard as in qg_update_int8_args. */
 typedef struct {
   void *weights;
   qg_dtype type;
@@ -153,16 +154,16 @@ typedef struct {
   float decay;
   bool stochastic;
   qg_rng rng;
-  const qg_gate *gate;
+  const qg_finite_guard *guard;
 } qg_update_dense_args;
 
-/* One Adam step over `count` elements (algorithm.md section 5; t counts from 1):
+/* One Adam step over `count` elements (doc/method.md section 8; t counts from 1):
  *   g' = grad * grad_scale;  v = b2 v + (1-b2) g'^2;  m = b1 m + (1-b1) g';
  *   delta = -lr * c2/c1 * m / (sqrt(v) + c2 * eps),  c1 = 1 - b1^t, c2 = sqrt(1 - b2^t).
- * A non-finite g' counts as 0 for that element. bounded: v is kept at what m allows (qg_adam_bound in qgalore/adam.h).
+ * A non-finite g' counts as 0 for that element. bounded: v is kept at what m allows (qg_adam_bound in qgalore/numerics/adam.h).
  * Moments are either f32 (m, v) or 8 bit in blocks of `block` elements: codes and one f32
  * absmax per block (m signed map, v unsigned map). The new values are used before they are
- * requantised. delta is f32 or bf16 [count]. A gate as in qg_update_int8_args: moments and delta stay as they were. */
+ * requantised. delta is f32 or bf16 [count]. The guard as in qg_update_int8_args: moments and delta stay as they were. */
 typedef struct {
   const void *grad; /* f32 or bf16 [count] */
   qg_dtype grad_type;
@@ -177,15 +178,15 @@ typedef struct {
   int64_t block;
   void *delta;
   qg_dtype delta_type;
-  const qg_gate *gate;
+  const qg_finite_guard *guard;
 } qg_adam_args;
 
-/* Moments between their stored form and the statistics that a change of basis mixes (algorithm.md 8.9, LDAdam,
+/* Moments between their stored form and the statistics that a change of basis mixes (doc/method.md section 9, LDAdam,
  * arXiv 2410.16103). After t steps, c1 = 1 - b1^t, c2^2 = 1 - b2^t (callers pass c1 and c2_squared):
  *   read:  mean = m / c1;  variance = max(v / c2^2 - mean^2, 0)
  *   write: m = c1 mean;    v = c2^2 (variance + mean^2)
  * mean, variance f32 [count]; write leaves them undefined. Stored moments as in qg_adam_args, from the beginning of a
- * block. The element's formula is in qgalore/adam.h. */
+ * block. The element's formula is in qgalore/numerics/adam.h. */
 typedef struct {
   float *mean, *variance;
   int64_t count;
@@ -241,31 +242,31 @@ typedef struct qg_event qg_event;
 /* A sequence of operations with their arguments, to be queued in one call. */
 typedef struct qg_graph qg_graph;
 
-/* Work beside the queue of operations: copies in, copies out and the unpacking of weights, each kind in order among
- * itself. It begins once `after` is reached (NULL: at once) and records `done`; what else it has to wait for, or what has
+/* Asynchronous operations: copies in, copies out and the unpacking of weights run at the same time as the queue of
+ * operations, each kind in order among itself. An operation begins once `after` is reached (NULL: at once) and records `done`; what else it has to wait for, or what has
  * to wait for it, is the caller's to say. Host memory is from alloc_host. No call waits. */
 typedef struct {
   qg_status (*create_event)(qg_backend *be, qg_event **out);
   void (*destroy_event)(qg_backend *be, qg_event *event);
   qg_status (*record)(qg_backend *be, qg_event *event); /* reached when all operations queued so far are done */
-  qg_status (*hold)(qg_backend *be, qg_event *event);   /* operations queued from here on begin once it is reached */
+  qg_status (*wait_event)(qg_backend *be, qg_event *event); /* operations queued from here on begin once it is reached */
   qg_status (*query)(qg_backend *be, qg_event *event, bool *reached);
   qg_status (*copy_in)(qg_backend *be, void *device, const void *host, size_t bytes, qg_event *after, qg_event *done);
   qg_status (*copy_out)(qg_backend *be, void *host, const void *device, size_t bytes, qg_event *after, qg_event *done);
   qg_status (*dequantize_int8)(qg_backend *be, qg_int8_store src, qg_view dst, qg_event *after, qg_event *done);
-  /* What is called from begin_graph to end_graph is remembered instead of done, with what runs beside it: no call in between
+  /* What is called from begin_graph to end_graph is remembered instead of done, asynchronous operations too: no call in between
    * waits, and events of earlier calls mean nothing there. */
   qg_status (*begin_graph)(qg_backend *be);
   qg_status (*end_graph)(qg_backend *be, qg_graph **out);
   qg_status (*launch_graph)(qg_backend *be, qg_graph *graph); /* queues it */
   void (*destroy_graph)(qg_backend *be, qg_graph *graph);
-} qg_backend_side_ops;
+} qg_backend_async_ops;
 
 /* The table. Entries marked optional may be NULL; the wrapper named there then does the work. */
 typedef struct {
   const char *name;
   bool unified_memory; /* device pointers may be read and written by the host after sync */
-  const qg_backend_side_ops *side; /* NULL where memory is unified and calls return when they are done */
+  const qg_backend_async_ops *async; /* NULL where memory is unified and calls return when they are done */
 
   /* Memory. */
   qg_status (*alloc)(qg_backend *be, size_t bytes, void **out); /* 64-byte aligned, touched, zeroed */
@@ -276,13 +277,13 @@ typedef struct {
   qg_status (*copy_out)(qg_backend *be, void *host, const void *device, size_t bytes); /* waits */
   qg_status (*zero)(qg_backend *be, void *memory, size_t bytes);
   qg_status (*sync)(qg_backend *be);
-  qg_status (*room)(qg_backend *be, size_t *free, size_t *total); /* bytes of the device, all processes; NULL: unified memory */
+  qg_status (*memory_info)(qg_backend *be, size_t *free, size_t *total); /* bytes of the device, all processes; NULL: unified memory */
 
-  /* Optional, all or none: the device's own time. From a begin or an end on it belongs to `payer`, a phase (-1: nobody);
+  /* Optional, all or none: the device's own time. From a begin or an end on it belongs to `phase`, a qg_phase (-1: to none);
    * `name` opens and the end closes a range for profilers. Neither waits. clock_read waits for what was queued before the
    * last of them and adds to seconds [phases] what passed since the last reading. */
-  void (*clock_begin)(qg_backend *be, const char *name, int payer);
-  void (*clock_end)(qg_backend *be, int payer);
+  void (*clock_begin)(qg_backend *be, const char *name, int phase);
+  void (*clock_end)(qg_backend *be, int phase);
   qg_status (*clock_read)(qg_backend *be, double *seconds, int phases);
 
   /* Scratch: how much this backend wants for a workload, and the memory itself. */
@@ -293,8 +294,8 @@ typedef struct {
   qg_status (*gemm)(qg_backend *be, const qg_gemm_args *args);
   qg_status (*convert)(qg_backend *be, qg_view dst, qg_view src);           /* f32 <-> bf16 or copy */
   qg_status (*axpy)(qg_backend *be, float alpha, qg_view src, qg_view dst); /* dst += alpha * src, f32 or bf16 each */
-  /* *out (device f64) = sum of src^2; non-finite in, non-finite out. The gate (device, or NULL) notes it. */
-  qg_status (*sum_squares)(qg_backend *be, qg_view src, double *out, qg_gate *gate);
+  /* *out (device f64) = sum of src^2; non-finite in, non-finite out. The guard (device, or NULL) notes it. */
+  qg_status (*sum_squares)(qg_backend *be, qg_view src, double *out, qg_finite_guard *guard);
 
   /* The transformer. */
   qg_status (*embed)(qg_backend *be, qg_view table, const int32_t *ids, qg_view out); /* out[i] = table[ids[i]], compute type out, table f32 or bf16 */

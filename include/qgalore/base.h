@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 #define QG_COUNT_OF(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
@@ -36,7 +36,7 @@ size_t qg_memory_peak(void);
 size_t qg_memory_limit(void);
 size_t qg_memory_available(void);
 
-/* Text for people. Each writes into `buffer` and returns it. */
+/* Human-readable text. Each writes into `buffer` and returns it. */
 const char *qg_format_bytes(char *buffer, size_t size, double bytes);     /* "1.23 GiB" */
 const char *qg_format_count(char *buffer, size_t size, double count);     /* "6.74 B", "60.1 M" */
 const char *qg_format_seconds(char *buffer, size_t size, double seconds); /* "2d03h", "4h05m", "3m20s", "12.3s" */
@@ -47,6 +47,9 @@ qg_status qg_make_folder(const char *path);
 /* Writes a whole small file so that a reader sees the old or the new text, never half:
  * temporary name, fsync, rename, fsync of the folder. QG_ERR_RESOURCE names the path. */
 qg_status qg_write_file_atomic(const char *path, const char *text, size_t bytes);
+
+/* fsync of a file that was written and closed. QG_ERR_RESOURCE names the path. */
+qg_status qg_sync_file(const char *path);
 
 /* fsync of the folder that holds `path`, so that a rename in it survives a power cut. */
 qg_status qg_sync_parent(const char *path);

@@ -1,13 +1,13 @@
 /* Checkpoints: one HDF5 file for the whole job, verified before it counts (doc/formats.md).
  *
- * A run keeps them in <folder>/step-0000001234.h5. Nothing partial ever bears that name. The phases of a save, each agreed
- * upon by all ranks: the root lays out a file of a temporary name -> all ranks write their data, read them back and
+ * A run keeps them in <folder>/step-0000001234.h5. A file of that name is always complete. The phases of a save, each agreed
+ * upon by all ranks: the root creates a file of a temporary name -> all ranks write their data, read them back and
  * force them to the disk -> the root adds checksums, flush, complete mark, flush, close, fsync -> reopen and check -> rename -> fsync
- * of the folder -> older ones are deleted. All of it may go on beside training.
+ * of the folder -> older ones are deleted. All of it may run in the background, while training goes on.
  *
- * Fault points of a save (qgalore/fault.h): checkpoint.begin, .snapshot, .laid_out, .data (after each dataset), .reread, .synced,
+ * Fault points of a save (qgalore/base/fault.h): checkpoint.begin, .snapshot, .laid_out, .data (after each dataset), .reread, .synced,
  * then on the root .flushed, .complete, .closed, .verified, .renamed, .rotated. For tests, QGALORE_CKPT_SLAB sets the bytes
- * of a slab (the unit of checksums; default 64 MiB). */
+ * that one checksum covers (default 64 MiB). */
 #ifndef QGALORE_CKPT_H
 #define QGALORE_CKPT_H
 
@@ -15,10 +15,10 @@
 #include <stdint.h>
 
 #include "qgalore/backend.h"
-#include "qgalore/log.h"
+#include "qgalore/base/log.h"
+#include "qgalore/base/state.h"
+#include "qgalore/base/status.h"
 #include "qgalore/par.h"
-#include "qgalore/state.h"
-#include "qgalore/status.h"
 
 /* The run's small state: attributes of the file. */
 typedef struct {
@@ -29,7 +29,7 @@ typedef struct {
   double elapsed;      /* seconds of training over all attempts */
   double last_loss;
   double last_grad_norm;      /* of the last step that was not skipped */
-  double probe_loss;          /* of the probe's tokens with this state; NaN: no probe */
+  double selftest_loss;       /* of the self-test's tokens with this state; NaN: none */
   /* Texts; on load owned by the qg_ckpt_file. NULL: empty. */
   const char *arrangement;    /* what computed probe_loss */
   const char *history;        /* one line per attempt of the run */
@@ -54,9 +54,9 @@ typedef struct {
 qg_status qg_ckpt_save(qg_par *par, qg_backend *be, const qg_ckpt_options *options, const qg_ckpt_meta *meta,
                        const qg_state_entry *entries, int count);
 
-/* A save beside training: begun, and taken from phase to phase. It has threads of its own, which use neither MPI nor the
+/* A save under way, taken from phase to phase. In the background it has threads of its own, which use neither MPI nor the
  * backend, but HDF5: nobody may open a checkpoint before it has ended. */
-typedef struct qg_ckpt_pending qg_ckpt_pending;
+typedef struct qg_ckpt_active_save qg_ckpt_active_save;
 
 /* Host memory for a copy of what this rank writes; memory NULL or too small: none. */
 typedef struct {
@@ -64,24 +64,24 @@ typedef struct {
   size_t bytes;
 } qg_ckpt_snapshot;
 
-/* Begins a save. It goes on beside training if all ranks have room for a snapshot: what is on a device is copied before it
+/* Begins a save. It runs in the background if all ranks have room for a snapshot: what is on a device is copied before it
  * returns, the rest by a thread. Without, the state must not change before qg_ckpt_finish. `snapshot` and options->folder must
  * stay until the end of the save. On failure there is nothing to finish. Collective. */
 qg_status qg_ckpt_begin(qg_par *par, qg_backend *be, const qg_ckpt_options *options, const qg_ckpt_meta *meta,
-                        const qg_state_entry *entries, int count, qg_ckpt_snapshot snapshot, qg_ckpt_pending **out);
-/* The same on all ranks. Local. */
-bool qg_ckpt_is_beside(const qg_ckpt_pending *save);
+                        const qg_state_entry *entries, int count, qg_ckpt_snapshot snapshot, qg_ckpt_active_save **out);
+/* Does it run in the background? The same on all ranks. Local. */
+bool qg_ckpt_is_background(const qg_ckpt_active_save *save);
 /* Waits until this rank's state is copied: to be called before it changes. Local. */
-void qg_ckpt_await_copy(qg_ckpt_pending *save);
+void qg_ckpt_await_copy(qg_ckpt_active_save *save);
 /* Has this rank done its share of the phase? When all have, qg_ckpt_advance does not wait. Local. */
-bool qg_ckpt_is_done(const qg_ckpt_pending *save);
+bool qg_ckpt_is_done(const qg_ckpt_active_save *save);
 /* Waits for the phase under way and begins the next. At the end of the save, *ended, the result is that of qg_ckpt_save, `save` is
  * freed, and *seconds are what its phases took. Collective. */
-qg_status qg_ckpt_advance(qg_ckpt_pending *save, bool *ended, double *seconds);
+qg_status qg_ckpt_advance(qg_ckpt_active_save *save, bool *ended, double *seconds);
 /* Waits for the end of the save, with a result as there. Collective. */
-qg_status qg_ckpt_finish(qg_ckpt_pending *save, double *seconds);
+qg_status qg_ckpt_finish(qg_ckpt_active_save *save, double *seconds);
 /* Waits for this rank's threads and frees `save` without a checkpoint, for ends of a run that are not agreed upon. NULL is fine. Local. */
-void qg_ckpt_abandon(qg_ckpt_pending *save);
+void qg_ckpt_abandon(qg_ckpt_active_save *save);
 
 /* Bytes of the snapshot of a rank with these entries. Local. */
 size_t qg_ckpt_snapshot_bytes(const qg_state_entry *entries, int count);
@@ -108,7 +108,9 @@ typedef struct qg_ckpt_file qg_ckpt_file;
 qg_status qg_ckpt_open(qg_par *par, const char *path, qg_ckpt_file **out);
 const qg_ckpt_meta *qg_ckpt_get_meta(const qg_ckpt_file *file);
 /* Fills every entry with data != NULL (any partition: items are looked up by dataset and number), checking each CRC. A dataset
- * that is missing or has another type or shape is QG_ERR_CHECKPOINT naming both. Collective. */
+ * that is missing or has another type or shape is QG_ERR_CHECKPOINT naming both. What the file has and no entry asks for is
+ * neither read nor checked: a list of the entries of "weights/" alone loads the weights of a training checkpoint, whatever
+ * method trained them. Collective. */
 qg_status qg_ckpt_load(qg_ckpt_file *file, qg_backend *be, const qg_state_entry *entries, int count);
 void qg_ckpt_close(qg_ckpt_file *file);
 

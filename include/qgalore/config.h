@@ -6,9 +6,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "qgalore/model.h"
-#include "qgalore/optim.h"
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
+#include "qgalore/base/view.h"
+#include "qgalore/spec/method.h"
+#include "qgalore/spec/model_shape.h"
 
 enum { QG_PATH_MAX = 1024, QG_MAX_STAGES = 1024 };
 
@@ -17,7 +18,7 @@ typedef enum { QG_UPDATE_AUTO, QG_UPDATE_FUSED, QG_UPDATE_ACCUMULATED } qg_updat
 typedef enum { QG_TRANSPORT_AUTO, QG_TRANSPORT_DEVICE, QG_TRANSPORT_HOST } qg_transport_wish;
 typedef enum { QG_ASYNCHRONOUS_AUTO, QG_ASYNCHRONOUS_YES, QG_ASYNCHRONOUS_NO } qg_asynchronous;
 typedef enum { QG_ATTENTION_BLOCKS, QG_ATTENTION_FUSED } qg_attention;
-typedef enum { QG_PARTIAL_UNDO, QG_PARTIAL_KEEP } qg_partial_step;
+typedef enum { QG_PARTIAL_ROLLBACK, QG_PARTIAL_KEEP } qg_nonfinite_partial;
 typedef enum { QG_LAYOUT_SHARED, QG_LAYOUT_PER_RANK } qg_layout;
 
 /* All sections. Derived members (no key of their own) are filled by qg_config_load. */
@@ -30,7 +31,7 @@ typedef struct {
     double max_walltime;          /* seconds, 0: none */
     int64_t log_every;            /* steps between log lines */
     int64_t max_bad_steps;        /* non-finite steps in a row before the run gives up */
-    qg_partial_step partial_step; /* a non-finite step of which parts have reached the state */
+    qg_nonfinite_partial nonfinite_partial; /* a non-finite step of which parts have reached the state */
     double spike_factor;          /* loss over this times its recent mean: back to the newest checkpoint; 0: never */
     double watchdog;              /* seconds without progress before the run ends itself, 0: never */
   } run;
@@ -44,7 +45,7 @@ typedef struct {
     bool activation_checkpointing, activation_offload;
     int64_t validate_every;            /* steps, 0: only at the end when data.valid is given */
     int64_t validate_sequences;        /* 0: all */
-    int64_t loss_rows;                 /* tokens whose logits are alive at once */
+    int64_t logit_chunk_tokens; /* tokens whose logits are alive at once */
     qg_update update;
     qg_dtype accumulators;             /* QG_F32 or QG_BF16 */
   } train;
@@ -55,7 +56,7 @@ typedef struct {
     double min_lr_ratio, grad_clip; /* grad_clip 0: none */
     int64_t moment_bits;            /* 0: by method (adamw, galore 32; adam8bit, qgalore 8) */
     int64_t moment_block;
-    bool bound_moments;
+    bool clamp_second_moment;
     qg_dtype dense_type;            /* optimizer.dense_weights = bf16 | fp32 */
   } optimizer;
   struct {
@@ -99,7 +100,7 @@ typedef struct {
     qg_layout layout;
     qg_asynchronous asynchronous;
     int64_t snapshot_memory;              /* bytes per rank */
-    bool probe;
+    bool selftest;
   } checkpoint;
 } qg_config;
 
@@ -128,7 +129,14 @@ static inline bool qg_config_is_fused(const qg_config *c)
   return c->train.update == QG_UPDATE_FUSED || (c->train.update == QG_UPDATE_AUTO && qg_config_micro_batches(c) == 1);
 }
 
-/* What the other modules take. */
-qg_optim_options qg_config_optim_options(const qg_config *config, int threads);
+/* Whether the method projects the gradients of layer matrices. */
+static inline bool qg_config_projects(const qg_config *c)
+{
+  return c->optimizer.method == QG_METHOD_GALORE || c->optimizer.method == QG_METHOD_QGALORE;
+}
+/* Bits of the state: those asked for, or the method's where the key is 0. Pure. */
+int qg_config_moment_bits(const qg_config *config);
+int qg_config_weight_bits(const qg_config *config);
+int qg_config_projector_bits(const qg_config *config);
 
 #endif

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef struct qg_tokens qg_tokens;
 
@@ -52,13 +52,13 @@ qg_status qg_batch_read(qg_tokens *tokens, uint64_t seed, int64_t cursor, int64_
 /* The same in file order without shuffling, for validation: sequences first .. first + sequences; those past the last full
  * one (qg_tokens_sequences) have inputs 0 and targets -1. The tokens after the last full sequence are never read, so the
  * result of a validation does not depend on the batch size. Returns the number of real targets in *counted. Local. */
-qg_status qg_batch_read_plain(qg_tokens *tokens, int64_t first, int64_t sequences, int64_t sequence_length,
+qg_status qg_batch_read_in_order(qg_tokens *tokens, int64_t first, int64_t sequences, int64_t sequence_length,
                               int32_t *inputs, int32_t *targets, int64_t *counted);
 
 /* Entropy in nats per token of the unigram distribution of the file. Local. */
 qg_status qg_tokens_unigram_entropy(qg_tokens *tokens, double *out);
 
-/* Writer, for qgalore_tok. The ids are spooled to an unnamed file beside `path` until their number is known, so memory
+/* Writer, for qgalore_tok. The ids are kept in an unnamed file beside `path` until their number is known, so memory
  * stays small and nothing is left behind when the program dies. */
 typedef struct qg_tokens_writer qg_tokens_writer;
 typedef struct {

@@ -8,7 +8,7 @@
 #define QGALORE_MEMORY_H
 
 #include "qgalore/backend.h"
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef enum {
   QG_OWNER_WEIGHTS,      /* codes, scales, zeros; dense weights */
@@ -19,7 +19,7 @@ typedef enum {
   QG_OWNER_WORKSPACE,    /* scratch of one layer, of one matrix with its weight and gradient, logits, backend */
   QG_OWNER_TRANSFER,     /* pipeline buffers */
   QG_OWNER_DATA,         /* token batches */
-  QG_OWNER_CHECKPOINT,   /* the snapshot of an asynchronous save, the probe's tokens */
+  QG_OWNER_CHECKPOINT,   /* the snapshot of an asynchronous save, the self-test's tokens */
   QG_OWNER_RUNTIME,      /* program, MPI, HDF5, BLAS: estimated, not allocated by us */
   QG_OWNER_CONTEXT,      /* on a device beside the ledger's memory: qg_device_share, partly estimated */
   QG_OWNER_COUNT
@@ -66,13 +66,13 @@ qg_status qg_mem_view(qg_mem *mem, qg_owner owner, const char *what, qg_dtype ty
                       int64_t cols, qg_view *out);
 
 /* Lays pieces out one after the other in memory that was taken whole. Without a base it only counts, so one function both
- * sizes and places; a copy of a carver lays out what has the same place at another time. */
+ * sizes and places; a copy of a cursor lays out what has the same place at another time. */
 typedef struct {
   char *base;
   size_t used;
-} qg_carver;
+} qg_mem_cursor;
 
-static inline void *qg_carve(qg_carver *from, size_t bytes)
+static inline void *qg_mem_place(qg_mem_cursor *from, size_t bytes)
 {
   enum { PIECE = 256 };
   void *memory = from->base ? from->base + from->used : NULL;

@@ -1,38 +1,37 @@
-/* The optimizer: owns every weight, gradient accumulator, projector and moment of one stage, and turns
- * the (dY, X) pairs of backward into an update.
+/* The optimizer: what becomes of the gradients of one stage.
+ *
+ * Each parameter has a gradient sink, which owns its accumulator, projector and moments; weights are the business of
+ * qgalore/weights.h.
  *
  * One step:  begin -> (backward calls the port) -> finish_gradients -> refresh_distributed -> norms -> apply.
  *
  * Accumulated: gradients of the micro-batches add up, and apply updates everything. Fused: with one micro-batch a step, a
- * matrix is updated as soon as its gradient is there, and all of them share the memory of that. What waits for others is
- * left to apply: norms, tied embeddings, and what gathers the gradient that a refresh sees.
+ * matrix is updated as soon as its gradient is complete, and all of them share the memory of that. What waits for others is
+ * left to apply: norms, tied embeddings, and what accumulates the gradient that a refresh sees.
  *
- * The four methods differ only in the policy of each parameter: how the weight is stored, whether the
- * gradient is projected, how the projector and the moments are stored. */
+ * The four methods differ only in the sink of each parameter and in the format of its weight. */
 #ifndef QGALORE_OPTIM_H
 #define QGALORE_OPTIM_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "qgalore/base/log.h"
+#include "qgalore/base/state.h"
+#include "qgalore/base/timer.h"
 #include "qgalore/linalg.h"
-#include "qgalore/log.h"
 #include "qgalore/memory.h"
-#include "qgalore/model.h"
+#include "qgalore/spec/method.h"
 #include "qgalore/par.h"
-#include "qgalore/state.h"
-#include "qgalore/timer.h"
-
-typedef enum { QG_METHOD_ADAMW, QG_METHOD_ADAM8BIT, QG_METHOD_GALORE, QG_METHOD_QGALORE } qg_method;
-typedef enum { QG_SIMILARITY_OVERLAP, QG_SIMILARITY_COSINE } qg_similarity;
-typedef enum { QG_SAMPLE_BATCH, QG_SAMPLE_MICRO_BATCH } qg_sample;
+#include "qgalore/spec/param.h"
+#include "qgalore/weights.h"
 
 /* Every difference from the reference code is a member; compat = reference sets them all (src/config). */
 typedef struct {
   qg_method method;
   double beta1, beta2, eps, weight_decay;
   int moment_bits;         /* 8 or 32; tensors under 4096 elements keep 32 */
-  bool bound_moments;      /* keep v at what m allows, which 8 bits do not */
+  bool clamp_second_moment; /* keep v at what m allows, which 8 bits do not */
   int64_t moment_block;    /* elements per absmax of 8-bit moments */
   bool fused;              /* update each matrix in backward; needs one micro-batch a step */
   qg_dtype accumulators;   /* type of gradients that add up over micro-batches: QG_F32 or QG_BF16 */
@@ -47,7 +46,7 @@ typedef struct {
   bool bf16_arithmetic;    /* update arithmetic as in the reference */
   bool full_gradient;      /* form G, then project (reference); false: R = dY^T (X P^T) */
   bool project_head;       /* project embedding and output head too; their weights stay dense */
-  bool rotate_moments;     /* moments follow the subspace at a refresh (algorithm.md 8.9) */
+  bool rotate_moments;     /* moments follow the subspace at a refresh (doc/method.md section 9) */
   qg_sample sample;        /* gradient that a refresh sees: the whole batch or its first micro-batch */
   /* lazy refresh */
   int64_t update_gap;      /* T at start, steps */
@@ -65,8 +64,7 @@ typedef struct {
   uint64_t seed;
 } qg_optim_options;
 
-/* The lazy tracker of one matrix (algorithm.md section 4); plain data, checkpointed but for `phase`. */
-enum { QG_TRACKER_WINDOW_MAX = 16 };
+/* The lazy tracker of one matrix (doc/method.md section 7); plain data, checkpointed but for `phase`. */
 typedef struct {
   int64_t interval;     /* T, steps */
   int64_t last_refresh; /* step of the last refresh, -1 before the first */
@@ -92,20 +90,33 @@ void qg_tracker_refreshed(qg_tracker *tracker, int64_t step, double similarity, 
 double qg_tracker_mean(const qg_tracker *tracker);
 
 /* Learning rate of a step (from 0): linear warm-up k / warmup from 0, then cosine to min_ratio * lr at `steps`. */
-double qg_schedule_lr(double lr, int64_t step, int64_t warmup, int64_t steps, double min_ratio);
+double qg_learning_rate(double lr, int64_t step, int64_t warmup, int64_t steps, double min_ratio);
+
+/* How a method stores the weight of a parameter. Pure. */
+qg_weight_format qg_optim_weight_format(const qg_optim_options *options, const qg_param *param);
 
 typedef struct qg_optim qg_optim;
 
-/* Takes everything from `mem` (dry or live). tokens = tokens per micro-batch (scratch sizes); micro_batches = per step. */
-qg_status qg_optim_create(qg_mem *mem, qg_backend *be, const qg_model_shape *shape, const qg_partition *part,
-                          const qg_optim_options *options, int64_t tokens, int64_t micro_batches, qg_optim **out);
+typedef struct {
+  qg_mem *mem; /* dry or live */
+  qg_backend *be;
+  qg_param_list params; /* the whole model's; the array stays the caller's and must outlive the optimizer */
+  qg_weights *weights;  /* of the same parameters; gets its scratch from the optimizer */
+  qg_optim_options options;
+  const qg_subspace_solver *solver; /* of subspaces that one rank solves on the host; NULL: qg_subspace_host_solver */
+  const bool *frozen;               /* [params.count]: true where there is no sink: no gradient, projector or moments; NULL: nowhere */
+  int64_t tokens, micro_batches;    /* tokens per micro-batch (scratch sizes), micro-batches per step */
+} qg_optim_request;
+
+qg_status qg_optim_create(const qg_optim_request *request, qg_optim **out);
 void qg_optim_destroy(qg_optim *optim);
 
-/* The state before the first step. Fresh weights: N(0, 0.02), norms 1, keyed by (seed, parameter id, element): the same on every
- * partition. Moments and projectors are zero, no matrix was ever refreshed. */
-qg_status qg_optim_init_weights(qg_optim *optim);
+/* As before the first step: moments and projectors are zero, no matrix was ever refreshed. Weights stay as they are. */
+qg_status qg_optim_reset(qg_optim *optim);
+/* Memory in which fresh weights may pass, between steps (qg_weights_initialise). */
+const qg_weight_staging *qg_optim_staging(const qg_optim *optim);
 
-const qg_param_port *qg_optim_port(qg_optim *optim);
+const qg_gradient_port *qg_optim_port(qg_optim *optim);
 
 /* Subspaces and updates inside backward become phases of their own in `timers`. */
 void qg_optim_set_timers(qg_optim *optim, qg_timers *timers);
@@ -116,15 +127,15 @@ qg_status qg_optim_begin(qg_optim *optim, int64_t step);
 void qg_optim_set_rates(qg_optim *optim, double lr, double grad_scale);
 /* Looks at the gradient that enters this stage, before the micro-batch's backward, where this step acts in backward. If it is not finite,
  * nothing reaches any state from here on, and norms are NaN. A fused update whose gradient is not finite does the same: updates that
- * backward had made before it in this step stay (qg_optim_touched). Nobody waits: the device decides. */
-qg_status qg_optim_enter(qg_optim *optim, qg_view gradient);
+ * backward had made before it in this step stay (qg_optim_state_modified). Nobody waits: the device decides. */
+qg_status qg_optim_check_incoming(qg_optim *optim, qg_view gradient);
 /* Whether this step changes state before all its gradients are known: fused updates, or refreshes from one micro-batch. */
 bool qg_optim_acts_in_backward(const qg_optim *optim);
 /* Whether anything of this step has reached what qg_optim_state lists: a subspace, a fused update. Between qg_optim_norms and
  * qg_optim_apply it tells if the step can still be skipped without a trace. */
-bool qg_optim_touched(const qg_optim *optim);
+bool qg_optim_state_modified(const qg_optim *optim);
 /* Ends micro-batch `index`, 0 <= index < micro_batches; more than the optimizer was made for is QG_ERR_RUNTIME. A matrix of
- * a layer gets one matrix_grad per micro-batch; the first one refreshes it unless its gradient gathers until finish: with
+ * a layer gets one product per micro-batch; the first one refreshes it unless its gradient is accumulated until finish: with
  * `sample = batch` and several micro-batches, for embedding and head, and where all ranks solve together. */
 qg_status qg_optim_end_micro_batch(qg_optim *optim, int64_t index);
 
@@ -146,7 +157,7 @@ qg_status qg_optim_refresh_distributed(qg_optim *optim, qg_par *par);
  * embedding part + head part, added once and in this order, so that bits do not depend on the partition. */
 qg_status qg_optim_tied_gradients(qg_optim *optim, qg_view *embedding_part, qg_view *head_part);
 
-/* sum_squares[id] of each parameter held here (others untouched) of the gradient that Adam will see. A tied
+/* sum_squares[param] of each parameter held here (others untouched) of the gradient that Adam will see. A tied
  * parameter is counted by the stage that holds the embedding. */
 qg_status qg_optim_norms(qg_optim *optim, double *sum_squares);
 
@@ -182,6 +193,17 @@ typedef struct {
 const qg_refresh_record *qg_optim_refreshes(const qg_optim *optim, int *count);
 /* The tracker of a projected parameter held here, or NULL. */
 const qg_tracker *qg_optim_tracker(const qg_optim *optim, int param);
+
+/* How a parameter that is held here is optimised, and where its gradient is; device memory of the optimizer. */
+typedef struct {
+  const char *sink;    /* "dense", "low rank", "accumulated full gradient", "distributed", "vector", "tied"; NULL: it is not trained */
+  bool fused;          /* updated inside backward */
+  qg_view gradient;    /* what Adam sees: R or G */
+  qg_view accumulated; /* what this step adds up: R or G */
+  int64_t rank;        /* 0 unless projected */
+  qg_side side;
+} qg_sink_info;
+qg_sink_info qg_optim_sink_info(const qg_optim *optim, int param);
 
 /* Everything to save, as state entries (state.h): the same list, in the same order, on every rank for a given shape and options;
  * entries not held here have data == NULL. Also works on a dry optimizer, for sizes. The array belongs to the optimizer. */

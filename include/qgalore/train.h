@@ -3,14 +3,14 @@
 #define QGALORE_TRAIN_H
 
 #include "qgalore/backend.h"
+#include "qgalore/base/status.h"
+#include "qgalore/base/timer.h"
 #include "qgalore/config.h"
 #include "qgalore/data.h"
 #include "qgalore/memory.h"
 #include "qgalore/model.h"
 #include "qgalore/optim.h"
 #include "qgalore/par.h"
-#include "qgalore/status.h"
-#include "qgalore/timer.h"
 
 /* One operation of a stage's pipeline schedule. */
 typedef enum { QG_OP_FORWARD, QG_OP_BACKWARD } qg_op_kind;
@@ -20,11 +20,11 @@ typedef struct {
 } qg_op;
 
 /* The one-forward-one-backward schedule of a stage: min(p-s-1, m) warm-up forwards, then pairs, then cool-down. Writes
- * 2 * micro_batches operations. At most qg_schedule_in_flight micro-batches are between their forward and backward. Pure. */
-void qg_schedule_1f1b(int stages, int stage, int micro_batches, qg_op *out);
-int qg_schedule_in_flight(int stages, int stage, int micro_batches);
+ * 2 * micro_batches operations. At most qg_pipeline_schedule_in_flight micro-batches are between their forward and backward. Pure. */
+void qg_pipeline_schedule_1f1b(int stages, int stage, int micro_batches, qg_op *out);
+int qg_pipeline_schedule_in_flight(int stages, int stage, int micro_batches);
 /* Idle share of an ideal pipeline: (p - 1) / (m + p - 1). */
-double qg_schedule_bubble(int stages, int micro_batches);
+double qg_pipeline_schedule_bubble(int stages, int micro_batches);
 
 /* Everything that one rank holds of a training job. */
 typedef struct qg_trainer qg_trainer;

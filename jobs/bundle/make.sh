@@ -90,7 +90,7 @@ executables() {
 texts() {
   put tests/cuda tests/cuda/{train,demo}.sh
   put tests/cuda/device tests/cuda/device/*.sh
-  put tests/support tests/support/{tap,tiny_run}.sh
+  put tests/support/shell tests/support/shell/{tap,tiny_run}.sh
   put tests/bench tests/bench/peers
   [ ! -f demo-data/austen-train.h5 ] || put demo-data demo-data/*.h5
   put share/openmpi "$(mpi_path pkgdatadir)"/*

@@ -5,14 +5,14 @@
 #include <unistd.h>
 
 #include "app/check.h"
+#include "app/hardware.h"
 #include "app/job.h"
-#include "app/machine.h"
 #include "app/options.h"
 #include "app/report.h"
 #include "app/status.h"
 #include "qgalore/base.h"
 #include "qgalore/ckpt.h"
-#include "train/signals.h"
+#include "train/stop.h"
 
 static qg_status fail(qg_status status)
 {
@@ -77,7 +77,7 @@ static bool is_an_echo(void)
 static void abort_job(qg_par *par, qg_status status)
 {
   enum { SECONDS_FOR_RANK_0 = 2, SECONDS_FOR_THE_CAUSE = 4 };
-  qg_signals_let_end();
+  qg_stop_restore_signals();
   if (is_an_echo()) sleep(SECONDS_FOR_THE_CAUSE);
   else if (!qg_par_is_root(qg_par_grid(par)))
     sleep(SECONDS_FOR_RANK_0);

@@ -173,7 +173,7 @@ static void print_memory(const qg_log *log, qg_backend *be, const totals *sum)
               "device    %s on the fullest rank; %s of it is an allowance for CUDA's context and libraries",
               qg_format_bytes(a, sizeof a, (double)sum->memory[QG_SPACE_DEVICE]),
               qg_format_bytes(b, sizeof b, (double)be->share.allowance));
-  if (!be->planned && be->ops->room(be, &free, &total) == QG_OK)
+  if (!be->planned && be->ops->memory_info(be, &free, &total) == QG_OK)
     qg_log_info(log, "          %s of %s are free on the device here",
                 qg_format_bytes(a, sizeof a, (double)free), qg_format_bytes(b, sizeof b, (double)total));
 }
@@ -188,8 +188,8 @@ static void print_totals(const qg_log *log, const qg_config *c, qg_backend *be, 
   double step = tokens * sum->cost / gemm_flops * (double)(m + ranks - 1) / (double)m;
   qg_log_info(log, "\nwire      %s a step between neighbouring ranks (both directions)",
               ranks > 1 ? qg_format_bytes(a, sizeof a, wire) : "nothing");
-  qg_log_info(log, "bubble    %.1f %% of a step at %d micro-batches", 100.0 * qg_schedule_bubble(ranks, m),
-              m);
+  qg_log_info(log, "bubble    %.1f %% of a step at %d micro-batches",
+              100.0 * qg_pipeline_schedule_bubble(ranks, m), m);
   print_memory(log, be, sum);
   qg_log_info(log, "checkpoint %s", qg_format_bytes(a, sizeof a, (double)sum->checkpoint));
   if (be->planned) qg_log_info(log, "time      unknown: the device is not here");

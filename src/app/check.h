@@ -3,8 +3,9 @@
 #define QG_APP_CHECK_H
 
 #include "qgalore/backend.h"
+#include "qgalore/base/log.h"
 #include "qgalore/config.h"
-#include "qgalore/log.h"
+#include "qgalore/memory.h"
 
 /* Prints partition, memory by owner and rank, traffic, bubble, checkpoint size and FLOPs for `ranks` ranks.
  * gemm_flops: of one rank, for the time estimate. QG_ERR_INPUT if the ranks are too many. Local. */

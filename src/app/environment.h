@@ -1,7 +1,7 @@
 #ifndef QG_APP_ENVIRONMENT_H
 #define QG_APP_ENVIRONMENT_H
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 /* QG_ERR_INPUT for a variable QGALORE_X whose X is nearly that of one that the program, its job scripts or
  * its tests know. Others are somebody's own, as modules set them. Local. */

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 #include "qgalore/base.h"
-#include "qgalore/philox.h"
-#include "qgalore/quant.h"
+#include "qgalore/numerics/bf16.h"
+#include "qgalore/numerics/philox.h"
 
 enum { BLOCK = 1 << 16 }; /* elements that repeat */
 
@@ -52,7 +52,7 @@ qg_status qg_gemm_probe_open(qg_backend *be, int64_t side, qg_gemm_probe *out)
                                 .num_heads = 1,
                                 .num_kv_heads = 1,
                                 .vocab_size = side,
-                                .loss_rows = side};
+                                .logit_chunk_tokens = side};
   *out = (qg_gemm_probe){.be = be,
                          .side = side,
                          .operand_bytes = qg_dtype_bytes(QG_F32, side * side),

@@ -6,15 +6,15 @@
 #include <unistd.h>
 
 #include "app/check.h"
-#include "app/closing.h"
 #include "app/devices.h"
 #include "app/environment.h"
-#include "app/footprint.h"
-#include "app/machine.h"
+#include "app/hardware.h"
+#include "app/library_memory.h"
+#include "app/memory_check.h"
 #include "app/report.h"
-#include "app/room.h"
+#include "app/summary.h"
 #include "qgalore/base.h"
-#include "train/signals.h"
+#include "train/stop.h"
 #include "train/transport.h"
 
 typedef struct {
@@ -49,12 +49,12 @@ static qg_status prepare(job *j)
   QG_TRY(qg_par_agree(j->par, qg_environment_check()));
   QG_TRY(qg_par_agree(j->par, qg_config_load(o->file, o->overrides, o->override, &j->config)));
   bool plan = o->action == QG_ACTION_CHECK;
-  QG_TRY(qg_par_agree(j->par, qg_machine_open_backend(&j->config, j->grid, plan, &j->be)));
+  QG_TRY(qg_par_agree(j->par, qg_hardware_open_backend(&j->config, j->grid, plan, &j->be)));
   QG_TRY(qg_devices_check(&j->config, j->par, j->be));
   if (j->be->planned) return QG_OK;
-  QG_TRY(qg_par_agree(j->par, qg_footprint_warm_up(j->be)));
+  QG_TRY(qg_par_agree(j->par, qg_library_memory_warm_up(j->be)));
   QG_TRY(qg_par_barrier(j->par)); /* the ranks of a node share its speed: measure together */
-  return qg_par_agree(j->par, qg_machine_gemm_rate(j->be, &j->gemm_flops));
+  return qg_par_agree(j->par, qg_hardware_gemm_rate(j->be, &j->gemm_flops));
 }
 
 static qg_status check(job *j)
@@ -83,7 +83,7 @@ static qg_status create(job *j)
                                 .device_pointers = j->transport.device_pointers};
   if (!j->be->ops->unified_memory) QG_TRY(qg_trainer_reserve(&request));
   QG_TRY(qg_trainer_create(&request, &j->trainer));
-  qg_mem_note(j->mem, QG_OWNER_RUNTIME, qg_footprint_of_libraries(&j->config, j->be, j->trainer));
+  qg_mem_note(j->mem, QG_OWNER_RUNTIME, qg_library_memory_estimate(&j->config, j->be, j->trainer));
   return qg_trainer_open_data(j->trainer);
 }
 
@@ -123,19 +123,19 @@ static qg_status print_closing(job *j, const qg_train_summary *s)
   QG_TRY(qg_report_refreshes(j->par, &j->log, &j->config.model, qg_trainer_optim(j->trainer)));
   QG_TRY(qg_report_memory(j->par, &j->log, j->be, j->mem));
   snprintf(path, sizeof path, "%s/%s/metrics.jsonl", j->config.run.output_dir, j->config.run.name);
-  if (qg_par_is_root(j->grid)) qg_report_curve(&j->log, path);
+  if (qg_par_is_root(j->grid)) qg_report_loss_plot(&j->log, path);
   double rate = s->step > s->first_step ? (double)(s->step - s->first_step) / s->seconds : 0.0;
   print_result(j, s, rate);
-  qg_closing_print(&j->log, j->options, j->grid->size, s);
+  qg_summary_print(&j->log, j->options, j->grid->size, s);
   return QG_OK;
 }
 
 static qg_status train(job *j, double started, bool *alone)
 {
   /* Reading and checking files may take minutes, in which a request to stop must not kill. */
-  qg_signals_install();
+  qg_stop_catch_signals();
   QG_TRY(qg_transport_choose(&j->config, j->par, j->be, &j->transport));
-  QG_TRY(qg_room_check(&j->config, j->par, j->be, &j->log));
+  QG_TRY(qg_memory_check(&j->config, j->par, j->be, &j->log));
   QG_TRY(qg_par_agree(j->par, create(j)));
   QG_TRY(print_opening(j));
   qg_train_settings settings = {started, j->gemm_flops};

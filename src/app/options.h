@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef enum {
   QG_ACTION_TRAIN,

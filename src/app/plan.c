@@ -1,6 +1,6 @@
 #include "app/plan.h"
 
-#include "app/footprint.h"
+#include "app/library_memory.h"
 
 qg_status qg_plan_make(const qg_config *config, qg_backend *be, int stage, int stages, size_t runtime,
                        qg_plan *out)
@@ -16,7 +16,7 @@ qg_status qg_plan_make(const qg_config *config, qg_backend *be, int stage, int s
                                 .stages = stages,
                                 .device_pointers = config->parallel.transport == QG_TRANSPORT_DEVICE};
   QG_TRY(qg_trainer_create(&request, &out->trainer));
-  qg_mem_note(out->mem, QG_OWNER_RUNTIME, qg_footprint_of_libraries(config, be, out->trainer));
+  qg_mem_note(out->mem, QG_OWNER_RUNTIME, qg_library_memory_estimate(config, be, out->trainer));
   return QG_OK;
 }
 

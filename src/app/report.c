@@ -124,7 +124,7 @@ static qg_status report_device(qg_par *par, const qg_log *log, qg_backend *be, c
 {
   char a[32], b[32], c[32];
   size_t free, total;
-  QG_TRY(be->ops->room(be, &free, &total));
+  QG_TRY(be->ops->memory_info(be, &free, &total));
   double all[3] = {(double)qg_mem_space(mem, QG_SPACE_DEVICE), (double)qg_mem_bytes(mem, QG_OWNER_CONTEXT),
                    (double)(total - free)};
   QG_TRY(qg_par_max(par, all, 3));

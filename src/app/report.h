@@ -2,10 +2,10 @@
 #ifndef QG_APP_REPORT_H
 #define QG_APP_REPORT_H
 
+#include "qgalore/base/log.h"
+#include "qgalore/base/timer.h"
 #include "qgalore/config.h"
-#include "qgalore/log.h"
 #include "qgalore/par.h"
-#include "qgalore/timer.h"
 #include "qgalore/train.h"
 
 void qg_report_banner(const qg_log *log);
@@ -20,7 +20,7 @@ qg_status qg_report_timing(qg_par *par, const qg_log *log, const qg_timers *time
 /* Highest memory against the plan, and what is in use on devices with memory of their own. Collective. */
 qg_status qg_report_memory(qg_par *par, const qg_log *log, qg_backend *be, const qg_mem *mem);
 /* Loss over steps, drawn with characters, from <folder>/metrics.jsonl. Does nothing without the file. */
-void qg_report_curve(const qg_log *log, const char *metrics_path);
+void qg_report_loss_plot(const qg_log *log, const char *metrics_path);
 
 /* Subspace refreshes per layer. Collective. */
 qg_status qg_report_refreshes(qg_par *par, const qg_log *log, const qg_model_shape *shape,

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 /* QG_ERR_INPUT if `folder` is not a run's. Local; the run may be training meanwhile. */
 qg_status qg_status_print(FILE *out, const char *folder);

@@ -1,9 +1,9 @@
-#include "backend/registry.h"
-
+/* Which backend a run uses: the CPU, or CUDA from its shared object (plugin_loader.h). */
 #include <stdio.h>
 #include <string.h>
 
-#include "backend/plugin.h"
+#include "backend/cpu/cpu_backend.h"
+#include "backend/plugin_loader.h"
 #include "qgalore/base.h"
 
 static qg_status open_cuda(const qg_backend_request *request, qg_backend **out)

@@ -1,11 +1,11 @@
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-bool qg_fault_is_planted(const char *point)
+bool qg_fault_is_injected(const char *point)
 {
   /* One counter is enough, because the variable names one point. */
   static atomic_long passages;
@@ -17,7 +17,7 @@ bool qg_fault_is_planted(const char *point)
   return atomic_fetch_add(&passages, 1) + 1 == passage;
 }
 
-bool qg_fault_is_planted_at(const char *point, int64_t number)
+bool qg_fault_is_injected_at(const char *point, int64_t number)
 {
   const char *wanted = getenv("QGALORE_FAULT");
   size_t length = strlen(point);
@@ -33,5 +33,5 @@ bool qg_fault_is_planted_at(const char *point, int64_t number)
 
 void qg_fault(const char *point)
 {
-  if (qg_fault_is_planted(point)) raise(SIGKILL);
+  if (qg_fault_is_injected(point)) raise(SIGKILL);
 }

@@ -77,6 +77,16 @@ out:
   return status;
 }
 
+qg_status qg_sync_file(const char *path)
+{
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  bool synced = file >= 0 && fsync(file) == 0;
+  int reason = errno;
+  if (file >= 0) close(file);
+  QG_CHECK(synced, QG_ERR_RESOURCE, "cannot write %s to disk: %s", path, strerror(reason));
+  return QG_OK;
+}
+
 qg_status qg_sync_parent(const char *path)
 {
   char *folder = strdup(path);

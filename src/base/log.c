@@ -1,4 +1,4 @@
-#include "qgalore/log.h"
+#include "qgalore/base/log.h"
 
 #include <stdarg.h>
 #include <unistd.h>

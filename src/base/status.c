@@ -1,4 +1,4 @@
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 #include <stdarg.h>
 #include <stdio.h>

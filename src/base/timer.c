@@ -1,6 +1,15 @@
-#include "qgalore/timer.h"
+#include "qgalore/base/timer.h"
+
+#include <time.h>
 
 #include "qgalore/base.h"
+
+double qg_now(void)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 const char *qg_phase_name(qg_phase phase)
 {
@@ -14,28 +23,28 @@ const char *qg_phase_name(qg_phase phase)
   return names[phase];
 }
 
-/* Seconds so far go to the one who paid for them. */
-static void hand_over(qg_timers *timers, int payer)
+/* The seconds since the last change go to the phase that was charged so far. */
+static void charge(qg_timers *timers, int charged)
 {
   double now = qg_now();
-  if (timers->payer) timers->seconds[timers->payer - 1] += now - timers->since;
+  if (timers->charged) timers->seconds[timers->charged - 1] += now - timers->since;
   timers->since = now;
-  timers->payer = payer;
+  timers->charged = charged;
 }
 
 void qg_timer_start(qg_timers *timers, qg_phase phase)
 {
   timers->outer[phase] = timers->running;
-  timers->outer_payer[phase] = timers->payer;
+  timers->outer_charged[phase] = timers->charged;
   timers->running = (int)phase + 1;
-  hand_over(timers, timers->payer == QG_PHASE_VALIDATE + 1 ? timers->payer : (int)phase + 1);
+  charge(timers, timers->charged == QG_PHASE_VALIDATE + 1 ? timers->charged : (int)phase + 1);
   if (timers->clock.device)
-    timers->clock.begin(timers->clock.device, qg_phase_name(phase), timers->payer - 1);
+    timers->clock.begin(timers->clock.device, qg_phase_name(phase), timers->charged - 1);
 }
 
 void qg_timer_stop(qg_timers *timers, qg_phase phase)
 {
   timers->running = timers->outer[phase];
-  hand_over(timers, timers->outer_payer[phase]);
-  if (timers->clock.device) timers->clock.end(timers->clock.device, timers->payer - 1);
+  charge(timers, timers->outer_charged[phase]);
+  if (timers->clock.device) timers->clock.end(timers->clock.device, timers->charged - 1);
 }

@@ -4,7 +4,7 @@
 
 #include <hdf5.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 /* Number types are those of the file, which are those of memory. Collective over the file's ranks. */
 qg_status qg_ckpt_attribute_write_number(hid_t object, const char *path, const char *name, hid_t type,

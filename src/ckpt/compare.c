@@ -78,13 +78,13 @@ static void compare_elements(const qg_ckpt_reader *r, const void *a, const void 
 
 static qg_status read_item(const qg_ckpt_reader *r, int64_t item, char *buffer)
 {
-  qg_ckpt_slab slab;
-  for (int64_t index = 0; index < r->slabs; index++, buffer += slab.bytes)
-    QG_TRY(qg_ckpt_reader_slab(r, item, index, buffer, &slab));
+  qg_ckpt_block block;
+  for (int64_t index = 0; index < r->blocks; index++, buffer += block.bytes)
+    QG_TRY(qg_ckpt_reader_read(r, item, index, buffer, &block));
   return QG_OK;
 }
 
-/* Whole items, since the two files may have slabs of different sizes. */
+/* Whole items, since the two files may have blocks of different sizes. */
 static qg_status compare_values(const qg_ckpt_reader *a, const qg_ckpt_reader *b, qg_ckpt_difference *d)
 {
   size_t bytes = (size_t)a->elements * a->element_bytes;
@@ -141,7 +141,7 @@ static qg_status report_missing(void *context, const qg_ckpt_reader *b)
 qg_status qg_ckpt_compare(const qg_ckpt_file *a, const qg_ckpt_file *b, qg_ckpt_reporter report,
                           void *context)
 {
-  comparison forth = {b, report, context}, back = {a, report, context};
-  QG_TRY(qg_ckpt_file_walk(a, compare_dataset, &forth));
-  return qg_ckpt_file_walk(b, report_missing, &back);
+  comparison with_b = {b, report, context}, with_a = {a, report, context};
+  QG_TRY(qg_ckpt_for_each_dataset(a, compare_dataset, &with_b));
+  return qg_ckpt_for_each_dataset(b, report_missing, &with_a);
 }

@@ -30,7 +30,7 @@ static qg_status open_readonly(const char *path, hid_t *out)
 }
 
 /* Soft and external links could lead out of the file. */
-static herr_t is_foreign(hid_t group, const char *name, const H5L_info_t *info, void *context)
+static herr_t leads_out(hid_t group, const char *name, const H5L_info_t *info, void *context)
 {
   (void)group;
   (void)name;
@@ -38,13 +38,13 @@ static herr_t is_foreign(hid_t group, const char *name, const H5L_info_t *info, 
   return info->type == H5L_TYPE_HARD ? 0 : 1;
 }
 
-static qg_status open_checked(const char *path, qg_ckpt_file *f)
+static qg_status open_and_check(const char *path, qg_ckpt_file *f)
 {
   QG_TRY(open_readonly(path, &f->file));
   QG_TRY(qg_ckpt_storage_access(path, &f->access));
   QG_TRY(qg_ckpt_header_read(f->file, path, &f->header));
-  herr_t foreign = H5Lvisit(f->file, H5_INDEX_NAME, H5_ITER_NATIVE, is_foreign, NULL);
-  QG_CHECK(foreign == 0, QG_ERR_CHECKPOINT, "%s: its list of datasets is damaged or leads out of the file",
+  herr_t outside = H5Lvisit(f->file, H5_INDEX_NAME, H5_ITER_NATIVE, leads_out, NULL);
+  QG_CHECK(outside == 0, QG_ERR_CHECKPOINT, "%s: its list of datasets is damaged or leads out of the file",
            path);
   return QG_OK;
 }
@@ -58,7 +58,8 @@ qg_status qg_ckpt_file_open(const char *path, qg_ckpt_file **out)
   qg_ckpt_file *f = memory;
   f->file = f->access = -1;
   f->path = strdup(path);
-  qg_status status = f->path ? open_checked(path, f) : QG_FAIL(QG_ERR_RESOURCE, "no host memory for a path");
+  qg_status status =
+      f->path ? open_and_check(path, f) : QG_FAIL(QG_ERR_RESOURCE, "no host memory for a path");
   if (status == QG_OK) *out = f;
   else
     qg_ckpt_file_close(f);

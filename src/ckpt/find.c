@@ -5,15 +5,15 @@
 #include <unistd.h>
 
 #include "ckpt/folder.h"
-#include "ckpt/parts.h"
+#include "ckpt/rank_files.h"
 #include "ckpt/reader.h"
 #include "qgalore/base.h"
 
-static qg_status verify_part(qg_par *par, const char *path)
+static qg_status verify_share(qg_par *par, const char *path)
 {
   const qg_grid *grid = qg_par_grid(par);
   qg_ckpt_file *file = NULL;
-  QG_TRY(qg_par_agree(par, qg_par_is_root(grid) ? qg_ckpt_file_rehearse(path) : QG_OK));
+  QG_TRY(qg_par_agree(par, qg_par_is_root(grid) ? qg_ckpt_file_check_structure(path) : QG_OK));
   QG_TRY(qg_ckpt_file_open(path, &file));
   qg_status status = qg_ckpt_file_verify(file, grid->rank, grid->size);
   qg_ckpt_file_close(file);
@@ -51,7 +51,7 @@ static qg_status discard(const char *folder, const int64_t *steps, int64_t count
   for (int64_t i = 0; i < count && steps[i] > after; i++) {
     QG_TRY(qg_ckpt_path(folder, steps[i], "", path));
     QG_CHECK(unlink(path) == 0, QG_ERR_RESOURCE, "cannot delete %s: %s", path, strerror(errno));
-    qg_ckpt_part_delete(folder, steps[i], -1);
+    qg_ckpt_rank_files_delete(folder, steps[i], -1);
   }
   return QG_OK;
 }
@@ -71,7 +71,7 @@ static qg_status find_newest(qg_par *par, const qg_log *log, const char *folder,
 {
   for (int64_t i = 0; i < count; i++) {
     QG_TRY(qg_ckpt_path(folder, steps[i], "", path));
-    if (qg_par_agree(par, verify_part(par, path)) == QG_OK) return QG_OK;
+    if (qg_par_agree(par, verify_share(par, path)) == QG_OK) return QG_OK;
     qg_log_warn(log, "refused a checkpoint: %s", qg_error_message());
   }
   path[0] = '\0';

@@ -7,28 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ckpt/parts.h"
+#include "ckpt/rank_files.h"
 #include "qgalore/base.h"
-
-qg_status qg_ckpt_path(const char *folder, int64_t step, const char *suffix, char path[QG_CKPT_PATH])
-{
-  int length = snprintf(path, QG_CKPT_PATH, "%s/step-%010lld.h5%s", folder, (long long)step, suffix);
-  QG_CHECK(length < QG_CKPT_PATH, QG_ERR_CHECKPOINT,
-           "the path of the checkpoint folder is too long: %.200s...", folder);
-  return QG_OK;
-}
-
-/* Is it step-NNNNNNNNNN.h5 followed by `suffix`? */
-static bool parse_name(const char *name, const char *suffix, int64_t *step)
-{
-  long long value = -1;
-  int end = 0;
-  if (sscanf(name, "step-%lld.h5%n", &value, &end) != 1 || end == 0 || value < 0) return false;
-  *step = value;
-  char expected[64];
-  snprintf(expected, sizeof expected, "step-%010lld.h5%s", value, suffix);
-  return strcmp(name, expected) == 0;
-}
 
 static int newest_first(const void *a, const void *b)
 {
@@ -59,7 +39,7 @@ static qg_status list_with_suffix(const char *folder, const char *suffix, int64_
   QG_CHECK(directory, QG_ERR_CHECKPOINT, "cannot read the checkpoint folder %s: %s", folder, strerror(errno));
   int64_t step = 0;
   for (struct dirent *entry; (entry = readdir(directory));)
-    if (parse_name(entry->d_name, suffix, &step)) QG_TRY_OUT(append(steps, count, step));
+    if (qg_ckpt_name_parse(entry->d_name, suffix, &step)) QG_TRY_OUT(append(steps, count, step));
   if (*count > 0) qsort(*steps, (size_t)*count, sizeof **steps, newest_first);
 out:
   closedir(directory);
@@ -80,15 +60,15 @@ void qg_ckpt_delete(const char *folder, int64_t step)
 {
   char path[QG_CKPT_PATH];
   if (qg_ckpt_path(folder, step, "", path) == QG_OK) unlink(path);
-  /* Last, so that no checkpoint ever lacks a part. */
-  qg_ckpt_part_delete(folder, step, -1);
+  /* Last, so that no checkpoint ever lacks its rank files. */
+  qg_ckpt_rank_files_delete(folder, step, -1);
 }
 
 void qg_ckpt_delete_leftovers(const char *folder)
 {
   int64_t *steps, count;
   char path[QG_CKPT_PATH];
-  qg_ckpt_part_delete_orphans(folder);
+  qg_ckpt_rank_files_delete_orphans(folder);
   if (list_with_suffix(folder, ".tmp", &steps, &count) != QG_OK) return;
   for (int64_t i = 0; i < count; i++)
     if (qg_ckpt_path(folder, steps[i], ".tmp", path) == QG_OK) unlink(path);

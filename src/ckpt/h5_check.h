@@ -4,7 +4,7 @@
 
 #include <hdf5.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 void qg_h5_quiet(void);
 

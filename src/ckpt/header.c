@@ -13,7 +13,7 @@
 
 enum { MAX_TEXT = 16 << 20 };
 
-static const uint64_t largest_slab = (uint64_t)256 << 20;
+static const uint64_t largest_block = (uint64_t)256 << 20;
 
 /* The numbers of the run, each one attribute. */
 typedef struct {
@@ -32,8 +32,8 @@ static const number numbers[] = {
     {"elapsed", "s", QG_F64, META(elapsed)},
     {"last_loss", "nat/token", QG_F64, META(last_loss)},
     {"last_grad_norm", "1", QG_F64, META(last_grad_norm)},
-    {"probe_loss", "nat/token", QG_F64, META(probe_loss)},
-    {"slab_bytes", "B", QG_U64, offsetof(qg_ckpt_header, slab_bytes)},
+    {"probe_loss", "nat/token", QG_F64, META(selftest_loss)},
+    {"slab_bytes", "B", QG_U64, offsetof(qg_ckpt_header, block_bytes)},
 };
 
 /* The texts of the run, each one attribute. */
@@ -58,14 +58,14 @@ static const char **text_at(qg_ckpt_header *header, int i)
   return (const char **)((char *)header + texts[i].offset);
 }
 
-/* Tests shrink slabs to see several of them in small data. */
-static qg_status choose_slab(uint64_t *out)
+/* Tests make blocks small to have several of them in small data. */
+static qg_status choose_block_bytes(uint64_t *out)
 {
-  const char *wish = getenv("QGALORE_CKPT_SLAB");
-  *out = wish ? strtoull(wish, NULL, 10) : QG_CKPT_SLAB_BYTES;
-  QG_CHECK(*out >= 8 && *out % 8 == 0 && *out <= largest_slab, QG_ERR_INPUT,
-           "QGALORE_CKPT_SLAB is \"%s\": it must be a multiple of 8 bytes, at most %llu", wish,
-           (unsigned long long)largest_slab);
+  const char *setting = getenv("QGALORE_CKPT_SLAB");
+  *out = setting ? strtoull(setting, NULL, 10) : QG_CKPT_BLOCK_BYTES;
+  QG_CHECK(*out >= 8 && *out % 8 == 0 && *out <= largest_block, QG_ERR_INPUT,
+           "QGALORE_CKPT_SLAB is \"%s\": it must be a multiple of 8 bytes, at most %llu", setting,
+           (unsigned long long)largest_block);
   return QG_OK;
 }
 
@@ -76,7 +76,7 @@ static qg_status fill_root(const qg_ckpt_meta *meta, qg_ckpt_header *out)
   out->meta = *meta;
   snprintf(out->software, sizeof out->software, "qgalore_hpc %s (%s)", QG_VERSION, QG_GIT);
   strftime(out->created, sizeof out->created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-  return choose_slab(&out->slab_bytes);
+  return choose_block_bytes(&out->block_bytes);
 }
 
 /* The root's text on all ranks. */
@@ -223,7 +223,7 @@ qg_status qg_ckpt_header_read(hid_t file, const char *path, qg_ckpt_header *out)
   QG_TRY_OUT(read_values(file, path, out));
   QG_TRY_OUT(qg_ckpt_attribute_read_number(file, path, "meta_crc32c", H5T_STD_U32LE, &crc));
   QG_CHECK_OUT(crc == checksum(out), QG_ERR_CHECKPOINT, "%s: its attributes are damaged (checksum)", path);
-  QG_CHECK_OUT(out->slab_bytes >= 8 && out->slab_bytes % 8 == 0 && out->slab_bytes <= largest_slab,
+  QG_CHECK_OUT(out->block_bytes >= 8 && out->block_bytes % 8 == 0 && out->block_bytes <= largest_block,
                QG_ERR_CHECKPOINT, "%s: its attribute \"slab_bytes\" makes no sense", path);
 out:
   if (status != QG_OK) qg_ckpt_header_free(out);

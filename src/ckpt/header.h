@@ -11,7 +11,7 @@
 
 typedef struct {
   qg_ckpt_meta meta; /* its texts are owned by the header */
-  uint64_t slab_bytes;
+  uint64_t block_bytes;
   char software[64]; /* "qgalore_hpc 0.1.0 (git)" */
   char created[32];  /* ISO 8601, UTC */
 } qg_ckpt_header;

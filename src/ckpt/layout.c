@@ -84,17 +84,17 @@ hid_t qg_ckpt_h5_type(qg_dtype type)
   }
 }
 
-int64_t qg_ckpt_slab_count(int64_t elements, size_t element_bytes, size_t slab_bytes)
+int64_t qg_ckpt_block_count(int64_t elements, size_t element_bytes, size_t block_bytes)
 {
-  return qg_ceil_div(elements, (int64_t)(slab_bytes / element_bytes));
+  return qg_ceil_div(elements, (int64_t)(block_bytes / element_bytes));
 }
 
-qg_ckpt_slab qg_ckpt_slab_at(int64_t elements, size_t element_bytes, size_t slab_bytes, int64_t index)
+qg_ckpt_block qg_ckpt_block_at(int64_t elements, size_t element_bytes, size_t block_bytes, int64_t index)
 {
-  int64_t whole = (int64_t)(slab_bytes / element_bytes), first = index * whole;
+  int64_t whole = (int64_t)(block_bytes / element_bytes), first = index * whole;
   int64_t count = qg_min_i64(whole, elements - first);
-  qg_ckpt_slab slab = {first, count, (size_t)first * element_bytes, (size_t)count * element_bytes};
-  return slab;
+  qg_ckpt_block block = {first, count, (size_t)first * element_bytes, (size_t)count * element_bytes};
+  return block;
 }
 
 int64_t qg_ckpt_bytes(const qg_state_entry *entries, int count)
@@ -118,14 +118,14 @@ size_t qg_ckpt_snapshot_bytes(const qg_state_entry *entries, int count)
   return bytes;
 }
 
-/* One slab is staged at a time on its way from or to a device; host memory needs no more than a stride. */
+/* One block is staged at a time on its way from or to a device; host memory needs no more than a chunk. */
 size_t qg_ckpt_buffer_bytes(const qg_backend *be, const qg_state_entry *entries, int count)
 {
-  size_t most = QG_CKPT_STRIDE;
+  size_t most = QG_CKPT_CHUNK;
   if (be->ops->unified_memory) return most;
   for (int i = 0; i < count; i++) {
     size_t bytes = qg_dtype_bytes(entries[i].type, entries[i].elements);
     if (bytes > most) most = bytes;
   }
-  return most < QG_CKPT_SLAB_BYTES ? most : QG_CKPT_SLAB_BYTES;
+  return most < QG_CKPT_BLOCK_BYTES ? most : QG_CKPT_BLOCK_BYTES;
 }

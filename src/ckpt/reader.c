@@ -44,7 +44,7 @@ static qg_status open_data(qg_ckpt_reader *r)
   QG_TRY(qg_ckpt_storage_check(r->file, r->name, r->data, r->element_bytes, shape));
   r->items = (int64_t)shape[0];
   r->elements = (int64_t)shape[1];
-  r->slabs = qg_ckpt_slab_count(r->elements, r->element_bytes, r->file->header.slab_bytes);
+  r->blocks = qg_ckpt_block_count(r->elements, r->element_bytes, r->file->header.block_bytes);
   return QG_OK;
 }
 
@@ -57,7 +57,7 @@ static qg_status open_sums(qg_ckpt_reader *r)
   QG_CHECK(r->sums >= 0 && has_type(r->sums, H5T_STD_U32LE), QG_ERR_CHECKPOINT,
            "%s: the checksums of dataset \"%s\" are missing", r->file->path, r->name);
   QG_TRY(qg_ckpt_storage_check(r->file, name, r->sums, sizeof(uint32_t), shape));
-  QG_CHECK((int64_t)shape[0] == r->items && (int64_t)shape[1] == r->slabs, QG_ERR_CHECKPOINT,
+  QG_CHECK((int64_t)shape[0] == r->items && (int64_t)shape[1] == r->blocks, QG_ERR_CHECKPOINT,
            "%s: dataset \"%s\" and its checksums do not fit together", r->file->path, r->name);
   return QG_OK;
 }
@@ -108,28 +108,73 @@ static qg_status compare_sum(const qg_ckpt_reader *r, int64_t item, int64_t inde
   return QG_OK;
 }
 
-static qg_ckpt_slab slab_at(const qg_ckpt_reader *r, int64_t index)
+static qg_ckpt_block block_at(const qg_ckpt_reader *r, int64_t index)
 {
-  return qg_ckpt_slab_at(r->elements, r->element_bytes, r->file->header.slab_bytes, index);
+  return qg_ckpt_block_at(r->elements, r->element_bytes, r->file->header.block_bytes, index);
 }
 
-qg_status qg_ckpt_reader_slab(const qg_ckpt_reader *r, int64_t item, int64_t index, void *buffer,
-                              qg_ckpt_slab *slab)
+qg_status qg_ckpt_reader_read(const qg_ckpt_reader *r, int64_t item, int64_t index, void *buffer,
+                              qg_ckpt_block *block)
 {
-  *slab = slab_at(r, index);
-  QG_TRY(read_row(r, r->data, item, slab->first, slab->elements, qg_ckpt_h5_type(r->type), buffer));
-  return compare_sum(r, item, index, qg_crc32c(0, buffer, slab->bytes));
+  *block = block_at(r, index);
+  QG_TRY(read_row(r, r->data, item, block->first, block->elements, qg_ckpt_h5_type(r->type), buffer));
+  return compare_sum(r, item, index, qg_crc32c(0, buffer, block->bytes));
 }
 
 qg_status qg_ckpt_reader_check(const qg_ckpt_reader *r, int64_t item, int64_t index, void *buffer)
 {
-  qg_ckpt_slab slab = slab_at(r, index);
-  int64_t most = QG_CKPT_STRIDE / (int64_t)r->element_bytes, end = slab.first + slab.elements;
+  qg_ckpt_block block = block_at(r, index);
+  int64_t most = QG_CKPT_CHUNK / (int64_t)r->element_bytes, end = block.first + block.elements;
   uint32_t crc = 0;
-  for (int64_t first = slab.first, part; first < end; first += part) {
+  for (int64_t first = block.first, part; first < end; first += part) {
     part = qg_min_i64(most, end - first);
     QG_TRY(read_row(r, r->data, item, first, part, qg_ckpt_h5_type(r->type), buffer));
     crc = qg_crc32c(crc, buffer, (size_t)part * r->element_bytes);
   }
   return compare_sum(r, item, index, crc);
+}
+
+/* --- all datasets of a file --- */
+
+typedef struct {
+  const qg_ckpt_file *file;
+  qg_ckpt_visitor visitor;
+  void *context;
+  qg_status status;
+  int64_t datasets;
+} visit;
+
+static bool holds_sums(const char *name)
+{
+  size_t length = strlen(name), suffix = strlen(QG_CKPT_CRC_SUFFIX);
+  return length >= suffix && strcmp(name + length - suffix, QG_CKPT_CRC_SUFFIX) == 0;
+}
+
+static qg_status visit_dataset(const visit *v, const char *name)
+{
+  qg_ckpt_reader reader;
+  QG_TRY(qg_ckpt_reader_open(v->file, name, &reader));
+  qg_status status = v->visitor(v->context, &reader);
+  qg_ckpt_reader_close(&reader);
+  return status;
+}
+
+static herr_t visit_object(hid_t root, const char *name, const H5O_info_t *info, void *context)
+{
+  visit *v = context;
+  (void)root;
+  if (info->type != H5O_TYPE_DATASET || holds_sums(name)) return 0;
+  v->datasets++;
+  v->status = visit_dataset(v, name);
+  return v->status == QG_OK ? 0 : 1;
+}
+
+qg_status qg_ckpt_for_each_dataset(const qg_ckpt_file *file, qg_ckpt_visitor visitor, void *context)
+{
+  visit v = {.file = file, .visitor = visitor, .context = context};
+  herr_t visited = H5Ovisit(file->file, H5_INDEX_NAME, H5_ITER_INC, visit_object, &v);
+  QG_TRY(v.status);
+  QG_H5(file->path, visited);
+  QG_CHECK(v.datasets > 0, QG_ERR_CHECKPOINT, "%s: it holds no data", file->path);
+  return QG_OK;
 }

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "ckpt/h5_check.h"
-#include "ckpt/parts.h"
+#include "ckpt/names.h"
 
 /* Length of the folder of `path` with its slash; 0: the working folder. */
 static int folder_length(const char *path)
@@ -30,41 +30,41 @@ static qg_status read_shape(const qg_ckpt_file *f, const char *name, hid_t data,
 {
   hid_t space = -1;
   QG_H5(f->path, space = H5Dget_space(data));
-  bool plain = H5Sget_simple_extent_ndims(space) == 2 && H5Pget_layout(create) == H5D_CONTIGUOUS &&
-               H5Sget_simple_extent_dims(space, shape, NULL) == 2;
+  bool is_table = H5Sget_simple_extent_ndims(space) == 2 && H5Pget_layout(create) == H5D_CONTIGUOUS &&
+                  H5Sget_simple_extent_dims(space, shape, NULL) == 2;
   qg_h5_release(space);
-  QG_CHECK(plain, QG_ERR_CHECKPOINT, "%s: dataset \"%s\" is not a contiguous table", f->path, name);
+  QG_CHECK(is_table, QG_ERR_CHECKPOINT, "%s: dataset \"%s\" is not a contiguous table", f->path, name);
   return QG_OK;
 }
 
-/* A part is a file beside the checkpoint, whatever the checkpoint says. */
-static qg_status check_part(const qg_ckpt_file *f, const char *dataset, const char *part, int64_t offset,
-                            hsize_t bytes)
+/* A rank file lies beside the checkpoint, whatever folder the checkpoint names. */
+static qg_status check_rank_file(const qg_ckpt_file *f, const char *dataset, const char *name, int64_t offset,
+                                 hsize_t bytes)
 {
   char path[QG_CKPT_PATH];
   struct stat info;
-  qg_ckpt_part parsed;
-  QG_CHECK(qg_ckpt_part_parse(part, &parsed), QG_ERR_CHECKPOINT,
+  qg_ckpt_rank_files parsed;
+  QG_CHECK(qg_ckpt_rank_file_parse(name, &parsed), QG_ERR_CHECKPOINT,
            "%s: dataset \"%s\" refers to something that is no part of a checkpoint", f->path, dataset);
-  snprintf(path, sizeof path, "%.*s%s", folder_length(f->path), f->path, part);
+  snprintf(path, sizeof path, "%.*s%s", folder_length(f->path), f->path, name);
   bool whole = stat(path, &info) == 0 && S_ISREG(info.st_mode) && offset >= 0 && offset <= info.st_size &&
                bytes <= (hsize_t)(info.st_size - offset);
   QG_CHECK(whole, QG_ERR_CHECKPOINT, "%s: its part %s, which holds dataset \"%s\", is missing or cut off",
-           f->path, part, dataset);
+           f->path, name, dataset);
   return QG_OK;
 }
 
 /* The bytes of all segments in *held. */
-static qg_status check_parts(const qg_ckpt_file *f, const char *dataset, hid_t create, int segments,
-                             hsize_t *held)
+static qg_status check_rank_files(const qg_ckpt_file *f, const char *dataset, hid_t create, int segments,
+                                  hsize_t *held)
 {
   *held = 0;
   for (int i = 0; i < segments; i++) {
-    char name[QG_CKPT_PART_NAME] = "";
+    char name[QG_CKPT_RANK_FILE_NAME] = "";
     off_t offset = -1;
     hsize_t bytes = 0;
     QG_H5(f->path, H5Pget_external(create, (unsigned)i, sizeof name - 1, name, &offset, &bytes));
-    QG_TRY(check_part(f, dataset, name, offset, bytes));
+    QG_TRY(check_rank_file(f, dataset, name, offset, bytes));
     QG_CHECK(!__builtin_add_overflow(*held, bytes, held), QG_ERR_CHECKPOINT,
              "%s: dataset \"%s\" has parts of impossible sizes", f->path, dataset);
   }
@@ -75,7 +75,7 @@ static qg_status measure(const qg_ckpt_file *f, const char *name, hid_t data, hi
 {
   hsize_t file_bytes = 0;
   int segments = H5Pget_external_count(create);
-  if (segments > 0) return check_parts(f, name, create, segments, held);
+  if (segments > 0) return check_rank_files(f, name, create, segments, held);
   QG_H5(f->path, H5Fget_filesize(f->file, &file_bytes));
   *held = H5Dget_storage_size(data);
   if (*held > file_bytes) *held = 0;

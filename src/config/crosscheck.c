@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "config/loader.h"
+#include "config/crosscheck.h"
 #include "qgalore/base.h"
 
 /* Whether the value of a member can be reasoned about. */
@@ -20,8 +20,8 @@ __attribute__((format(printf, 3, 4))) static void blame(qg_loader *loader, size_
   va_start(args, fmt);
   vsnprintf(what, sizeof what, fmt, args);
   va_end(args);
-  qg_problems_add(&loader->problems, setting->given ? setting->origin : loader->path, "%s.%s: %s",
-                  qg_schema[index].section, qg_schema[index].name, what);
+  qg_input_errors_add(&loader->errors, setting->given ? setting->origin : loader->path, "%s.%s: %s",
+                      qg_schema[index].section, qg_schema[index].name, what);
 }
 
 static bool heads_are_sound(const qg_loader *loader)
@@ -52,16 +52,11 @@ static void check_heads(qg_loader *loader)
           m->num_kv_heads, m->num_heads);
 }
 
-static bool projects(const qg_config *c)
-{
-  return c->optimizer.method == QG_METHOD_GALORE || c->optimizer.method == QG_METHOD_QGALORE;
-}
-
 /* A projector has at most as many directions as the narrowest projected matrix. */
 static void check_rank(qg_loader *loader)
 {
   const qg_config *c = loader->config;
-  if (!projects(c) || !heads_are_sound(loader) || !heads_fit(&c->model)) return;
+  if (!qg_config_projects(c) || !heads_are_sound(loader) || !heads_fit(&c->model)) return;
   if (!SOUND(loader, qgalore.rank) || !SOUND(loader, model.intermediate_size) ||
       !SOUND(loader, optimizer.method))
     return;

@@ -43,6 +43,7 @@ static void help_key(FILE *out, const qg_key *key)
   fprintf(out, "\n      default: %s", default_text(key));
   if (key->reference) fprintf(out, " (compat = reference: %s)", key->reference);
   fprintf(out, "; on restart: %s\n", key->may_change ? "may change" : "fixed");
+  if (key->former) fprintf(out, "      former name: %s, still read\n", key->former);
   help_wrapped(out, key->doc);
 }
 

@@ -58,7 +58,9 @@ static void write_row(FILE *out, const qg_key *key)
   write_type(out, key);
   fputs(" | ", out);
   write_default(out, key);
-  fprintf(out, " | %s | %s |\n", key->may_change ? "may change" : "*fixed*", key->doc);
+  fprintf(out, " | %s | %s", key->may_change ? "may change" : "*fixed*", key->doc);
+  if (key->former) fprintf(out, " Former name: `%s`, still read.", key->former);
+  fputs(" |\n", out);
 }
 
 void qg_config_write_markdown(FILE *out)

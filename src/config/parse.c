@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "config/loader.h"
+#include "config/parse.h"
 #include "qgalore/base.h"
 
 enum { LINE_BYTES = 16384, FILE_BYTES_MAX = 1 << 20, INCLUDES_MAX = 256, DEPTH_MAX = 16 };
@@ -40,7 +40,7 @@ static const char *origin_of(const file_frame *frame, char *buffer)
 static void report(file_frame *frame, const char *what)
 {
   char origin[QG_ORIGIN_MAX];
-  qg_problems_add(&frame->loader->problems, origin_of(frame, origin), "%s", what);
+  qg_input_errors_add(&frame->loader->errors, origin_of(frame, origin), "%s", what);
 }
 
 typedef enum { LINE_READ, LINE_TOO_LONG, LINE_END, LINE_NOT_TEXT } line_result;
@@ -126,6 +126,15 @@ static char *next_line(char *buffer, int size, void *user)
 
 static void include_file(file_frame *frame, const char *name);
 
+static void report_second(file_frame *frame, const qg_key *key, int first_line)
+{
+  char what[256];
+  snprintf(what, sizeof what, "%s.%s%s%s%s: given twice, first in line %d; keep one", key->section, key->name,
+           key->former ? " (formerly " : "", key->former ? key->former : "", key->former ? ")" : "",
+           first_line);
+  report(frame, what);
+}
+
 static void set_key(file_frame *frame, const char *section, const char *name, const char *value)
 {
   char origin[QG_ORIGIN_MAX];
@@ -136,15 +145,14 @@ static void set_key(file_frame *frame, const char *section, const char *name, co
     return;
   }
   if (frame->first_line[index]) {
-    qg_problems_add(&frame->loader->problems, origin, "%s.%s: given twice, first in line %d; keep one",
-                    section, name, frame->first_line[index]);
+    report_second(frame, &qg_schema[index], frame->first_line[index]);
     return;
   }
   frame->first_line[index] = frame->line;
   qg_loader_set(frame->loader, index, value, origin);
 }
 
-/* ini_handler. Always goes on: all problems are wanted at once. */
+/* ini_handler. Always goes on: all errors are wanted at once. */
 static int on_key(void *user, const char *section, const char *name, const char *value)
 {
   file_frame *frame = user;
@@ -187,19 +195,19 @@ static void read_path(qg_loader *loader, file_frame *parent, const char *path, c
 {
   file_frame frame = {
       .parent = parent, .loader = loader, .path = path, .depth = parent ? parent->depth + 1 : 0};
-  int before = loader->problems.count;
+  int before = loader->errors.count;
   bool opens = !parent || can_be_included(path);
   frame.stream = opens ? fopen(path, "re") : NULL;
   if (!opens)
-    qg_problems_add(&loader->problems, origin, "'%.256s' is a pipe or a device; include a file", path);
+    qg_input_errors_add(&loader->errors, origin, "'%.256s' is a pipe or a device; include a file", path);
   else if (!frame.stream)
-    qg_problems_add(&loader->problems, origin, "cannot open '%.256s': %s", path, strerror(errno));
+    qg_input_errors_add(&loader->errors, origin, "cannot open '%.256s': %s", path, strerror(errno));
   else if (fstat(fileno(frame.stream), &frame.identity) != 0 || S_ISDIR(frame.identity.st_mode))
-    qg_problems_add(&loader->problems, origin, "'%.256s' is a folder; give an input file", path);
+    qg_input_errors_add(&loader->errors, origin, "'%.256s' is a folder; give an input file", path);
   else if (is_open_above(&frame))
-    qg_problems_add(&loader->problems, origin, "'%.256s' includes itself; remove this include", path);
-  loader->incomplete |= loader->problems.count != before;
-  if (loader->problems.count == before) read_frame(&frame);
+    qg_input_errors_add(&loader->errors, origin, "'%.256s' includes itself; remove this include", path);
+  loader->incomplete |= loader->errors.count != before;
+  if (loader->errors.count == before) read_frame(&frame);
   if (frame.stream) fclose(frame.stream);
 }
 
@@ -254,8 +262,8 @@ void qg_parse_override(qg_loader *loader, const char *text)
   char name[128], value[LINE_BYTES];
   if (!equals || !copy_trimmed(name, sizeof name, text, equals) || !name[0] ||
       !copy_trimmed(value, sizeof value, equals + 1, text + strlen(text))) {
-    qg_problems_add(&loader->problems, origin, "'%.60s' is not section.key=value; write it without blanks",
-                    text);
+    qg_input_errors_add(&loader->errors, origin, "'%.60s' is not section.key=value; write it without blanks",
+                        text);
     return;
   }
   char *dot = strchr(name, '.');

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/loader.h"
+#include "config/load.h"
+#include "config/parse.h"
 #include "config/value.h"
 #include "qgalore/base.h"
 
@@ -17,10 +18,10 @@ static qg_status load_saved(const char *text, qg_config *out)
                strerror(errno));
   QG_TRY_OUT(qg_calloc(1, sizeof(qg_loader), "the state of the input parser", &memory));
   qg_loader *loader = memory;
-  qg_loader_begin(loader, out, "checkpoint");
+  qg_load_begin(loader, out, "checkpoint");
   qg_parse_stream(loader, stream, "checkpoint");
-  qg_loader_finish(loader);
-  QG_TRY_OUT(qg_problems_raise(&loader->problems, QG_ERR_CHECKPOINT));
+  qg_load_finish(loader);
+  QG_TRY_OUT(qg_input_errors_raise(&loader->errors, QG_ERR_CHECKPOINT));
 out:
   if (stream) fclose(stream);
   free(memory);
@@ -30,13 +31,12 @@ out:
 /* Replaces "0: by method" by what it means, so that saying it or leaving it out is no difference. */
 static void settle_bits(qg_config *config)
 {
-  qg_optim_options options = qg_config_optim_options(config, 1);
-  config->optimizer.moment_bits = options.moment_bits;
-  config->qgalore.weight_bits = options.weight_bits;
-  config->qgalore.projector_bits = options.projector_bits;
+  config->optimizer.moment_bits = qg_config_moment_bits(config);
+  config->qgalore.weight_bits = qg_config_weight_bits(config);
+  config->qgalore.projector_bits = qg_config_projector_bits(config);
 }
 
-static void compare(const qg_config *saved, const qg_config *input, qg_problems *problems)
+static void compare(const qg_config *saved, const qg_config *input, qg_input_errors *errors)
 {
   char before[QG_VALUE_TEXT_MAX], after[QG_VALUE_TEXT_MAX], name[128];
   for (int i = 0; i < qg_schema_count; i++) {
@@ -46,7 +46,7 @@ static void compare(const qg_config *saved, const qg_config *input, qg_problems 
     qg_value_print(key, input, after, sizeof after);
     if (!strcmp(before, after)) continue;
     snprintf(name, sizeof name, "%s.%s", key->section, key->name);
-    qg_problems_add(problems, name, "checkpoint %s, input %s", before, after);
+    qg_input_errors_add(errors, name, "checkpoint %s, input %s", before, after);
   }
 }
 
@@ -54,18 +54,18 @@ qg_status qg_config_check_restart(const qg_config *config, const char *saved)
 {
   qg_status status = QG_OK;
   void *memory = NULL;
-  qg_problems problems = {0};
+  qg_input_errors errors = {0};
   QG_TRY_OUT(qg_calloc(2, sizeof(qg_config), "two inputs to compare", &memory));
   qg_config *before = memory, *after = before + 1;
   QG_TRY_OUT(load_saved(saved, before));
   *after = *config;
   settle_bits(before);
   settle_bits(after);
-  compare(before, after, &problems);
-  if (problems.count > 0)
-    qg_problems_add(&problems, "run.restart",
-                    "cannot change these keys; set them back, or give the run another run.name");
-  QG_TRY_OUT(qg_problems_raise(&problems, QG_ERR_INPUT));
+  compare(before, after, &errors);
+  if (errors.count > 0)
+    qg_input_errors_add(&errors, "run.restart",
+                        "cannot change these keys; set them back, or give the run another run.name");
+  QG_TRY_OUT(qg_input_errors_raise(&errors, QG_ERR_INPUT));
 out:
   free(memory);
   return status;

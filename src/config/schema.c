@@ -35,8 +35,9 @@ static const qg_choice layout_choices[] = {
     {"shared", QG_LAYOUT_SHARED}, {"per_rank", QG_LAYOUT_PER_RANK}, {NULL, 0}};
 static const qg_choice transport_choices[] = {
     {"auto", QG_TRANSPORT_AUTO}, {"device", QG_TRANSPORT_DEVICE}, {"host", QG_TRANSPORT_HOST}, {NULL, 0}};
-static const qg_choice partial_step_choices[] = {
-    {"undo", QG_PARTIAL_UNDO}, {"keep", QG_PARTIAL_KEEP}, {NULL, 0}};
+static const qg_choice nonfinite_partial_choices[] = {
+    {"rollback", QG_PARTIAL_ROLLBACK}, {"keep", QG_PARTIAL_KEEP}, {NULL, 0}};
+static const qg_choice nonfinite_partial_former[] = {{"undo", QG_PARTIAL_ROLLBACK}, {NULL, 0}};
 static const qg_choice asynchronous_choices[] = {
     {"auto", QG_ASYNCHRONOUS_AUTO}, {"yes", QG_ASYNCHRONOUS_YES}, {"no", QG_ASYNCHRONOUS_NO}, {NULL, 0}};
 
@@ -76,12 +77,13 @@ const qg_key qg_schema[] = {
      .range = "[1, inf)", .may_change = true,
      .doc =
          "Steps with a non-finite loss or gradient in a row (each is skipped) after which the run gives up."},
-    {KEY(run, partial_step), QG_KEY_ENUM, MEMBER(run, partial_step), .fallback = "undo",
-     .choices = partial_step_choices, .may_change = true,
-     .doc =
-         "A skipped step of which parts had reached the state, a subspace or a fused update, before the "
-         "number that is not finite came up. undo: the run goes back to its newest checkpoint and repeats "
-         "the steps since then without it, to the same bits. keep: those parts stay and training goes on."},
+    {KEY(run, nonfinite_partial), QG_KEY_ENUM, MEMBER(run, nonfinite_partial), .fallback = "rollback",
+     .choices = nonfinite_partial_choices, .may_change = true, .former = "partial_step",
+     .former_choices = nonfinite_partial_former,
+     .doc = "A skipped step of which parts had reached the state, a subspace or a fused update, before the "
+            "number that is not finite came up. rollback: the run goes back to its newest checkpoint and "
+            "repeats the steps since then without it, to the same bits. keep: those parts stay and training "
+            "goes on."},
     {KEY(run, spike_factor), QG_KEY_REAL, MEMBER(run, spike_factor), .fallback = "0", .range = "[0, 1e6]",
      .may_change = true,
      .doc = "A loss over spike_factor x the mean of the last 32 sends the run back to its newest checkpoint "
@@ -146,9 +148,9 @@ const qg_key qg_schema[] = {
     {KEY(train, validate_sequences), QG_KEY_INT, MEMBER(train, validate_sequences), .unit = "sequences",
      .fallback = "0", .range = "[0, inf)", .may_change = true,
      .doc = "Sequences of one validation, from the beginning of data.valid. 0: all."},
-    {KEY(train, loss_rows), QG_KEY_INT, MEMBER(train, loss_rows), .unit = "tokens", .fallback = "512",
-     .range = "[1, 1048576]", .may_change = true,
-     .doc = "Tokens whose logits are alive at once: loss_rows x vocab_size numbers of scratch."},
+    {KEY(train, logit_chunk_tokens), QG_KEY_INT, MEMBER(train, logit_chunk_tokens), .unit = "tokens",
+     .fallback = "512", .range = "[1, 1048576]", .may_change = true, .former = "loss_rows",
+     .doc = "Tokens whose logits are alive at once: logit_chunk_tokens x vocab_size numbers of scratch."},
     {KEY(train, update), QG_KEY_ENUM, MEMBER(train, update), .fallback = "auto", .reference = "accumulated",
      .choices = update_choices, .may_change = true,
      .doc = "accumulated: gradients of the micro-batches add up, then every matrix is updated. fused: each "
@@ -191,8 +193,8 @@ const qg_key qg_schema[] = {
     {KEY(optimizer, moment_block), QG_KEY_INT, MEMBER(optimizer, moment_block), .unit = "elements",
      .fallback = "256", .reference = "2048", .range = "[16, 1048576]",
      .doc = "Elements of an 8-bit moment that share one scale."},
-    {KEY(optimizer, bound_moments), QG_KEY_BOOL, MEMBER(optimizer, bound_moments), .fallback = "yes",
-     .reference = "no", .may_change = true,
+    {KEY(optimizer, clamp_second_moment), QG_KEY_BOOL, MEMBER(optimizer, clamp_second_moment),
+     .fallback = "yes", .reference = "no", .may_change = true, .former = "bound_moments",
      .doc = "Keep the second moment at least at what the first allows. Exact moments obey that by "
             "themselves; 8-bit ones break it where gradients of one block differ by orders of magnitude, and "
             "the loss jumps."},
@@ -338,7 +340,8 @@ const qg_key qg_schema[] = {
     {KEY(checkpoint, snapshot_memory), QG_KEY_SIZE, MEMBER(checkpoint, snapshot_memory), .fallback = "0",
      .range = "[0, inf)", .may_change = true,
      .doc = "Host memory that the copy may take on each rank; it is held for the whole run. 0: no copy."},
-    {KEY(checkpoint, probe), QG_KEY_BOOL, MEMBER(checkpoint, probe), .fallback = "yes", .may_change = true,
+    {KEY(checkpoint, selftest), QG_KEY_BOOL, MEMBER(checkpoint, selftest), .fallback = "yes",
+     .may_change = true, .former = "probe",
      .doc = "Store the loss of a few fixed tokens with every checkpoint, and refuse to go on from one whose "
             "loss is another after loading."},
 };

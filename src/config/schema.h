@@ -29,15 +29,17 @@ typedef struct {
 typedef struct {
   const char *section, *name;
   qg_key_type type;
-  size_t offset, size;      /* of the member in qg_config, bytes */
-  size_t count_offset;      /* lists: of the member that holds the count */
-  const char *unit;         /* NULL: none */
-  const char *fallback;     /* default as text; NULL: the key is required */
-  const char *reference;    /* default with qgalore.compat = reference; NULL: the same */
-  const char *range;        /* "[0, 1)", "(0, inf)"; NULL: any */
-  const qg_choice *choices; /* ends with a NULL name; NULL: any */
-  bool may_change;          /* on restart */
-  const char *doc;          /* whole sentences, no line breaks */
+  size_t offset, size;             /* of the member in qg_config, bytes */
+  size_t count_offset;             /* lists: of the member that holds the count */
+  const char *unit;                /* NULL: none */
+  const char *fallback;            /* default as text; NULL: the key is required */
+  const char *reference;           /* default with qgalore.compat = reference; NULL: the same */
+  const char *range;               /* "[0, 1)", "(0, inf)"; NULL: any */
+  const qg_choice *choices;        /* ends with a NULL name; NULL: any */
+  bool may_change;                 /* on restart */
+  const char *former;              /* name in older inputs, still read; NULL: none */
+  const qg_choice *former_choices; /* values of older inputs, still read; ends as `choices`; NULL: none */
+  const char *doc;                 /* whole sentences, no line breaks */
 } qg_key;
 
 typedef struct {
@@ -51,11 +53,11 @@ extern const int qg_section_count;
 
 enum { QG_SCHEMA_KEYS_MAX = 128 }; /* capacity of per-key state, >= qg_schema_count */
 
-/* Index of the row, or -1. */
+/* Index of the row with this name, now or formerly, or -1. */
 int qg_schema_find(const char *section, const char *name);
 /* Index of the row whose member lies at `offset`; every member with a row has exactly one. */
 int qg_schema_at(size_t offset);
-/* Index of the only row named `name` in any section, or -1 if there is none or several. */
+/* Index of the only row named so, now or formerly, in any section, or -1 if there is none or several. */
 int qg_schema_find_name(const char *name);
 bool qg_schema_has_section(const char *section);
 

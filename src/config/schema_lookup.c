@@ -3,10 +3,15 @@
 
 #include "config/schema.h"
 
+static bool is_named(const qg_key *key, const char *name)
+{
+  return !strcmp(key->name, name) || (key->former && !strcmp(key->former, name));
+}
+
 int qg_schema_find(const char *section, const char *name)
 {
   for (int i = 0; i < qg_schema_count; i++)
-    if (!strcmp(qg_schema[i].section, section) && !strcmp(qg_schema[i].name, name)) return i;
+    if (!strcmp(qg_schema[i].section, section) && is_named(&qg_schema[i], name)) return i;
   return -1;
 }
 
@@ -21,7 +26,7 @@ int qg_schema_find_name(const char *name)
 {
   int found = -1;
   for (int i = 0; i < qg_schema_count; i++) {
-    if (strcmp(qg_schema[i].name, name)) continue;
+    if (!is_named(&qg_schema[i], name)) continue;
     if (found >= 0) return -1;
     found = i;
   }

@@ -1,8 +1,9 @@
+#include "config/units.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/value.h"
 #include "qgalore/base.h"
 
 typedef struct {

@@ -106,9 +106,11 @@ static bool parse_bool(const job *j)
 
 static const qg_choice *find_choice(const job *j)
 {
-  const qg_choice *c = j->key->choices;
-  while (c->name && strcmp(c->name, j->text)) c++;
-  return c->name ? c : NULL;
+  const qg_choice *lists[] = {j->key->choices, j->key->former_choices};
+  for (int i = 0; i < QG_COUNT_OF(lists); i++)
+    for (const qg_choice *c = lists[i]; c && c->name; c++)
+      if (!strcmp(c->name, j->text)) return c;
+  return NULL;
 }
 
 static bool refuse_choice(const job *j)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "config/schema.h"
+#include "config/units.h"
 
 enum { QG_VALUE_TEXT_MAX = 16384 }; /* longest text of a value: a list of QG_MAX_STAGES counts */
 
@@ -29,11 +30,5 @@ const char *qg_value_print(const qg_key *key, const qg_config *config, char *buf
 
 /* Shortest decimal text that reads back to the same double. */
 void qg_real_print(double value, char *buffer, size_t size);
-
-/* Seconds of "1d2h3m4s", each unit at most once, from large to small, rounded
- * to thousandths; bytes of "512K" (1024), "4GiB", "1.5GB"
- * (1000^3). False if `text` is neither. */
-bool qg_duration_parse(const char *text, double *seconds);
-bool qg_size_parse(const char *text, int64_t *bytes);
 
 #endif

@@ -43,8 +43,8 @@ static void fill(int32_t *values, int64_t count, int32_t value)
   for (int64_t i = 0; values && i < count; i++) values[i] = value;
 }
 
-qg_status qg_batch_read_plain(qg_tokens *tokens, int64_t first, int64_t sequences, int64_t sequence_length,
-                              int32_t *inputs, int32_t *targets, int64_t *counted)
+qg_status qg_batch_read_in_order(qg_tokens *tokens, int64_t first, int64_t sequences, int64_t sequence_length,
+                                 int32_t *inputs, int32_t *targets, int64_t *counted)
 {
   int64_t left = qg_tokens_sequences(tokens, sequence_length) - first;
   int64_t real = qg_min_i64(sequences, qg_max_i64(left, 0));

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 /* Fixed-length, NUL-padded UTF-8. QG_ERR_RESOURCE if HDF5 cannot store it. */
 qg_status qg_attribute_write_text(hid_t file, const char *path, const char *name, const char *text);

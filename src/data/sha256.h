@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef struct {
   uint32_t state[8];

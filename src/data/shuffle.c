@@ -2,7 +2,7 @@
  * pseudorandom functions", SIAM J. Comput. 17 (1988), on the smallest even number of bits that holds count,
  * with the cycle walking of Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002. */
 #include "qgalore/data.h"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
 
 enum { ROUNDS = 8 };
 

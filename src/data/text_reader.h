@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef enum {
   QG_SPLIT_FILE,      /* a file is a document */

@@ -26,12 +26,9 @@ typedef struct {
   qg_extent crc32c;    /* u32, one for each QG_TOKENS_CRC_BLOCK tokens */
 } qg_token_layout;
 
-/* Lets HDF5 read header and layout in this process, which a hostile file may crash. Local. */
-qg_status qg_token_layout_parse(const char *path, int64_t file_bytes, qg_token_layout *layout,
-                                qg_tokens_info *info);
-
 /* Reads header and layout and checks them against each other and against the size of the open file `fd`; no
- * token is read. QG_ERR_INPUT says what is wrong. Local. */
+ * token is read. HDF5 runs in a child process, which a hostile file may crash. QG_ERR_INPUT says what is
+ * wrong. Local. */
 qg_status qg_token_layout_read(const char *path, int fd, qg_token_layout *layout, qg_tokens_info *info);
 
 #endif

@@ -38,17 +38,17 @@ static bool write_slab(hid_t dataset, hid_t type, int64_t first, int64_t count, 
   return written;
 }
 
-/* Moves a spool into a dataset, with the CRC32C of each block in `sums` unless that is NULL. */
-static qg_status copy_spool(hid_t dataset, hid_t type, qg_spool *spool, const char *path, uint32_t *sums)
+/* Copies a file of integers into a dataset, with the CRC32C of each block in `sums` unless that is NULL. */
+static qg_status copy_ints(hid_t dataset, hid_t type, qg_int_file *ints, const char *path, uint32_t *sums)
 {
   qg_status status = QG_OK;
   void *block = NULL;
-  QG_TRY_OUT(qg_calloc((size_t)QG_TOKENS_CRC_BLOCK, spool->width, "a block of tokens", &block));
-  QG_TRY_OUT(qg_spool_rewind(spool));
-  for (int64_t first = 0; first < spool->count; first += QG_TOKENS_CRC_BLOCK) {
-    int64_t n = qg_min_i64(QG_TOKENS_CRC_BLOCK, spool->count - first);
-    QG_TRY_OUT(qg_spool_get(spool, n, block));
-    if (sums) sums[first / QG_TOKENS_CRC_BLOCK] = htole32(qg_crc32c(0, block, (size_t)n * spool->width));
+  QG_TRY_OUT(qg_calloc((size_t)QG_TOKENS_CRC_BLOCK, ints->width, "a block of tokens", &block));
+  QG_TRY_OUT(qg_int_file_rewind(ints));
+  for (int64_t first = 0; first < ints->count; first += QG_TOKENS_CRC_BLOCK) {
+    int64_t n = qg_min_i64(QG_TOKENS_CRC_BLOCK, ints->count - first);
+    QG_TRY_OUT(qg_int_file_read(ints, n, block));
+    if (sums) sums[first / QG_TOKENS_CRC_BLOCK] = htole32(qg_crc32c(0, block, (size_t)n * ints->width));
     QG_CHECK_OUT(write_slab(dataset, type, first, n, block), QG_ERR_RESOURCE,
                  "%s: cannot write the tokens: is the disk full?", path);
   }
@@ -57,12 +57,12 @@ out:
   return status;
 }
 
-static qg_status write_spool(hid_t file, const char *path, const char *name, hid_t type, qg_spool *spool,
-                             uint32_t *sums)
+static qg_status write_ints(hid_t file, const char *path, const char *name, hid_t type, qg_int_file *ints,
+                            uint32_t *sums)
 {
-  hid_t dataset = create_dataset(file, name, type, spool->count);
+  hid_t dataset = create_dataset(file, name, type, ints->count);
   QG_CHECK(dataset >= 0, QG_ERR_RESOURCE, "%s: cannot create the dataset %s: is the disk full?", path, name);
-  qg_status status = copy_spool(dataset, type, spool, path, sums);
+  qg_status status = copy_ints(dataset, type, ints, path, sums);
   H5Dclose(dataset);
   return status;
 }
@@ -83,9 +83,9 @@ static qg_status write_datasets(hid_t file, const char *path, qg_tokens_writer *
   void *sums = NULL;
   qg_status status = QG_OK;
   QG_TRY_OUT(qg_calloc((size_t)blocks, sizeof(uint32_t), "checksums", &sums));
-  QG_TRY_OUT(write_spool(file, path, "tokens", type, &writer->tokens, sums));
+  QG_TRY_OUT(write_ints(file, path, "tokens", type, &writer->tokens, sums));
   QG_TRY_OUT(write_sums(file, path, sums, blocks));
-  QG_TRY_OUT(write_spool(file, path, "documents", H5T_STD_I64LE, &writer->documents, NULL));
+  QG_TRY_OUT(write_ints(file, path, "documents", H5T_STD_I64LE, &writer->documents, NULL));
 out:
   free(sums);
   return status;

@@ -1,15 +1,15 @@
-/* What a writer has gathered, and its way into an HDF5 file. */
+/* What a token writer has collected, and writing it to an HDF5 file. */
 #ifndef QGALORE_SRC_DATA_TOKENS_HDF5_H
 #define QGALORE_SRC_DATA_TOKENS_HDF5_H
 
-#include "data/spool.h"
+#include "data/int_file.h"
 #include "qgalore/data.h"
 
 struct qg_tokens_writer {
   qg_tokens_header header; /* provenance is owned */
   char *path;
-  qg_spool tokens;    /* u16 or u32 */
-  qg_spool documents; /* i64: first token of each */
+  qg_int_file tokens;    /* u16 or u32 */
+  qg_int_file documents; /* i64: first token of each */
   int64_t text_bytes;
 };
 

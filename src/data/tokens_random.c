@@ -4,7 +4,7 @@
 
 #include "data/tokens.h"
 #include "qgalore/base.h"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
 
 typedef struct {
   qg_rng rng;

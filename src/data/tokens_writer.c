@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,8 +40,8 @@ qg_status qg_tokens_create(const char *path, const qg_tokens_header *header, qg_
   qg_tokens_writer *writer = memory;
   qg_status status = QG_OK;
   QG_TRY_OUT(copy_texts(writer, path, header));
-  QG_TRY_OUT(qg_spool_open(&writer->tokens, path, header->vocab_size <= 65536 ? 2 : 4));
-  QG_TRY_OUT(qg_spool_open(&writer->documents, path, 8));
+  QG_TRY_OUT(qg_int_file_open(&writer->tokens, path, header->vocab_size <= 65536 ? 2 : 4));
+  QG_TRY_OUT(qg_int_file_open(&writer->documents, path, 8));
   *out = writer;
 out:
   if (status != QG_OK) qg_tokens_discard(writer);
@@ -52,8 +51,8 @@ out:
 void qg_tokens_discard(qg_tokens_writer *writer)
 {
   if (!writer) return;
-  qg_spool_close(&writer->tokens);
-  qg_spool_close(&writer->documents);
+  qg_int_file_close(&writer->tokens);
+  qg_int_file_close(&writer->documents);
   free((char *)writer->header.provenance);
   free(writer->path);
   free(writer);
@@ -61,12 +60,12 @@ void qg_tokens_discard(qg_tokens_writer *writer)
 
 qg_status qg_tokens_extend(qg_tokens_writer *writer, const int32_t *ids, int64_t count, int64_t text_bytes)
 {
-  if (count > 0 && writer->documents.count == 0) QG_TRY(qg_spool_put(&writer->documents, 0));
+  if (count > 0 && writer->documents.count == 0) QG_TRY(qg_int_file_append(&writer->documents, 0));
   for (int64_t i = 0; i < count; i++) {
     QG_CHECK(ids[i] >= 0 && ids[i] < writer->header.vocab_size, QG_ERR_INPUT,
              "%s: token %d at position %lld is outside the vocabulary of %lld", writer->path, ids[i],
              (long long)writer->tokens.count, (long long)writer->header.vocab_size);
-    QG_TRY(qg_spool_put(&writer->tokens, (uint64_t)ids[i]));
+    QG_TRY(qg_int_file_append(&writer->tokens, (uint64_t)ids[i]));
   }
   writer->text_bytes += text_bytes;
   return QG_OK;
@@ -74,19 +73,8 @@ qg_status qg_tokens_extend(qg_tokens_writer *writer, const int32_t *ids, int64_t
 
 qg_status qg_tokens_append(qg_tokens_writer *writer, const int32_t *ids, int64_t count, int64_t text_bytes)
 {
-  if (count > 0) QG_TRY(qg_spool_put(&writer->documents, (uint64_t)writer->tokens.count));
+  if (count > 0) QG_TRY(qg_int_file_append(&writer->documents, (uint64_t)writer->tokens.count));
   return qg_tokens_extend(writer, ids, count, text_bytes);
-}
-
-/* H5Fclose leaves the data in the page cache. */
-static qg_status sync_file(const char *path)
-{
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  bool synced = fd >= 0 && fsync(fd) == 0;
-  int reason = errno;
-  if (fd >= 0) close(fd);
-  QG_CHECK(synced, QG_ERR_RESOURCE, "%s: cannot write to disk: %s", path, strerror(reason));
-  return QG_OK;
 }
 
 static qg_status write_and_rename(qg_tokens_writer *writer)
@@ -96,7 +84,7 @@ static qg_status write_and_rename(qg_tokens_writer *writer)
   QG_CHECK(asprintf(&temporary, "%s.tmp", writer->path) > 0, QG_ERR_RESOURCE,
            "no host memory for the path %s", writer->path);
   QG_TRY_OUT(qg_tokens_write_hdf5(temporary, writer));
-  QG_TRY_OUT(sync_file(temporary));
+  QG_TRY_OUT(qg_sync_file(temporary)); /* H5Fclose leaves the data in the page cache */
   QG_CHECK_OUT(rename(temporary, writer->path) == 0, QG_ERR_RESOURCE, "cannot rename %s to %s: %s", temporary,
                writer->path, strerror(errno));
   QG_TRY_OUT(qg_sync_parent(writer->path));

@@ -7,7 +7,7 @@
 #include <lapacke.h>
 
 #include "linalg/scratch.h"
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 /* Largest order whose LAPACK workspace, 1 + 4 d + d^2 elements, has a 32-bit length. */
 enum { QG_EIGEN_MAX_ORDER = 46000 };

@@ -1,15 +1,5 @@
-/* The definitions of eigen.h for one precision. Included by eigen_f32.c and eigen_f64.c, which define REAL,
- * EIGEN (the struct), EIGEN_LAY_OUT, EIGEN_TOP and the LAPACK routines SYTRD, STEDC and ORMTR. */
-#include "linalg/eigen.h"
-
-/* Optimal block sizes of ?sytrd and ?ormtr stay under 64; ?ormtr adds a 65 x 64 triangle. */
-static int64_t work_needed(int64_t d)
-{
-  int64_t conquer = 1 + 4 * d + d * d;
-  int64_t blocked = 64 * d + 65 * 64;
-  return conquer > blocked ? conquer : blocked;
-}
-
+/* The definitions of eigen.h for one precision. Included by eigen.c twice, which defines REAL, EIGEN (the
+ * struct), EIGEN_LAY_OUT, EIGEN_TOP and the LAPACK routines SYTRD, STEDC and ORMTR; they end here. */
 void EIGEN_LAY_OUT(qg_scratch *scratch, int d, EIGEN *out)
 {
   out->work_count = (lapack_int)work_needed(d);
@@ -38,3 +28,11 @@ qg_status EIGEN_TOP(int d, int rank, REAL *matrix, EIGEN *eigen)
   QG_CHECK(info == 0, QG_ERR_RUNTIME, "the back transformation of order %d refused argument %d", d, -info);
   return QG_OK;
 }
+
+#undef REAL
+#undef EIGEN
+#undef EIGEN_LAY_OUT
+#undef EIGEN_TOP
+#undef SYTRD
+#undef STEDC
+#undef ORMTR

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "qgalore/base.h"
-#include "qgalore/rows_apart.h"
+#include "qgalore/numerics/independent_rows.h"
 
 /* Columns of a panel, as LAPACK's own blocks of sgeqrf and sorgqr; and their work per column. */
 enum { PANEL = 32, WORK_PER_COLUMN = 64 };
@@ -129,7 +129,7 @@ static bool scale_to_units(int count, int d, float *rows, float *companion)
 
 /* The least element of the diagonal of R, upper [count, count]: what of a unit row lies outside of the rows
  * before it. */
-static double least_apart(int count, const float *r)
+static double least_diagonal(int count, const float *r)
 {
   double least = 1;
   for (int64_t i = 0; i < count; i++) least = fmin(least, (double)r[i * count + i]);
@@ -149,14 +149,14 @@ static void gram_of_rows(int count, int d, const float *rows, qg_cholesky *s)
 }
 
 /* The inverse of R with R^T R = rows rows^T into s->factor. *least of R's diagonal; false where a row is not
- * QG_WELL_APART. */
+ * QG_INDEPENDENT. */
 static bool factor_in_double(int count, int d, const float *rows, qg_cholesky *s, double *least)
 {
   gram_of_rows(count, d, rows, s);
   if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', count, s->gram, count) != 0) return false;
   for (int64_t i = 0; i < (int64_t)count * count; i++) s->factor[i] = (float)s->gram[i];
-  *least = least_apart(count, s->factor);
-  return *least >= QG_WELL_APART &&
+  *least = least_diagonal(count, s->factor);
+  return *least >= QG_INDEPENDENT &&
          LAPACKE_strtri_work(LAPACK_COL_MAJOR, 'U', 'N', count, s->factor, count) == 0;
 }
 
@@ -165,7 +165,7 @@ static bool factor_in_single(int count, int d, const float *rows, qg_cholesky *s
 {
   cblas_ssyrk(CblasColMajor, CblasUpper, CblasTrans, count, d, 1, rows, d, 0, s->factor, count);
   if (LAPACKE_spotrf_work(LAPACK_COL_MAJOR, 'U', count, s->factor, count) != 0) return false;
-  *least = least_apart(count, s->factor);
+  *least = least_diagonal(count, s->factor);
   return LAPACKE_strtri_work(LAPACK_COL_MAJOR, 'U', 'N', count, s->factor, count) == 0;
 }
 
@@ -176,12 +176,12 @@ static void divide(int count, int d, const qg_cholesky *s, float *rows)
               count, rows, d);
 }
 
-bool qg_orthonormalise_apart(int count, int d, bool coarse, float *rows, float *companion,
-                             qg_cholesky *scratch)
+bool qg_orthonormalise_independent(int count, int d, bool coarse, float *rows, float *companion,
+                                   qg_cholesky *scratch)
 {
-  double least = 0, enough = coarse ? QG_COARSE_APART : QG_ONCE_APART;
+  double least = 0, enough = coarse ? QG_INDEPENDENT_COARSE : QG_INDEPENDENT_ONE_PASS;
   for (int pass = 0; least < enough; pass++) {
-    bool nearly = pass > 0 && least >= QG_TWICE_APART;
+    bool nearly = pass > 0 && least >= QG_INDEPENDENT_TWO_PASSES;
     if (!scale_to_units(count, d, rows, companion)) return false;
     if (!(nearly ? factor_in_single : factor_in_double)(count, d, rows, scratch, &least)) return false;
     divide(count, d, scratch, rows);

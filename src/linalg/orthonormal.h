@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 #include "linalg/scratch.h"
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef struct {
   float *tau;       /* [count] */
@@ -29,9 +29,9 @@ typedef struct {
 void qg_cholesky_lay_out(qg_scratch *scratch, int count, qg_cholesky *out);
 
 /* The same up to signs from the Cholesky factor of the Gram matrix, which is all matrix products, where every
- * row is apart from the ones before it. Elsewhere false: the rows are others then, but span the same space.
- * coarse: orthonormal to 1e-2 is enough. companion [count, d] or NULL: combined as the rows are. */
-bool qg_orthonormalise_apart(int count, int d, bool coarse, float *rows, float *companion,
-                             qg_cholesky *scratch);
+ * row is independent of the ones before it. Elsewhere false: the rows are others then, but span the same
+ * space. coarse: orthonormal to 1e-2 is enough. companion [count, d] or NULL: combined as the rows are. */
+bool qg_orthonormalise_independent(int count, int d, bool coarse, float *rows, float *companion,
+                                   qg_cholesky *scratch);
 
 #endif

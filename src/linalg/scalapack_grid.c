@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "qgalore/base.h"
-#include "qgalore/par_mpi.h"
+#include "qgalore/par/mpi.h"
 
 /* Copies travel in slabs of columns: psgemr2d counts its buffers in 32-bit bytes and offsets. */
 enum { SLAB_COLUMNS = 4096, SLAB_ELEMENTS = 1 << 26 };
@@ -16,24 +16,24 @@ static int open_context(int system, int *map, int rows, int cols)
 }
 
 /* The map of a grid is column-major, our ranks are numbered row by row. */
-static void fill_map(const qg_scalapack_plan *plan, int *map)
+static void fill_map(const qg_scalapack_layout *layout, int *map)
 {
-  for (int row = 0; row < plan->grid_rows; row++)
-    for (int col = 0; col < plan->grid_cols; col++)
-      map[col * plan->grid_rows + row] = row * plan->grid_cols + col;
+  for (int row = 0; row < layout->grid_rows; row++)
+    for (int col = 0; col < layout->grid_cols; col++)
+      map[col * layout->grid_rows + row] = row * layout->grid_cols + col;
 }
 
-qg_status qg_scalapack_grid_open(qg_par *par, const qg_scalapack_plan *plan, int owner,
+qg_status qg_scalapack_grid_open(qg_par *par, const qg_scalapack_layout *layout, int owner,
                                  qg_scalapack_grid *out)
 {
-  int size = plan->grid_rows * plan->grid_cols, *map = NULL;
+  int size = layout->grid_rows * layout->grid_cols, *map = NULL;
   /* No rank may go on into a collective that another one never reaches. */
   QG_TRY(qg_par_agree(par, qg_calloc((size_t)size, sizeof *map, "the process grid", (void **)&map)));
   out->system = Csys2blacs_handle(qg_par_comm(par));
   for (int i = 0; i < size; i++) map[i] = i;
   out->line = open_context(out->system, map, 1, size);
-  fill_map(plan, map);
-  out->grid = open_context(out->system, map, plan->grid_rows, plan->grid_cols);
+  fill_map(layout, map);
+  out->grid = open_context(out->system, map, layout->grid_rows, layout->grid_cols);
   out->owner = open_context(out->system, &owner, 1, 1);
   free(map);
   return QG_OK;
@@ -47,15 +47,15 @@ void qg_scalapack_grid_close(const qg_scalapack_grid *grid)
   Cfree_blacs_system_handle(grid->system);
 }
 
-qg_descriptor qg_scalapack_spread(const qg_scalapack_plan *plan, const qg_scalapack_grid *grid, int rows,
+qg_descriptor qg_scalapack_spread(const qg_scalapack_layout *layout, const qg_scalapack_grid *grid, int rows,
                                   int cols, int local_rows)
 {
   return (qg_descriptor){.type = 1,
                          .context = grid->grid,
                          .rows = rows,
                          .cols = cols,
-                         .row_block = plan->block,
-                         .col_block = plan->block,
+                         .row_block = layout->block,
+                         .col_block = layout->block,
                          .leading = local_rows > 0 ? local_rows : 1};
 }
 

@@ -3,7 +3,7 @@
 #define QG_LINALG_SCALAPACK_GRID_H
 
 #include "linalg/scalapack.h"
-#include "linalg/scalapack_plan.h"
+#include "linalg/scalapack_layout.h"
 #include "qgalore/par.h"
 
 typedef struct {
@@ -14,13 +14,13 @@ typedef struct {
 } qg_scalapack_grid;
 
 /* Collective. */
-qg_status qg_scalapack_grid_open(qg_par *par, const qg_scalapack_plan *plan, int owner,
+qg_status qg_scalapack_grid_open(qg_par *par, const qg_scalapack_layout *layout, int owner,
                                  qg_scalapack_grid *out);
 /* Collective. */
 void qg_scalapack_grid_close(const qg_scalapack_grid *grid);
 
 /* A [rows, cols] column-major matrix over the grid, `local_rows` of its rows here. */
-qg_descriptor qg_scalapack_spread(const qg_scalapack_plan *plan, const qg_scalapack_grid *grid, int rows,
+qg_descriptor qg_scalapack_spread(const qg_scalapack_layout *layout, const qg_scalapack_grid *grid, int rows,
                                   int cols, int local_rows);
 
 /* spread [rows, cols] = whole, which lies on the owner (NULL elsewhere), column-major. Collective. */

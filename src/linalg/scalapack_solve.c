@@ -1,19 +1,20 @@
 #include <math.h>
 
-#include "linalg/problem.h"
+#include "linalg/projection_problem.h"
 #include "linalg/scalapack_grid.h"
+#include "linalg/vectors.h"
 #include "qgalore/base.h"
-#include "qgalore/linalg_distributed.h"
+#include "qgalore/linalg/distributed.h"
 
 qg_status qg_subspace_distributed_workspace(int rank, int size, bool is_owner, int64_t m, int64_t n,
                                             int64_t subspace_rank, size_t *bytes)
 {
   int owner = is_owner ? rank : (rank + 1) % size;
-  qg_scalapack_plan plan;
+  qg_scalapack_layout layout;
   qg_scratch measure = {0};
   *bytes = 0;
-  QG_TRY(qg_scalapack_plan_make(rank, size, owner, m, n, subspace_rank, &plan));
-  qg_scalapack_lay_out(&measure, &plan, &(qg_scalapack_scratch){0});
+  QG_TRY(qg_scalapack_layout_make(rank, size, owner, m, n, subspace_rank, &layout));
+  qg_scalapack_scratch_lay_out(&measure, &layout, &(qg_scalapack_scratch){0});
   *bytes = measure.used + QG_SCRATCH_ALIGN;
   return QG_OK;
 }
@@ -36,18 +37,19 @@ static qg_status check_same_job(qg_par *par, int owner, const qg_subspace_job *j
 }
 
 /* What only this rank can check: its workspace, and on the owner the gradient. */
-static qg_status check_here(const qg_scalapack_plan *plan, const qg_subspace_job *job, const void *workspace,
-                            size_t bytes, size_t needed, qg_problem *problem)
+static qg_status check_here(const qg_scalapack_layout *layout, const qg_subspace_job *job,
+                            const void *workspace, size_t bytes, size_t needed,
+                            qg_projection_problem *problem)
 {
-  *problem = (qg_problem){0};
+  *problem = (qg_projection_problem){0};
   QG_CHECK(
       workspace && bytes >= needed, QG_ERR_RUNTIME,
       "a distributed subspace needs %zu bytes of workspace, not %zu (see qg_subspace_distributed_workspace)",
       needed, bytes);
-  if (!plan->is_owner) return QG_OK;
+  if (!layout->is_owner) return QG_OK;
   QG_CHECK(job->gradient && job->basis && job->singular_values, QG_ERR_RUNTIME,
            "the owner of a subspace job lacks its gradient or the room for its result");
-  return qg_problem_open(job, (qg_scratch){0}, problem);
+  return qg_projection_problem_open(job, (qg_scratch){0}, problem);
 }
 
 static void scale(int64_t count, double factor, float *x)
@@ -57,7 +59,7 @@ static void scale(int64_t count, double factor, float *x)
 
 /* gram = H / unit^2: entries of the order of one keep the squares inside fp32. A power of two as unit keeps
  * every bit. */
-static void form_gram(const qg_scalapack_plan *p, const qg_scalapack_grid *grid, const float *gradient,
+static void form_gram(const qg_scalapack_layout *p, const qg_scalapack_grid *grid, const float *gradient,
                       double unit, qg_scalapack_scratch *s)
 {
   const int one = 1;
@@ -70,7 +72,7 @@ static void form_gram(const qg_scalapack_plan *p, const qg_scalapack_grid *grid,
           &beta, s->gram, &one, &one, &square);
 }
 
-static qg_status find_vectors(const qg_scalapack_plan *p, const qg_scalapack_grid *grid,
+static qg_status find_vectors(const qg_scalapack_layout *p, const qg_scalapack_grid *grid,
                               qg_scalapack_scratch *s)
 {
   const int one = 1;
@@ -84,7 +86,7 @@ static qg_status find_vectors(const qg_scalapack_plan *p, const qg_scalapack_gri
 }
 
 /* The vectors on the owner are orthonormalised once more, as those of the exact route are. */
-static qg_status publish(const qg_scalapack_plan *p, const qg_problem *problem, double unit,
+static qg_status publish(const qg_scalapack_layout *p, const qg_projection_problem *problem, double unit,
                          qg_scalapack_scratch *s, qg_subspace_job *job)
 {
   double norm2, largest;
@@ -93,23 +95,23 @@ static qg_status publish(const qg_scalapack_plan *p, const qg_problem *problem, 
            "the eigenvectors of order %d left the finite numbers", p->d);
   QG_TRY(qg_orthonormalise(p->rank, p->d, s->rows, &s->orthonormal));
   for (int k = 0; k < p->rank; k++) s->eigenvalues[k] = (double)s->values[p->d - p->rank + k] * unit * unit;
-  return qg_problem_publish(problem, s->rows, s->eigenvalues, QG_SUBSPACE_SCALAPACK, job);
+  return qg_projection_problem_publish(problem, s->rows, s->eigenvalues, QG_SUBSPACE_SCALAPACK, job);
 }
 
 /* `largest` of the gradient is the same number on all ranks, and not zero. */
-static qg_status solve_on_grid(qg_par *par, int owner, const qg_scalapack_plan *plan,
-                               const qg_problem *problem, double largest, qg_scalapack_scratch *s,
+static qg_status solve_on_grid(qg_par *par, int owner, const qg_scalapack_layout *layout,
+                               const qg_projection_problem *problem, double largest, qg_scalapack_scratch *s,
                                qg_subspace_job *job)
 {
   qg_scalapack_grid grid;
   qg_status status;
   double unit = ldexp(1, ilogb(largest));
-  QG_TRY(qg_scalapack_grid_open(par, plan, owner, &grid));
-  form_gram(plan, &grid, job->gradient, unit, s);
-  QG_TRY_OUT(qg_par_agree(par, find_vectors(plan, &grid, s)));
-  qg_descriptor square = qg_scalapack_spread(plan, &grid, plan->d, plan->d, plan->square_rows);
-  qg_scalapack_gather(&grid, plan->d, plan->rank, s->vectors, &square, plan->d - plan->rank, s->rows);
-  QG_TRY_OUT(qg_par_agree(par, publish(plan, problem, unit, s, job)));
+  QG_TRY(qg_scalapack_grid_open(par, layout, owner, &grid));
+  form_gram(layout, &grid, job->gradient, unit, s);
+  QG_TRY_OUT(qg_par_agree(par, find_vectors(layout, &grid, s)));
+  qg_descriptor square = qg_scalapack_spread(layout, &grid, layout->d, layout->d, layout->square_rows);
+  qg_scalapack_gather(&grid, layout->d, layout->rank, s->vectors, &square, layout->d - layout->rank, s->rows);
+  QG_TRY_OUT(qg_par_agree(par, publish(layout, problem, unit, s, job)));
 out:
   qg_scalapack_grid_close(&grid);
   return status;
@@ -118,19 +120,19 @@ out:
 static qg_status solve(qg_par *par, int owner, qg_subspace_job *job, void *workspace, size_t bytes)
 {
   const qg_grid *ranks = qg_par_grid(par);
-  qg_scalapack_plan plan;
+  qg_scalapack_layout layout;
   qg_scalapack_scratch s;
-  qg_problem problem;
+  qg_projection_problem problem;
   QG_TRY(check_same_job(par, owner, job));
-  QG_TRY(qg_scalapack_plan_make(ranks->rank, ranks->size, owner, job->m, job->n, job->rank, &plan));
+  QG_TRY(qg_scalapack_layout_make(ranks->rank, ranks->size, owner, job->m, job->n, job->rank, &layout));
   qg_scratch scratch = {.base = workspace ? qg_scratch_align(workspace) : NULL};
-  qg_scalapack_lay_out(&scratch, &plan, &s);
-  QG_TRY(
-      qg_par_agree(par, check_here(&plan, job, workspace, bytes, scratch.used + QG_SCRATCH_ALIGN, &problem)));
+  qg_scalapack_scratch_lay_out(&scratch, &layout, &s);
+  QG_TRY(qg_par_agree(par,
+                      check_here(&layout, job, workspace, bytes, scratch.used + QG_SCRATCH_ALIGN, &problem)));
   double largest = problem.largest;
   QG_TRY(qg_par_max(par, &largest, 1));
-  if (largest > 0) return solve_on_grid(par, owner, &plan, &problem, largest, &s, job);
-  if (plan.is_owner) qg_problem_publish_zero(&problem, job);
+  if (largest > 0) return solve_on_grid(par, owner, &layout, &problem, largest, &s, job);
+  if (layout.is_owner) qg_projection_problem_publish_zero(&problem, job);
   return QG_OK;
 }
 

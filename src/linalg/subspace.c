@@ -1,15 +1,9 @@
-#include "qgalore/linalg.h"
-
-#include <limits.h>
+#include <cblas.h>
+#include <math.h>
 #include <omp.h>
 
-#include "linalg/blas_threads.h"
-#include "linalg/complete.h"
-#include "linalg/eigen.h"
-#include "linalg/exact.h"
-#include "linalg/power.h"
-#include "linalg/problem.h"
-#include "linalg/scratch.h"
+#include "linalg/subspace_route.h"
+#include "linalg/vectors.h"
 #include "qgalore/base.h"
 
 const char *qg_subspace_method_name(qg_subspace_method method)
@@ -22,56 +16,12 @@ const char *qg_subspace_method_name(qg_subspace_method method)
   return names[method];
 }
 
-/* From this short side on a matrix gets all threads, and its cold start is randomized: an exact solution is
- * then a matter of seconds. Below, threads inside one matrix cost more than they bring, so each matrix has
- * one. The rule looks at the shape alone, so that the bits of a result do not depend on the other jobs of a
- * call. */
-enum { WIDE = 2048 };
-
-static int64_t short_side(const qg_subspace_job *job)
+/* The OpenMP build of OpenBLAS takes its team size from OpenMP at every call; telling both keeps it from
+ * resizing its buffers in the middle of a solve. */
+void qg_blas_threads(int threads)
 {
-  return qg_min_i64(job->m, job->n);
-}
-
-static bool is_wide(const qg_subspace_job *job)
-{
-  return short_side(job) >= WIDE;
-}
-
-/* No eigenproblem of the whole side: block power steps have to do. */
-static bool power_alone(qg_subspace_method method, const qg_subspace_job *job)
-{
-  return method == QG_SUBSPACE_AUTO && is_wide(job);
-}
-
-bool qg_subspace_prefers_pair(qg_subspace_method method, int64_t m, int64_t n, int64_t tokens)
-{
-  qg_subspace_job shape = {.m = m, .n = n};
-  return power_alone(method, &shape) && tokens < m * n / (m + n);
-}
-
-static qg_product_plan plan_products(const qg_subspace_options *options, const qg_subspace_job *job)
-{
-  return (qg_product_plan){
-      .threads = is_wide(job) ? options->threads : 1, .bf16 = options->bf16, .pair = job->pair != NULL};
-}
-
-/* Where a block of a third of the short side or less may hold all there is, an eigenproblem of the whole is
- * not tried first; where the spectrum falls steeply it would have to be in double precision. */
-static bool may_be_complete(const qg_subspace_job *job)
-{
-  int64_t d = short_side(job);
-  return 3 * qg_subspace_block(job->rank, d) <= d;
-}
-
-static size_t job_bytes(const qg_subspace_options *options, const qg_subspace_job *job)
-{
-  int d = (int)short_side(job), length = (int)qg_max_i64(job->m, job->n), rank = (int)job->rank;
-  qg_product_plan products = plan_products(options, job);
-  size_t most = qg_max_size(qg_power_bytes(d, length, rank, products), qg_problem_bytes(job));
-  if (power_alone(options->method, job)) return most;
-  if (may_be_complete(job)) most = qg_max_size(most, qg_complete_bytes(d, length, rank, products));
-  return qg_max_size(most, qg_exact_bytes(d, rank));
+  omp_set_num_threads(threads);
+  openblas_set_num_threads(threads);
 }
 
 /* Where the scratch of a call goes: `slots` pieces of `narrow_bytes` for narrow jobs at once, and afterwards
@@ -79,157 +29,54 @@ static size_t job_bytes(const qg_subspace_options *options, const qg_subspace_jo
 typedef struct {
   int slots;
   size_t narrow_bytes, wide_bytes;
-} workspace_plan;
+} workspace_layout;
 
-static workspace_plan plan_workspace(const qg_subspace_options *options, const qg_subspace_job *jobs,
-                                     int count)
+static workspace_layout lay_out_workspace(const qg_subspace_options *options, const qg_subspace_job *jobs,
+                                          int count)
 {
-  workspace_plan plan = {0};
+  workspace_layout layout = {0};
   int narrow = 0;
   for (int i = 0; i < count; i++) {
-    size_t bytes = job_bytes(options, &jobs[i]);
-    size_t *largest = is_wide(&jobs[i]) ? &plan.wide_bytes : &plan.narrow_bytes;
+    size_t bytes = qg_subspace_job_bytes(options, &jobs[i]);
+    size_t *largest = qg_subspace_is_wide(&jobs[i]) ? &layout.wide_bytes : &layout.narrow_bytes;
     if (bytes > *largest) *largest = bytes;
-    narrow += !is_wide(&jobs[i]);
+    narrow += !qg_subspace_is_wide(&jobs[i]);
   }
-  plan.slots = narrow < options->threads ? narrow : options->threads;
-  return plan;
+  layout.slots = narrow < options->threads ? narrow : options->threads;
+  return layout;
 }
 
-static size_t plan_bytes(const workspace_plan *plan)
+static size_t workspace_bytes_of(const workspace_layout *layout)
 {
-  size_t narrow = (size_t)plan->slots * plan->narrow_bytes;
-  return (narrow > plan->wide_bytes ? narrow : plan->wide_bytes) + QG_SCRATCH_ALIGN;
+  size_t narrow = (size_t)layout->slots * layout->narrow_bytes;
+  return (narrow > layout->wide_bytes ? narrow : layout->wide_bytes) + QG_SCRATCH_ALIGN;
 }
 
 size_t qg_subspace_workspace(const qg_subspace_options *options, const qg_subspace_job *shapes, int count)
 {
-  workspace_plan plan = plan_workspace(options, shapes, count);
-  return plan_bytes(&plan);
-}
-
-/* An orthonormal basis, quantised or not, has no component far beyond 1. Others would carry the products with
- * the gradient out of fp32. */
-static bool basis_is_usable(const qg_problem *problem, const float *basis)
-{
-  double norm2, largest;
-  return qg_scan_f32((int64_t)problem->rank * problem->d, basis, &norm2, &largest) && largest <= 2;
-}
-
-/* Power steps beyond the usual ones, before another route or where there is none. */
-enum { MORE_STEPS = 1, MORE_STEPS_ALONE = 3 };
-
-qg_subspace_try qg_subspace_first_try(qg_subspace_method method, int64_t m, int64_t n, bool has_previous)
-{
-  qg_subspace_job shape = {.m = m, .n = n};
-  bool warm = method != QG_SUBSPACE_RANDOMIZED && has_previous;
-  bool cold = method == QG_SUBSPACE_RANDOMIZED || is_wide(&shape);
-  return (qg_subspace_try){.exact = method == QG_SUBSPACE_EXACT || !(warm || cold),
-                           .more_steps = power_alone(method, &shape) ? MORE_STEPS_ALONE : MORE_STEPS};
-}
-
-/* The routes of one job, tried in this order until one gives a result. */
-typedef struct {
-  bool power, exact;
-  qg_power_plan first;
-} job_route;
-
-static job_route choose_route(const qg_subspace_options *options, const qg_problem *problem,
-                              const qg_subspace_job *job)
-{
-  bool alone = power_alone(options->method, job), exact = options->method == QG_SUBSPACE_EXACT;
-  bool warm = options->method != QG_SUBSPACE_RANDOMIZED && !exact && job->previous &&
-              basis_is_usable(problem, job->previous);
-  bool cold = options->method == QG_SUBSPACE_RANDOMIZED || is_wide(job);
-  return (job_route){
-      .power = !exact && qg_problem_fits_f32(problem) && (warm || cold),
-      .exact = !alone,
-      .first = {.products = plan_products(options, job),
-                .previous = warm ? job->previous : NULL,
-                .min_energy_ratio = options->min_energy_ratio,
-                .more_steps = alone ? MORE_STEPS_ALONE : MORE_STEPS,
-                .last_resort = alone},
-  };
-}
-
-/* Where the usual routes found nothing in a finite gradient. */
-static qg_status last_resort(const qg_problem *problem, qg_product_plan products, qg_scratch scratch,
-                             qg_subspace_job *job)
-{
-  const qg_power_plan plan = {.products = products, .last_resort = true};
-  bool accepted;
-  QG_CHECK(qg_problem_fits_f32(problem), QG_ERR_NUMERICAL,
-           "no subspace for a gradient of %lld x %lld with entries around %.1e", (long long)job->m,
-           (long long)job->n, problem->largest);
-  return qg_power_solve(problem, &plan, scratch, job, &accepted);
-}
-
-static qg_status solve_exact(const qg_problem *problem, qg_product_plan products, qg_scratch scratch,
-                             qg_subspace_job *job)
-{
-  bool solved;
-  if (may_be_complete(job) && qg_problem_fits_f32(problem) &&
-      qg_complete_solve(problem, products, scratch, job, &solved) == QG_OK && solved)
-    return QG_OK;
-  return qg_exact_solve(problem, scratch, job);
-}
-
-static qg_status solve_job(const qg_subspace_options *options, qg_subspace_job *job, qg_scratch scratch)
-{
-  qg_problem problem;
-  QG_TRY(qg_problem_open(job, scratch, &problem));
-  if (problem.norm2 == 0) {
-    qg_problem_publish_zero(&problem, job);
-    return QG_OK;
-  }
-  job_route route = choose_route(options, &problem, job);
-  bool accepted = false;
-  if (route.power && qg_power_solve(&problem, &route.first, scratch, job, &accepted) == QG_OK && accepted)
-    return QG_OK;
-  qg_product_plan products = route.first.products;
-  if (route.exact && solve_exact(&problem, products, scratch, job) == QG_OK) return QG_OK;
-  return last_resort(&problem, products, scratch, job);
+  workspace_layout layout = lay_out_workspace(options, shapes, count);
+  return workspace_bytes_of(&layout);
 }
 
 static void solve_narrow(const qg_subspace_options *options, qg_subspace_job *jobs, int count,
-                         const workspace_plan *plan, char *base)
+                         const workspace_layout *layout, char *base)
 {
-#pragma omp parallel num_threads(plan->slots)
+#pragma omp parallel num_threads(layout->slots)
   {
-    qg_scratch scratch = {.base = base + (size_t)omp_get_thread_num() * plan->narrow_bytes};
+    qg_scratch scratch = {.base = base + (size_t)omp_get_thread_num() * layout->narrow_bytes};
     /* A team of one is no parallel region to OpenBLAS: it asks how many threads a new region would get. */
     omp_set_num_threads(1);
 #pragma omp for schedule(dynamic)
     for (int i = 0; i < count; i++)
-      if (!is_wide(&jobs[i])) jobs[i].status = solve_job(options, &jobs[i], scratch);
+      if (!qg_subspace_is_wide(&jobs[i])) jobs[i].status = qg_subspace_solve_job(options, &jobs[i], scratch);
   }
 }
 
 static void solve_wide(const qg_subspace_options *options, qg_subspace_job *jobs, int count, char *base)
 {
   for (int i = 0; i < count; i++)
-    if (is_wide(&jobs[i])) jobs[i].status = solve_job(options, &jobs[i], (qg_scratch){.base = base});
-}
-
-static qg_status check_job(qg_subspace_method method, const qg_subspace_job *job, int index)
-{
-  QG_CHECK((job->gradient || job->pair) && job->basis && job->singular_values, QG_ERR_RUNTIME,
-           "subspace job %d lacks its gradient or the room for its result", index);
-  QG_CHECK(job->basis != job->previous, QG_ERR_RUNTIME,
-           "subspace job %d would overwrite its old basis: the result needs memory of its own", index);
-  QG_CHECK(job->rank >= 1 && job->rank <= short_side(job), QG_ERR_INPUT,
-           "rank %lld of a %lld x %lld matrix: choose a rank from 1 to %lld", (long long)job->rank,
-           (long long)job->m, (long long)job->n, (long long)short_side(job));
-  QG_CHECK(job->gradient || power_alone(method, job), QG_ERR_RUNTIME,
-           "subspace job %d needs its gradient formed (see qg_subspace_prefers_pair)", index);
-  QG_CHECK(power_alone(method, job) || short_side(job) <= QG_EIGEN_MAX_ORDER, QG_ERR_INPUT,
-           "a %lld x %lld matrix is too wide for one rank (short side up to %d): use subspace.method = "
-           "scalapack",
-           (long long)job->m, (long long)job->n, QG_EIGEN_MAX_ORDER);
-  QG_CHECK(job->m <= INT_MAX && job->n <= INT_MAX, QG_ERR_INPUT,
-           "a %lld x %lld matrix is too long for the 32-bit integers of BLAS", (long long)job->m,
-           (long long)job->n);
-  return QG_OK;
+    if (qg_subspace_is_wide(&jobs[i]))
+      jobs[i].status = qg_subspace_solve_job(options, &jobs[i], (qg_scratch){.base = base});
 }
 
 qg_status qg_subspace_solve(const qg_subspace_options *options, qg_subspace_job *jobs, int count,
@@ -239,17 +86,63 @@ qg_status qg_subspace_solve(const qg_subspace_options *options, qg_subspace_job 
            "ScaLAPACK subspaces are solved by all ranks together, with qg_subspace_solve_distributed");
   QG_CHECK(options->threads >= 1, QG_ERR_RUNTIME, "subspaces need at least one thread, not %d",
            options->threads);
-  for (int i = 0; i < count; i++) QG_TRY(check_job(options->method, &jobs[i], i));
+  for (int i = 0; i < count; i++) QG_TRY(qg_subspace_check_job(options->method, &jobs[i], i));
   if (count == 0) return QG_OK;
-  workspace_plan plan = plan_workspace(options, jobs, count);
-  QG_CHECK(workspace_bytes >= plan_bytes(&plan), QG_ERR_RUNTIME,
-           "subspaces need %zu bytes of workspace, not %zu (see qg_subspace_workspace)", plan_bytes(&plan),
-           workspace_bytes);
+  workspace_layout layout = lay_out_workspace(options, jobs, count);
+  QG_CHECK(workspace_bytes >= workspace_bytes_of(&layout), QG_ERR_RUNTIME,
+           "subspaces need %zu bytes of workspace, not %zu (see qg_subspace_workspace)",
+           workspace_bytes_of(&layout), workspace_bytes);
   char *base = qg_scratch_align(workspace);
-  int threads_before = qg_blas_threads_get();
+  int threads_before = omp_get_max_threads();
   qg_blas_threads(options->threads);
-  if (plan.slots > 0) solve_narrow(options, jobs, count, &plan, base);
+  if (layout.slots > 0) solve_narrow(options, jobs, count, &layout, base);
   solve_wide(options, jobs, count, base);
   qg_blas_threads(threads_before);
   return QG_OK;
+}
+
+static size_t host_workspace(const qg_subspace_solver *self, const qg_subspace_job *shapes, int count)
+{
+  return qg_subspace_workspace(&self->options, shapes, count);
+}
+
+static qg_status host_solve(const qg_subspace_solver *self, qg_subspace_job *jobs, int count, void *workspace,
+                            size_t workspace_bytes)
+{
+  return qg_subspace_solve(&self->options, jobs, count, workspace, workspace_bytes);
+}
+
+qg_subspace_solver qg_subspace_host_solver(const qg_subspace_options *options)
+{
+  return (qg_subspace_solver){.options = *options, .workspace = host_workspace, .solve = host_solve};
+}
+
+void qg_subspace_rotation(qg_side side, int64_t d, int64_t rank, const float *from, const float *to,
+                          float *rotation)
+{
+  int r = (int)rank, side_length = (int)d;
+  if (side == QG_SIDE_RIGHT)
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, r, r, side_length, 1, from, side_length, to,
+                side_length, 0, rotation, r);
+  else
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, r, r, side_length, 1, from, r, to, r, 0, rotation,
+                r);
+}
+
+double qg_subspace_overlap(int64_t rank, const float *rotation)
+{
+  return fmin(qg_dot_f32(rank * rank, rotation, rotation) / (double)rank, 1);
+}
+
+double qg_subspace_cosine(qg_side side, int64_t d, int64_t rank, const float *a, const float *b)
+{
+  int64_t along = side == QG_SIDE_RIGHT ? 1 : rank;
+  double ab = 0, aa = 0, bb = 0;
+  for (int64_t j = 0; j < d; j++) {
+    double x = (double)a[j * along], y = (double)b[j * along];
+    ab += x * y;
+    aa += x * x;
+    bb += y * y;
+  }
+  return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : 0;
 }

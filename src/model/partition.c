@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "model/flops.h"
+#include "model/ops.h"
 #include "qgalore/base.h"
 
 typedef struct {
@@ -46,10 +46,10 @@ out:
 /* Piece 0 is the embedding: a lookup, no FLOPs. */
 static void fill_costs(split_table *table, const qg_model_shape *shape, int64_t sequence_length)
 {
-  double layer = qg_layer_flops_per_token(shape, sequence_length);
+  double layer = qg_model_ops_of(shape)->layer_flops(shape, sequence_length);
   table->prefix[0] = table->prefix[1] = 0;
   for (int i = 1; i < table->pieces - 1; i++) table->prefix[i + 1] = table->prefix[i] + layer;
-  table->prefix[table->pieces] = table->prefix[table->pieces - 1] + qg_head_flops_per_token(shape);
+  table->prefix[table->pieces] = table->prefix[table->pieces - 1] + qg_model_ops_of(shape)->head_flops(shape);
 }
 
 static void split_cell(split_table *table, int stages, int pieces)
@@ -123,8 +123,8 @@ static qg_status check_overrides(const qg_model_shape *shape, int stages, const 
 
 static double stage_cost(const qg_model_shape *shape, int64_t sequence_length, const qg_partition *part)
 {
-  double cost = part->num_layers * qg_layer_flops_per_token(shape, sequence_length);
-  return part->has_head ? cost + qg_head_flops_per_token(shape) : cost;
+  double cost = part->num_layers * qg_model_ops_of(shape)->layer_flops(shape, sequence_length);
+  return part->has_head ? cost + qg_model_ops_of(shape)->head_flops(shape) : cost;
 }
 
 static void lay_out_stages(const qg_model_shape *shape, int64_t sequence_length, int stages,
@@ -160,17 +160,4 @@ qg_status qg_model_partition(const qg_model_shape *shape, int64_t sequence_lengt
   if (status == QG_OK) lay_out_stages(shape, sequence_length, stages, layers, out);
   free(layers);
   return status;
-}
-
-bool qg_partition_has_param(const qg_partition *part, const qg_param *param, bool tied)
-{
-  switch (param->role) {
-    case QG_ROLE_EMBED:
-      return part->has_embedding || (tied && part->has_head);
-    case QG_ROLE_FINAL_NORM:
-    case QG_ROLE_HEAD:
-      return part->has_head;
-    default:
-      return param->layer >= part->first_layer && param->layer < part->first_layer + part->num_layers;
-  }
 }

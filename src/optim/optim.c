@@ -1,11 +1,27 @@
-/* Life of an optimizer and the frame of one step. */
+/* The optimizer: every parameter's gradient sink, and the frame of one step around them. */
 #include "qgalore/optim.h"
 
+#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "optim/internal.h"
-#include "qgalore/fault.h"
+#include "optim/choice.h"
+#include "optim/chunks.h"
+#include "optim/distributed.h"
+#include "optim/refresh.h"
+#include "optim/tied.h"
+#include "qgalore/base.h"
+#include "qgalore/base/fault.h"
+
+struct qg_optim {
+  qg_optim_context o;
+  qg_param_list params; /* the caller's */
+  qg_grad_sink **sinks; /* [params.count]; NULL: not trained */
+  qg_gradient_port port;
+  qg_step_rates rates; /* of fused updates */
+  qg_state_list state;
+};
+
+/* --- Life --- */
 
 static qg_status check_options(const qg_optim_options *o)
 {
@@ -37,251 +53,489 @@ static qg_status check_batch(const qg_optim_options *o, int64_t micro_batches)
   return QG_OK;
 }
 
-/* Matrices are numbered through the model, so that the plan is the same on every partition. */
-static void set_phases(qg_optim *optim)
+static bool is_held(const qg_optim *optim, int param)
 {
-  int index = 0;
-  for (int id = 0; id < optim->param_count; id++)
-    if (optim->params[id].policy.projected)
-      optim->params[id].tracker.phase = qg_tracker_phase(index++, optim->options.update_gap);
+  return optim->sinks[param] && optim->params.params[param].held;
 }
 
-static qg_status describe_params(qg_optim *optim)
+static qg_projected *projected_of(const qg_optim *optim, int param)
 {
-  void *memory;
-  optim->param_count = qg_param_count(&optim->shape);
-  QG_TRY(qg_calloc((size_t)optim->param_count, sizeof(qg_optim_param), "parameter records", &memory));
-  optim->params = memory;
-  QG_TRY(qg_calloc(1, qg_optim_sums_bytes(optim), "sums of squares", &memory));
-  optim->host_sums = memory;
-  QG_TRY(qg_calloc((size_t)optim->param_count, sizeof(qg_refresh_record), "records of refreshes", &memory));
-  optim->records = memory;
-  for (int id = 0; id < optim->param_count; id++) {
-    qg_optim_param *p = &optim->params[id];
-    p->info = qg_param_describe(&optim->shape, id);
-    p->policy = qg_optim_choose_policy(optim, &p->info);
-    p->held = qg_partition_has_param(&optim->part, &p->info, optim->shape.tie_embeddings);
-    p->owner = -1;
-    qg_tracker_init(&p->tracker, optim->options.update_gap);
+  qg_grad_sink *sink = optim->sinks[param];
+  return sink && sink->ops->projected ? sink->ops->projected(sink) : NULL;
+}
+
+/* Matrices are numbered through the model, so that the plan of refreshes is the same on every partition. */
+static void stagger(qg_optim *optim)
+{
+  int index = 0;
+  for (int i = 0; i < optim->params.count; i++) {
+    qg_projected *p = projected_of(optim, i);
+    if (p) p->tracker.phase = qg_tracker_phase(index++, optim->o.options.update_gap);
   }
-  if (optim->options.stagger) set_phases(optim);
+}
+
+static qg_status create_sinks(qg_optim *optim, const bool *frozen)
+{
+  QG_TRY(
+      qg_calloc((size_t)optim->params.count, sizeof *optim->sinks, "gradient sinks", (void **)&optim->sinks));
+  for (int i = 0; i < optim->params.count; i++) {
+    if (frozen && frozen[i]) continue;
+    QG_TRY(qg_choose_sink(&optim->o, &optim->params.params[i], i, &optim->sinks[i]));
+    if (is_held(optim, i)) QG_TRY(optim->sinks[i]->ops->take(optim->sinks[i], optim->o.mem));
+  }
+  if (optim->o.options.stagger) stagger(optim);
   return QG_OK;
 }
 
-qg_status qg_optim_create(qg_mem *mem, qg_backend *be, const qg_model_shape *shape, const qg_partition *part,
-                          const qg_optim_options *options, int64_t tokens, int64_t micro_batches,
-                          qg_optim **out)
+static qg_scratch_sizes measure(const qg_optim *optim)
 {
-  void *memory;
-  qg_status status;
-  QG_TRY(check_options(options));
-  QG_TRY(check_batch(options, micro_batches));
-  QG_TRY(qg_calloc(1, sizeof(qg_optim), "the optimizer", &memory));
-  qg_optim *optim = memory;
-  optim->mem = mem;
-  optim->be = be;
-  optim->shape = *shape;
-  optim->part = *part;
-  optim->options = *options;
-  optim->options.subspace.bf16 = be->compute == QG_BF16;
-  optim->tokens = tokens;
-  optim->micro_batches = micro_batches;
-  /* A refresh that sees the whole batch has to keep G of every matrix that is due, and at step 0 all are. */
-  optim->keeps_full = options->sample == QG_SAMPLE_BATCH && micro_batches > 1;
-  QG_TRY_OUT(describe_params(optim));
-  QG_TRY_OUT(qg_optim_take_store(optim));
-  QG_TRY_OUT(qg_optim_take_scratch(optim));
-  optim->port = qg_optim_make_port(optim);
-out:
-  if (status != QG_OK) {
-    qg_optim_destroy(optim);
-    optim = NULL;
+  qg_scratch_sizes sizes = {0};
+  for (int i = 0; i < optim->params.count; i++) {
+    const qg_param *param = &optim->params.params[i];
+    if (param->held)
+      qg_widen(&sizes.update, qg_min_i64(qg_param_elements(param), qg_chunk_elements(&optim->o)));
+    if (is_held(optim, i) && optim->sinks[i]->ops->measure)
+      optim->sinks[i]->ops->measure(optim->sinks[i], &sizes);
   }
+  return sizes;
+}
+
+static qg_status open_refresher(qg_optim *optim, const qg_scratch_sizes *sizes)
+{
+  qg_projected **projected = NULL;
+  int count = 0;
+  QG_TRY(qg_calloc((size_t)optim->params.count, sizeof *projected, "projected sinks", (void **)&projected));
+  for (int i = 0; i < optim->params.count; i++)
+    if (projected_of(optim, i)) projected[count++] = projected_of(optim, i);
+  qg_status status = qg_refresher_open(&optim->o, projected, count, optim->params.count, sizes);
+  free(projected);
+  return status;
+}
+
+static qg_status take_scratch(qg_optim *optim)
+{
+  qg_optim_context *o = &optim->o;
+  qg_scratch_sizes sizes = measure(optim);
+  qg_shared_gradients shared;
+  QG_TRY(qg_step_guard_open(&o->guard, o->mem, optim->params.count));
+  QG_TRY(open_refresher(optim, &sizes));
+  QG_TRY(qg_scratch_take(o, &sizes, &shared));
+  for (int i = 0; i < optim->params.count; i++)
+    if (is_held(optim, i) && optim->sinks[i]->ops->share)
+      optim->sinks[i]->ops->share(optim->sinks[i], &shared);
+  return QG_OK;
+}
+
+static qg_gradient_port make_port(qg_optim *optim);
+
+qg_status qg_optim_create(const qg_optim_request *request, qg_optim **out)
+{
+  qg_optim *optim = NULL;
+  qg_status status;
+  *out = NULL;
+  QG_TRY(check_options(&request->options));
+  QG_TRY(check_batch(&request->options, request->micro_batches));
+  QG_TRY(qg_calloc(1, sizeof *optim, "the optimizer", (void **)&optim));
+  optim->params = request->params;
+  optim->o = (qg_optim_context){.mem = request->mem,
+                                .be = request->be,
+                                .weights = request->weights,
+                                .options = request->options,
+                                .tokens = request->tokens,
+                                .micro_batches = request->micro_batches};
+  optim->o.options.subspace.bf16 = request->be->compute == QG_BF16;
+  optim->o.solver = request->solver ? *request->solver : qg_subspace_host_solver(&optim->o.options.subspace);
+  QG_TRY_OUT(create_sinks(optim, request->frozen));
+  QG_TRY_OUT(take_scratch(optim));
+  optim->port = make_port(optim);
   *out = optim;
+out:
+  if (status != QG_OK) qg_optim_destroy(optim);
   return status;
 }
 
 void qg_optim_destroy(qg_optim *optim)
 {
   if (!optim) return;
-  qg_backend_name(optim->be, NULL); /* names are the parameters' */
-  qg_optim_close_ahead(optim);
-  free(optim->refresher.jobs);
-  free(optim->refresher.pending);
-  free(optim->entries);
-  free(optim->host_sums);
-  free(optim->records);
-  free(optim->params);
+  qg_backend_name(optim->o.be, NULL); /* names are the parameters' */
+  for (int i = 0; optim->sinks && i < optim->params.count; i++) free(optim->sinks[i]);
+  free(optim->sinks);
+  qg_refresher_close(optim->o.refresher);
+  qg_step_guard_close(&optim->o.guard);
+  free(optim->state.entries);
   free(optim);
 }
 
-qg_status qg_optim_find(qg_optim *optim, int id, qg_optim_param **out)
+const qg_weight_staging *qg_optim_staging(const qg_optim *optim)
 {
-  QG_CHECK(id >= 0 && id < optim->param_count && optim->params[id].held, QG_ERR_RUNTIME,
-           "parameter %d is not held by this stage", id);
-  *out = &optim->params[id];
-  qg_optim_name(optim, *out);
-  return QG_OK;
+  return &optim->o.scratch.update;
 }
 
 void qg_optim_set_timers(qg_optim *optim, qg_timers *timers)
 {
-  optim->timers = timers;
+  optim->o.timers = timers;
 }
 
-const qg_param_port *qg_optim_port(qg_optim *optim)
+qg_status qg_optim_reset(qg_optim *optim)
 {
-  return &optim->port;
-}
-
-static qg_status zero(qg_optim *optim, void *memory, qg_dtype type, int64_t count)
-{
-  return optim->be->ops->zero(optim->be, memory, qg_dtype_bytes(type, count));
-}
-
-/* Where all ranks solve together they follow the plan that they shared. */
-static bool is_due(const qg_optim *optim, const qg_optim_param *p)
-{
-  if (!p->policy.projected) return false;
-  if (p->policy.route == QG_ROUTE_DISTRIBUTED) return optim->step >= p->next_refresh;
-  return qg_tracker_due(&p->tracker, optim->step);
-}
-
-qg_status qg_optim_clear_grad(qg_optim *optim, qg_optim_param *p)
-{
-  p->fresh = false;
-  return zero(optim, p->grad, p->policy.grad_type, qg_optim_grad_elements(p));
-}
-
-/* Rows and vectors are added to; what products make needs no clearing before the first of them. Memory that
- * is shared is cleared when its turn comes. */
-static bool is_added_to(const qg_optim_param *p)
-{
-  return (p->info.role == QG_ROLE_EMBED && !p->policy.fused) || qg_optim_is_vector(p);
-}
-
-static qg_status begin_param(qg_optim *optim, qg_optim_param *p)
-{
-  p->refresh_pending = is_due(optim, p);
-  if (!p->held) return QG_OK;
-  qg_optim_name(optim, p);
-  p->accumulates_full = qg_optim_gathers(p) && qg_optim_needs_full(optim, p);
-  p->fresh = true;
-  if (is_added_to(p)) QG_TRY(qg_optim_clear_grad(optim, p));
-  if (p->head_grad) QG_TRY(zero(optim, p->head_grad, QG_F32, qg_optim_elements(p)));
-  return p->accumulates_full ? zero(optim, p->full, QG_F32, qg_optim_elements(p)) : QG_OK;
-}
-
-qg_status qg_optim_begin(qg_optim *optim, int64_t step)
-{
-  optim->step = step;
-  optim->tied_added = optim->touched = false;
-  optim->discarded = qg_fault_is_planted_at("gradient", step);
-  optim->step_refreshes = optim->step_failed = 0;
-  qg_optim_projector_forget(optim); /* a checkpoint may have been loaded */
-  QG_TRY(qg_optim_gate_begin(optim));
-  for (int id = 0; id < optim->param_count; id++) QG_TRY(begin_param(optim, &optim->params[id]));
+  for (int i = 0; i < optim->params.count; i++)
+    if (is_held(optim, i)) QG_TRY(optim->sinks[i]->ops->reset(optim->sinks[i]));
   return QG_OK;
 }
 
-bool qg_optim_touched(const qg_optim *optim)
+static qg_status list_state(qg_optim *optim)
 {
-  return optim->touched;
+  for (int i = 0; i < optim->params.count; i++) {
+    QG_TRY(qg_weights_list_state(optim->o.weights, i, &optim->state));
+    if (optim->sinks[i]) QG_TRY(optim->sinks[i]->ops->list_state(optim->sinks[i], &optim->state));
+  }
+  return QG_OK;
+}
+
+qg_status qg_optim_state(qg_optim *optim, const qg_state_entry **entries, int *count)
+{
+  if (optim->state.count == 0) QG_TRY(list_state(optim));
+  *entries = optim->state.entries;
+  *count = optim->state.count;
+  return QG_OK;
+}
+
+qg_status qg_optim_state_loaded(qg_optim *optim)
+{
+  for (int i = 0; i < optim->params.count; i++)
+    if (is_held(optim, i) && optim->sinks[i]->ops->state_loaded)
+      QG_TRY(optim->sinks[i]->ops->state_loaded(optim->sinks[i]));
+  return qg_weights_changed(optim->o.weights);
+}
+
+/* --- One step: gradients come in --- */
+
+qg_status qg_optim_begin(qg_optim *optim, int64_t step)
+{
+  qg_optim_context *o = &optim->o;
+  o->step = step;
+  qg_refresher_begin(o->refresher);
+  qg_projector_forget(o); /* a checkpoint may have been loaded */
+  QG_TRY(qg_step_guard_begin(&o->guard, o->be, qg_fault_is_injected_at("gradient", step)));
+  for (int i = 0; i < optim->params.count; i++) {
+    if (!optim->sinks[i]) continue;
+    if (optim->params.params[i].held) qg_sink_name(optim->sinks[i]);
+    QG_TRY(optim->sinks[i]->ops->begin(optim->sinks[i]));
+  }
+  return QG_OK;
+}
+
+static qg_step_rates make_rates(const qg_optim *optim, double lr, double grad_scale)
+{
+  return (qg_step_rates){(float)lr, (float)grad_scale, lr * optim->o.options.weight_decay};
+}
+
+void qg_optim_set_rates(qg_optim *optim, double lr, double grad_scale)
+{
+  optim->rates = make_rates(optim, lr, grad_scale);
 }
 
 bool qg_optim_acts_in_backward(const qg_optim *optim)
 {
-  for (int id = 0; id < optim->param_count; id++) {
-    const qg_optim_param *p = &optim->params[id];
-    if (p->held && (p->policy.fused || (p->refresh_pending && !qg_optim_gathers(p)))) return true;
+  for (int i = 0; i < optim->params.count; i++) {
+    const qg_grad_sink *sink = optim->sinks[i];
+    if (!is_held(optim, i)) continue;
+    if (sink->fused || (sink->ops->refreshes_in_backward && sink->ops->refreshes_in_backward(sink)))
+      return true;
   }
   return false;
 }
 
-/* A matrix refreshes on its own first gradient, so nothing here waits for the micro-batch; but memory was
- * taken for `micro_batches` of them, and a batch of more would refresh from a part of it. */
-qg_status qg_optim_end_micro_batch(qg_optim *optim, int64_t index)
+qg_status qg_optim_check_incoming(qg_optim *optim, qg_view gradient)
 {
-  QG_CHECK(index >= 0 && index < optim->micro_batches, QG_ERR_RUNTIME,
-           "micro-batch %lld of an optimizer made for %lld a step", (long long)index,
-           (long long)optim->micro_batches);
+  if (!qg_optim_acts_in_backward(optim)) return QG_OK;
+  return qg_step_guard_note(&optim->o.guard, optim->o.be, gradient, optim->params.count);
+}
+
+bool qg_optim_state_modified(const qg_optim *optim)
+{
+  return optim->o.guard.state_modified;
+}
+
+static qg_status apply_sink(qg_grad_sink *sink, const qg_step_rates *rates)
+{
+  qg_step_guard *guard = &sink->o->guard;
+  qg_sink_name(sink);
+  if (sink->ops->is_ready && !sink->ops->is_ready(sink)) return QG_OK;
+  if (sink->fused) qg_step_guard_updated(guard);
+  else
+    guard->state_modified = true;
+  QG_TRY(qg_weights_begin_update(sink->o->weights, sink->index));
+  return sink->ops->apply(sink, rates);
+}
+
+/* A gradient that is not finite ends the updates of this step: neither it nor what backward still brings
+ * reaches any state, and norms are NaN. */
+static qg_status apply_in_backward(qg_grad_sink *sink, const qg_step_rates *rates)
+{
+  qg_optim_context *o = sink->o;
+  qg_optim_start(o, QG_PHASE_UPDATE);
+  QG_TRY(qg_step_guard_note(&o->guard, o->be, sink->ops->gradient(sink), sink->index));
+  QG_TRY(apply_sink(sink, rates));
+  qg_optim_stop(o, QG_PHASE_UPDATE);
   return QG_OK;
 }
 
-/* Distributed ones are not solved here, but where they are not due they may have gathered for the reference's
- * route. */
-static bool is_ready(const qg_optim_param *p)
+/* The sink of a parameter held here; NULL: its gradient is not wanted, or nothing of this step is. */
+static qg_status find(const qg_optim *optim, int param, qg_grad_sink **sink)
 {
-  return p->accumulates_full && !p->refresh_pending;
+  *sink = NULL;
+  QG_CHECK(param >= 0 && param < optim->params.count && optim->params.params[param].held, QG_ERR_RUNTIME,
+           "parameter %d is not held by this stage", param);
+  *sink = optim->sinks[param];
+  if (*sink) qg_sink_name(*sink);
+  return QG_OK;
 }
 
-/* Matrices that got no gradient at all. */
-static qg_status clear_untouched(qg_optim *optim)
+static qg_status check_product(const qg_grad_sink *sink, qg_view dy, qg_view x)
 {
-  for (int id = 0; id < optim->param_count; id++) {
-    qg_optim_param *p = &optim->params[id];
-    if (p->held && p->fresh && !p->policy.fused && !p->accumulates_full)
-      QG_TRY(qg_optim_clear_grad(optim, p));
+  const qg_param *param = sink->param;
+  bool fits = sink->ops->add_matrix && dy.cols == param->rows && x.cols == param->cols && dy.rows == x.rows &&
+              x.rows <= sink->o->tokens;
+  QG_CHECK(fits, QG_ERR_RUNTIME, "a gradient [%lld, %lld] x [%lld, %lld] for %s, made for up to %lld tokens",
+           (long long)dy.rows, (long long)dy.cols, (long long)x.rows, (long long)x.cols, param->name,
+           (long long)sink->o->tokens);
+  return QG_OK;
+}
+
+/* For tests: an overflow that begins at this matrix. All ones are a NaN in fp32 and in bf16. */
+static qg_status plant_fault(const qg_grad_sink *sink, qg_view dy)
+{
+  const uint32_t ones = UINT32_MAX;
+  if (!qg_fault_is_injected_at(sink->param->name, sink->o->step)) return QG_OK;
+  return sink->o->be->ops->copy_in(sink->o->be, dy.data, &ones, qg_dtype_bytes(dy.type, 1));
+}
+
+static qg_status add_matrix(void *impl, int param, qg_view dy, qg_view x)
+{
+  const qg_optim *optim = impl;
+  qg_grad_sink *sink;
+  QG_TRY(find(optim, param, &sink));
+  if (!sink) return QG_OK;
+  QG_TRY(check_product(sink, dy, x));
+  QG_TRY(plant_fault(sink, dy));
+  return optim->o.guard.discarded ? QG_OK : sink->ops->add_matrix(sink, dy, x);
+}
+
+static qg_status add_rows(void *impl, int param, const int32_t *ids, qg_view dx)
+{
+  const qg_optim *optim = impl;
+  qg_grad_sink *sink;
+  QG_TRY(find(optim, param, &sink));
+  if (!sink) return QG_OK;
+  QG_CHECK(sink->param->looked_up && dx.cols == sink->param->cols, QG_ERR_RUNTIME, "a row gradient for %s",
+           sink->param->name);
+  return optim->o.guard.discarded ? QG_OK : sink->ops->add_rows(sink, ids, dx);
+}
+
+static qg_status vector(void *impl, int param, float **out)
+{
+  qg_grad_sink *sink;
+  QG_TRY(find(impl, param, &sink));
+  *out = NULL;
+  if (!sink) return QG_OK;
+  QG_CHECK(sink->ops->vector, QG_ERR_RUNTIME, "a vector gradient for the matrix %s", sink->param->name);
+  *out = sink->ops->vector(sink);
+  return QG_OK;
+}
+
+/* The one place that decides when a fused update happens. */
+static qg_status complete(void *impl, int param)
+{
+  const qg_optim *optim = impl;
+  qg_grad_sink *sink;
+  QG_TRY(find(optim, param, &sink));
+  bool apply = sink && sink->fused && !optim->o.guard.discarded;
+  return apply ? apply_in_backward(sink, &optim->rates) : QG_OK;
+}
+
+static qg_gradient_port make_port(qg_optim *optim)
+{
+  return (qg_gradient_port){
+      .impl = optim, .add_matrix = add_matrix, .add_rows = add_rows, .vector = vector, .complete = complete};
+}
+
+const qg_gradient_port *qg_optim_port(qg_optim *optim)
+{
+  return &optim->port;
+}
+
+/* Memory was taken for `micro_batches` of them, and a batch of more would refresh from a part of it. */
+qg_status qg_optim_end_micro_batch(qg_optim *optim, int64_t index)
+{
+  QG_CHECK(index >= 0 && index < optim->o.micro_batches, QG_ERR_RUNTIME,
+           "micro-batch %lld of an optimizer made for %lld a step", (long long)index,
+           (long long)optim->o.micro_batches);
+  return QG_OK;
+}
+
+/* --- One step: gradients become an update --- */
+
+/* Discards the step if a gradient of this stage is not finite. Fused ones have been looked at, one by one. */
+static qg_status check_finite(qg_optim *optim)
+{
+  qg_optim_context *o = &optim->o;
+  for (int i = 0; i < optim->params.count; i++) {
+    const qg_grad_sink *sink = optim->sinks[i];
+    if (!is_held(optim, i) || sink->fused) continue;
+    qg_sink_name(sink);
+    QG_TRY(qg_step_guard_sum(&o->guard, o->be, sink->ops->accumulated(sink), i));
   }
+  QG_TRY(qg_step_guard_read(&o->guard, o->be));
+  for (int i = 0; i < optim->params.count; i++)
+    if (is_held(optim, i) && !optim->sinks[i]->fused && !isfinite(o->guard.host_sums[i]))
+      o->guard.discarded = true;
   return QG_OK;
 }
 
 static bool waits_to_refresh(const qg_optim *optim)
 {
-  for (int id = 0; id < optim->param_count; id++)
-    if (optim->params[id].accumulates_full && optim->params[id].refresh_pending) return true;
+  for (int i = 0; i < optim->params.count; i++) {
+    const qg_projected *p = projected_of(optim, i);
+    if (p && p->accumulates && p->pending) return true;
+  }
   return false;
+}
+
+/* In waves of as many as there are slots. */
+static qg_status refresh_accumulated(qg_optim *optim)
+{
+  qg_refresher *r = optim->o.refresher;
+  int count = 0;
+  for (int i = 0; i < optim->params.count; i++) {
+    qg_projected *p = projected_of(optim, i);
+    if (!p || !p->sink.param->held || !p->pending || p->route != QG_REFRESH_ACCUMULATED) continue;
+    r->pending[count++] = p;
+    if (count < r->slots) continue;
+    QG_TRY(qg_refresh(&optim->o, count, NULL));
+    count = 0;
+  }
+  return count > 0 ? qg_refresh(&optim->o, count, NULL) : QG_OK;
 }
 
 /* A refresh outlives its step: where it has waited for the gradients, all of them are looked at before it. */
 qg_status qg_optim_finish_gradients(qg_optim *optim)
 {
-  if (optim->discarded) return QG_OK;
-  QG_TRY(clear_untouched(optim));
-  if (waits_to_refresh(optim)) QG_TRY(qg_optim_look_at_gradients(optim));
-  if (optim->discarded) return QG_OK;
-  QG_TRY(qg_optim_refresh_pending(optim));
-  for (int id = 0; id < optim->param_count; id++)
-    if (is_ready(&optim->params[id])) QG_TRY(qg_optim_project(optim, &optim->params[id], 0.0f));
+  const qg_step_guard *guard = &optim->o.guard;
+  if (guard->discarded) return QG_OK;
+  for (int i = 0; i < optim->params.count; i++)
+    if (is_held(optim, i) && optim->sinks[i]->ops->finish)
+      QG_TRY(optim->sinks[i]->ops->finish(optim->sinks[i]));
+  if (waits_to_refresh(optim)) QG_TRY(check_finite(optim));
+  if (guard->discarded) return QG_OK;
+  QG_TRY(refresh_accumulated(optim));
+  for (int i = 0; i < optim->params.count; i++)
+    if (is_held(optim, i) && optim->sinks[i]->ops->project)
+      QG_TRY(optim->sinks[i]->ops->project(optim->sinks[i]));
   return QG_OK;
 }
 
-static double mean_energy(const qg_optim *optim)
+qg_status qg_optim_share_schedule(qg_optim *optim, qg_par *par)
 {
-  double sum = 0.0;
-  for (int i = 0; i < optim->step_refreshes; i++) sum += optim->records[i].energy;
-  return optim->step_refreshes > 0 ? sum / optim->step_refreshes : 0.0;
+  return qg_distributed_share(optim->sinks, optim->params.count, par);
 }
+
+qg_status qg_optim_refresh_distributed(qg_optim *optim, qg_par *par)
+{
+  return qg_distributed_refresh(optim->sinks, optim->params.count, par);
+}
+
+qg_status qg_optim_tied_gradients(qg_optim *optim, qg_view *embedding_part, qg_view *head_part)
+{
+  *embedding_part = *head_part = (qg_view){0};
+  for (int i = 0; i < optim->params.count; i++) {
+    if (!is_held(optim, i) || !optim->params.params[i].tied) continue;
+    *embedding_part = optim->sinks[i]->ops->accumulated(optim->sinks[i]);
+    *head_part = qg_tied_head_part(optim->sinks[i]);
+  }
+  return QG_OK;
+}
+
+static qg_status combine_parts(qg_optim *optim)
+{
+  for (int i = 0; i < optim->params.count; i++)
+    if (is_held(optim, i) && optim->sinks[i]->ops->combine)
+      QG_TRY(optim->sinks[i]->ops->combine(optim->sinks[i]));
+  return QG_OK;
+}
+
+/* Fused ones were measured when their gradient was there. */
+qg_status qg_optim_norms(qg_optim *optim, double *sum_squares)
+{
+  qg_optim_context *o = &optim->o;
+  QG_TRY(combine_parts(optim));
+  for (int i = 0; i < optim->params.count; i++) {
+    const qg_grad_sink *sink = optim->sinks[i];
+    if (!is_held(optim, i) || !optim->params.params[i].owned || sink->fused) continue;
+    qg_sink_name(sink);
+    QG_TRY(qg_step_guard_sum(&o->guard, o->be, sink->ops->gradient(sink), i));
+  }
+  QG_TRY(qg_step_guard_read(&o->guard, o->be));
+  for (int i = 0; i < optim->params.count; i++)
+    if (is_held(optim, i) && optim->params.params[i].owned)
+      sum_squares[i] = o->guard.discarded ? NAN : o->guard.host_sums[i];
+  return QG_OK;
+}
+
+qg_status qg_optim_apply(qg_optim *optim, double lr, double grad_scale)
+{
+  qg_step_rates rates = make_rates(optim, lr, grad_scale);
+  QG_TRY(combine_parts(optim));
+  for (int i = 0; i < optim->params.count; i++)
+    if (is_held(optim, i) && !optim->sinks[i]->fused) QG_TRY(apply_sink(optim->sinks[i], &rates));
+  return qg_weights_changed(optim->o.weights);
+}
+
+/* --- Reports --- */
 
 qg_optim_stats qg_optim_get_stats(const qg_optim *optim)
 {
-  qg_optim_stats stats = {.refreshes = optim->step_refreshes,
-                          .failed = optim->step_failed,
-                          .failed_refreshes = optim->failed_refreshes,
-                          .mean_energy = mean_energy(optim)};
-  for (int id = 0; id < optim->param_count; id++) {
-    const qg_optim_param *p = &optim->params[id];
-    if (!p->held) continue;
-    stats.total_refreshes += p->tracker.refreshes;
-    stats.total_saved += p->tracker.saved;
+  const qg_refresher *r = optim->o.refresher;
+  qg_optim_stats stats = {.refreshes = r->step_refreshes,
+                          .failed = r->step_failed,
+                          .failed_refreshes = r->failed_refreshes,
+                          .mean_energy = qg_refresher_mean_energy(r)};
+  for (int i = 0; i < optim->params.count; i++) {
+    const qg_tracker *tracker = qg_optim_tracker(optim, i);
+    if (!tracker) continue;
+    stats.total_refreshes += tracker->refreshes;
+    stats.total_saved += tracker->saved;
   }
   return stats;
 }
 
 const qg_refresh_record *qg_optim_refreshes(const qg_optim *optim, int *count)
 {
-  *count = optim->step_refreshes;
-  return optim->records;
+  *count = optim->o.refresher->step_refreshes;
+  return optim->o.refresher->records;
 }
 
 qg_subspace_validation qg_optim_validation(const qg_optim *optim)
 {
-  return optim->validation;
+  return optim->o.refresher->validation;
 }
 
 const qg_tracker *qg_optim_tracker(const qg_optim *optim, int param)
 {
-  if (param < 0 || param >= optim->param_count) return NULL;
-  const qg_optim_param *p = &optim->params[param];
-  return p->held && p->policy.projected ? &p->tracker : NULL;
+  if (param < 0 || param >= optim->params.count || !is_held(optim, param)) return NULL;
+  const qg_projected *p = projected_of(optim, param);
+  return p ? &p->tracker : NULL;
+}
+
+qg_sink_info qg_optim_sink_info(const qg_optim *optim, int param)
+{
+  if (param < 0 || param >= optim->params.count || !is_held(optim, param)) return (qg_sink_info){0};
+  const qg_grad_sink *sink = optim->sinks[param];
+  const qg_projected *p = projected_of(optim, param);
+  return (qg_sink_info){.sink = sink->ops->name,
+                        .fused = sink->fused,
+                        .gradient = sink->ops->gradient(sink),
+                        .accumulated = sink->ops->accumulated(sink),
+                        .rank = p ? p->projector.rank : 0,
+                        .side = p ? p->projector.side : QG_SIDE_RIGHT};
 }

@@ -1,84 +1,104 @@
-/* The projector P of a matrix: stored as INT4 groups or f32, used as a matrix of the compute type. */
-#include "optim/internal.h"
+#include "optim/projector.h"
+
 #include "qgalore/base.h"
 
-static qg_view shaped(const qg_optim_param *p, void *data, qg_dtype type)
+qg_projector qg_projector_make(const qg_optim_options *options, int64_t m, int64_t n)
 {
-  bool right = p->policy.side == QG_SIDE_RIGHT;
-  return qg_view_make(data, type, right ? p->policy.rank : p->info.rows,
-                      right ? p->info.cols : p->policy.rank);
+  qg_side side = qg_side_of(m, n);
+  /* Grouped-query key and value matrices can be narrower than the rank of the others. */
+  int64_t rank = qg_min_i64(options->rank, qg_min_i64(m, n));
+  bool right = side == QG_SIDE_RIGHT;
+  return (qg_projector){.side = side,
+                        .rank = rank,
+                        .rows = right ? rank : m,
+                        .cols = right ? n : rank,
+                        .int4 = options->projector_bits == 4};
 }
 
-/* Into scratch, where it stays: a fused update projects back by what has just projected the gradient. */
-static qg_status unpack(qg_optim *optim, const qg_optim_param *p, qg_view to)
+static qg_status take(qg_mem *mem, const char *name, size_t bytes, void *out)
 {
-  qg_backend *be = optim->be;
-  qg_optim_scratch *scratch = &optim->scratch;
+  return qg_mem_alloc(mem, QG_OWNER_PROJECTORS, name, bytes, out);
+}
+
+qg_status qg_projector_take(qg_projector *p, qg_mem *mem, const char *name)
+{
+  int64_t elements = qg_projector_elements(p), groups = qg_group_count(elements);
+  if (!p->int4) return take(mem, name, qg_dtype_bytes(QG_F32, elements), (void **)&p->basis);
+  QG_TRY(take(mem, name, qg_dtype_bytes(QG_U4, elements), (void **)&p->packed.codes));
+  QG_TRY(take(mem, name, qg_dtype_bytes(QG_F32, groups), (void **)&p->packed.scale));
+  return take(mem, name, (size_t)groups, (void **)&p->packed.zero);
+}
+
+qg_status qg_projector_reset(const qg_projector *p, qg_backend *be)
+{
+  int64_t elements = qg_projector_elements(p), groups = qg_group_count(elements);
+  if (!p->int4) return be->ops->zero(be, p->basis, qg_dtype_bytes(QG_F32, elements));
+  QG_TRY(be->ops->zero(be, p->packed.codes, qg_dtype_bytes(QG_U4, elements)));
+  QG_TRY(be->ops->zero(be, p->packed.scale, qg_dtype_bytes(QG_F32, groups)));
+  return be->ops->zero(be, p->packed.zero, (size_t)groups);
+}
+
+qg_status qg_projector_list_state(const qg_projector *p, const qg_param *param, qg_state_list *list)
+{
+  int64_t elements = qg_projector_elements(p), groups = qg_group_count(elements);
+  if (!p->int4) return qg_sink_append(param, "projector", "values", QG_F32, elements, p->basis, true, list);
+  QG_TRY(qg_sink_append(param, "projector", "codes", QG_U4, elements, p->packed.codes, true, list));
+  QG_TRY(qg_sink_append(param, "projector", "scale", QG_F32, groups, p->packed.scale, true, list));
+  return qg_sink_append(param, "projector", "zero", QG_U8, groups, p->packed.zero, true, list);
+}
+
+void qg_projector_forget(qg_optim_context *o)
+{
+  o->scratch.unpacked = NULL;
+}
+
+static qg_view shaped(const qg_projector *p, const void *data, qg_dtype type)
+{
+  return qg_view_make((void *)data, type, p->rows, p->cols);
+}
+
+static qg_status unpack(qg_optim_context *o, const qg_projector *p, qg_view to)
+{
+  qg_backend *be = o->be;
+  qg_optim_scratch *scratch = &o->scratch;
   if (scratch->unpacked == p && scratch->unpacked_type == to.type) return QG_OK;
   scratch->unpacked = p;
   scratch->unpacked_type = to.type;
-  if (p->policy.int4)
-    return be->ops->dequantize_int4(be, p->packed, qg_optim_basis_elements(p), to.data, to.type);
+  if (p->int4)
+    return be->ops->dequantize_int4(be, p->packed, qg_projector_elements(p), to.data, to.type);
   return be->ops->convert(be, to, shaped(p, p->basis, QG_F32));
 }
 
-void qg_optim_projector_forget(qg_optim *optim)
+qg_status qg_projector_read(qg_optim_context *o, const qg_projector *p, qg_dtype type, qg_view *out)
 {
-  optim->scratch.unpacked = NULL;
+  bool in_place = !p->int4 && type == QG_F32;
+  *out = shaped(p, in_place ? (void *)p->basis : o->scratch.projector, type);
+  return in_place ? QG_OK : unpack(o, p, *out);
 }
 
-qg_status qg_optim_projector_read(qg_optim *optim, const qg_optim_param *p, qg_dtype type, qg_view *out)
-{
-  bool in_place = !p->policy.int4 && type == QG_F32;
-  *out = shaped(p, in_place ? (void *)p->basis : optim->scratch.projector, type);
-  return in_place ? QG_OK : unpack(optim, p, *out);
-}
-
-qg_status qg_optim_projector_fetch(qg_optim *optim, const qg_optim_param *p, float *host)
+qg_status qg_projector_fetch(qg_optim_context *o, const qg_projector *p, float *host)
 {
   qg_view stored;
-  QG_TRY(qg_optim_projector_read(optim, p, QG_F32, &stored));
-  return optim->be->ops->copy_out(optim->be, host, stored.data,
-                                  qg_dtype_bytes(QG_F32, qg_optim_basis_elements(p)));
+  QG_TRY(qg_projector_read(o, p, QG_F32, &stored));
+  return o->be->ops->copy_out(o->be, host, stored.data, qg_dtype_bytes(QG_F32, qg_projector_elements(p)));
 }
 
-qg_status qg_optim_projector_keep(qg_optim *optim, const qg_optim_param *p, const float *device)
+qg_status qg_projector_keep(qg_optim_context *o, const qg_projector *p, const float *device)
 {
-  qg_backend *be = optim->be;
-  qg_optim_projector_forget(optim);
-  if (p->policy.int4)
-    return be->ops->quantize_int4(be, device, qg_optim_basis_elements(p), optim->options.include_zero,
-                                  p->packed);
-  return be->ops->convert(be, shaped(p, p->basis, QG_F32), shaped(p, (void *)device, QG_F32));
+  qg_backend *be = o->be;
+  qg_projector_forget(o);
+  if (p->int4)
+    return be->ops->quantize_int4(be, device, qg_projector_elements(p), o->options.include_zero, p->packed);
+  return be->ops->convert(be, shaped(p, p->basis, QG_F32), shaped(p, device, QG_F32));
 }
 
-qg_status qg_optim_projector_store(qg_optim *optim, const qg_optim_param *p, const float *host)
+qg_status qg_projector_store(qg_optim_context *o, const qg_projector *p, const float *host)
 {
-  qg_backend *be = optim->be;
-  int64_t elements = qg_optim_basis_elements(p);
-  void *device = p->policy.int4 ? optim->scratch.projector : p->basis;
-  qg_optim_projector_forget(optim);
-  QG_TRY(be->ops->copy_in(be, device, host, qg_dtype_bytes(QG_F32, elements)));
-  if (p->policy.int4) QG_TRY(qg_optim_projector_keep(optim, p, device));
+  qg_backend *be = o->be;
+  void *device = p->int4 ? o->scratch.projector : p->basis;
+  qg_projector_forget(o);
+  QG_TRY(be->ops->copy_in(be, device, host, qg_dtype_bytes(QG_F32, qg_projector_elements(p))));
+  if (p->int4) QG_TRY(qg_projector_keep(o, p, device));
   /* `host` is reused by the next refresh. */
   return be->ops->sync(be);
-}
-
-/* Right: R = G P^T. Left: R = P^T G (algorithm.md section 3). */
-qg_status qg_optim_project(qg_optim *optim, const qg_optim_param *p, float beta)
-{
-  qg_view full = qg_view_make(p->full, QG_F32, p->info.rows, p->info.cols), basis;
-  qg_optim_name(optim, p);
-  QG_TRY(qg_optim_projector_read(optim, p, QG_F32, &basis));
-  bool right = p->policy.side == QG_SIDE_RIGHT;
-  qg_gemm_args gemm = {
-      .a = right ? full : basis,
-      .b = right ? basis : full,
-      .c = qg_optim_grad_view(p),
-      .trans_a = !right,
-      .trans_b = right,
-      .alpha = 1.0f,
-      .beta = beta,
-  };
-  return optim->be->ops->gemm(optim->be, &gemm);
 }

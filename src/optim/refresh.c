@@ -1,144 +1,126 @@
-/* Due subspaces: from the gradient G of a matrix to its new projector. */
+#include "optim/refresh.h"
+
 #include <math.h>
 
-#include "optim/internal.h"
+#include "optim/refresh_device.h"
+#include "optim/rotation.h"
 #include "qgalore/base.h"
 
-/* A start of its own for every (run, step, matrix), whichever rank solves it. */
-uint64_t qg_optim_refresh_seed(const qg_optim *optim, const qg_optim_param *p)
+static qg_status fetch_gradient(qg_optim_context *o, int slot, const float **gradient)
 {
-  qg_rng rng = {optim->options.seed, (uint64_t)optim->step, (uint32_t)p->info.id, QG_RNG_SUBSPACE};
-  qg_rng_block block = qg_rng_draw(rng, 0);
-  return (uint64_t)block.v[1] << 32 | block.v[0];
-}
-
-static qg_status fetch_gradient(qg_optim *optim, int slot, const float **gradient)
-{
-  qg_optim_refresher *r = &optim->refresher;
-  const qg_optim_param *p = r->pending[slot];
+  qg_refresher *r = o->refresher;
+  const qg_projected *p = r->pending[slot];
   *gradient = p->full;
   if (!r->gradients) return QG_OK;
   float *host = r->gradients + slot * r->gradient_stride;
   *gradient = host;
-  return optim->be->ops->copy_out(optim->be, host, p->full, qg_dtype_bytes(QG_F32, qg_optim_elements(p)));
+  return o->be->ops->copy_out(o->be, host, p->full, qg_dtype_bytes(QG_F32, qg_param_elements(p->sink.param)));
 }
 
 /* All but the gradient. */
-static qg_status describe_job(qg_optim *optim, int slot, const qg_gradient_pair *pair)
+static qg_status describe_job(qg_optim_context *o, int slot, const qg_implicit_gradient *implicit)
 {
-  qg_optim_refresher *r = &optim->refresher;
-  const qg_optim_param *p = r->pending[slot];
+  qg_refresher *r = o->refresher;
+  const qg_projected *p = r->pending[slot];
   float *previous = r->previous + slot * r->basis_stride;
-  qg_optim_name(optim, p);
-  if (qg_optim_has_projector(p)) QG_TRY(qg_optim_projector_fetch(optim, p, previous));
+  qg_sink_name(&p->sink);
+  if (qg_projected_has_basis(p)) QG_TRY(qg_projector_fetch(o, &p->projector, previous));
   r->jobs[slot] = (qg_subspace_job){
-      .m = p->info.rows,
-      .n = p->info.cols,
-      .rank = p->policy.rank,
-      .pair = pair,
-      .previous = qg_optim_has_projector(p) ? previous : NULL,
+      .m = p->sink.param->rows,
+      .n = p->sink.param->cols,
+      .rank = p->projector.rank,
+      .implicit = implicit,
+      .previous = qg_projected_has_basis(p) ? previous : NULL,
       .basis = r->basis + slot * r->basis_stride,
       .singular_values = r->singular_values + slot * r->rank_stride,
-      .seed = qg_optim_refresh_seed(optim, p),
+      .seed = qg_refresh_seed(p),
   };
   return QG_OK;
 }
 
-qg_status qg_optim_prepare_job(qg_optim *optim, int slot, const qg_gradient_pair *pair)
+qg_status qg_refresh_prepare(qg_optim_context *o, int slot, const qg_implicit_gradient *implicit)
 {
-  QG_TRY(describe_job(optim, slot, pair));
-  return pair ? QG_OK : fetch_gradient(optim, slot, &optim->refresher.jobs[slot].gradient);
+  QG_TRY(describe_job(o, slot, implicit));
+  return implicit ? QG_OK : fetch_gradient(o, slot, &o->refresher->jobs[slot].gradient);
 }
 
 /* The old subspace is what was stored, rounded to INT4; the new one is as it was solved. Leaves the change of
- * basis in refresher.rotation. */
-static double compare(const qg_optim *optim, const qg_optim_param *p, const qg_subspace_job *job)
+ * basis in refresher->rotation. */
+static double compare(const qg_projected *p, const qg_subspace_job *job)
 {
+  const qg_optim_context *o = p->sink.o;
   int64_t side = qg_min_i64(job->m, job->n);
-  float *rotation = optim->refresher.rotation;
+  float *rotation = o->refresher->rotation;
   if (!job->previous) return NAN;
-  qg_subspace_rotation(p->policy.side, side, job->rank, job->previous, job->basis, rotation);
-  return optim->options.similarity == QG_SIMILARITY_OVERLAP
+  qg_subspace_rotation(p->projector.side, side, job->rank, job->previous, job->basis, rotation);
+  return o->options.similarity == QG_SIMILARITY_OVERLAP
              ? qg_subspace_overlap(job->rank, rotation)
-             : qg_subspace_cosine(p->policy.side, side, job->rank, job->previous, job->basis);
-}
-
-void qg_optim_note_refresh(qg_optim *optim, qg_optim_param *p, double similarity, double energy,
-                           qg_subspace_method used)
-{
-  p->refresh_pending = false;
-  optim->touched = true;
-  qg_tracker_refreshed(&p->tracker, optim->step, similarity, &optim->options);
-  optim->records[optim->step_refreshes++] = (qg_refresh_record){.param = p->info.id,
-                                                                .similarity = similarity,
-                                                                .energy = energy,
-                                                                .interval = p->tracker.interval,
-                                                                .used = used};
+             : qg_subspace_cosine(p->projector.side, side, job->rank, job->previous, job->basis);
 }
 
 /* A matrix that never had a projector keeps a zero one: its update is zero until a refresh succeeds. */
-qg_status qg_optim_accept_job(qg_optim *optim, int slot)
+qg_status qg_refresh_accept(qg_optim_context *o, int slot)
 {
-  const qg_subspace_job *job = &optim->refresher.jobs[slot];
-  qg_optim_param *p = optim->refresher.pending[slot];
-  p->refresh_pending = false;
-  qg_optim_name(optim, p);
+  qg_refresher *r = o->refresher;
+  const qg_subspace_job *job = &r->jobs[slot];
+  qg_projected *p = r->pending[slot];
+  p->pending = false;
+  qg_sink_name(&p->sink);
   if (job->status != QG_OK) {
-    optim->failed_refreshes++;
-    optim->step_failed++;
+    r->failed_refreshes++;
+    r->step_failed++;
     return QG_OK;
   }
-  double similarity = compare(optim, p, job);
-  if (qg_optim_rotates(optim, p)) {
-    QG_TRY(qg_optim_place_rotation(optim, job->rank));
-    QG_TRY(qg_optim_rotate_moments(optim, p));
+  double similarity = compare(p, job);
+  if (qg_rotates(p)) {
+    QG_TRY(qg_rotation_place(o, r->rotation, job->rank));
+    QG_TRY(qg_rotate_moments(p));
   }
-  QG_TRY(qg_optim_projector_store(optim, p, job->basis));
-  qg_optim_note_refresh(optim, p, similarity, job->energy, job->used);
+  QG_TRY(qg_projector_store(o, &p->projector, job->basis));
+  qg_refresher_note(r, p, similarity, job->energy, job->used);
   return QG_OK;
 }
 
-static qg_status refresh_on_host(qg_optim *optim, int count, const qg_gradient_pair *pair)
+static qg_status refresh_on_host(qg_optim_context *o, int count, const qg_implicit_gradient *implicit)
 {
-  qg_optim_refresher *r = &optim->refresher;
-  for (int slot = 0; slot < count; slot++) QG_TRY(qg_optim_prepare_job(optim, slot, pair));
-  QG_TRY(optim->be->ops->sync(optim->be));
-  QG_TRY(qg_subspace_solve(&optim->options.subspace, r->jobs, count, r->workspace, r->workspace_bytes));
-  for (int slot = 0; slot < count; slot++) QG_TRY(qg_optim_accept_job(optim, slot));
+  qg_refresher *r = o->refresher;
+  for (int slot = 0; slot < count; slot++) QG_TRY(qg_refresh_prepare(o, slot, implicit));
+  QG_TRY(o->be->ops->sync(o->be));
+  QG_TRY(o->solver.solve(&o->solver, r->jobs, count, r->workspace, r->workspace_bytes));
+  for (int slot = 0; slot < count; slot++) QG_TRY(qg_refresh_accept(o, slot));
   return QG_OK;
 }
 
 /* One after the other: each has the device to itself. What it does not settle goes to the host, in the first
- * slot, whose own parameter has been dealt with. */
-static qg_status refresh_on_device(qg_optim *optim, int count)
+ * slot, whose own sink has been dealt with. */
+static qg_status refresh_on_device(qg_optim_context *o, int count)
 {
-  qg_optim_param **pending = optim->refresher.pending;
+  qg_projected **pending = o->refresher->pending;
   for (int i = 0; i < count; i++) {
     bool done;
-    QG_TRY(qg_optim_refresh_on_device(optim, pending[i], &done));
+    QG_TRY(qg_refresh_on_device(pending[i], &done));
     if (done) continue;
     pending[0] = pending[i];
-    QG_TRY(refresh_on_host(optim, 1, NULL));
+    QG_TRY(refresh_on_host(o, 1, NULL));
   }
   return QG_OK;
 }
 
-qg_status qg_optim_refresh(qg_optim *optim, int count, const qg_gradient_pair *pair)
+qg_status qg_refresh(qg_optim_context *o, int count, const qg_implicit_gradient *implicit)
 {
-  bool device = optim->be->ops->subspace && !pair;
-  return device ? refresh_on_device(optim, count) : refresh_on_host(optim, count, pair);
+  bool device = o->be->ops->subspace && !implicit;
+  return device ? refresh_on_device(o, count) : refresh_on_host(o, count, implicit);
 }
 
-qg_status qg_optim_refresh_pending(qg_optim *optim)
+/* The host waits for what it solves anyway, so it may as well ask first whether this step still counts. */
+qg_status qg_refresh_now(qg_projected *p, const qg_implicit_gradient *implicit)
 {
-  int count = 0;
-  for (int id = 0; id < optim->param_count; id++) {
-    qg_optim_param *p = &optim->params[id];
-    if (!p->held || !p->refresh_pending || p->policy.route != QG_ROUTE_GATHERED) continue;
-    optim->refresher.pending[count++] = p;
-    if (count < optim->refresher.slots) continue;
-    QG_TRY(qg_optim_refresh(optim, count, NULL));
-    count = 0;
-  }
-  return count > 0 ? qg_optim_refresh(optim, count, NULL) : QG_OK;
+  qg_optim_context *o = p->sink.o;
+  QG_TRY(qg_step_guard_read(&o->guard, o->be));
+  if (o->guard.discarded) return QG_OK;
+  qg_optim_start(o, QG_PHASE_REFRESH);
+  o->refresher->pending[0] = p;
+  QG_TRY(qg_refresh(o, 1, implicit));
+  qg_optim_stop(o, QG_PHASE_REFRESH);
+  return QG_OK;
 }

@@ -5,7 +5,7 @@
 
 #include <mpi.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 /* Raises QG_ERR_RUNTIME with the text of MPI_Error_string. `call` is the source text of the call. Local. */
 qg_status qg_par_mpi_failure(int error, const char *call, const char *file, int line, const char *func);

@@ -7,7 +7,7 @@
 #include "par/mpi_check.h"
 #include "par/par_private.h"
 #include "qgalore/base.h"
-#include "qgalore/par_mpi.h"
+#include "qgalore/par/mpi.h"
 
 /* Wants mpi.h before it. */
 #if __has_include(<mpi-ext.h>)

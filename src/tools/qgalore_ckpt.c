@@ -67,7 +67,7 @@ static void show_header(const qg_ckpt_file *file)
   printf("elapsed         %s of training\n", qg_format_seconds(elapsed, sizeof elapsed, m->elapsed));
   printf("last loss       %.17g\n", m->last_loss);
   printf("last grad norm  %.17g\n", m->last_grad_norm);
-  printf("probe loss      %.17g (%s)\n", m->probe_loss, m->arrangement);
+  printf("probe loss      %.17g (%s)\n", m->selftest_loss, m->arrangement);
   show_history(m->history);
   printf("input\n");
   ini_parse_string(m->resolved_input, show_key, NULL);
@@ -118,10 +118,10 @@ static qg_status inspect(char **paths, int count)
   qg_ckpt_file *file = NULL;
   totals t = {0};
   (void)count;
-  QG_TRY(qg_ckpt_file_open_foreign(paths[0], &file));
+  QG_TRY(qg_ckpt_file_open_untrusted(paths[0], &file));
   show_header(file);
   printf("\n%-52s %-5s %-20s %14s\n", "dataset", "type", "[items, elements]", "bytes");
-  qg_status status = qg_ckpt_file_walk(file, show_dataset, &t);
+  qg_status status = qg_ckpt_for_each_dataset(file, show_dataset, &t);
   if (status == QG_OK) show_totals(file, &t);
   qg_ckpt_file_close(file);
   return status;
@@ -131,7 +131,7 @@ static qg_status print_input(char **paths, int count)
 {
   qg_ckpt_file *file = NULL;
   (void)count;
-  QG_TRY(qg_ckpt_file_open_foreign(paths[0], &file));
+  QG_TRY(qg_ckpt_file_open_untrusted(paths[0], &file));
   fputs(file->header.meta.resolved_input, stdout);
   qg_ckpt_file_close(file);
   return QG_OK;
@@ -145,9 +145,9 @@ static qg_status verify_one(const char *path)
   qg_status status = QG_OK;
   totals t = {0};
   char text[32];
-  QG_TRY_OUT(qg_ckpt_file_open_foreign(path, &file));
+  QG_TRY_OUT(qg_ckpt_file_open_untrusted(path, &file));
   QG_TRY_OUT(qg_ckpt_file_verify(file, 0, 1));
-  QG_TRY_OUT(qg_ckpt_file_walk(file, add_dataset, &t));
+  QG_TRY_OUT(qg_ckpt_for_each_dataset(file, add_dataset, &t));
   printf("%s: step %lld, %lld datasets, %s: complete and undamaged\n", path,
          (long long)file->header.meta.step, (long long)t.datasets,
          qg_format_bytes(text, sizeof text, (double)t.bytes));
@@ -228,8 +228,8 @@ static qg_status diff_files(char **paths, bool *differ)
   qg_ckpt_file *a = NULL, *b = NULL;
   qg_status status = QG_OK;
   diff_totals t = {0};
-  QG_TRY_OUT(qg_ckpt_file_open_foreign(paths[0], &a));
-  QG_TRY_OUT(qg_ckpt_file_open_foreign(paths[1], &b));
+  QG_TRY_OUT(qg_ckpt_file_open_untrusted(paths[0], &a));
+  QG_TRY_OUT(qg_ckpt_file_open_untrusted(paths[1], &b));
   int meta = diff_meta(&a->header.meta, &b->header.meta);
   QG_TRY_OUT(qg_ckpt_compare(a, b, show_difference, &t));
   printf("%lld of %lld datasets differ\n", (long long)t.different, (long long)t.datasets);

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef enum {
   R_SYMBOL = 1,

@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 typedef struct qg_spm qg_spm;
 

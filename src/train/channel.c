@@ -9,24 +9,24 @@ static size_t bytes_of(const qg_channel *channel)
 
 static bool has_host_buffers(const qg_channel *channel)
 {
-  return channel->be->ops->side && !channel->shape.device_pointers;
+  return channel->be->ops->async && !channel->shape.device_pointers;
 }
 
 static qg_status create_events(qg_channel *channel, qg_channel_slot *slot)
 {
-  const qg_backend_side_ops *side = channel->be->ops->side;
-  if (!side) return QG_OK;
-  QG_TRY(side->create_event(channel->be, &slot->passed));
-  return has_host_buffers(channel) ? side->create_event(channel->be, &slot->copied) : QG_OK;
+  const qg_backend_async_ops *async = channel->be->ops->async;
+  if (!async) return QG_OK;
+  QG_TRY(async->create_event(channel->be, &slot->stage_done));
+  return has_host_buffers(channel) ? async->create_event(channel->be, &slot->host_done) : QG_OK;
 }
 
 static qg_status create_slot(qg_mem *mem, qg_par *par, qg_channel *channel, qg_channel_slot *slot)
 {
   size_t bytes = bytes_of(channel);
-  QG_TRY(qg_mem_alloc(mem, QG_OWNER_TRANSFER, "pipeline buffer", bytes, &slot->bay));
-  slot->wire = slot->bay;
+  QG_TRY(qg_mem_alloc(mem, QG_OWNER_TRANSFER, "pipeline buffer", bytes, &slot->device_buffer));
+  slot->mpi_buffer = slot->device_buffer;
   if (has_host_buffers(channel))
-    QG_TRY(qg_mem_alloc_host(mem, QG_OWNER_TRANSFER, "pipeline buffer", bytes, &slot->wire));
+    QG_TRY(qg_mem_alloc_host(mem, QG_OWNER_TRANSFER, "pipeline buffer", bytes, &slot->mpi_buffer));
   if (!par) return QG_OK;
   QG_TRY(create_events(channel, slot));
   return qg_transfer_create(par, bytes, &slot->transfer);
@@ -46,8 +46,8 @@ void qg_channel_destroy(qg_channel *channel)
   for (int i = 0; i < QG_CHANNEL_DEPTH; i++) {
     qg_channel_slot *slot = &channel->slots[i];
     qg_transfer_free(slot->transfer);
-    if (slot->passed) channel->be->ops->side->destroy_event(channel->be, slot->passed);
-    if (slot->copied) channel->be->ops->side->destroy_event(channel->be, slot->copied);
+    if (slot->stage_done) channel->be->ops->async->destroy_event(channel->be, slot->stage_done);
+    if (slot->host_done) channel->be->ops->async->destroy_event(channel->be, slot->host_done);
     *slot = (qg_channel_slot){0};
   }
 }
@@ -64,7 +64,7 @@ static qg_channel_slot *slot_of(qg_channel *channel, int message)
   return &channel->slots[message % QG_CHANNEL_DEPTH];
 }
 
-/* How many messages MPI may know of: those that were sent off, or receives whose slot was emptied. */
+/* How many messages MPI may know of: sends that were copied, or receives whose slot is free. */
 static int allowed(const qg_channel *channel)
 {
   if (channel->shape.peer < 0) return 0;
@@ -72,12 +72,12 @@ static int allowed(const qg_channel *channel)
   return (int)qg_min_i64(channel->messages, channel->handled + QG_CHANNEL_DEPTH);
 }
 
-/* The device is done with the wire's memory. */
+/* The device is done with the buffer that MPI sees. */
 static qg_status is_ready(const qg_channel *channel, const qg_channel_slot *slot, bool *ready)
 {
-  qg_event *last = slot->copied ? slot->copied : slot->passed;
+  qg_event *last = slot->host_done ? slot->host_done : slot->stage_done;
   *ready = true;
-  return last ? channel->be->ops->side->query(channel->be, last, ready) : QG_OK;
+  return last ? channel->be->ops->async->query(channel->be, last, ready) : QG_OK;
 }
 
 static qg_status start(qg_channel *channel)
@@ -85,12 +85,12 @@ static qg_status start(qg_channel *channel)
   const qg_channel_slot *slot = slot_of(channel, channel->started++);
   const qg_channel_request *shape = &channel->shape;
   if (shape->receives)
-    return qg_transfer_receive(slot->transfer, slot->wire, bytes_of(channel), shape->peer, shape->tag);
-  return qg_transfer_send(slot->transfer, slot->wire, bytes_of(channel), shape->peer, shape->tag);
+    return qg_transfer_receive(slot->transfer, slot->mpi_buffer, bytes_of(channel), shape->peer, shape->tag);
+  return qg_transfer_send(slot->transfer, slot->mpi_buffer, bytes_of(channel), shape->peer, shape->tag);
 }
 
 /* In the order of the messages, because they share a tag. */
-static qg_status go_on(qg_channel *channel)
+static qg_status start_ready(qg_channel *channel)
 {
   bool ready = true;
   while (channel->started < allowed(channel)) {
@@ -101,25 +101,25 @@ static qg_status go_on(qg_channel *channel)
   return QG_OK;
 }
 
-/* *behind: a channel of the ring waits for the device. */
-static qg_status go_on_all(qg_channel *channel, bool *behind)
+/* *behind: a channel of the group waits for the device. */
+static qg_status progress_all(qg_channel *channel, bool *behind)
 {
   qg_channel *each = channel;
   *behind = false;
   do {
-    QG_TRY(go_on(each));
+    QG_TRY(start_ready(each));
     *behind |= each->started < allowed(each);
     each = each->next;
   } while (each != channel);
   return QG_OK;
 }
 
-/* Until MPI is done with a message. */
-static qg_status await(qg_channel *channel, int message)
+/* Waits until MPI is done with a message. */
+static qg_status wait_for(qg_channel *channel, int message)
 {
   qg_transfer *transfer = slot_of(channel, message)->transfer;
   for (bool behind = true, done = false; !done;) {
-    QG_TRY(go_on_all(channel, &behind));
+    QG_TRY(progress_all(channel, &behind));
     if (!behind) return qg_transfer_wait(transfer);
     if (channel->started > message) QG_TRY(qg_transfer_test(transfer, &done));
   }
@@ -130,56 +130,58 @@ qg_status qg_channel_begin(qg_channel *channel, int messages)
 {
   channel->handled = channel->started = 0;
   channel->messages = messages;
-  return go_on(channel);
+  return start_ready(channel);
 }
 
-static qg_status move(const qg_channel *channel, void *to, const void *from)
+static qg_status copy(const qg_channel *channel, void *to, const void *from)
 {
   const qg_channel_request *shape = &channel->shape;
   return channel->be->ops->convert(channel->be, qg_view_make(to, shape->type, 1, shape->elements),
                                    qg_view_make((void *)from, shape->type, 1, shape->elements));
 }
 
-static qg_status record_passed(const qg_channel *channel, const qg_channel_slot *slot)
+static qg_status record_stage_done(const qg_channel *channel, const qg_channel_slot *slot)
 {
-  return slot->passed ? channel->be->ops->side->record(channel->be, slot->passed) : QG_OK;
+  return slot->stage_done ? channel->be->ops->async->record(channel->be, slot->stage_done) : QG_OK;
 }
 
 qg_status qg_channel_receive(qg_channel *channel, void *device)
 {
   const qg_channel_slot *slot = slot_of(channel, channel->handled);
-  const qg_backend_side_ops *side = channel->be->ops->side;
+  const qg_backend_async_ops *async = channel->be->ops->async;
   QG_CHECK(channel->handled < channel->messages, QG_ERR_RUNTIME, "stage %d sends %d messages a step",
            channel->shape.peer, channel->messages);
-  QG_TRY(await(channel, channel->handled));
-  if (slot->copied) {
-    QG_TRY(side->copy_in(channel->be, slot->bay, slot->wire, bytes_of(channel), slot->passed, slot->copied));
-    QG_TRY(side->hold(channel->be, slot->copied));
+  QG_TRY(wait_for(channel, channel->handled));
+  if (slot->host_done) {
+    QG_TRY(async->copy_in(channel->be, slot->device_buffer, slot->mpi_buffer, bytes_of(channel),
+                          slot->stage_done, slot->host_done));
+    QG_TRY(async->wait_event(channel->be, slot->host_done));
   }
-  QG_TRY(move(channel, device, slot->bay));
-  QG_TRY(record_passed(channel, slot));
+  QG_TRY(copy(channel, device, slot->device_buffer));
+  QG_TRY(record_stage_done(channel, slot));
   channel->handled++;
-  return go_on(channel);
+  return start_ready(channel);
 }
 
 qg_status qg_channel_send(qg_channel *channel, const void *device)
 {
   const qg_channel_slot *slot = slot_of(channel, channel->handled);
-  const qg_backend_side_ops *side = channel->be->ops->side;
+  const qg_backend_async_ops *async = channel->be->ops->async;
   int before = channel->handled - QG_CHANNEL_DEPTH;
-  if (before >= 0) QG_TRY(await(channel, before));
-  QG_TRY(move(channel, slot->bay, device));
-  QG_TRY(record_passed(channel, slot));
-  if (slot->copied)
-    QG_TRY(side->copy_out(channel->be, slot->wire, slot->bay, bytes_of(channel), slot->passed, slot->copied));
+  if (before >= 0) QG_TRY(wait_for(channel, before));
+  QG_TRY(copy(channel, slot->device_buffer, device));
+  QG_TRY(record_stage_done(channel, slot));
+  if (slot->host_done)
+    QG_TRY(async->copy_out(channel->be, slot->mpi_buffer, slot->device_buffer, bytes_of(channel),
+                           slot->stage_done, slot->host_done));
   channel->handled++;
-  return go_on(channel);
+  return start_ready(channel);
 }
 
 qg_status qg_channel_drain(qg_channel *channel)
 {
   int first = (int)qg_max_i64(0, channel->handled - QG_CHANNEL_DEPTH);
   if (channel->shape.peer < 0) return QG_OK;
-  for (int message = first; message < channel->handled; message++) QG_TRY(await(channel, message));
+  for (int message = first; message < channel->handled; message++) QG_TRY(wait_for(channel, message));
   return QG_OK;
 }

@@ -1,16 +1,15 @@
-/* A one-way stream of equally sized messages between two neighbouring stages, two deep: while one message is
- * computed on, the next is already under way.
+/* A one-way stream of messages of one size between two neighbouring stages. It is two messages deep: while
+ * one is computed on, the next is on its way.
  *
- * A message passes through a bay, device memory of the channel, so that the stage's own memory is free for
- * other work at once. MPI reads and writes the bay itself where it can (unified memory, or device pointers);
- * else pinned host memory, with a copy beside the queue of operations:
+ * A message passes through a device buffer of the channel, so that the stage's own memory is free for other
+ * work at once. MPI reads and writes that buffer itself where it can (unified memory, or device pointers).
+ * Elsewhere it passes through pinned host memory too, with an asynchronous copy:
  *
- *   send:    stage memory -> bay [-> host] -> MPI
- *   receive: MPI -> [host ->] bay -> stage memory
+ *   send:    stage memory -> device buffer [-> host] -> MPI
+ *   receive: MPI -> [host ->] device buffer -> stage memory
  *
- * The host waits for none of the arrows but MPI's: it hands a message to MPI once the event of the arrow
- * before is reached, which it looks after whenever it is here. While one channel waits for MPI, all channels
- * of its ring go on. */
+ * The host waits for MPI alone. It hands a message to MPI once the event of the copy before has been reached,
+ * which it checks in every call. While one channel waits for MPI, all channels of its group make progress. */
 #ifndef QG_TRAIN_CHANNEL_H
 #define QG_TRAIN_CHANNEL_H
 
@@ -19,6 +18,9 @@
 #include "qgalore/par.h"
 
 enum { QG_CHANNEL_DEPTH = 2 };
+
+/* Tags of the messages between stages. */
+enum { QG_TAG_FORWARD = 1, QG_TAG_BACKWARD = 2, QG_TAG_TIED = 3, QG_TAG_SELFTEST = 4, QG_TAG_TRANSPORT = 5 };
 
 typedef struct {
   int peer, tag; /* the other stage; peer < 0: no channel, calls do nothing */
@@ -29,35 +31,36 @@ typedef struct {
 } qg_channel_request;
 
 typedef struct {
-  void *bay;  /* device memory of the ledger */
-  void *wire; /* what MPI sees: the bay itself, or host memory of the ledger */
+  void *device_buffer; /* device memory of the ledger */
+  void *mpi_buffer;    /* what MPI sees: the device buffer itself, or host memory of the ledger */
   qg_transfer *transfer;
-  qg_event *passed; /* the message went between bay and stage memory; NULL: calls return when it is done */
-  qg_event *copied; /* it went between bay and host memory; NULL: wire is bay */
+  qg_event
+      *stage_done; /* the copy between device buffer and stage memory; NULL: calls return when it is done */
+  qg_event *host_done; /* the copy between device buffer and host memory; NULL: there is none */
 } qg_channel_slot;
 
 typedef struct qg_channel {
   qg_channel_request shape;
   qg_backend *be;
-  struct qg_channel *next; /* in the ring */
+  struct qg_channel *next; /* in the group, which is a ring */
   int messages;            /* of this step */
-  int handled;             /* of these, how many went from, or to, stage memory */
+  int handled;             /* of these, how many were copied from, or to, stage memory */
   int started;             /* and how many MPI knows of */
   qg_channel_slot slots[QG_CHANNEL_DEPTH];
 } qg_channel;
 
-/* A ring of its own. par == NULL: plan only (dry ledger, `be` is asked for sizes). Local. */
+/* A group of its own. par == NULL: plan only (dry ledger, `be` is asked for sizes). Local. */
 qg_status qg_channel_create(qg_mem *mem, qg_par *par, qg_backend *be, const qg_channel_request *request,
                             qg_channel *channel);
 void qg_channel_destroy(qg_channel *channel);
-/* Makes one ring of those of two channels. */
+/* Makes one group of those of two channels. */
 void qg_channel_join(qg_channel *a, qg_channel *b);
 
-/* Before the first message of a step, of `messages`. Posts the first receives. */
+/* Before the first of the `messages` of a step. Posts the first receives. */
 qg_status qg_channel_begin(qg_channel *channel, int messages);
-/* Waits for the next message and queues its way to `device`. */
+/* Waits for the next message and queues its copy to `device`. */
 qg_status qg_channel_receive(qg_channel *channel, void *device);
-/* Queues the way of the next message from `device`. */
+/* Queues the copy of the next message from `device`. */
 qg_status qg_channel_send(qg_channel *channel, const void *device);
 /* Waits until all sends of the step are done. */
 qg_status qg_channel_drain(qg_channel *channel);

@@ -89,7 +89,7 @@ static void remember(qg_metrics *metrics, json_t *object, int64_t step, off_t at
   metrics->unvalidated_at = at;
 }
 
-/* Copies a line if it is kept; a half-written last line of a killed run falls away with the later ones. */
+/* Copies a line if it is kept; a half-written last line of a killed run is dropped like the later ones. */
 static void keep_line(qg_metrics *metrics, const char *line, int64_t step, FILE *out)
 {
   json_t *object = json_loads(line, 0, NULL);
@@ -139,7 +139,7 @@ qg_status qg_metrics_open(const char *folder, const qg_model_shape *shape, int64
   return QG_OK;
 }
 
-/* All of it or nothing: a line that a full disk cut off would spoil the next one too. */
+/* Writes all of it or nothing: if a full disk cut off a line, the next one would be unreadable too. */
 static qg_status append(const qg_metrics *metrics, const char *text, size_t bytes)
 {
   off_t end = lseek(metrics->file, 0, SEEK_END);
@@ -167,7 +167,7 @@ static void set_validation(json_t *object, double val_loss, double val_bits_per_
 static json_t *refresh_object(const qg_model_shape *shape, const qg_refresh_record *record)
 {
   json_t *object = json_object();
-  json_object_set_new(object, "param", json_string(qg_param_describe(shape, record->param).name));
+  json_object_set_new(object, "param", json_string(qg_model_param(shape, record->param).name));
   set_real(object, "similarity", record->similarity); /* null at the first */
   set_real(object, "energy", record->energy);
   json_object_set_new(object, "interval", json_integer(record->interval));

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 #include "train/step.h"
 
 typedef struct qg_metrics qg_metrics;

@@ -1,9 +1,9 @@
-/* What a user sees while steps go by: one fixed-column line a step and, on a terminal, a bar with the time
+/* What a user sees during training: one line of fixed columns a step and, on a terminal, a bar with the time
  * left. */
 #ifndef QG_TRAIN_PROGRESS_H
 #define QG_TRAIN_PROGRESS_H
 
-#include "qgalore/log.h"
+#include "qgalore/base/log.h"
 #include "train/step.h"
 
 typedef struct {

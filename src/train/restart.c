@@ -7,15 +7,14 @@
 
 #include "qgalore/base.h"
 
-/* One more line of the run's history: when and where this attempt begins. Root's word goes into checkpoints.
- */
-static qg_status add_attempt(const qg_trainer *t, const char *before, qg_progress_state *state)
+/* Adds a line to the run's history: when and where this attempt begins. Checkpoints get that of rank 0. */
+static qg_status add_attempt(const qg_trainer *t, const char *before, qg_train_state *state)
 {
   char arrangement[QG_ARRANGEMENT], when[32];
   time_t now = time(NULL);
   struct tm utc;
   strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-  qg_probe_arrangement(t, arrangement);
+  qg_selftest_arrangement(t->config, t->be, arrangement);
   int bytes = asprintf(&state->history, "%s%s from step %lld on %d ranks: %s\n", before, when,
                        (long long)state->step, t->stages, arrangement);
   if (bytes < 0) state->history = NULL;
@@ -23,10 +22,10 @@ static qg_status add_attempt(const qg_trainer *t, const char *before, qg_progres
   return QG_OK;
 }
 
-static qg_status start_fresh(qg_trainer *t, const qg_log *log, qg_progress_state *state)
+static qg_status start_fresh(qg_trainer *t, const qg_log *log, qg_train_state *state)
 {
-  *state = (qg_progress_state){0};
-  QG_TRY(qg_par_agree(t->par, qg_optim_init_weights(t->optim)));
+  *state = (qg_train_state){0};
+  QG_TRY(qg_par_agree(t->par, qg_trainer_start_fresh(t)));
   qg_log_info(log, "start     from scratch, seed %lld", (long long)t->config->train.seed);
   return qg_par_agree(t->par, add_attempt(t, "", state));
 }
@@ -40,7 +39,7 @@ static qg_status load_state(qg_trainer *t, qg_ckpt_file *file)
   return qg_par_agree(t->par, qg_optim_state_loaded(t->optim));
 }
 
-static qg_status resume_from(qg_trainer *t, const qg_log *log, const char *path, qg_progress_state *state)
+static qg_status resume_from(qg_trainer *t, const qg_log *log, const char *path, qg_train_state *state)
 {
   qg_ckpt_file *file = NULL;
   qg_status status;
@@ -48,13 +47,13 @@ static qg_status resume_from(qg_trainer *t, const qg_log *log, const char *path,
   const qg_ckpt_meta *meta = qg_ckpt_get_meta(file);
   QG_TRY_OUT(qg_par_agree(t->par, qg_config_check_restart(t->config, meta->resolved_input)));
   QG_TRY_OUT(load_state(t, file));
-  QG_TRY_OUT(qg_probe_check(t, meta));
-  *state = (qg_progress_state){.step = meta->step,
-                               .tokens = meta->tokens,
-                               .cursor = meta->cursor,
-                               .elapsed = meta->elapsed,
-                               .loss = meta->last_loss,
-                               .grad_norm = meta->last_grad_norm};
+  QG_TRY_OUT(qg_selftest_check(&t->selftest, meta));
+  *state = (qg_train_state){.step = meta->step,
+                            .tokens = meta->tokens,
+                            .cursor = meta->cursor,
+                            .elapsed = meta->elapsed,
+                            .loss = meta->last_loss,
+                            .grad_norm = meta->last_grad_norm};
   QG_TRY_OUT(qg_par_agree(t->par, add_attempt(t, meta->history, state)));
   qg_log_info(log, "start     resumed %s at step %lld", path, (long long)meta->step);
 out:
@@ -62,8 +61,8 @@ out:
   return status;
 }
 
-/* Nobody's work is silently thrown away, and what is replaced is gone: the next restart = auto must not find
- * it. step: where this attempt begins. */
+/* Deletes checkpoints after `step`, where this attempt begins: the next restart = auto must not find them. No
+ * work is deleted silently, so it takes run.overwrite. */
 static qg_status replace_later(qg_trainer *t, const qg_run_folder *folder, int64_t step)
 {
   int64_t newest;
@@ -77,22 +76,22 @@ static qg_status replace_later(qg_trainer *t, const qg_run_folder *folder, int64
 }
 
 static qg_status start_anew(qg_trainer *t, const qg_log *log, const qg_run_folder *folder,
-                            qg_progress_state *state)
+                            qg_train_state *state)
 {
   QG_TRY(replace_later(t, folder, -1));
   return start_fresh(t, log, state);
 }
 
 static qg_status branch_from(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, const char *path,
-                             qg_progress_state *state)
+                             qg_train_state *state)
 {
   QG_TRY(resume_from(t, log, path, state));
   return replace_later(t, folder, state->step);
 }
 
-/* Starting a run again because its checkpoints are damaged is not for the program to decide. */
+/* If all checkpoints are damaged, the user decides whether to start from scratch, not the program. */
 static qg_status restart_newest(qg_trainer *t, const qg_log *log, const qg_run_folder *folder,
-                                qg_progress_state *state)
+                                qg_train_state *state)
 {
   char path[QG_PATH_MAX * 3];
   int64_t newest;
@@ -107,23 +106,23 @@ static qg_status restart_newest(qg_trainer *t, const qg_log *log, const qg_run_f
   return start_fresh(t, log, state);
 }
 
-qg_status qg_restart(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, qg_progress_state *state)
+qg_status qg_restart(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, qg_train_state *state)
 {
-  const char *wish = t->config->run.restart;
-  if (strcmp(wish, "scratch") == 0) return start_anew(t, log, folder, state);
-  if (strcmp(wish, "auto") == 0) return restart_newest(t, log, folder, state);
-  return branch_from(t, log, folder, wish, state);
+  const char *restart = t->config->run.restart;
+  if (strcmp(restart, "scratch") == 0) return start_anew(t, log, folder, state);
+  if (strcmp(restart, "auto") == 0) return restart_newest(t, log, folder, state);
+  return branch_from(t, log, folder, restart, state);
 }
 
-/* Checkpoints up to where the attempt began may be another run's, if it began from a path. */
-qg_status qg_restart_again(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, int64_t began,
-                           qg_progress_state *state)
+/* If the attempt began from a path, checkpoints up to its first step may belong to another run. */
+qg_status qg_restart_roll_back(qg_trainer *t, const qg_log *log, const qg_run_folder *folder, int64_t began,
+                               qg_train_state *state)
 {
-  const char *wish = t->config->run.restart;
+  const char *restart = t->config->run.restart;
   int64_t newest;
   free(state->history);
   state->history = NULL;
   QG_TRY(qg_ckpt_newest(t->par, folder->checkpoints, &newest));
-  if (newest > began || strcmp(wish, "auto") == 0) return restart_newest(t, log, folder, state);
-  return strcmp(wish, "scratch") == 0 ? start_fresh(t, log, state) : resume_from(t, log, wish, state);
+  if (newest > began || strcmp(restart, "auto") == 0) return restart_newest(t, log, folder, state);
+  return strcmp(restart, "scratch") == 0 ? start_fresh(t, log, state) : resume_from(t, log, restart, state);
 }

@@ -21,7 +21,7 @@ qg_run_folder qg_run_folder_of(const qg_config *config)
   return folder;
 }
 
-/* "HOST, process ID", which is all that the holder of the lock says. */
+/* The run that holds the lock has written "HOST, process ID" into the file. */
 static void read_holder(int file, char *text, size_t size)
 {
   ssize_t bytes = pread(file, text, size - 1, 0);

@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
+#include "qgalore/base/status.h"
 #include "qgalore/config.h"
-#include "qgalore/status.h"
 
 typedef struct {
   char root[2 * QG_PATH_MAX], checkpoints[2 * QG_PATH_MAX + 16], stop_file[2 * QG_PATH_MAX + 16];

@@ -2,26 +2,20 @@
 #ifndef QG_TRAIN_STEP_H
 #define QG_TRAIN_STEP_H
 
+#include "train/evaluate.h"
 #include "train/trainer.h"
 
 /* Behind the sums of squares in qg_trainer.reduce. */
 enum {
   QG_REDUCE_LOSS,
   QG_REDUCE_TARGETS,
-  QG_REDUCE_WISHES,
+  QG_REDUCE_VOTES,
   QG_REDUCE_REFRESHES,
   QG_REDUCE_FAILED,
   QG_REDUCE_SAVED,
-  QG_REDUCE_TOUCHED,
+  QG_REDUCE_STATE_MODIFIED,
   QG_REDUCE_EXTRA
 };
-
-/* What this rank wishes to happen, asked as late as possible and added up over ranks by the reduction
- * (stop.h). */
-typedef struct {
-  double (*ask)(const void *context);
-  const void *context;
-} qg_wish;
 
 typedef struct {
   double loss;      /* nats per token of the step's batch, before the update */
@@ -32,33 +26,18 @@ typedef struct {
   const qg_refresh_record *records;    /* [refreshes], in parameter order; the trainer's */
   bool skipped;                        /* loss or gradient was not finite: no update */
   bool partial;                        /* skipped, after parts of it had reached some rank's state */
-  double wishes;                       /* sum over ranks */
-  bool save_moves;                     /* all ranks have done the phase of the save under way */
+  double votes;                        /* sum over ranks */
+  bool save_phase_done;                /* all ranks have done the phase of the save under way */
 } qg_step_result;
 
-/* Trains on the sequences [cursor, cursor + global_batch). The wish (NULL: none) is for after the step.
+/* Trains on the sequences [cursor, cursor + global_batch). The vote (NULL: none) is for after the step.
  * Collective. */
-qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_wish *wish,
+qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_stop_vote *vote,
                         qg_step_result *result);
 
 /* In place of a step that is left out: asks only what a step asks on its way. result: of the step when it was
  * tried; skipped, and without a trace. Collective. */
-qg_status qg_train_leave_out(qg_trainer *t, const qg_wish *wish, qg_step_result *result);
-
-typedef struct {
-  double loss;          /* nats per token */
-  double bits_per_byte; /* 0 if the file does not know its text bytes */
-  int64_t tokens;
-  bool cut_short; /* the observer wanted it: the other numbers are meaningless */
-} qg_validation_result;
-
-/* Sees the sum over ranks of the wishes after each piece of a validation; false ends it there, and must do so
- * on all ranks. */
-typedef struct {
-  qg_wish wish;
-  bool (*go_on)(void *context, double wishes);
-  void *context;
-} qg_validation_observer;
+qg_status qg_train_excluded_step(qg_trainer *t, const qg_stop_vote *vote, qg_step_result *result);
 
 /* Mean loss over data.valid (the first train.validate_sequences, or all), in pieces of a training batch.
  * Collective. */

@@ -3,99 +3,112 @@
 #include <string.h>
 
 #include "qgalore/base.h"
+#include "train/optim_options.h"
 #include "train/step.h"
 #include "train/trainer.h"
 
-static qg_status token_batch(qg_trainer *t, bool wanted, qg_token_batch *batch)
+static void before_gradients(void *trainer)
 {
-  if (!wanted) return QG_OK;
-  size_t bytes = qg_dtype_bytes(QG_I32, t->config->train.global_batch * t->config->train.sequence_length);
-  QG_TRY(qg_mem_alloc_host(t->mem, QG_OWNER_DATA, "tokens of one step", bytes, (void **)&batch->host));
-  return qg_mem_alloc(t->mem, QG_OWNER_DATA, "tokens of one step", bytes, (void **)&batch->device);
+  qg_trainer *t = trainer;
+  if (!t->save) return;
+  qg_timer_start(&t->timers, QG_PHASE_CHECKPOINT);
+  qg_ckpt_await_copy(t->save);
+  qg_timer_stop(&t->timers, QG_PHASE_CHECKPOINT);
 }
 
-qg_status qg_trainer_open_channel(qg_trainer *t, int peer, int tag, bool receives, int64_t tokens,
-                                  qg_channel *channel)
+static qg_status incoming(void *trainer, qg_view gradient)
 {
-  qg_channel_request request = {.peer = peer < t->stages ? peer : -1,
-                                .tag = tag,
-                                .receives = receives,
-                                .device_pointers = t->device_pointers,
-                                .type = t->be->compute,
-                                .elements = tokens * t->config->model.hidden_size};
-  return qg_channel_create(t->mem, t->par, t->be, &request, channel);
+  return qg_optim_check_incoming(((qg_trainer *)trainer)->optim, gradient);
 }
 
-static qg_status create_channels(qg_trainer *t)
+static qg_status end_micro_batch(void *trainer, int64_t micro_batch)
 {
-  int up = t->stage_index - 1, down = t->stage_index + 1;
-  int64_t tokens = t->micro_tokens;
-  QG_TRY(qg_trainer_open_channel(t, up, QG_TAG_FORWARD, true, tokens, &t->forward_in));
-  QG_TRY(qg_trainer_open_channel(t, down, QG_TAG_FORWARD, false, tokens, &t->forward_out));
-  QG_TRY(qg_trainer_open_channel(t, down, QG_TAG_BACKWARD, true, tokens, &t->backward_in));
-  QG_TRY(qg_trainer_open_channel(t, up, QG_TAG_BACKWARD, false, tokens, &t->backward_out));
-  qg_channel_join(&t->forward_in, &t->forward_out);
-  qg_channel_join(&t->forward_in, &t->backward_in);
-  qg_channel_join(&t->forward_in, &t->backward_out);
-  if (down == t->stages) return QG_OK;
-  return qg_mem_view(t->mem, QG_OWNER_TRANSFER, "gradient of the stage's output", t->be->compute,
-                     t->micro_tokens, t->config->model.hidden_size, &t->d_out);
+  return qg_optim_end_micro_batch(((qg_trainer *)trainer)->optim, micro_batch);
 }
 
-static qg_status create_stage(qg_trainer *t)
+static qg_status create_weights(qg_trainer *t)
 {
-  const qg_config *c = t->config;
-  qg_stage_options options = {
-      .micro_batch = c->train.micro_batch,
-      .sequence_length = c->train.sequence_length,
-      .loss_rows = c->train.loss_rows,
-      .checkpointing = c->train.activation_checkpointing,
-      .offload = c->train.activation_offload,
-      .graphs = c->backend.graphs,
-      .slots = qg_schedule_in_flight(t->stages, t->stage_index, t->micro_batches),
-  };
-  QG_TRY(qg_stage_create(t->mem, t->be, &c->model, &t->part, &options, &t->stage));
-  qg_workload workload = qg_stage_workload(&c->model, &options);
-  return qg_backend_reserve(t->mem, t->be, &workload);
+  return qg_weights_from_config(t->config, t->mem, t->be, &t->params, &t->weights);
 }
 
 static qg_status create_optim(qg_trainer *t)
 {
-  qg_optim_options options = qg_config_optim_options(t->config, t->be->threads);
-  options.this_rank = t->stage_index;
-  options.all_ranks = t->stages;
-  QG_TRY(qg_optim_create(t->mem, t->be, &t->config->model, &t->part, &options, t->micro_tokens,
-                         t->micro_batches, &t->optim));
-  qg_noting_port_make(qg_optim_port(t->optim), &t->timers, &t->port);
+  const qg_config *c = t->config;
+  qg_optim_request request = {.mem = t->mem,
+                              .be = t->be,
+                              .params = t->params,
+                              .weights = t->weights,
+                              .options = qg_optim_options_from_config(c, t->be->threads),
+                              .tokens = c->train.micro_batch * c->train.sequence_length,
+                              .micro_batches = qg_config_micro_batches(c)};
+  request.options.this_rank = t->stage_index;
+  request.options.all_ranks = t->stages;
+  QG_TRY(qg_optim_create(&request, &t->optim));
+  return qg_mem_is_dry(t->mem) ? QG_OK : qg_weights_start(t->weights);
+}
+
+static qg_status create_pipeline(qg_trainer *t)
+{
+  const qg_config *c = t->config;
+  qg_pipeline_request request = {.mem = t->mem,
+                                 .be = t->be,
+                                 .par = t->par,
+                                 .shape = &c->model,
+                                 .part = t->part,
+                                 .index = t->stage_index,
+                                 .stages = t->stages,
+                                 .device_pointers = t->device_pointers,
+                                 .micro_batches = (int)qg_config_micro_batches(c),
+                                 .options = {.micro_batch = c->train.micro_batch,
+                                             .sequence_length = c->train.sequence_length,
+                                             .logit_chunk_tokens = c->train.logit_chunk_tokens,
+                                             .checkpointing = c->train.activation_checkpointing,
+                                             .offload = c->train.activation_offload,
+                                             .graphs = c->backend.graphs},
+                                 .timers = &t->timers};
+  QG_TRY(qg_pipeline_create(&request, qg_weights_reader(t->weights), qg_optim_port(t->optim), &t->pipeline));
+  t->pipeline.hooks = (qg_pipeline_hooks){t, before_gradients, incoming, end_micro_batch};
   return QG_OK;
 }
 
 static qg_status create_rest(qg_trainer *t)
 {
-  size_t parameters = (size_t)qg_param_count(&t->config->model);
-  QG_TRY(token_batch(t, qg_trainer_is_first(t), &t->inputs));
-  QG_TRY(token_batch(t, qg_trainer_is_last(t), &t->targets));
-  if (qg_trainer_is_last(t))
-    QG_TRY(qg_mem_alloc(t->mem, QG_OWNER_WORKSPACE, "loss", sizeof(double), (void **)&t->loss));
+  size_t parameters = (size_t)t->params.count;
   QG_TRY(qg_tied_create(t));
   QG_TRY(qg_calloc(parameters + QG_REDUCE_EXTRA, sizeof(double), "sums of squares", (void **)&t->reduce));
   QG_TRY(qg_calloc(QG_SHARED_FIELDS * parameters, sizeof(double), "shared records", (void **)&t->shared));
-  QG_TRY(qg_calloc(parameters, sizeof *t->refreshes, "records of refreshes", (void **)&t->refreshes));
-  return qg_calloc(2 * (size_t)t->micro_batches, sizeof(qg_op), "pipeline schedule", (void **)&t->schedule);
+  return qg_calloc(parameters, sizeof *t->refreshes, "records of refreshes", (void **)&t->refreshes);
+}
+
+static qg_status create_selftest(qg_trainer *t)
+{
+  qg_selftest_request request = {.config = t->config,
+                                 .be = t->be,
+                                 .par = t->par,
+                                 .mem = t->mem,
+                                 .part = &t->part,
+                                 .stage_index = t->stage_index,
+                                 .stages = t->stages,
+                                 .device_pointers = t->device_pointers,
+                                 .weights = &t->pipeline.trace.weights,
+                                 .inputs = t->pipeline.inputs.device,
+                                 .targets = t->pipeline.targets.device,
+                                 .loss = t->pipeline.loss};
+  return qg_selftest_create(&request, &t->selftest);
 }
 
 qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *count)
 {
   const qg_state_entry *optim;
-  int held, probes = t->probe.stage ? 1 : 0;
+  int held, tests = t->selftest.stage ? 1 : 0;
   QG_TRY(qg_optim_state(t->optim, &optim, &held));
   if (!t->state) {
-    t->state_count = held + probes;
+    t->state_count = held + tests;
     QG_TRY(
         qg_calloc((size_t)t->state_count, sizeof *t->state, "the list of saved state", (void **)&t->state));
   }
   memcpy(t->state, optim, (size_t)held * sizeof *t->state);
-  if (probes) t->state[held] = qg_probe_entry(t);
+  if (tests) t->state[held] = qg_selftest_entry(&t->selftest);
   *entries = t->state;
   *count = t->state_count;
   return QG_OK;
@@ -120,44 +133,14 @@ static qg_status take_snapshot_memory(qg_trainer *t)
                            &t->snapshot.memory);
 }
 
-static qg_status check_stages(const qg_config *c, int stages)
+static void begin_on_device(void *be, const char *name, int charged_phase)
 {
-  int64_t pipeline = c->parallel.pipeline, listed = c->parallel.layers_per_stage_count;
-  QG_CHECK(pipeline == 0 || pipeline == stages, QG_ERR_INPUT,
-           "parallel.pipeline = %lld, but there are %d ranks: start as many, or leave the key out",
-           (long long)pipeline, stages);
-  QG_CHECK(listed == 0 || listed == stages, QG_ERR_INPUT,
-           "parallel.layers_per_stage lists %lld stages, but there are %d ranks: list a number for each, or "
-           "leave the key out",
-           (long long)listed, stages);
-  return QG_OK;
+  ((qg_backend *)be)->ops->clock_begin(be, name, charged_phase);
 }
 
-/* The partition of this stage; every stage computes all of them. */
-static qg_status take_partition(qg_trainer *t)
+static void end_on_device(void *be, int charged_phase)
 {
-  const qg_config *c = t->config;
-  qg_partition *parts = NULL;
-  qg_status status;
-  QG_TRY_OUT(check_stages(c, t->stages));
-  QG_TRY_OUT(qg_calloc((size_t)t->stages, sizeof *parts, "partition", (void **)&parts));
-  QG_TRY_OUT(qg_model_partition(&c->model, c->train.sequence_length, t->stages,
-                                c->parallel.layers_per_stage_count ? c->parallel.layers_per_stage : NULL,
-                                parts));
-  t->part = parts[t->stage_index];
-out:
-  free(parts);
-  return status;
-}
-
-static void begin_on_device(void *be, const char *name, int payer)
-{
-  ((qg_backend *)be)->ops->clock_begin(be, name, payer);
-}
-
-static void end_on_device(void *be, int payer)
-{
-  ((qg_backend *)be)->ops->clock_end(be, payer);
+  ((qg_backend *)be)->ops->clock_end(be, charged_phase);
 }
 
 static void connect_clock(qg_trainer *t)
@@ -185,19 +168,17 @@ qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
   t->stage_index = request->stage;
   t->stages = request->stages;
   t->device_pointers = request->device_pointers;
-  t->micro_batches = (int)(c->train.global_batch / c->train.micro_batch);
-  t->micro_tokens = c->train.micro_batch * c->train.sequence_length;
-  QG_TRY(take_partition(t));
+  QG_TRY(qg_pipeline_part(c, t->stage_index, t->stages, &t->part));
+  QG_TRY(qg_model_params(&c->model, &t->part, &t->params));
+  QG_TRY(create_weights(t));
   QG_TRY(create_optim(t));
-  QG_TRY(create_stage(t));
-  QG_TRY(create_channels(t));
+  QG_TRY(create_pipeline(t));
   QG_TRY(create_rest(t));
-  if (c->checkpoint.probe) QG_TRY(qg_probe_create(t));
+  if (c->checkpoint.selftest) QG_TRY(create_selftest(t));
   QG_TRY(take_snapshot_memory(t));
-  qg_schedule_1f1b(t->stages, t->stage_index, t->micro_batches, t->schedule);
   if (qg_mem_is_dry(t->mem)) return QG_OK;
   connect_clock(t);
-  return qg_stage_init(t->stage);
+  return qg_pipeline_init(&t->pipeline);
 }
 
 qg_status qg_trainer_reserve(const qg_trainer_request *request)
@@ -219,18 +200,15 @@ out:
 void qg_trainer_destroy(qg_trainer *t)
 {
   if (!t) return;
-  qg_probe_destroy(&t->probe);
-  qg_channel_destroy(&t->forward_in);
-  qg_channel_destroy(&t->forward_out);
-  qg_channel_destroy(&t->backward_in);
-  qg_channel_destroy(&t->backward_out);
+  qg_selftest_destroy(&t->selftest);
   qg_tied_destroy(t);
   qg_tokens_close(t->train_tokens);
   qg_tokens_close(t->valid_tokens);
-  qg_stage_destroy(t->stage);
+  qg_pipeline_destroy(&t->pipeline);
   qg_optim_destroy(t->optim);
+  qg_weights_destroy(t->weights);
+  free(t->params.params);
   free(t->state);
-  free(t->schedule);
   free(t->reduce);
   free(t->shared);
   free(t->refreshes);
@@ -263,6 +241,12 @@ qg_status qg_trainer_open_data(qg_trainer *t)
   if (c->data.valid[0] == '\0') return QG_OK;
   QG_TRY(qg_tokens_open(c->data.valid, c->model.vocab_size, seed + 1, &t->valid_tokens));
   return check_length(t, t->valid_tokens, c->data.valid);
+}
+
+qg_status qg_trainer_start_fresh(qg_trainer *t)
+{
+  QG_TRY(qg_optim_reset(t->optim));
+  return qg_weights_initialise(t->weights, qg_optim_staging(t->optim));
 }
 
 qg_status qg_trainer_begin(qg_trainer *t, double last_grad_norm)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "qgalore/base.h"
-#include "qgalore/fault.h"
+#include "qgalore/base/fault.h"
 #include "train/trainer.h"
 
 /* Of a test message: MPI libraries send short and long ones in different ways. */
@@ -37,7 +37,7 @@ static unsigned char pattern(int from, int to, size_t i)
 static void fill(strand *s, int me)
 {
   for (size_t i = 0; i < s->bytes; i++) s->host[i] = s->receives ? 0 : pattern(me, s->peer, i);
-  if (!s->receives && qg_fault_is_planted("transport.pattern")) s->host[s->bytes / 2] ^= 1;
+  if (!s->receives && qg_fault_is_injected("transport.pattern")) s->host[s->bytes / 2] ^= 1;
 }
 
 static qg_status open_strand(qg_par *par, qg_backend *be, strand *s)

@@ -12,8 +12,9 @@
 
 #include "qgalore/base.h"
 
-/* The ranks' limits end a moment apart, and the first rank to leave takes the others down. */
-enum { SECONDS_FOR_THE_OTHERS = 3 };
+/* The limits of the ranks end at slightly different moments, and the launcher kills the other ranks when the
+ * first one exits: each rank leaves the others time to report. */
+enum { SECONDS_FOR_OTHER_REPORTS = 3 };
 
 struct qg_watchdog {
   double limit;
@@ -41,13 +42,13 @@ void qg_watchdog_describe(const qg_timers *timers, const qg_model_shape *shape, 
   if (running == 0) snprintf(text, size, "between phases");
   else if (goes_by_micro_batch(phase))
     snprintf(text, size, "in %s, micro-batch %d, %s %s", qg_phase_name(phase), timers->micro_batch,
-             phase == QG_PHASE_WAIT ? "after" : "at", qg_param_describe(shape, timers->parameter).name);
+             phase == QG_PHASE_WAIT ? "after" : "at", qg_model_param(shape, timers->parameter).name);
   else
     snprintf(text, size, "in %s", qg_phase_name(phase));
 }
 
 /* One write, so that the lines of ranks do not mix; no stdio lock, which the hanging thread may hold. */
-static void speak(const qg_watchdog *w)
+static void report(const qg_watchdog *w)
 {
   char place[160], seconds[32], line[512];
   qg_watchdog_describe(w->timers, w->shape, place, sizeof place);
@@ -58,12 +59,12 @@ static void speak(const qg_watchdog *w)
   if (write(STDERR_FILENO, line, (size_t)length) < 0) return;
 }
 
-/* MPI cannot be asked to end the job from here: its thread may hang inside it. A launcher ends the others
- * when a rank leaves with an error. */
-static void give_up(const qg_watchdog *w)
+/* MPI cannot end the job from here, because the training thread may hang inside MPI. The launcher ends the
+ * other ranks when a rank exits with an error. */
+static void end_job(const qg_watchdog *w)
 {
-  speak(w);
-  sleep(SECONDS_FOR_THE_OTHERS);
+  report(w);
+  sleep(SECONDS_FOR_OTHER_REPORTS);
   _exit(QG_ERR_HANG);
 }
 
@@ -80,7 +81,7 @@ static void *watch(void *argument)
   while (!w->stopping) {
     struct timespec deadline = deadline_of(w);
     int result = pthread_cond_timedwait(&w->changed, &w->lock, &deadline);
-    if (result == ETIMEDOUT && !w->stopping && qg_now() >= w->fed + w->limit) give_up(w);
+    if (result == ETIMEDOUT && !w->stopping && qg_now() >= w->fed + w->limit) end_job(w);
   }
   pthread_mutex_unlock(&w->lock);
   return NULL;

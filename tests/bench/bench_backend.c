@@ -1,12 +1,12 @@
 /* Operations of the CPU backend at the shapes of a Q-GaLore step of LLaMA-60M (2048 tokens, rank 128): GEMMs
- * as a share of the best rate seen in the same run and beside oneDNN at the same shape, in turns;
+ * as a share of the best rate seen in the same run, and compared with oneDNN at the same shape, in turns;
  * memory-bound ones as a share of the copy bandwidth measured in the same run. With one thread times are the
  * processor's, else the wall's. A line of JSON per operation follows the table. Usage: bench_backend
  * [bf16|fp32] [threads]. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../support/operation_bench.h"
+#include "support/bench/operation_bench.h"
 
 enum {
   TOKENS = 2048,
@@ -116,8 +116,8 @@ static void bench_gemm(bench *b, const char *layout, int64_t m, int64_t n, int64
                        .beta = beta};
   snprintf(name, sizeof name, "gemm %s %lldx%lldx%lld %s%s", layout, (long long)m, (long long)n, (long long)k,
            qg_dtype_name(out), beta == 0.0f ? "" : " +=");
-  operation *rival = onednn_takes(&args) ? run_onednn : NULL;
-  measure_beside(b, name, true, 2.0 * (double)m * (double)n * (double)k, run_gemm, rival, &args);
+  operation *reference = onednn_takes(&args) ? run_onednn : NULL;
+  measure_against(b, name, true, 2.0 * (double)m * (double)n * (double)k, run_gemm, reference, &args);
 }
 
 /* One linear layer of `outputs` x `inputs` over `tokens`. */
@@ -130,8 +130,8 @@ static void bench_linear(bench *b, int64_t tokens, int64_t outputs, int64_t inpu
   bench_gemm(b, "TN", outputs, inputs, tokens, QG_F32, 0.0f);
 }
 
-/* A projected matrix with HIDDEN as its shorter side: shrink, accumulate, project back (algorithm.md section
- * 3). */
+/* A projected matrix with HIDDEN as its shorter side: shrink, accumulate, project back (doc/method.md section
+ * 4). */
 static void bench_low_rank(bench *b, int64_t longer, bool right)
 {
   qg_dtype type = b->be->compute;
@@ -304,7 +304,7 @@ static void prepare(bench *b)
                                 .num_heads = HEADS,
                                 .num_kv_heads = HEADS,
                                 .vocab_size = VOCAB,
-                                .loss_rows = LOSS_ROWS};
+                                .logit_chunk_tokens = LOSS_ROWS};
   void *workspace;
   size_t bytes = b->be->ops->workspace_bytes(b->be, &workload);
   give_up(b->be->ops->alloc(b->be, bytes, &workspace));

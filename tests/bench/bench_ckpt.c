@@ -1,5 +1,5 @@
 /* Saves and loads of LLaMA-60M under Q-GaLore (inputs/llama60m.in), in turns on the same disk: against plain
- * writes and reads of the same bytes with fsync; and how long a step stands still for a save beside training.
+ * writes and reads of the same bytes with fsync; and how long a step stands still for an asynchronous save.
  *
  *   bench_ckpt [FOLDER [JSON_FILE]]   from the repository root; FOLDER is where the files go
  *
@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../support/training.h"
-#include "train/saver.h"
+#include "support/bench/training.h"
+#include "train/checkpoint_writer.h"
 
 enum { ROUNDS = 7, STRIDE = 1 << 20 };
 
@@ -166,11 +166,11 @@ static void print_table(const bench *b, double seconds[OPERATIONS][ROUNDS + 1])
            1e-6 * bytes / median(seconds[k]), median_ratio(seconds, k));
 }
 
-/* --- beside training --- */
+/* --- asynchronous saves --- */
 
 typedef struct {
-  double save, stall;  /* s: of a save that training waits for, and what it waits for one beside it */
-  double step, beside; /* s a step, without a save and beside one */
+  double save, stall;  /* s: of a save that training waits for, and what it waits for an asynchronous one */
+  double step, during; /* s a step, without a save and during an asynchronous one */
 } halt;
 
 static qg_status take_step(bench *b, int64_t step, double *seconds, qg_step_result *result)
@@ -181,52 +181,52 @@ static qg_status take_step(bench *b, int64_t step, double *seconds, qg_step_resu
   return QG_OK;
 }
 
-static qg_status save_waiting(qg_saver *s, const qg_progress_state *state, double *seconds)
+static qg_status save_waiting(qg_checkpoint_writer *s, const qg_train_state *state, double *seconds)
 {
   bool ended;
-  QG_TRY(qg_saver_begin(s, state, false));
-  QG_TRY(qg_saver_settle(s, true, &ended));
+  QG_TRY(qg_checkpoint_writer_begin(s, state, false));
+  QG_TRY(qg_checkpoint_writer_advance(s, true, &ended));
   *seconds = s->seconds;
   return QG_OK;
 }
 
-static qg_status save_beside(bench *b, qg_saver *s, qg_progress_state *state, halt *out)
+static qg_status save_asynchronously(bench *b, qg_checkpoint_writer *s, qg_train_state *state, halt *out)
 {
   bool ended = false;
   int64_t begun = state->step;
-  out->beside = 0.0;
-  QG_TRY(qg_saver_begin(s, state, true));
+  out->during = 0.0;
+  QG_TRY(qg_checkpoint_writer_begin(s, state, true));
   while (!ended) {
     double seconds = 0.0;
     qg_step_result result;
     QG_TRY(take_step(b, state->step++, &seconds, &result));
-    out->beside += seconds;
-    if (result.save_moves) QG_TRY(qg_saver_settle(s, false, &ended));
+    out->during += seconds;
+    if (result.save_phase_done) QG_TRY(qg_checkpoint_writer_advance(s, false, &ended));
   }
-  out->beside /= (double)(state->step - begun);
+  out->during /= (double)(state->step - begun);
   out->stall = s->stall;
   return QG_OK;
 }
 
-static qg_status one_halt(bench *b, qg_saver *s, qg_progress_state *state, halt *out)
+static qg_status one_halt(bench *b, qg_checkpoint_writer *s, qg_train_state *state, halt *out)
 {
   qg_step_result result;
   QG_TRY(take_step(b, state->step++, &out->step, &result));
   QG_TRY(save_waiting(s, state, &out->save));
   QG_TRY(take_step(b, state->step++, &out->step, &result));
-  return save_beside(b, s, state, out);
+  return save_asynchronously(b, s, state, out);
 }
 
 static qg_status measure_halts(bench *b, halt halts[ROUNDS + 1])
 {
   qg_run_folder folder;
-  qg_saver saver = {.t = b->t.trainer, .folder = &folder};
-  qg_progress_state state = {.step = 2};
+  qg_checkpoint_writer writer = {.t = b->t.trainer, .folder = &folder};
+  qg_train_state state = {.step = 2};
   qg_status status = QG_OK;
   snprintf(folder.checkpoints, sizeof folder.checkpoints, "%s", b->folder);
-  for (int i = 0; i <= ROUNDS && status == QG_OK; i++) status = one_halt(b, &saver, &state, &halts[i]);
-  qg_saver_abandon(&saver);
-  snprintf(b->checkpoint, sizeof b->checkpoint, "%.900s/step-%010lld.h5", b->folder, (long long)saver.step);
+  for (int i = 0; i <= ROUNDS && status == QG_OK; i++) status = one_halt(b, &writer, &state, &halts[i]);
+  qg_checkpoint_writer_abandon(&writer);
+  snprintf(b->checkpoint, sizeof b->checkpoint, "%.900s/step-%010lld.h5", b->folder, (long long)writer.step);
   return status;
 }
 
@@ -242,12 +242,12 @@ static double median_of(const halt *halts, size_t member)
 static void print_halts(const bench *b, const halt *halts)
 {
   double save = MEDIAN(halts, save), stall = MEDIAN(halts, stall), step = MEDIAN(halts, step);
-  printf("\nbeside training, %d threads, steps of %lld tokens, in turns\n", b->t.real->threads,
+  printf("\nasynchronous saves, %d threads, steps of %lld tokens, in turns\n", b->t.real->threads,
          (long long)(b->t.config.train.global_batch * b->t.config.train.sequence_length));
-  printf("save that training waits for %.3f s; stall of one beside it %.4f s: %.3f of it (", save, stall,
-         stall / save);
+  printf("save that training waits for %.3f s; stall of an asynchronous one %.4f s: %.3f of it (", save,
+         stall, stall / save);
   for (int i = 1; i <= ROUNDS; i++) printf("%s%.3f", i > 1 ? " " : "", halts[i].stall / halts[i].save);
-  printf(")\na step %.3f s, beside a save %.3f s\n", step, MEDIAN(halts, beside));
+  printf(")\na step %.3f s, during a save %.3f s\n", step, MEDIAN(halts, during));
 }
 
 static qg_status write_json(double seconds[OPERATIONS][ROUNDS + 1], const halt *halts, const char *path)
@@ -257,7 +257,7 @@ static qg_status write_json(double seconds[OPERATIONS][ROUNDS + 1], const halt *
   fprintf(file,
           "{\"bench\": \"ckpt\", \"save_s\": %.4f, \"stall_s\": %.4f, \"step_s\": %.4f, "
           "\"step_beside_s\": %.4f,\n \"operations\": {",
-          MEDIAN(halts, save), MEDIAN(halts, stall), MEDIAN(halts, step), MEDIAN(halts, beside));
+          MEDIAN(halts, save), MEDIAN(halts, stall), MEDIAN(halts, step), MEDIAN(halts, during));
   for (int k = 0; k < OPERATIONS; k++)
     fprintf(file, "%s\n  \"%s\": {\"s\": %.4f, \"rate_to_plain_write\": %.3f}", k ? "," : "",
             operations[k].name, median(seconds[k]), median_ratio(seconds, k));

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/dense_port.h"
-#include "../support/timed_backend.h"
+#include "support/bench/timed_backend.h"
+#include "support/fixtures/dense_port.h"
 
 enum { ROUNDS = 5, SEQUENCES = 8, LENGTH = 256, TOKENS = SEQUENCES * LENGTH, LIMIT_SIZE = 2048 };
 
@@ -25,7 +25,7 @@ static const qg_model_shape llama_60m = {.hidden_size = 512,
 typedef struct {
   int threads;
   const char *precision;
-  int64_t loss_rows;
+  int64_t logit_chunk_tokens;
   bool checkpointing;
   const char *json;
 } settings;
@@ -100,7 +100,7 @@ static qg_status open_model(bench *b)
   const qg_model_shape *s = &llama_60m;
   qg_stage_options options = {.micro_batch = SEQUENCES,
                               .sequence_length = LENGTH,
-                              .loss_rows = b->set->loss_rows,
+                              .logit_chunk_tokens = b->set->logit_chunk_tokens,
                               .checkpointing = b->set->checkpointing,
                               .slots = 1};
   qg_workload workload = qg_stage_workload(s, &options);
@@ -206,7 +206,7 @@ static void print_table(const bench *b, const summary *s)
   double total = 0, timed = 0;
   for (int r = 0; r < ROUNDS; r++) total += b->seconds[r] / ROUNDS;
   printf("%s\nLLaMA-60M, %d x %d tokens, %s, %d threads, %lld loss rows%s\n\n", b->real->description,
-         SEQUENCES, LENGTH, b->set->precision, b->set->threads, (long long)b->set->loss_rows,
+         SEQUENCES, LENGTH, b->set->precision, b->set->threads, (long long)b->set->logit_chunk_tokens,
          b->set->checkpointing ? ", checkpointing" : "");
   printf("%-22s %7s %9s %8s %9s %10s\n", "operation", "calls", "seconds", "share", "GFLOP/s", "of limit");
   for (int k = 0; k < TIMED_COUNT; k++) {
@@ -226,7 +226,7 @@ static qg_status write_json(const bench *b, const summary *s)
                       "{\"bench\": \"model\", \"precision\": \"%s\", \"threads\": %d, \"loss_rows\": %lld, "
                       "\"checkpointing\": %s, \"tokens_per_second\": %.1f, \"model_gflops\": %.1f, "
                       "\"gemm_gflops\": %.1f, \"seconds\": {",
-                      b->set->precision, b->set->threads, (long long)b->set->loss_rows,
+                      b->set->precision, b->set->threads, (long long)b->set->logit_chunk_tokens,
                       b->set->checkpointing ? "true" : "false", s->tokens_per_second, s->model_flops * 1e-9,
                       s->limit_flops * 1e-9);
   for (int k = 0; k < TIMED_COUNT; k++)
@@ -255,10 +255,10 @@ int main(int argc, char **argv)
 {
   settings set = {.threads = argc > 1 ? atoi(argv[1]) : 2,
                   .precision = argc > 2 ? argv[2] : "bf16",
-                  .loss_rows = argc > 3 ? atoll(argv[3]) : 512,
+                  .logit_chunk_tokens = argc > 3 ? atoll(argv[3]) : 512,
                   .checkpointing = argc > 4 && atoi(argv[4]) != 0,
                   .json = argc > 5 ? argv[5] : NULL};
-  if (set.threads < 1 || set.loss_rows < 1) {
+  if (set.threads < 1 || set.logit_chunk_tokens < 1) {
     fprintf(stderr, "usage: bench_model [THREADS [PRECISION [LOSS_ROWS [CHECKPOINTING [JSON_FILE]]]]]\n");
     return QG_ERR_INPUT;
   }

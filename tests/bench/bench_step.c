@@ -1,12 +1,12 @@
-/* A training step of LLaMA-60M (8 x 256 tokens) beside PyTorch.
+/* A training step of LLaMA-60M (8 x 256 tokens) compared with PyTorch.
  *
  *   bench_step [THREADS [ROUNDS [PEERS [JSON_FILE [NAME]]]]]
  *
- * PEERS: the virtual environment of `make bench-peers`; without it only our rows. Every contender is a
+ * PEERS: the virtual environment of `make bench-peers`; without it only our rows. Every peer is a
  * process (serve_step, peers/peer_step.py); in each round ours and the peer take one step each in turn. A
  * step with projections is charged its share of a refresh: plain + (refresh - plain) / update_gap. Ratios are
  * tokens/s of ours over the peer's, the median of those of the rounds, in wall and in CPU time: the second
- * hardly notices other users of the machine. First loss and gradient norm, of the same weights and tokens,
+ * hardly depends on other users of the machine. First loss and gradient norm, of the same weights and tokens,
  * say that it is the same work. NAME: only peers with this in their name; all: the slower settings of PyTorch
  * too. */
 #include <math.h>
@@ -15,10 +15,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../support/contender.h"
-#include "../support/samples.h"
-#include "../support/step_operations.h"
+#include "support/bench/peer_process.h"
+#include "support/bench/samples.h"
+#include "support/bench/step_operations.h"
 #include "qgalore/base.h"
+#include "support/bench/peer_process.h"
+#include "support/bench/samples.h"
+#include "support/bench/step_operations.h"
 
 enum { MAX_ROUNDS = 50, TOKENS = 8 * 256, UPDATE_GAP = 200 };
 
@@ -51,7 +54,7 @@ static const setting peers[] = {
 
 typedef struct {
   const setting *set;
-  contender process;
+  peer_process process;
   double first[OPENINGS];
   double step[MAX_ROUNDS][ANSWERS], refresh[MAX_ROUNDS][ANSWERS];
   double peak;
@@ -71,7 +74,7 @@ static qg_status start_ours(bench *b, const setting *set, const char *state, rac
   snprintf(threads, sizeof threads, "%d", b->threads);
   const char *argv[] = {program, threads, set->optimizer, set->precision, state, NULL};
   r->set = set;
-  return contender_start(argv, NULL, r->first, OPENINGS, &r->process);
+  return peer_start(argv, NULL, r->first, OPENINGS, &r->process);
 }
 
 static qg_status start_peer(bench *b, const setting *set, racer *r)
@@ -84,21 +87,21 @@ static qg_status start_peer(bench *b, const setting *set, racer *r)
                         set->optimizer, set->compiled,
                         b->state,       NULL};
   r->set = set;
-  return contender_start(argv, contender_tuned_torch, r->first, OPENINGS, &r->process);
+  return peer_start(argv, peer_tuned_torch, r->first, OPENINGS, &r->process);
 }
 
-/* A process of its own writes it, so that what that takes is in nobody's peak. */
+/* A separate process writes it, so that its memory is in no program's peak. */
 static qg_status write_state(bench *b)
 {
   racer writer;
   QG_TRY(start_ours(b, &ours[OURS - 1], b->state, &writer));
-  return contender_quit(&writer.process, NULL);
+  return peer_quit(&writer.process, NULL);
 }
 
 static qg_status take_turn(racer *r, int round)
 {
-  QG_TRY(contender_ask(&r->process, "step", r->step[round], ANSWERS));
-  return r->set->refreshes ? contender_ask(&r->process, "refresh", r->refresh[round], ANSWERS) : QG_OK;
+  QG_TRY(peer_ask(&r->process, "step", r->step[round], ANSWERS));
+  return r->set->refreshes ? peer_ask(&r->process, "refresh", r->refresh[round], ANSWERS) : QG_OK;
 }
 
 /* Seconds of a step with its share of a refresh of every matrix. */
@@ -127,7 +130,7 @@ static void print_header(void)
 {
   printf("%-44s %-9s %8s | %7s %7s | %7s %7s | %8s %7s | %8s %8s\n", "", "", "", "qgalore", "qgalore",
          "adamw", "adamw", "GFLOP", "peak", "first", "gradient");
-  printf("%-44s %-9s %8s | %7s %7s | %7s %7s | %8s %7s | %8s %8s\n", "contender", "precision", "tokens/s",
+  printf("%-44s %-9s %8s | %7s %7s | %7s %7s | %8s %7s | %8s %8s\n", "program", "precision", "tokens/s",
          "/ wall", "/ CPU", "/ wall", "/ CPU", "/ token", "MiB", "loss", "norm");
 }
 
@@ -169,7 +172,7 @@ static qg_status write_json(const bench *b)
   return QG_OK;
 }
 
-/* Ours are asked again beside every peer: the ratio is of the same minutes. */
+/* Ours are measured again with every peer, so that the ratio is of the same minutes. */
 static qg_status race(bench *b, racer *peer)
 {
   for (int round = 0; round < b->rounds; round++) {
@@ -182,8 +185,7 @@ static qg_status race(bench *b, racer *peer)
 /* A peer that cannot run here says why on the error output, and the others go on. */
 static qg_status race_peer(bench *b, const setting *set, racer *r)
 {
-  if (start_peer(b, set, r) != QG_OK || race(b, r) != QG_OK ||
-      contender_quit(&r->process, &r->peak) != QG_OK) {
+  if (start_peer(b, set, r) != QG_OK || race(b, r) != QG_OK || peer_quit(&r->process, &r->peak) != QG_OK) {
     printf("%-44s %-9s did not run: %s\n", set->name, set->precision, qg_error_message());
     r->set = NULL;
     return QG_OK;
@@ -217,7 +219,7 @@ static qg_status time_operations(bench *b, double *medians)
 {
   double rounds[STEP_ANSWERS][MAX_ROUNDS], answers[STEP_ANSWERS];
   for (int round = 0; round < b->rounds; round++) {
-    QG_TRY(contender_ask(&b->ours[0].process, "operations", answers, STEP_ANSWERS));
+    QG_TRY(peer_ask(&b->ours[0].process, "operations", answers, STEP_ANSWERS));
     for (int i = 0; i < STEP_ANSWERS; i++) rounds[i][round] = answers[i];
   }
   for (int i = 0; i < STEP_ANSWERS; i++) medians[i] = samples_median(rounds[i], b->rounds);
@@ -262,7 +264,7 @@ static qg_status run(bench *b)
   QG_TRY(print_operations(b));
   printf("\n");
   for (int i = 0; i < OURS; i++) {
-    QG_TRY(contender_quit(&b->ours[i].process, &b->ours[i].peak));
+    QG_TRY(peer_quit(&b->ours[i].process, &b->ours[i].peak));
     print_row(b, &b->ours[i]);
   }
   return b->json ? write_json(b) : QG_OK;

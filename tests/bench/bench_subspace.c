@@ -1,4 +1,4 @@
-/* Subspaces of the 56 matrices of a LLaMA-60M by every method, beside torch.linalg.svd.
+/* Subspaces of the 56 matrices of a LLaMA-60M by every method, compared with torch.linalg.svd.
  *
  *   bench_subspace [THREADS [ROUNDS [FILE PREVIOUS_FILE [PEERS [JSON_FILE]]]]]
  *
@@ -16,9 +16,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../support/contender.h"
-#include "../support/samples.h"
-#include "../support/subspace_suite.h"
+#include "support/bench/peer_process.h"
+#include "support/bench/samples.h"
+#include "support/bench/gradient_set.h"
 #include "linalg/exact.h"
 #include "qgalore/base.h"
 #include "qgalore/linalg.h"
@@ -41,16 +41,17 @@ static const char *const torch_commands[] = {"threads", "matrices"};
 enum { TORCH_WAYS = QG_COUNT_OF(torch_commands) };
 
 typedef struct {
-  contender process;
+  peer_process process;
   bool present;
   double answers[TORCH_WAYS][MAX_ROUNDS][4]; /* wall and CPU seconds, mean and smallest share of energy */
 } torch_peer;
 
-static void solve(subspace_suite *s, qg_subspace_method method, int threads, double seconds[CLOCKS])
+static void solve(gradient_set *s, qg_subspace_method method, int threads, double seconds[CLOCKS])
 {
-  qg_subspace_options options = {.method = method, .min_energy_ratio = 0.97, .threads = threads, .bf16 = true};
+  qg_subspace_options options = {
+      .method = method, .min_energy_ratio = 0.97, .threads = threads, .bf16 = true};
   size_t bytes = qg_subspace_workspace(&options, s->jobs, s->count);
-  void *workspace = suite_take(bytes);
+  void *workspace = gradient_set_alloc(bytes);
   memset(workspace, 0, bytes);
   double wall = qg_now(), cpu = samples_cpu_now();
   if (qg_subspace_solve(&options, s->jobs, s->count, workspace, bytes) != QG_OK) {
@@ -63,28 +64,28 @@ static void solve(subspace_suite *s, qg_subspace_method method, int threads, dou
 }
 
 /* The optimum is what the eigenproblem of the whole side gives, whichever way the exact method goes. */
-static void keep_optimum(subspace_suite *s, int index)
+static void keep_optimum(gradient_set *s, int index)
 {
   qg_subspace_job *job = &s->jobs[index];
-  qg_problem problem;
+  qg_projection_problem problem;
   int d = (int)qg_min_i64(job->m, job->n);
-  char *workspace = suite_take(qg_exact_bytes(d, (int)job->rank) + QG_SCRATCH_ALIGN);
+  char *workspace = gradient_set_alloc(qg_exact_bytes(d, (int)job->rank) + QG_SCRATCH_ALIGN);
   qg_scratch scratch = {.base = qg_scratch_align(workspace)};
-  if (qg_problem_open(job, scratch, &problem) != QG_OK || qg_exact_solve(&problem, scratch, job) != QG_OK) {
+  if (qg_projection_problem_open(job, scratch, &problem) != QG_OK || qg_exact_solve(&problem, scratch, job) != QG_OK) {
     fprintf(stderr, "bench_subspace: %s\n", qg_error_message());
     exit(QG_ERR_RUNTIME);
   }
-  s->exact_energy[index] = suite_energy_of(job, job->basis);
+  s->exact_energy[index] = basis_energy(job, job->basis);
   free(workspace);
 }
 
-static void keep_energies(subspace_suite *s)
+static void keep_energies(gradient_set *s)
 {
   for (int i = 0; i < s->count; i++) keep_optimum(s, i);
 }
 
 /* The exact bases of `before` become the old bases of `s`. */
-static void start_from(subspace_suite *s, subspace_suite *before, int threads)
+static void start_from(gradient_set *s, gradient_set *before, int threads)
 {
   qg_backend_request request = {.name = "cpu", .precision = "fp32", .threads = threads};
   qg_backend *be;
@@ -97,25 +98,25 @@ static void start_from(subspace_suite *s, subspace_suite *before, int threads)
   for (int i = 0; i < s->count; i++) {
     const qg_subspace_job *job = &before->jobs[i];
     s->start[i] = job->basis;
-    s->int4_start[i] = suite_through_int4(be, job->basis, job->rank * qg_min_i64(job->m, job->n));
+    s->int4_start[i] = basis_through_int4(be, job->basis, job->rank * qg_min_i64(job->m, job->n));
   }
   qg_backend_close(be);
 }
 
-static void run_route(subspace_suite *s, route *r, int threads, double seconds[CLOCKS])
+static void run_route(gradient_set *s, route *r, int threads, double seconds[CLOCKS])
 {
   for (int i = 0; i < s->count; i++) s->jobs[i].previous = r->int4_start ? s->int4_start[i] : s->start[i];
   solve(s, r->method, threads, seconds);
 }
 
 /* After a run of this route. */
-static void judge(const subspace_suite *s, route *r)
+static void judge(const gradient_set *s, route *r)
 {
   r->energy_mean = 0;
   r->energy_min = 1e9;
   r->fallbacks = 0;
   for (int i = 0; i < s->count; i++) {
-    double share = suite_energy_of(&s->jobs[i], s->jobs[i].basis) / s->exact_energy[i];
+    double share = basis_energy(&s->jobs[i], s->jobs[i].basis) / s->exact_energy[i];
     r->energy_mean += share / s->count;
     r->energy_min = fmin(r->energy_min, share);
     r->fallbacks += r->method != QG_SUBSPACE_EXACT && s->jobs[i].used == QG_SUBSPACE_EXACT;
@@ -123,11 +124,11 @@ static void judge(const subspace_suite *s, route *r)
 }
 
 /* Energy that the old bases hold, relative to exact: mean and smallest. */
-static void print_start(const subspace_suite *s, const char *name, const float *const *start)
+static void print_start(const gradient_set *s, const char *name, const float *const *start)
 {
   double mean = 0, smallest = 1e9;
   for (int i = 0; i < s->count; i++) {
-    double share = suite_energy_of(&s->jobs[i], start[i]) / s->exact_energy[i];
+    double share = basis_energy(&s->jobs[i], start[i]) / s->exact_energy[i];
     mean += share / s->count;
     smallest = fmin(smallest, share);
   }
@@ -138,17 +139,17 @@ static void start_torch(const char *venv, const char *file, torch_peer *torch)
 {
   char python[4200], rank[16];
   snprintf(python, sizeof python, "%s/bin/python", venv);
-  snprintf(rank, sizeof rank, "%d", SUITE_RANK);
+  snprintf(rank, sizeof rank, "%d", GRADIENT_SET_RANK);
   const char *argv[] = {python, "tests/bench/peers/peer_subspace.py", file, rank, NULL};
-  torch->present = access(python, X_OK) == 0 &&
-                   contender_start(argv, contender_tuned_torch, NULL, 0, &torch->process) == QG_OK;
+  torch->present =
+      access(python, X_OK) == 0 && peer_start(argv, peer_tuned_torch, NULL, 0, &torch->process) == QG_OK;
   if (!torch->present) printf("no PyTorch in %s: its rows are left out (make bench-peers)\n", venv);
 }
 
 static void ask_torch(torch_peer *torch, int round)
 {
   for (int way = 0; way < TORCH_WAYS && torch->present; way++)
-    if (contender_ask(&torch->process, torch_commands[way], torch->answers[way][round], 4) != QG_OK) {
+    if (peer_ask(&torch->process, torch_commands[way], torch->answers[way][round], 4) != QG_OK) {
       fprintf(stderr, "bench_subspace: %s\n", qg_error_message());
       torch->present = false;
     }
@@ -206,7 +207,7 @@ static void report(const route *routes, int count, const torch_peer *torch, int 
   if (json) fprintf(json, "]}\n");
 }
 
-static void run(subspace_suite *s, torch_peer *torch, int threads, int rounds, FILE *json)
+static void run(gradient_set *s, torch_peer *torch, int threads, int rounds, FILE *json)
 {
   static route routes[] = {{.name = "exact", .method = QG_SUBSPACE_EXACT},
                            {.name = "warm", .method = QG_SUBSPACE_WARM},
@@ -231,7 +232,7 @@ static void run(subspace_suite *s, torch_peer *torch, int threads, int rounds, F
 
 int main(int argc, char **argv)
 {
-  static subspace_suite current, before;
+  static gradient_set current, before;
   static torch_peer torch;
   int threads = argc > 1 ? atoi(argv[1]) : 2, rounds = argc > 2 ? atoi(argv[2]) : 5;
   if (threads < 1 || rounds < 1 || rounds > MAX_ROUNDS || argc == 4 || argc > 7) {
@@ -241,17 +242,17 @@ int main(int argc, char **argv)
     return QG_ERR_INPUT;
   }
   if (argc >= 5) {
-    suite_read(argv[3], &current);
-    suite_read(argv[4], &before);
+    gradient_set_read(argv[3], &current);
+    gradient_set_read(argv[4], &before);
   } else {
-    suite_make_llama_60m(&current, false);
-    suite_make_llama_60m(&before, true);
+    gradient_set_make_llama_60m(&current, false);
+    gradient_set_make_llama_60m(&before, true);
   }
   FILE *json = argc > 6 ? fopen(argv[6], "w") : NULL;
   if (argc > 5) start_torch(argv[5], argv[3], &torch);
   start_from(&current, &before, threads);
   run(&current, &torch, threads, rounds, json);
-  contender_quit(&torch.process, NULL);
+  peer_quit(&torch.process, NULL);
   if (json && fclose(json) != 0) fprintf(stderr, "bench_subspace: cannot finish %s\n", argv[6]);
   return 0;
 }

@@ -1,5 +1,5 @@
 /* The update of one LLaMA-7B layer, seven matrices at rank 1024: 8-bit Adam, project back, add to INT8
- * weights with stochastic rounding; beside fp32 Adam, project back and bf16 weights in PyTorch.
+ * weights with stochastic rounding; compared with fp32 Adam, project back and bf16 weights in PyTorch.
  *
  *   bench_update [THREADS [ROUNDS [PEERS [JSON_FILE]]]]
  *
@@ -11,10 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../support/contender.h"
-#include "../support/samples.h"
-#include "../support/training.h"
+#include "support/bench/peer_process.h"
+#include "support/bench/samples.h"
+#include "support/bench/training.h"
 #include "optim/internal.h"
+#include "support/bench/peer_process.h"
+#include "support/bench/samples.h"
+#include "support/bench/training.h"
 
 enum { MAX_ROUNDS = 50, COPY_BYTES = 256 << 20 };
 
@@ -24,7 +27,7 @@ typedef struct {
   training t;
   int threads, rounds;
   char *from, *to; /* [COPY_BYTES] */
-  contender torch;
+  peer_process torch;
   bool has_torch;
   double seconds[MEASURES][MAX_ROUNDS];
 } bench;
@@ -142,7 +145,7 @@ static qg_status race(bench *b)
       QG_TRY(runs[kind](b));
       b->seconds[kind][at] = qg_now() - start;
     }
-    if (b->has_torch) QG_TRY(contender_ask(&b->torch, "step", &b->seconds[TORCH][at], 1));
+    if (b->has_torch) QG_TRY(peer_ask(&b->torch, "step", &b->seconds[TORCH][at], 1));
   }
   return QG_OK;
 }
@@ -200,7 +203,7 @@ static qg_status start_torch(bench *b, const char *venv)
   snprintf(threads, sizeof threads, "%d", b->threads);
   const char *argv[] = {python, "tests/bench/peers/peer_update.py", threads, NULL};
   b->has_torch = access(python, X_OK) == 0;
-  return b->has_torch ? contender_start(argv, contender_tuned_torch, NULL, 0, &b->torch) : QG_OK;
+  return b->has_torch ? peer_start(argv, peer_tuned_torch, NULL, 0, &b->torch) : QG_OK;
 }
 
 static qg_status run(bench *b, int argc, char **argv)
@@ -239,7 +242,7 @@ int main(int argc, char **argv)
   }
   qg_status status = run(&b, argc, argv);
   if (status != QG_OK) fprintf(stderr, "bench_update: %s\n%s", qg_error_message(), qg_error_trace());
-  contender_quit(&b.torch, NULL);
+  peer_quit(&b.torch, NULL);
   free(b.from);
   free(b.to);
   training_close(&b.t);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/training.h"
+#include "support/bench/training.h"
 
 enum { TRAINED_SEQUENCES = 8, PIECES = 8, MAX_PARAMS = 1024 };
 
@@ -18,7 +18,7 @@ typedef struct {
   training t;
   const char *folder;
   qg_param_port port;            /* reads the optimizer's weights, keeps gradients here */
-  float *norm_gradient;          /* nobody reads it */
+  float *norm_gradient;          /* not used */
   qg_view gradients[MAX_PARAMS]; /* f32 [rows, cols] of layer matrices, empty for others */
 } maker;
 

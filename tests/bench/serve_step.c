@@ -1,19 +1,19 @@
-/* Our side of bench_step: steps of a LLaMA-60M on the same 8 x 256 tokens, as a contender
- * (support/contender.h).
+/* Our side of bench_step: steps of a LLaMA-60M on the same 8 x 256 tokens, as a process
+ * (support/bench/peer_process.h).
  *
  *   serve_step THREADS METHOD PRECISION [STATE]
  *
  * "step" is one optimizer step between refreshes, "refresh" one in which every subspace is due; both answer
  * wall seconds, CPU seconds, refreshes and loss. "operations" is two steps, the second with oneDNN's products
- * (support/step_operations.h). "ready" says loss and gradient norm of the initial weights,
+ * (support/bench/step_operations.h). "ready" says loss and gradient norm of the initial weights,
  * and FLOPs per token of a step. STATE receives tokens and initial weights for a peer. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../support/contender.h"
-#include "../support/samples.h"
-#include "../support/step_operations.h"
-#include "../support/training.h"
+#include "support/bench/peer_process.h"
+#include "support/bench/samples.h"
+#include "support/bench/step_operations.h"
+#include "support/bench/training.h"
 
 typedef struct {
   training t;
@@ -147,12 +147,12 @@ static qg_status open_job(const char *threads, const char *method, const char *p
 
 static qg_status run(int argc, char **argv, server *s)
 {
-  static const contender_command commands[] = {
+  static const peer_command commands[] = {
       {"step", answer_step}, {"refresh", answer_refresh}, {"operations", answer_operations}};
   QG_TRY(open_job(argv[1], argv[2], argv[3], &s->t));
   if (argc > 4) QG_TRY(write_state(&s->t, argv[4]));
   QG_TRY(warm_up(s));
-  return contender_serve(commands, QG_COUNT_OF(commands), s);
+  return peer_serve(commands, QG_COUNT_OF(commands), s);
 }
 
 int main(int argc, char **argv)

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../support/training.h"
+#include "support/bench/training.h"
 
 enum { MAX_STEPS = 100 };
 

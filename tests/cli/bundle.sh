@@ -3,7 +3,7 @@
 # repository root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
+. tests/support/shell/tap.sh
 
 build=$(realpath "${BUILD:-build}")
 for tool in patchelf ompi_info objdump xz; do

@@ -1,11 +1,11 @@
 #!/bin/bash
-# What the program tells without training, and that it is true: --check and its relatives, and the memory that a run takes
+# What the program reports without training, and that it is true: --check and its relatives, and the memory that a run takes
 # against the memory that was planned. Run from the repository root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2154 # tmp comes from tiny_run.sh
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 number_of() { sed -n "s/^$1 *= *\([0-9]*\).*/\1/p" "$2"; }
 

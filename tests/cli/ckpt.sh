@@ -2,8 +2,8 @@
 # qgalore_ckpt on checkpoints of a small run. Run from the repository root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 # Without anything that an MPI launcher sets.
 qckpt() { run env -i PATH="$PATH" "$ckpt" "$@"; }
@@ -73,9 +73,9 @@ check "a run of another shape" train 2 wide train.steps=3 model.vocab_size=256
 qckpt diff "$three" "$tmp/wide/checkpoints/step-0000000003.h5"
 expect "and so are other shapes" 1 "weights/lm_head/values: of another type or shape"
 
-check "a run that saves beside training" train 2 beside train.steps=6 checkpoint.snapshot_memory=1MiB
-check "says how long training stood still" log_says beside "^ *3 checkpoint saved in .* training stood still for"
-qckpt diff "$six" "$tmp/beside/checkpoints/step-0000000006.h5"
+check "a run that saves asynchronously" train 2 asynchronous train.steps=6 checkpoint.snapshot_memory=1MiB
+check "says how long training stood still" log_says asynchronous "^ *3 checkpoint saved in .* training stood still for"
+qckpt diff "$six" "$tmp/asynchronous/checkpoints/step-0000000006.h5"
 expect "and saves the same state" 0 "0 of "
 check "a run with one file per rank" train 2 parts train.steps=6 checkpoint.layout=per_rank
 parts=$tmp/parts/checkpoints/step-0000000006.h5

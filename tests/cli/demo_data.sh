@@ -2,7 +2,7 @@
 # inputs/demo-data.sh with texts of one's own and without a network. Run from the repository root; BUILD names the build
 # folder; prints TAP.
 set -u
-. tests/support/tap.sh
+. tests/support/shell/tap.sh
 
 command -v spm_train >/dev/null || skip_all "spm_train (package sentencepiece) is not installed"
 export QGALORE_BIN=$PWD/${BUILD:-build}

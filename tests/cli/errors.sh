@@ -3,11 +3,11 @@
 # kind. Run from the repository root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2154 # tmp comes from tiny_run.sh
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
-# As soon as one rank fails mpirun kills the others, without the second of grace it would give: who has not spoken by then
-# is not heard.
+# As soon as one rank fails mpirun kills the others, without the second of grace it would give: messages that come later
+# are lost.
 export OMPI_MCA_odls_base_sigkill_timeout=0
 
 # refused TEST RANKS CODE MESSAGE ARGUMENT...: the program with these arguments says MESSAGE, once.

@@ -3,37 +3,28 @@
 # repository root; prints TAP.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
+. tests/support/shell/tap.sh
 
 # A module may include headers of its own and of modules on lower levels, never of its neighbours.
 declare -A level=(
   [base]=0
-  [quant]=1 [par]=1 [data]=1
-  [backend]=2
-  [tensor]=3
-  [linalg]=4
+  [spec]=1 [numerics]=1 [par]=1
+  [config]=2 [backend]=2 [data]=2
+  [memory]=3 [cuda]=3
+  [linalg]=4 [weights]=4
   [model]=5
   [optim]=6
-  [config]=7 [ckpt]=7
+  [ckpt]=7
   [train]=8
   [app]=9
-  [tools]=10 [main.c]=10 [cuda]=3
+  [tools]=10 [main.c]=10
 )
 
-# The module that a public header belongs to, where the name does not say it.
-declare -A owner=(
-  [status]=base [log]=base [timer]=base [fault]=base [apart]=base [philox]=base [view]=base [state]=base
-  [adam]=quant [rows_apart]=base [gate]=base [plugin]=backend [normal]=backend [host]=backend [memory]=tensor [par_mpi]=par [linalg_distributed]=linalg
-)
-
-module_of_header() { # qgalore/x.h or module/x.h
+module_of_header() { # qgalore/module.h, qgalore/module/x.h or module/x.h
   local name=${1#qgalore/}
-  if [ "$name" = "$1" ]; then
-    echo "${1%%/*}"
-  else
-    name=${name%.h}
-    echo "${owner[$name]:-$name}"
-  fi
+  name=${name%%/*}
+  name=${name%.h}
+  echo "$name"
 }
 
 module_of_file() {
@@ -63,6 +54,12 @@ points_down() {
     fi
   done < <(includes "$@")
   return "$wrong"
+}
+
+# Modules take what they need as options of their own; only what joins them knows the input.
+input_is_read_above() {
+  ! includes src include cuda | grep -E ' (qgalore/config\.h|config/.*)$' |
+    grep -vE '^(src/(config|train|app)/|include/qgalore/train\.h )' | sed 's/^/# /' | grep .
 }
 
 # Code without comments; calls like MPI_Send( have a small letter, constants and types do not matter. Converting a
@@ -100,6 +97,7 @@ check "an upward include is noticed" notices_an_upward_arrow
 check "the modules of src depend downwards" points_down src
 check "so do the public headers" points_down include
 check "and the CUDA backend" points_down cuda
+check "the input is read by train and app alone" input_is_read_above
 check "MPI is called in src/par alone" calls_no_mpi
 check "CUDA headers stay in cuda" has_no_cuda
 finish

@@ -3,8 +3,8 @@
 # folder; prints TAP.
 # shellcheck disable=SC2154 # tmp comes from tiny_run.sh
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 # Six layers, so that eight ranks have one piece each. One thread and fp32 leave nothing to rounding. With a threshold of
 # -1 every refresh but the first doubles the gap; without staggering all come together.

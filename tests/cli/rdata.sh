@@ -2,7 +2,7 @@
 # qgalore_rdata on a data base made here byte by byte, as R would write it. Run from the repository root; BUILD names the
 # build folder; prints TAP.
 set -u
-. tests/support/tap.sh
+. tests/support/shell/tap.sh
 
 rdata=$PWD/${BUILD:-build}/qgalore_rdata
 [ -x "$rdata" ] || skip_all "qgalore_rdata was not built"

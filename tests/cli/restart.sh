@@ -1,11 +1,11 @@
 #!/bin/bash
-# However a run ends and wherever it goes on, it ends with the bits of a run that was left alone. Run from the repository
+# However a run ends and wherever it goes on, it ends with the bits of an uninterrupted run. Run from the repository
 # root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2154 # tmp and code come from tiny_run.sh
 # shellcheck disable=SC2016,SC2034,SC2317 # functions, expressions and results are used by tap.sh
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 # Refreshes at 1, 4, 7, 13, 25, 49, 97 and 193: the tracker's state is what a restart may lose.
 steps=240
@@ -53,7 +53,7 @@ damage() {
 }
 
 attempt 1 alone checkpoint.every=120
-expect "a run that is left alone finishes" 0 "finished  all $steps steps done"
+expect "an uninterrupted run finishes" 0 "finished  all $steps steps done"
 check "its status says so" status_is alone finished
 
 this=usr2

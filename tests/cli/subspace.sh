@@ -4,8 +4,8 @@
 # shellcheck disable=SC2154 # tmp comes from tiny_run.sh
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 keys=(train.steps=24 backend.precision=fp32 backend.threads=1 checkpoint.every=12 qgalore.update_gap=4)
 together=(subspace.method=scalapack subspace.distributed_min=16 qgalore.project_head=yes)
@@ -47,7 +47,7 @@ done
 
 check "only wide matrices go to all ranks" trained 2 wide subspace.method=scalapack subspace.distributed_min=33 \
   qgalore.project_head=yes
-check "the others are solved at home" used wide "exact warm "
+check "the others are solved on their own rank" used wide "exact warm "
 
 stopped_and_resumed() {
   trained 2 again "${together[@]}" train.steps=24 && rm "$(newest again)" && trained 2 again "${together[@]}" &&

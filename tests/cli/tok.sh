@@ -1,7 +1,7 @@
 #!/bin/bash
 # qgalore_tok from text to token file. Run from the repository root; BUILD names the build folder; prints TAP.
 set -u
-. tests/support/tap.sh
+. tests/support/shell/tap.sh
 
 tok=$PWD/${BUILD:-build}/qgalore_tok
 command -v spm_train >/dev/null || skip_all "spm_train (package sentencepiece) is not installed"

@@ -2,7 +2,7 @@
 # The CUDA toolkit is found as each of its distributors lays it out, and what is missing is named. Folders of empty files stand
 # for it. Run from the repository root; prints TAP.
 set -u
-. tests/support/tap.sh
+. tests/support/shell/tap.sh
 
 command -v make >/dev/null || skip_all "make is not installed"
 [ ! -e /usr/include/cublasLt.h ] || skip_all "the distribution's toolkit is installed here"

@@ -12,8 +12,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "../support/model_run.h"
 #include "backend/cpu/panel.h"
+#include "support/fixtures/model_run.h"
 
 static atomic_bool counting;
 static atomic_int calls;
@@ -106,7 +106,7 @@ static int calls_of_a_steady_micro_batch(void)
   float **params = make_params();
   model_run run = {
       .shape = shape,
-      .options = {.micro_batch = SEQUENCES, .sequence_length = LENGTH, .slots = 1, .loss_rows = 48},
+      .options = {.micro_batch = SEQUENCES, .sequence_length = LENGTH, .slots = 1, .logit_chunk_tokens = 48},
       .precision = "bf16",
       .stages = 1,
       .micro_batches = 1,
@@ -114,15 +114,15 @@ static int calls_of_a_steady_micro_batch(void)
       .ids = ids,
       .targets = ids,
       .params = params};
-  rig r;
-  assert_int_equal(rig_open(&r, &run), QG_OK);
+  model_fixture r;
+  assert_int_equal(model_fixture_open(&r, &run), QG_OK);
   assert_int_equal(run_micro_batches(&r), QG_OK);
   atomic_store(&calls, 0);
   atomic_store(&counting, true);
   qg_status status = run_micro_batches(&r);
   atomic_store(&counting, false);
   assert_int_equal(status, QG_OK);
-  rig_close(&r);
+  model_fixture_close(&r);
   free_params(params);
   return atomic_load(&calls);
 }

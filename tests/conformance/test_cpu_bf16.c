@@ -1,7 +1,7 @@
 /* The CPU backend in bf16 keeps every promise of qgalore/backend.h. */
 #include <stdio.h>
 
-#include "../support/conformance.h"
+#include "support/suites/conformance.h"
 
 int main(void)
 {

@@ -1,7 +1,7 @@
 /* The CPU backend in fp32 keeps every promise of qgalore/backend.h. */
 #include <stdio.h>
 
-#include "../support/conformance.h"
+#include "support/suites/conformance.h"
 
 int main(void)
 {

@@ -1,8 +1,8 @@
 /* The CPU backend keeps its promises on every instruction set of this processor. */
 #include <stdio.h>
 
-#include "../support/conformance.h"
-#include "../support/cpu_levels.h"
+#include "support/suites/conformance.h"
+#include "support/fixtures/cpu_levels.h"
 
 static int run_precision(const char *precision)
 {

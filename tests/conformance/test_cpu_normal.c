@@ -8,11 +8,12 @@
 
 #include <cmocka.h>
 
-#include "../support/cpu_levels.h"
-#include "../support/tolerances.h"
+#include "backend/cpu/normal.h"
+#include "qgalore/backend/host.h"
 #include "qgalore/base.h"
-#include "qgalore/normal.h"
-#include "qgalore/quant.h"
+#include "qgalore/numerics/quant_groups.h"
+#include "support/fixtures/cpu_levels.h"
+#include "support/fixtures/tolerances.h"
 
 enum { WORDS = 1 << 24, SAMPLES = 1 << 20, SHORT = 5 * QG_GROUP + 3 };
 

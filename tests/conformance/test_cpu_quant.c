@@ -7,9 +7,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../support/adam_conformance.h"
-#include "../support/quant_conformance.h"
+#include "support/suites/adam_conformance.h"
+#include "support/suites/quant_conformance.h"
 #include "qgalore/base.h"
+#include "support/suites/adam_conformance.h"
+#include "support/suites/quant_conformance.h"
 
 static int run_level(const char *level)
 {

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/conformance_arrays.h"
 #include "backend/cpu/panel.h"
+#include "support/suites/conformance_arrays.h"
 
 enum { TOKENS = 330, LENGTH = 110, HEADS = 4, KV_HEADS = 2, HEAD_DIM = 16, COLS = HEADS * HEAD_DIM };
 
@@ -22,7 +22,7 @@ static const qg_workload workload = {.tokens = TOKENS,
                                      .num_heads = HEADS,
                                      .num_kv_heads = KV_HEADS,
                                      .vocab_size = COLS,
-                                     .loss_rows = TOKENS};
+                                     .logit_chunk_tokens = TOKENS};
 
 static void open_with(conformance *c, int threads, const char *precision)
 {

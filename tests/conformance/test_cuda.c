@@ -1,11 +1,15 @@
 /* The CUDA backend keeps every promise of qgalore/backend.h, in bf16 and in fp32, and stores the same bits as
  * the CPU backend: both equal the plain definitions. Without QGALORE_CUDA_PLUGIN its kernels are emulated on
  * the host, in turns and with random schedules of warps. */
-#include "../support/adam_conformance.h"
-#include "../support/conformance.h"
-#include "../support/cuda_schedules.h"
-#include "../support/quant_conformance.h"
+#include "support/suites/adam_conformance.h"
+#include "support/suites/conformance.h"
+#include "support/fixtures/cuda_schedules.h"
+#include "support/suites/quant_conformance.h"
 #include "qgalore/base.h"
+#include "support/fixtures/cuda_schedules.h"
+#include "support/suites/adam_conformance.h"
+#include "support/suites/conformance.h"
+#include "support/suites/quant_conformance.h"
 
 static int run_precision(const char *precision)
 {

@@ -9,10 +9,10 @@
 
 #include <stdlib.h>
 
-#include "../support/conformance.h"
-#include "../support/conformance_arrays.h"
-#include "../support/cuda_schedules.h"
 #include "qgalore/base.h"
+#include "support/fixtures/cuda_schedules.h"
+#include "support/suites/conformance.h"
+#include "support/suites/conformance_arrays.h"
 
 enum { LENGTH = 64, HEADS = 2 };
 
@@ -34,7 +34,7 @@ static void begin(fused_case *f)
                           .hidden_size = 64,
                           .num_heads = 4,
                           .num_kv_heads = 4,
-                          .loss_rows = 8};
+                          .logit_chunk_tokens = 8};
   f->bytes = be->ops->workspace_bytes(be, &workload);
   expect_ok(be->ops->alloc(be, f->bytes, &f->workspace));
   be->ops->set_workspace(be, f->workspace, f->bytes);

@@ -1,4 +1,4 @@
-/* What the CUDA backend tells about its device beside results: time, room, and who failed. */
+/* What the CUDA backend tells about its device besides results: time, memory, and who failed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/cuda_device.h"
+#include "support/fixtures/cuda_device.h"
 
 enum { PHASES = 3, BYTES = 1 << 20, MANY = 10000 };
 
@@ -65,7 +65,7 @@ static void a_reading_is_added_once(void **state)
 }
 
 /* The ring is as long as it was made; what comes after goes on the account of its last mark. */
-static void more_marks_than_there_is_room_for_are_no_error(void **state)
+static void more_marks_than_there_are_places_are_no_error(void **state)
 {
   qg_backend *be = *state;
   double seconds[PHASES] = {0};
@@ -77,15 +77,15 @@ static void more_marks_than_there_is_room_for_are_no_error(void **state)
   assert_true(seconds[0] > 0 && seconds[1] > 0);
 }
 
-static void an_allocation_makes_less_room(void **state)
+static void an_allocation_leaves_less_memory(void **state)
 {
   qg_backend *be = *state;
   size_t before, after, total;
-  assert_int_equal(be->ops->room(be, &before, &total), QG_OK);
+  assert_int_equal(be->ops->memory_info(be, &before, &total), QG_OK);
   assert_true(before <= total && be->share.margin <= be->share.allowance);
   void *memory = NULL;
   assert_int_equal(be->ops->alloc(be, 64 * BYTES, &memory), QG_OK);
-  assert_int_equal(be->ops->room(be, &after, &total), QG_OK);
+  assert_int_equal(be->ops->memory_info(be, &after, &total), QG_OK);
   assert_true(before - after >= 64 * BYTES);
   be->ops->release(be, memory, 64 * BYTES);
 }
@@ -114,8 +114,8 @@ int main(void)
   struct CMUnitTest tests[] = {
       cmocka_unit_test(the_devices_time_goes_to_the_phase_that_queued_the_work),
       cmocka_unit_test(a_reading_is_added_once),
-      cmocka_unit_test(more_marks_than_there_is_room_for_are_no_error),
-      cmocka_unit_test(an_allocation_makes_less_room),
+      cmocka_unit_test(more_marks_than_there_are_places_are_no_error),
+      cmocka_unit_test(an_allocation_leaves_less_memory),
       cmocka_unit_test(a_failed_call_names_call_place_device_and_tensor),
   };
   for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) tests[i].initial_state = be;

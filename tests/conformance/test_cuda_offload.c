@@ -8,13 +8,13 @@
 
 #include <cmocka.h>
 
-#include "../support/digest_in_a_child.h"
-#include "../support/mistaken_device.h"
-#include "../support/optim_fixture.h"
+#include "support/fixtures/digest_in_subprocess.h"
+#include "support/fixtures/faulty_device.h"
+#include "support/fixtures/optim_fixture.h"
 
 enum { SEEDS = 6, TOKENS = 16, HIDDEN = 96, INPUT_BYTES = TOKENS * HIDDEN * 2, ROUNDS = 2 };
 
-typedef enum { KEPT, OFFLOADED, NO_HOLD, NO_WAIT } way;
+typedef enum { KEPT, OFFLOADED, NO_WAIT_EVENT, NO_WAIT } way;
 
 /* A middle stage, and which way its inputs go. */
 typedef struct {
@@ -22,7 +22,7 @@ typedef struct {
   way way;
 } passes;
 
-static mistaken_device device;
+static faulty_device device;
 
 /* --- what the device is asked for on behalf of the stage, whose events are made after the optimizer's --- */
 
@@ -36,40 +36,40 @@ static struct {
 
 static qg_status noted_event(qg_backend *be, qg_event **out)
 {
-  QG_TRY(device.real->ops->side->create_event(be, out));
+  QG_TRY(device.real->ops->async->create_event(be, out));
   if (seen.noting && seen.count < MAX_EVENTS) seen.events[seen.count++] = *out;
   return QG_OK;
 }
 
-static qg_status hold_others(qg_backend *be, qg_event *event)
+static qg_status wait_for_others(qg_backend *be, qg_event *event)
 {
   for (int i = 0; i < seen.count; i++)
     if (seen.events[i] == event) return QG_OK;
-  return device.real->ops->side->hold(be, event);
+  return device.real->ops->async->wait_event(be, event);
 }
 
 static qg_status counted_in(qg_backend *be, void *to, const void *from, size_t bytes, qg_event *after,
                             qg_event *done)
 {
   seen.in += bytes;
-  return device.real->ops->side->copy_in(be, to, from, bytes, after, done);
+  return device.real->ops->async->copy_in(be, to, from, bytes, after, done);
 }
 
 static qg_status counted_out(qg_backend *be, void *to, const void *from, size_t bytes, qg_event *after,
                              qg_event *done)
 {
   seen.out += bytes;
-  return device.real->ops->side->copy_out(be, to, from, bytes, after, done);
+  return device.real->ops->async->copy_out(be, to, from, bytes, after, done);
 }
 
 static void open_device(way wanted)
 {
-  assert_true(mistaken_device_open("bf16", &device));
+  assert_true(faulty_device_open("bf16", &device));
   memset(&seen, 0, sizeof seen);
-  device.side.create_event = noted_event;
-  device.side.copy_in = wanted == NO_WAIT ? copy_in_at_once : counted_in;
-  device.side.copy_out = wanted == NO_WAIT ? copy_out_at_once : counted_out;
-  if (wanted == NO_HOLD) device.side.hold = hold_others;
+  device.async.create_event = noted_event;
+  device.async.copy_in = wanted == NO_WAIT ? copy_in_at_once : counted_in;
+  device.async.copy_out = wanted == NO_WAIT ? copy_out_at_once : counted_out;
+  if (wanted == NO_WAIT_EVENT) device.async.wait_event = wait_for_others;
 }
 
 /* --- passes over a stage --- */
@@ -81,7 +81,7 @@ typedef struct {
   qg_stage *stage;
   qg_param_port port;
   uint32_t digest;
-} rig;
+} offload_fixture;
 
 /* Gradients of the stage's input are looked at alone. */
 static qg_status ignore_gradient(void *impl, int param, qg_view dy, qg_view x)
@@ -90,7 +90,7 @@ static qg_status ignore_gradient(void *impl, int param, qg_view dy, qg_view x)
   return QG_OK;
 }
 
-static void open_rig(rig *r, const passes *p)
+static void offload_fixture_open(offload_fixture *r, const passes *p)
 {
   qg_model_shape shape = small_shape();
   shape.num_layers = p->layers;
@@ -98,13 +98,13 @@ static void open_rig(rig *r, const passes *p)
   qg_partition middle = {.num_layers = p->layers};
   qg_stage_options pass = {.micro_batch = 1,
                            .sequence_length = TOKENS,
-                           .loss_rows = TOKENS,
+                           .logit_chunk_tokens = TOKENS,
                            .slots = p->slots,
                            .checkpointing = true,
                            .offload = p->way != KEPT};
   qg_workload workload = qg_stage_workload(&shape, &pass);
   assert_int_equal(shape.hidden_size, HIDDEN);
-  *r = (rig){.p = p};
+  *r = (offload_fixture){.p = p};
   open_device(p->way);
   assert_ok(qg_mem_create(&device.be, &r->mem));
   assert_ok(qg_backend_reserve(r->mem, &device.be, &workload));
@@ -117,7 +117,7 @@ static void open_rig(rig *r, const passes *p)
   r->port.matrix_grad = ignore_gradient;
 }
 
-static void close_rig(rig *r)
+static void offload_fixture_close(offload_fixture *r)
 {
   qg_stage_destroy(r->stage);
   qg_optim_destroy(r->optim);
@@ -133,14 +133,14 @@ static void fill(qg_view view, int seed)
   assert_ok(device.ops.copy_in(&device.be, view.data, host, sizeof host));
 }
 
-static void forward(rig *r, int slot, int seed)
+static void forward(offload_fixture *r, int slot, int seed)
 {
   qg_view out;
   fill(qg_stage_input(r->stage, slot), seed);
   assert_ok(qg_stage_forward(r->stage, &r->port, slot, NULL, &out));
 }
 
-static void backward(rig *r, int slot, qg_view d_out)
+static void backward(offload_fixture *r, int slot, qg_view d_out)
 {
   uint16_t host[TOKENS * HIDDEN];
   qg_view d_in;
@@ -151,7 +151,7 @@ static void backward(rig *r, int slot, qg_view d_out)
 }
 
 /* Forward passes run ahead by the slots that there are. */
-static void run(rig *r)
+static void run(offload_fixture *r)
 {
   int slots = r->p->slots, batches = ROUNDS * slots;
   qg_view d_out;
@@ -165,10 +165,10 @@ static void run(rig *r)
 
 static uint32_t digest_of_gradients(const void *p)
 {
-  rig r;
-  open_rig(&r, p);
+  offload_fixture r;
+  offload_fixture_open(&r, p);
   run(&r);
-  close_rig(&r);
+  offload_fixture_close(&r);
   return r.digest;
 }
 
@@ -176,7 +176,7 @@ static uint32_t digest_of_gradients(const void *p)
 static uint32_t gradients_in_order(passes p, int seed)
 {
   uint32_t digest;
-  return digest_in_a_child(digest_of_gradients, &p, seed, &digest) ? digest : 0;
+  return digest_in_subprocess(digest_of_gradients, &p, seed, &digest) ? digest : 0;
 }
 
 /* Of SEEDS orders, how many give other gradients than inputs that stay on the device. */
@@ -202,8 +202,8 @@ static void inputs_come_back_in_every_order(void **state)
 static void a_layer_that_does_not_wait_for_its_input_is_found(void **state)
 {
   (void)state;
-  assert_true(orders_that_differ((passes){5, 2, NO_HOLD}) > 0);
-  assert_true(orders_that_differ((passes){2, 3, NO_HOLD}) > 0);
+  assert_true(orders_that_differ((passes){5, 2, NO_WAIT_EVENT}) > 0);
+  assert_true(orders_that_differ((passes){2, 3, NO_WAIT_EVENT}) > 0);
 }
 
 static void a_copy_that_does_not_wait_for_the_layers_is_found(void **state)
@@ -217,11 +217,11 @@ static void a_copy_that_does_not_wait_for_the_layers_is_found(void **state)
 
 static size_t device_activations(passes p, size_t *host)
 {
-  rig r;
-  open_rig(&r, &p);
+  offload_fixture r;
+  offload_fixture_open(&r, &p);
   size_t bytes = qg_mem_bytes_in(r.mem, QG_SPACE_DEVICE, QG_OWNER_ACTIVATIONS);
   *host = qg_mem_bytes_in(r.mem, QG_SPACE_HOST, QG_OWNER_ACTIVATIONS);
-  close_rig(&r);
+  offload_fixture_close(&r);
   return bytes;
 }
 
@@ -242,10 +242,10 @@ static void the_ledger_tells_what_waits_where(void **state)
 
 static void assert_travelled(passes p, size_t out, size_t in)
 {
-  rig r;
-  open_rig(&r, &p);
+  offload_fixture r;
+  offload_fixture_open(&r, &p);
   run(&r);
-  close_rig(&r);
+  offload_fixture_close(&r);
   assert_int_equal(seen.out, out * INPUT_BYTES);
   assert_int_equal(seen.in, in * INPUT_BYTES);
 }
@@ -265,13 +265,13 @@ static void validation_sends_nothing(void **state)
 {
   (void)state;
   const passes p = {5, 1, OFFLOADED};
-  rig r;
+  offload_fixture r;
   qg_view out;
-  open_rig(&r, &p);
+  offload_fixture_open(&r, &p);
   fill(qg_stage_input(r.stage, 0), 1);
   assert_ok(qg_stage_evaluate(r.stage, &r.port, 0, NULL, &out));
   run(&r);
-  close_rig(&r);
+  offload_fixture_close(&r);
   assert_int_equal(seen.out, ROUNDS * 2 * INPUT_BYTES);
 }
 

@@ -10,10 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/cuda_device.h"
-#include "../support/planted.h"
-#include "../support/tolerances.h"
+#include "support/fixtures/cuda_device.h"
+#include "support/reference/known_spectrum.h"
+#include "support/fixtures/tolerances.h"
 #include "qgalore/linalg.h"
+#include "support/fixtures/cuda_device.h"
+#include "support/fixtures/tolerances.h"
+#include "support/reference/known_spectrum.h"
 
 enum { RANK = 12, MOST = 96 * 80 };
 
@@ -27,7 +30,7 @@ static const matrix_shape shapes[] = {{96, 40}, {40, 80}, {48, 48}};
 typedef struct {
   qg_backend *be;
   qg_subspace_args args;
-  qg_subspace_job judge; /* what the judges of planted.h look at */
+  qg_subspace_job judge; /* what the judges of known_spectrum.h look at */
   float host[MOST], basis[MOST], values[RANK];
   double s[96];
 } subspace_case;
@@ -37,7 +40,7 @@ static void plant(subspace_case *c, matrix_shape shape, double first)
 {
   int64_t d = shape.m < shape.n ? shape.m : shape.n;
   for (int64_t i = 0; i < d; i++) c->s[i] = first * pow(0.8, (double)i);
-  planted_matrix(shape.m, shape.n, c->s, 7, c->host);
+  spectrum_matrix(shape.m, shape.n, c->s, 7, c->host);
 }
 
 static size_t basis_bytes(const subspace_case *c)
@@ -82,11 +85,11 @@ static void end(subspace_case *c)
 
 static void check_basis(const subspace_case *c, double share)
 {
-  double energy = planted_energy(&c->judge, c->basis);
+  double energy = spectrum_energy(&c->judge, c->basis);
   int64_t d = c->judge.m < c->judge.n ? c->judge.m : c->judge.n;
   assert_true(c->args.accepted);
-  assert_true(planted_orthonormal_error(&c->judge, c->basis) < QG_TOL_ORTHONORMAL);
-  assert_true(energy >= share * planted_optimal_energy(d, RANK, c->s));
+  assert_true(spectrum_orthonormal_error(&c->judge, c->basis) < QG_TOL_ORTHONORMAL);
+  assert_true(energy >= share * spectrum_optimal_energy(d, RANK, c->s));
   assert_true(QG_CLOSE(c->args.energy, energy, QG_TOL_F32_SUM));
 }
 
@@ -231,7 +234,7 @@ static void a_warm_start_follows_the_gradient(void **state)
     memcpy(previous, c->basis, sizeof previous);
     for (int64_t e = 0; e < shapes[i].m * shapes[i].n; e++)
       c->host[e] += 0.02f * (float)((e * 7919) % 101 - 50) / 50.0f;
-    planted_singular_values(shapes[i].m, shapes[i].n, c->host, c->s);
+    spectrum_singular_values(shapes[i].m, shapes[i].n, c->host, c->s);
     begin(c, shapes[i], QG_SOLVER_POWER);
     void *start = device_copy(c, previous);
     c->args.previous = start;
@@ -252,7 +255,7 @@ static void solve_from_a_random_start(subspace_case *c, matrix_shape shape)
 /* Of the gradient with the singular values c->s. */
 static void expect_a_basis_from_a_random_start(subspace_case *c, matrix_shape shape, double energy_ratio)
 {
-  planted_matrix(shape.m, shape.n, c->s, 7, c->host);
+  spectrum_matrix(shape.m, shape.n, c->s, 7, c->host);
   solve_from_a_random_start(c, shape);
   check_basis(c, energy_ratio);
   end(c);
@@ -293,10 +296,10 @@ static void power_steps_in_bf16_come_close(void **state)
   for (int i = 0; i < 3; i++) {
     plant(c, long_ones[i], 5.0);
     solve_from_a_random_start(c, long_ones[i]);
-    double energy = planted_energy(&c->judge, c->basis);
+    double energy = spectrum_energy(&c->judge, c->basis);
     assert_true(c->args.accepted);
-    assert_true(planted_orthonormal_error(&c->judge, c->basis) < QG_TOL_ORTHONORMAL);
-    assert_true(energy >= (1.0 - QG_TOL_POWER_ENERGY) * planted_optimal_energy(40, RANK, c->s));
+    assert_true(spectrum_orthonormal_error(&c->judge, c->basis) < QG_TOL_ORTHONORMAL);
+    assert_true(energy >= (1.0 - QG_TOL_POWER_ENERGY) * spectrum_optimal_energy(40, RANK, c->s));
     assert_true(QG_CLOSE(c->args.energy, energy, QG_TOL_ROUNDED_ENERGY));
     end(c);
   }
@@ -332,7 +335,7 @@ static void what_fp32_cannot_hold_is_left_to_the_host(void **state)
   /* The twelfth value is 1e-4 of the first: its square drowns in an fp32 Gram matrix. */
   plant(c, shapes[0], 5.0);
   for (int i = 0; i < 40; i++) c->s[i] = 5.0 * pow(0.4, i);
-  planted_matrix(96, 40, c->s, 7, c->host);
+  spectrum_matrix(96, 40, c->s, 7, c->host);
   begin(c, shapes[0], QG_SOLVER_GRAM);
   solve(c);
   assert_false(c->args.accepted);

@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qgalore/backend/host.h"
 #include "qgalore/base.h"
-#include "qgalore/host.h"
-#include "qgalore/quant.h"
-#include "support/tolerances.h"
+#include "qgalore/numerics/bf16.h"
+#include "support/fixtures/tolerances.h"
 
 enum { M = 70, N = 45, K = 130, COUNT = 1003 };
 

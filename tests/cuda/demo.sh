@@ -6,8 +6,8 @@
 # shellcheck disable=SC2154 # tmp comes from tiny_run.sh
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 keys=(data.valid= train.validate_every=0 checkpoint.every=0 run.log_every=1 data.train=random:2000000)
 [ ! -f demo-data/austen-train.h5 ] || keys+=(data.train=demo-data/austen-train.h5)

@@ -5,8 +5,8 @@
 # shellcheck disable=SC2154 # tmp comes from tiny_run.sh
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 export QGALORE_CUDA_PLUGIN=${QGALORE_CUDA_PLUGIN:-$PWD/${BUILD:-build}/tests/libqgalore_cudaemu.so}
 [ -f "$QGALORE_CUDA_PLUGIN" ] || skip_all "$QGALORE_CUDA_PLUGIN was not built"

@@ -4,8 +4,8 @@
 # shellcheck disable=SC2154,SC2034 # tmp comes from tiny_run.sh, code goes to tap.sh
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 plugin=$PWD/${BUILD:-build}/tests/libqgalore_cudaemu.so
 [ -f "$plugin" ] || skip_all "$plugin was not built"

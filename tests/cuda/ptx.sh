@@ -4,8 +4,8 @@
 # shellcheck disable=SC2016,SC2317 # functions are called through check, and expressions through eval
 # shellcheck disable=SC2154 # tmp comes from nvcc.sh
 set -u
-. tests/support/tap.sh
-. tests/support/nvcc.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/nvcc.sh
 
 compile() { # FILE
   compile_kernels -arch=compute_90 -ptx -o "$tmp/$(basename "$1" .cu).ptx" "$1"

@@ -12,8 +12,8 @@ extern "C" {
 #include <cmath>
 
 #include "child.h"
-#include "cuda/kernels/parts.cuh"
 #include "cuda/kernels/tensor_core.cuh"
+#include "cuda/kernels/vectorized.cuh"
 
 enum { SIDE = 16, BYTES = 2 * SIDE * SIDE * 2 };
 

@@ -5,8 +5,8 @@
 # shellcheck disable=SC2154,SC2034 # tmp comes from tiny_run.sh, code and output go to tap.sh
 # shellcheck disable=SC2016,SC2317 # functions are called through check, and expressions through eval
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 export QGALORE_CUDA_PLUGIN=$PWD/${BUILD:-build}/tests/libqgalore_cudaemu.so
 [ -f "$QGALORE_CUDA_PLUGIN" ] || skip_all "$QGALORE_CUDA_PLUGIN was not built"

@@ -5,8 +5,8 @@
 # shellcheck disable=SC2154 # tmp and code come from tiny_run.sh
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 # Each scenario has a disk and a run of its own, of this name.
 this=
@@ -83,6 +83,6 @@ fill_up() {
 
 fill_up shared
 fill_up per_rank checkpoint.layout=per_rank
-fill_up beside checkpoint.snapshot_memory=16MiB
+fill_up asynchronous checkpoint.snapshot_memory=16MiB
 
 finish

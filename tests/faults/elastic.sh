@@ -1,13 +1,13 @@
 #!/bin/bash
-# A checkpoint of any number of ranks goes on with any other, in either layout, to the same bits as a run that was left
-# alone; and one whose weights came back into the wrong places does not go on. Run from the repository root; BUILD names
+# A checkpoint of any number of ranks goes on with any other, in either layout, to the same bits as an uninterrupted
+# run; and one whose weights came back into the wrong places does not go on. Run from the repository root; BUILD names
 # the build folder; prints TAP.
 #
 #   QGALORE_FULL=1   saves of 1, 2, 3 and 4 ranks, each resumed by 1, 2, 3, 4 and 8 (default: some of them)
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 keys=(model.num_layers=6 train.steps=20 backend.precision=fp32 backend.threads=1 checkpoint.every=10)
 cases=("shared 2:3 8" "shared 3:1" "per_rank 1:4" "per_rank 4:2 3")
@@ -34,7 +34,7 @@ resumes_alike() { # SAVED RANKS LAYOUT
   return "$result"
 }
 
-check "a run that is left alone finishes" run_to_the_end 1 alone
+check "an uninterrupted run finishes" run_to_the_end 1 alone
 for case in "${cases[@]}"; do
   read -r layout saved <<<"${case%%:*}"
   check "$layout: $saved ranks save" run_to_the_end "$saved" saved "checkpoint.layout=$layout"
@@ -73,7 +73,7 @@ refused_by_the_probe() {
 if command -v h5dump >/dev/null; then
   check "two layers change places in a checkpoint with right checksums" swap_layers
   check "the probe notices" refused_by_the_probe
-  check "and can be told to be silent" run_to_the_end 2 wrong checkpoint.probe=no
+  check "and can be told to be silent" run_to_the_end 2 wrong checkpoint.selftest=no
 else
   skip "the probe notices" "h5dump (hdf5-tools) is not installed"
 fi

@@ -1,13 +1,13 @@
 #!/bin/bash
-# Runs that are killed at any moment and started again, as often as it takes, end with the same bits as a run that was
-# left alone. Run from the repository root; BUILD names the build folder; prints TAP.
+# Runs that are killed at any moment and started again, as often as it takes, end with the same bits as an uninterrupted
+# run. Run from the repository root; BUILD names the build folder; prints TAP.
 #
 #   QGALORE_FAULT_RUNS   runs with random kills (default 4: each way of writing once)
 #   QGALORE_FAULT_SEED   the same sequence of kills again; moments that were drawn in seconds depend on the machine
 # shellcheck disable=SC2086,SC2317 # a mode is several words; functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 # mpirun would wait a second for ranks that it ends; here they are dead already.
 export OMPI_MCA_odls_base_sigkill_timeout=0
@@ -17,10 +17,10 @@ seed=${QGALORE_FAULT_SEED:-$((RANDOM + 1))}
 RANDOM=$seed
 echo "# seed $seed, $runs runs"
 phases=(begin laid_out snapshot data synced reread flushed complete closed verified renamed rotated)
-# How checkpoints are written; run I takes the mode I modulo 4. Only saves beside training have the phase "snapshot".
-beside=checkpoint.snapshot_memory=16MiB
-modes=(checkpoint.layout=shared checkpoint.layout=per_rank "checkpoint.layout=shared $beside"
-  "checkpoint.layout=per_rank $beside")
+# How checkpoints are written; run I takes the mode I modulo 4. Only asynchronous saves have the phase "snapshot".
+asynchronous=checkpoint.snapshot_memory=16MiB
+modes=(checkpoint.layout=shared checkpoint.layout=per_rank "checkpoint.layout=shared $asynchronous"
+  "checkpoint.layout=per_rank $asynchronous")
 mode=0
 
 # attempt NAME POINT: one start that ends at a fault point, by a kill of all processes after a time, or by itself.
@@ -67,7 +67,7 @@ survive() {
 killed_in_every_phase() {
   local points=() phase
   for phase in "${phases[@]}"; do
-    [ "$phase" != snapshot ] || [[ ${modes[mode]} = *"$beside"* ]] || continue
+    [ "$phase" != snapshot ] || [[ ${modes[mode]} = *"$asynchronous"* ]] || continue
     points+=("checkpoint.$phase")
   done
   survive phases "${points[@]}"
@@ -78,11 +78,11 @@ kills_where_it_is_told_to() {
   ! QGALORE_FAULT=checkpoint.renamed:2 train 2 told && [ "$(newest told)" = "$tmp/told/checkpoints/step-0000000006.h5" ]
 }
 
-# Nothing half-written, and no part without its checkpoint.
+# Nothing half-written, and no rank file without its checkpoint.
 no_leftovers() {
-  local part
+  local file
   [ -z "$(find "$tmp/$1" -name '*.tmp')" ] || return 1
-  while read -r part; do [ -f "${part%.*.rank-*}" ] || return 1; done < <(find "$tmp/$1" -name '*.rank-*')
+  while read -r file; do [ -f "${file%.*.rank-*}" ] || return 1; done < <(find "$tmp/$1" -name '*.rank-*')
 }
 
 random_kills() {
@@ -91,7 +91,7 @@ random_kills() {
   survive "$1" "${points[@]}"
 }
 
-check "a run that is left alone finishes" train 2 alone
+check "an uninterrupted run finishes" train 2 alone
 datasets=$("$ckpt" inspect "$(newest alone)" | awk 'END { print $1 }')
 check "fault points kill where they are told to" kills_where_it_is_told_to
 for mode in 0 3; do

@@ -1,15 +1,15 @@
 #!/bin/bash
-# What a running job does when something happens to it: a rank dies, a scheduler asks it to stop, the loss is no number
+# What a running job does when something happens to it: a rank dies, a scheduler asks it to stop, the loss is not finite
 # any more. Run from the repository root; BUILD names the build folder; prints TAP.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 endless=(train.steps=10000000 run.log_every=100)
 
 has_saved() { log_says "$1" "checkpoint saved"; }
-nobody_left() { ! pgrep --session "$job" >/dev/null; }
+no_process_left() { ! pgrep --session "$job" >/dev/null; }
 code_is() {
   [ "$code" -eq "$2" ] || show_log "$1"
   [ "$code" -eq "$2" ]
@@ -27,7 +27,7 @@ check "a rank that is killed ends the whole job within 10 s" [ $((SECONDS - bega
 check "with an exit code that is not 0" [ "$code" -ne 0 ]
 check "the cause is told once" [ "$(grep -c 'exited on signal 9' "$tmp/death.log")" -eq 1 ]
 check "and no rank blames another" [ "$(grep -c '^error:' "$tmp/death.log")" -eq 0 ]
-check "no process is left" wait_for 5 nobody_left
+check "no process is left" wait_for 5 no_process_left
 check "all checkpoints are intact" all_verify death
 check "and the status does not claim an end" status_is death running
 step=$(basename "$(newest death)" .h5)
@@ -46,7 +46,7 @@ finish_job
 check "when the file is cut off, the job ends with the exit code of wrong input" code_is cut 2
 check "and says so" log_says cut "^error: .*tokens.h5: the file ends at byte"
 check "once" [ "$(grep -c '^error:' "$tmp/cut.log")" -eq 1 ]
-check "no process is left" wait_for 5 nobody_left
+check "no process is left" wait_for 5 no_process_left
 
 # --- asked to stop ---
 
@@ -65,7 +65,7 @@ check "after another checkpoint" [ "$(newest stop)" != "$saved" ]
 check "all of them are intact" all_verify stop
 check "the status says that it can be resumed" status_is stop resume
 
-# --- the loss is no number any more ---
+# --- the loss is not finite any more ---
 
 # Weight decay at this rate multiplies weights by -9 a step.
 diverging=(train.steps=200 optimizer.lr=10 optimizer.weight_decay=1 optimizer.grad_clip=0)
@@ -81,18 +81,18 @@ older_than_the_streak() {
 
 train 2 diverge "${diverging[@]}" checkpoint.every=1 run.max_bad_steps=8
 code=$?
-check "a run that leaves the finite numbers ends with exit code 5" code_is diverge 5
+check "a run whose loss becomes infinite ends with exit code 5" code_is diverge 5
 check "after run.max_bad_steps skipped steps in a row" streak_of diverge 8
 check "and says what to do" log_says diverge "lower optimizer.lr"
 check "the status says that it failed" status_is diverge failed
 check "the skipped steps have not pushed out the checkpoints from before them" older_than_the_streak diverge 8
 check "which are intact" all_verify diverge
 
-# From the same checkpoint with more patience: whatever is skipped leaves the state as it is.
+# From the same checkpoint with a larger run.max_bad_steps: skipped steps leave the state as it is.
 good=$(newest diverge)
 train 2 patient "${diverging[@]}" run.max_bad_steps=1000 run.restart="$good" checkpoint.every=0
 code=$?
-check "a patient run skips to its end" code_is patient 0
+check "a run with a larger run.max_bad_steps skips to its end" code_is patient 0
 unchanged() {
   local told
   told=$("$ckpt" diff "$good" "$(newest patient)" 2>/dev/null | tail -n 1)

@@ -1,15 +1,15 @@
 #!/bin/bash
 # Under a real Slurm, jobs/slurm.sh alone brings a run to its end: told to save before its time is up, it saves, is
-# requeued and goes on, to the bits of a run that was left alone. Run from the repository root; BUILD names the build
+# requeued and goes on, to the bits of an uninterrupted run. Run from the repository root; BUILD names the build
 # folder; prints TAP.
 #
 # With QGALORE_FULL=1 the signals come from Slurm itself, ahead of time limits of two minutes; otherwise the
 # test sends the same signals by scancel, which takes seconds.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
-. tests/support/slurm_cluster.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
+. tests/support/shell/slurm_cluster.sh
 
 limits=${QGALORE_FULL:+yes}
 log=$tmp/job.log
@@ -73,7 +73,7 @@ check "the signal reached the script, which passed it on" [ "$(grep -c '^job: pa
 check "each time the run stopped, with a checkpoint" saved_times 3
 check "it took at least three allocations" started_times 3
 check "of one job" [ "$(grep -c '^job: stopped at step .*; submits the next job' "$log")" -eq $(($(starts) - 1)) ]
-check "a run that is left alone finishes" train 2 alone "${arguments[@]}"
+check "an uninterrupted run finishes" train 2 alone "${arguments[@]}"
 check "with the same bits" same_state "$(newest alone)" "$(newest chain)"
 check "and the same losses" same_losses alone chain
 

@@ -1,11 +1,11 @@
 #!/bin/bash
 # A run that is asked to stop does so from wherever it is, leaves a checkpoint that verifies, and its continuation has
-# the bits and the metrics of a run that was left alone. Run from the repository root; BUILD names the build folder;
+# the bits and the metrics of an uninterrupted run. Run from the repository root; BUILD names the build folder;
 # prints TAP.
 # shellcheck disable=SC2317 # functions are called through check
 set -u
-. tests/support/tap.sh
-. tests/support/tiny_run.sh
+. tests/support/shell/tap.sh
+. tests/support/shell/tiny_run.sh
 
 # At the end a validation of some seconds, in many pieces.
 long_validation=(train.steps=10 data.valid=random:400000 checkpoint.every=0)
@@ -31,7 +31,7 @@ stopped_in_validation() {
   finish_job
 }
 
-check "a run that is left alone finishes" train 2 alone "${long_validation[@]}"
+check "an uninterrupted run finishes" train 2 alone "${long_validation[@]}"
 
 ask_usr2() { kill -USR2 "$job"; }
 stopped_in_validation usr2 ask_usr2

@@ -2,7 +2,7 @@
  * it is refused and the run falls back to the previous one, or it still loads to the last bit.
  *
  * QGALORE_FAULT_RUNS: damages of each layout (default 60). QGALORE_FAULT_SEED: another sequence of them. In
- * the layout per_rank they hit the file and its part in proportion to their sizes. */
+ * the layout per_rank they hit the file and its rank file in proportion to their sizes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,8 +12,8 @@
 
 #include <signal.h>
 
-#include "../support/ckpt_fixture.h"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
+#include "support/fixtures/ckpt_fixture.h"
 
 enum { OLD = 1, NEWEST = 2, SECONDS_PER_DAMAGE = 20 };
 
@@ -31,7 +31,7 @@ typedef struct {
 static qg_par *par;
 static char folder[FIXTURE_PATH];
 static qg_ckpt_files files;
-/* The newest checkpoint as it was written: its file, and in the layout per_rank its part. */
+/* The newest checkpoint as it was written: its file, and in the layout per_rank its rank file. */
 static image sound[2];
 static int victim;        /* which of them is damaged */
 static char input[6000];  /* as long as a real one: HDF5 stores texts over 4 KiB apart */

@@ -19,7 +19,7 @@ static bool make_folder(void)
 {
   char command[96];
   if (!mkdtemp(folder) || atexit(remove_folder) != 0) return false;
-  snprintf(command, sizeof command, "cp tests/fuzz/parts/* %s", folder);
+  snprintf(command, sizeof command, "cp tests/fuzz/rank_files/* %s", folder);
   return system(command) == 0;
 }
 

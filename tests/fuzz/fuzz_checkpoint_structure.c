@@ -29,7 +29,7 @@ static uint32_t add_attribute(hid_t file, const char *name, uint32_t crc)
 }
 
 /* doc/formats.md: meta_crc32c. */
-static void mend_header(hid_t file)
+static void fix_header(hid_t file)
 {
   static const char *const names[] = {
       "step",       "tokens",     "cursor",   "seed",    "elapsed",     "last_loss", "last_grad_norm",
@@ -66,7 +66,7 @@ out:
 
 qg_status qg_fuzz_read(const uint8_t *data, size_t size)
 {
-  const char *path = qg_fuzz_structure(good, data, size, mend_header);
+  const char *path = qg_fuzz_structure(good, data, size, fix_header);
   QG_CHECK(path, QG_ERR_RESOURCE, "no temporary file");
   return read_whole(path);
 }

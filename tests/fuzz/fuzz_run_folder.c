@@ -63,7 +63,7 @@ static void draw_curve(FILE *out)
   char path[96];
   qg_log log = {out, false};
   snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
-  qg_report_curve(&log, path);
+  qg_report_loss_plot(&log, path);
 }
 
 qg_status qg_fuzz_read(const uint8_t *data, size_t size)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "fuzz/reader.h"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
 
 enum { MUTANTS = 64, CHANGES = 4 };
 

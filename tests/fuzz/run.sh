@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the fuzzers in turn: tests/fuzz/run.sh BUILD SECONDS (for all of them)
 # A crash, a hang of 20 s or more than 1 GiB ends it with the input kept in BUILD/found as crash-*, timeout-* or oom-*.
-# HDF5 may crash in the process of its own that reads a structure first (tests/fuzz/apart.c): that leaves a report-* and does not end it.
+# HDF5 may crash in the child process that reads a structure first (tests/fuzz/subprocess.c): that leaves a report-* and does not end it.
 # Reports without symbols keep that quick.
 set -u
 build=$1 seconds=$2

@@ -197,7 +197,7 @@ static void write_sums(change *c, const char *name, hsize_t rows, size_t row_byt
   H5Sclose(space);
 }
 
-static void mend_sums(change *c, const char *name, hid_t data)
+static void fix_sums(change *c, const char *name, hid_t data)
 {
   hsize_t shape[2] = {0, 0};
   hid_t space = H5Dget_space(data), type = H5Dget_type(data);
@@ -216,7 +216,7 @@ static void replace_dataset(change *c, const char *name)
   hid_t data = create_dataset(c, name, choose_type(c));
   if (data < 0) return;
   describe_elements(c, data);
-  if (choose(c, 2)) mend_sums(c, name, data);
+  if (choose(c, 2)) fix_sums(c, name, data);
   H5Dclose(data);
 }
 
@@ -281,7 +281,7 @@ static const char *copy_file(const char *good)
 }
 
 /* The first byte of a recipe is the number of changes. */
-const char *qg_fuzz_structure(const char *good, const uint8_t *recipe, size_t size, qg_fuzz_mender mend)
+const char *qg_fuzz_structure(const char *good, const uint8_t *recipe, size_t size, qg_fuzz_fixer fix)
 {
   static change c;
   const char *path = copy_file(good);
@@ -290,7 +290,7 @@ const char *qg_fuzz_structure(const char *good, const uint8_t *recipe, size_t si
   if (c.file < 0) return NULL;
   H5Ovisit(c.file, H5_INDEX_NAME, H5_ITER_INC, list_dataset, &c);
   for (unsigned i = choose(&c, MOST_CHANGES); i > 0; i--) change_once(&c);
-  if (mend) mend(c.file);
+  if (fix) fix(c.file);
   H5Fclose(c.file);
   H5close(); /* the reader is to begin with nothing */
   return path;

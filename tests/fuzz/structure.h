@@ -7,12 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Makes checksums of our own right again, as far as what they cover is still there. */
-typedef void (*qg_fuzz_mender)(hid_t file);
+/* Corrects our own checksums, as far as what they cover is still there. */
+typedef void (*qg_fuzz_fixer)(hid_t file);
 
 /* The path of a temporary copy of `good` with the changes of a recipe: attributes and datasets that are
  * missing, or of other types, shapes, places and values, and links that lead elsewhere. Any bytes are a
  * recipe; none changes nothing. NULL: no file can be made. */
-const char *qg_fuzz_structure(const char *good, const uint8_t *recipe, size_t size, qg_fuzz_mender mend);
+const char *qg_fuzz_structure(const char *good, const uint8_t *recipe, size_t size, qg_fuzz_fixer fix);
 
 #endif

@@ -13,17 +13,20 @@
 
 #include <stdlib.h>
 
-#include "../support/assert_ok.h"
-#include "../support/mistaken_device.h"
-#include "../support/mpi_test.h"
+#include "support/fixtures/assert_ok.h"
+#include "support/fixtures/faulty_device.h"
+#include "support/fixtures/mpi_test.h"
 #include "qgalore/base.h"
+#include "support/fixtures/assert_ok.h"
+#include "support/fixtures/faulty_device.h"
+#include "support/fixtures/mpi_test.h"
 #include "train/channel.h"
 
 enum { MESSAGES = 24, ELEMENTS = 600, TAG_DOWN = 1, TAG_UP = 2 };
 
 static qg_par *par;
 
-static mistaken_device device;
+static faulty_device device;
 
 static qg_status call_all_reached(qg_backend *be, qg_event *event, bool *reached)
 {
@@ -151,7 +154,7 @@ static int wrong_elements(bool device_pointers)
 static int make_no_mistake(void **state)
 {
   (void)state;
-  device.side = *device.real->ops->side;
+  device.async = *device.real->ops->async;
   return 0;
 }
 
@@ -170,28 +173,28 @@ static void messages_arrive_by_device_pointers(void **state)
 static void a_stage_that_reads_before_the_copy_is_found(void **state)
 {
   (void)state;
-  device.side.hold = hold_nothing;
+  device.async.wait_event = wait_for_nothing;
   assert_true(wrong_elements(false) > 0);
 }
 
 static void a_copy_out_before_the_message_is_there_is_found(void **state)
 {
   (void)state;
-  device.side.copy_out = copy_out_at_once;
+  device.async.copy_out = copy_out_at_once;
   assert_true(wrong_elements(false) > 0);
 }
 
 static void a_copy_in_over_a_message_that_is_still_read_is_found(void **state)
 {
   (void)state;
-  device.side.copy_in = copy_in_at_once;
+  device.async.copy_in = copy_in_at_once;
   assert_true(wrong_elements(false) > 0);
 }
 
 static void messages_handed_to_mpi_too_early_are_found(void **state)
 {
   (void)state;
-  device.side.query = call_all_reached;
+  device.async.query = call_all_reached;
   assert_true(wrong_elements(false) > 0);
   assert_true(wrong_elements(true) > 0);
 }
@@ -199,7 +202,7 @@ static void messages_handed_to_mpi_too_early_are_found(void **state)
 static void open_device(void)
 {
   setenv("CUDAEMU_SEED", "1", 0);
-  if (!mistaken_device_open("fp32", &device)) qg_par_abort(par, QG_ERR_RUNTIME);
+  if (!faulty_device_open("fp32", &device)) qg_par_abort(par, QG_ERR_RUNTIME);
 }
 
 int main(int argc, char **argv)

@@ -13,7 +13,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#include "../support/ckpt_fixture.h"
+#include "support/fixtures/ckpt_fixture.h"
 
 /* --- a device that keeps its bytes inverted: whoever reads its memory without the backend reads nonsense ---
  */
@@ -82,6 +82,39 @@ static void devices_and_hosts_share_one_file(void **unused)
   check_round_trip(&host_backend, in_blocks, &device_backend, in_blocks);
 }
 
+/* As a run that evaluates does: its list has no moments, projectors and trackers. */
+static void weights_load_alone_under_any_partition(void **unused)
+{
+  (void)unused;
+  partition all[] = {in_blocks, round_robin, all_on_the_last};
+  qg_backend *backends[] = {&host_backend, &device_backend};
+  char path[FIXTURE_PATH];
+  step_path(folder, 5, path);
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 5, 1, 0), QG_OK);
+  for (int i = 0; i < QG_COUNT_OF(all); i++)
+    for (int j = 0; j < QG_COUNT_OF(backends); j++) {
+      int64_t wrong = -1;
+      assert_int_equal(load_weights(par, backends[j], path, all[i], 5, &wrong), QG_OK);
+      assert_int_equal(wrong, 0);
+    }
+}
+
+/* Less may be asked for than the file has, never more. */
+static void what_is_asked_for_and_missing_is_an_error(void **unused)
+{
+  (void)unused;
+  char path[FIXTURE_PATH];
+  int64_t wrong;
+  state s;
+  step_path(folder, 5, path);
+  assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 5, 1, 0), QG_OK);
+  make_weights(&s, grid, in_blocks);
+  add_entry(&s, "weights/lm_head", QG_BF16, 1, 0, 501, grid->rank == 0);
+  assert_int_equal(load_state(par, &host_backend, path, &s, 5, &wrong), QG_ERR_CHECKPOINT);
+  assert_non_null(strstr(qg_error_message(), "\"weights/lm_head\" is missing"));
+  free_state(&s);
+}
+
 static void the_run_is_where_it_was(void **unused)
 {
   (void)unused;
@@ -98,7 +131,7 @@ static void the_run_is_where_it_was(void **unused)
                        .elapsed = 12.5,
                        .last_loss = NAN,
                        .last_grad_norm = 0.1,
-                       .probe_loss = 10.25,
+                       .selftest_loss = 10.25,
                        .arrangement = "here",
                        .history = "first\nsecond\n",
                        .resolved_input = text};
@@ -115,7 +148,7 @@ static void the_run_is_where_it_was(void **unused)
   const qg_ckpt_meta *m = qg_ckpt_get_meta(file);
   assert_true(m->step == 1234 && m->tokens == 99999999999 && m->cursor == 42 && m->seed == UINT64_MAX - 1);
   assert_true(m->elapsed == 12.5 && isnan(m->last_loss) && m->last_grad_norm == 0.1);
-  assert_true(m->probe_loss == 10.25);
+  assert_true(m->selftest_loss == 10.25);
   assert_string_equal(m->arrangement, "here");
   assert_string_equal(m->history, "first\nsecond\n");
   assert_int_equal(strlen(m->resolved_input), LONG_TEXT);
@@ -139,7 +172,7 @@ static void the_file_is_hardly_larger_than_its_data(void **unused)
   assert_int_equal(qg_ckpt_save(par, &host_backend, &options, &meta, s.entries, s.count), QG_OK);
   step_path(folder, 1, path);
   assert_int_equal(stat(path, &info), 0);
-  /* Tiny slabs have as many bytes of checksums as they ask for. */
+  /* Tiny checksum blocks have as many bytes of checksums as they ask for. */
   if (!getenv("QGALORE_CKPT_SLAB")) assert_true(info.st_size < 1.02 * LAYERS * 200000);
   free_state(&s);
 }
@@ -201,21 +234,21 @@ static void a_save_after_a_rewind_is_not_pushed_out_by_newer_files(void **unused
   assert_true(step_exists(folder, 50));
 }
 
-static void leftovers_of_killed_saves_are_cleared_and_strangers_stay(void **unused)
+static void leftovers_of_killed_saves_are_cleared_and_other_files_stay(void **unused)
 {
   (void)unused;
-  char leftover[FIXTURE_PATH], stranger[FIXTURE_PATH];
+  char leftover[FIXTURE_PATH], other[FIXTURE_PATH];
   snprintf(leftover, sizeof leftover, "%.900s/step-0000000003.h5.tmp", folder);
-  snprintf(stranger, sizeof stranger, "%.900s/step-3.h5", folder);
+  snprintf(other, sizeof other, "%.900s/step-3.h5", folder);
   if (grid->rank == 0) {
     assert_int_equal(qg_write_file_atomic(leftover, "half", 4), QG_OK);
-    assert_int_equal(qg_write_file_atomic(stranger, "mine", 4), QG_OK);
+    assert_int_equal(qg_write_file_atomic(other, "mine", 4), QG_OK);
   }
   for (int step = 4; step <= 5; step++)
     assert_int_equal(save_step(par, &host_backend, folder, in_blocks, step, 1, 0), QG_OK);
   assert_int_equal(qg_par_barrier(par), QG_OK);
   assert_int_equal(access(leftover, F_OK), -1);
-  assert_int_equal(access(stranger, F_OK), 0);
+  assert_int_equal(access(other, F_OK), 0);
   assert_int_equal(count_files(folder), 2);
 }
 
@@ -229,7 +262,7 @@ static void check_only_the_old_one_is_there(void)
   step_path(folder, 1, path);
   assert_int_equal(qg_par_barrier(par), QG_OK);
   assert_int_equal(count_files(folder), 1);
-  assert_int_equal(count_parts(folder), files_under_test() == QG_CKPT_PER_RANK ? grid->size : 0);
+  assert_int_equal(count_rank_files(folder), files_under_test() == QG_CKPT_PER_RANK ? grid->size : 0);
   assert_int_equal(load_path(par, &host_backend, path, in_blocks, 1, &wrong), QG_OK);
   assert_int_equal(wrong, 0);
 }
@@ -292,33 +325,33 @@ static void a_write_that_fails_on_one_rank_fails_the_save_on_all(void **unused)
   check_only_the_old_one_is_there();
 }
 
-/* --- saves beside training --- */
+/* --- saves in the background --- */
 
 /* Begins to save a state of version 2. The last rank has room for `bytes` of snapshot, the others for all. */
-static qg_ckpt_pending *begin_save(const state *s, qg_backend *be, size_t bytes)
+static qg_ckpt_active_save *begin_save(const state *s, qg_backend *be, size_t bytes)
 {
   static char snapshot[1 << 20];
   qg_ckpt_options options = {folder, 2, 0, files_under_test()};
   qg_ckpt_meta meta = {.step = 2};
   qg_ckpt_snapshot room = {snapshot, grid->rank == grid->size - 1 ? bytes : sizeof snapshot};
-  qg_ckpt_pending *pending = NULL;
+  qg_ckpt_active_save *save = NULL;
   assert_in_range(qg_ckpt_snapshot_bytes(s->entries, s->count), 1, sizeof snapshot);
-  assert_int_equal(qg_ckpt_begin(par, be, &options, &meta, s->entries, s->count, room, &pending), QG_OK);
-  return pending;
+  assert_int_equal(qg_ckpt_begin(par, be, &options, &meta, s->entries, s->count, room, &save), QG_OK);
+  return save;
 }
 
 /* The same, after which the state is of version 77 and gone. */
-static qg_ckpt_pending *save_beside(qg_backend *be)
+static qg_ckpt_active_save *save_in_background(qg_backend *be)
 {
   state s;
   make_state(&s, grid, in_blocks);
   fill_state(&s, be, 2);
-  qg_ckpt_pending *pending = begin_save(&s, be, 1 << 20);
-  assert_true(qg_ckpt_is_beside(pending));
-  qg_ckpt_await_copy(pending);
+  qg_ckpt_active_save *save = begin_save(&s, be, 1 << 20);
+  assert_true(qg_ckpt_is_background(save));
+  qg_ckpt_await_copy(save);
   fill_state(&s, be, 77);
   free_state(&s);
-  return pending;
+  return save;
 }
 
 static void check_version_2(void)
@@ -330,13 +363,13 @@ static void check_version_2(void)
   assert_int_equal(wrong, 0);
 }
 
-static void what_is_saved_beside_training_is_the_state_of_its_begin(void **unused)
+static void what_is_saved_in_the_background_is_the_state_of_its_begin(void **unused)
 {
   (void)unused;
   double seconds = -1.0;
   qg_backend *backends[] = {&host_backend, &device_backend};
   for (int i = 0; i < QG_COUNT_OF(backends); i++) {
-    assert_int_equal(qg_ckpt_finish(save_beside(backends[i]), &seconds), QG_OK);
+    assert_int_equal(qg_ckpt_finish(save_in_background(backends[i]), &seconds), QG_OK);
     assert_true(seconds > 0.0);
     check_version_2();
   }
@@ -348,13 +381,13 @@ static void a_save_ends_without_being_waited_for(void **unused)
   (void)unused;
   bool ended = false;
   int phases = 0;
-  qg_ckpt_pending *pending = save_beside(&host_backend);
+  qg_ckpt_active_save *save = save_in_background(&host_backend);
   while (!ended) {
-    double done = qg_ckpt_is_done(pending), seconds;
+    double done = qg_ckpt_is_done(save), seconds;
     assert_int_equal(qg_par_min(par, &done, 1), QG_OK);
     if (done == 0.0) continue;
     assert_false(step_exists(folder, 2) && phases < 2);
-    assert_int_equal(qg_ckpt_advance(pending, &ended, &seconds), QG_OK);
+    assert_int_equal(qg_ckpt_advance(save, &ended, &seconds), QG_OK);
     phases++;
   }
   assert_int_equal(phases, 3);
@@ -368,9 +401,9 @@ static void without_room_on_one_rank_all_ranks_write_at_once(void **unused)
   double seconds;
   make_state(&s, grid, in_blocks);
   fill_state(&s, &host_backend, 2);
-  qg_ckpt_pending *pending = begin_save(&s, &host_backend, 1);
-  assert_false(qg_ckpt_is_beside(pending));
-  assert_int_equal(qg_ckpt_finish(pending, &seconds), QG_OK);
+  qg_ckpt_active_save *save = begin_save(&s, &host_backend, 1);
+  assert_false(qg_ckpt_is_background(save));
+  assert_int_equal(qg_ckpt_finish(save, &seconds), QG_OK);
   free_state(&s);
   check_version_2();
 }
@@ -382,7 +415,7 @@ static void a_save_that_is_given_up_does_not_count(void **unused)
   qg_log silent = {0};
   step_path(folder, 1, old);
   assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 1, 1, 0), QG_OK);
-  qg_ckpt_abandon(save_beside(&host_backend));
+  qg_ckpt_abandon(save_in_background(&host_backend));
   qg_ckpt_abandon(NULL);
   assert_int_equal(qg_par_barrier(par), QG_OK);
   assert_int_equal(qg_ckpt_find(par, &silent, folder, found, sizeof found), QG_OK);
@@ -390,12 +423,12 @@ static void a_save_that_is_given_up_does_not_count(void **unused)
   assert_int_equal(save_step(par, &host_backend, folder, in_blocks, 3, 1, 0), QG_OK);
   assert_int_equal(qg_par_barrier(par), QG_OK);
   assert_int_equal(count_files(folder), 1);
-  assert_int_equal(count_parts(folder), files_under_test() == QG_CKPT_PER_RANK ? grid->size : 0);
+  assert_int_equal(count_rank_files(folder), files_under_test() == QG_CKPT_PER_RANK ? grid->size : 0);
 }
 
-/* --- parts --- */
+/* --- rank files --- */
 
-static void a_step_that_is_saved_again_replaces_its_parts(void **unused)
+static void a_step_that_is_saved_again_replaces_its_rank_files(void **unused)
 {
   (void)unused;
   for (int i = 0; i < 3; i++)
@@ -403,7 +436,7 @@ static void a_step_that_is_saved_again_replaces_its_parts(void **unused)
   check_only_the_old_one_is_there();
 }
 
-static void discarded_checkpoints_take_their_parts_along(void **unused)
+static void discarded_checkpoints_take_their_rank_files_along(void **unused)
 {
   (void)unused;
   for (int step = 1; step <= 3; step++)
@@ -412,8 +445,8 @@ static void discarded_checkpoints_take_their_parts_along(void **unused)
   check_only_the_old_one_is_there();
 }
 
-/* A checkpoint refers to its parts by name alone: it can be moved with them, and not without. */
-static void a_checkpoint_moves_with_its_parts(void **unused)
+/* A checkpoint refers to its rank files by name alone: it can be moved with them, and not without. */
+static void a_checkpoint_moves_with_its_rank_files(void **unused)
 {
   (void)unused;
   char command[3 * FIXTURE_PATH], moved[FIXTURE_PATH], path[FIXTURE_PATH];
@@ -490,23 +523,25 @@ int main(int argc, char **argv)
   const struct CMUnitTest tests[] = {
       IN_FOLDER(any_partition_loads_what_any_other_saved),
       IN_FOLDER(devices_and_hosts_share_one_file),
+      IN_FOLDER(weights_load_alone_under_any_partition),
+      IN_FOLDER(what_is_asked_for_and_missing_is_an_error),
       IN_FOLDER(the_run_is_where_it_was),
       IN_FOLDER(the_file_is_hardly_larger_than_its_data),
       IN_FOLDER(packed_nibbles_count_as_their_bytes),
       IN_FOLDER(the_file_describes_itself),
       IN_FOLDER(the_newest_and_the_milestones_stay),
       IN_FOLDER(a_save_after_a_rewind_is_not_pushed_out_by_newer_files),
-      IN_FOLDER(leftovers_of_killed_saves_are_cleared_and_strangers_stay),
+      IN_FOLDER(leftovers_of_killed_saves_are_cleared_and_other_files_stay),
       IN_FOLDER(a_device_that_fails_on_one_rank_fails_the_save_on_all),
       IN_FOLDER(a_full_disk_leaves_the_older_ones),
       IN_FOLDER(a_write_that_fails_on_one_rank_fails_the_save_on_all),
-      IN_FOLDER(what_is_saved_beside_training_is_the_state_of_its_begin),
+      IN_FOLDER(what_is_saved_in_the_background_is_the_state_of_its_begin),
       IN_FOLDER(a_save_ends_without_being_waited_for),
       IN_FOLDER(without_room_on_one_rank_all_ranks_write_at_once),
       IN_FOLDER(a_save_that_is_given_up_does_not_count),
-      IN_FOLDER(a_step_that_is_saved_again_replaces_its_parts),
-      IN_FOLDER(discarded_checkpoints_take_their_parts_along),
-      IN_FOLDER(a_checkpoint_moves_with_its_parts),
+      IN_FOLDER(a_step_that_is_saved_again_replaces_its_rank_files),
+      IN_FOLDER(discarded_checkpoints_take_their_rank_files_along),
+      IN_FOLDER(a_checkpoint_moves_with_its_rank_files),
       IN_FOLDER(an_item_without_an_owner_or_with_two_is_refused),
       IN_FOLDER(ranks_that_disagree_about_the_state_are_stopped),
       IN_FOLDER(a_folder_that_cannot_be_made_is_named),

@@ -11,8 +11,8 @@
 #include <fcntl.h>
 #include <hdf5.h>
 
-#include "../support/ckpt_fixture.h"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
+#include "support/fixtures/ckpt_fixture.h"
 
 static qg_par *par;
 static const qg_grid *grid;
@@ -162,6 +162,16 @@ static void a_flipped_bit_in_any_dataset_is_refused_by_name(void **unused)
   }
   assert_int_equal(qg_par_barrier(par), QG_OK);
   assert_int_equal(qg_ckpt_verify(path), QG_OK);
+}
+
+static void damage_to_what_is_not_asked_for_does_no_harm(void **unused)
+{
+  (void)unused;
+  int64_t wrong = -1;
+  if (grid->rank == 0) flip_byte(path, offset_of("moments/q_proj/v"), 1);
+  check_refused("\"moments/q_proj/v\"");
+  assert_int_equal(load_weights(par, &host_backend, path, round_robin, 7, &wrong), QG_OK);
+  assert_int_equal(wrong, 0);
 }
 
 static void a_flipped_checksum_is_refused_by_name(void **unused)
@@ -408,6 +418,7 @@ int main(int argc, char **argv)
       IN_FOLDER(an_undamaged_one_is_found),
       IN_FOLDER(a_folder_without_checkpoints_has_none),
       IN_FOLDER(a_flipped_bit_in_any_dataset_is_refused_by_name),
+      IN_FOLDER(damage_to_what_is_not_asked_for_does_no_harm),
       IN_FOLDER(a_flipped_checksum_is_refused_by_name),
       IN_FOLDER(a_file_that_was_cut_off_is_refused),
       IN_FOLDER(not_an_hdf5_file),

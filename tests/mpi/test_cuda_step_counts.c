@@ -8,10 +8,10 @@
 #include <cmocka.h>
 #include <dlfcn.h>
 
-#include "support/cuda_device.h"
 #include "support/cudaemu/counts.h"
-#include "support/mpi_test.h"
-#include "support/step_rig.h"
+#include "support/fixtures/cuda_device.h"
+#include "support/fixtures/mpi_test.h"
+#include "support/fixtures/step_fixture.h"
 
 static qg_par *par;
 static const cudaemu_counts *counts;
@@ -24,51 +24,51 @@ typedef struct {
 static struct {
   phase_counts sums;
   cudaemu_counts last;
-  int payer;
+  int phase;
 } tally;
 
-static void pay(int next)
+static void charge(int next)
 {
-  int line = tally.payer < 0 ? QG_PHASE_COUNT : tally.payer;
+  int line = tally.phase < 0 ? QG_PHASE_COUNT : tally.phase;
   tally.sums.waits[line] += counts->waits - tally.last.waits;
   tally.sums.launches[line] += counts->launches - tally.last.launches;
   tally.last = *counts;
-  tally.payer = next;
+  tally.phase = next;
 }
 
-static void begin_phase(qg_backend *be, const char *name, int payer)
+static void begin_phase(qg_backend *be, const char *name, int phase)
 {
   (void)be, (void)name;
-  pay(payer);
+  charge(phase);
 }
 
-static void end_phase(qg_backend *be, int payer)
+static void end_phase(qg_backend *be, int phase)
 {
   (void)be;
-  pay(payer);
+  charge(phase);
 }
 
 /* Of the second step, which refreshes nothing. */
 static phase_counts steady_step(int layers, const char *more)
 {
   char keys[256];
-  step_rig r;
+  step_fixture r;
   snprintf(keys, sizeof keys, "model.num_layers=%d train.update=fused %s", layers, more);
-  rig_read_input(&r, keys);
+  step_fixture_read_input(&r, keys);
   const char *precision = r.config.backend.precision;
   bool fused = r.config.backend.attention == QG_ATTENTION_FUSED;
   qg_backend *cuda = fused ? open_cuda_fused(precision) : open_cuda(precision);
   assert_non_null(cuda);
-  rig_take_backend(&r, cuda);
+  step_fixture_take_backend(&r, cuda);
   r.ops.clock_begin = begin_phase;
   r.ops.clock_end = end_phase;
-  rig_start(&r, par);
-  rig_step(&r, 0);
-  pay(-1);
+  step_fixture_start(&r, par);
+  step_fixture_step(&r, 0);
+  charge(-1);
   tally.sums = (phase_counts){0};
-  rig_step(&r, 1);
-  pay(-1);
-  rig_close(&r);
+  step_fixture_step(&r, 1);
+  charge(-1);
+  step_fixture_close(&r);
   return tally.sums;
 }
 

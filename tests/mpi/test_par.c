@@ -14,9 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../support/mpi_test.h"
+#include "support/fixtures/mpi_test.h"
 #include "qgalore/base.h"
-#include "qgalore/par_mpi.h"
+#include "qgalore/par/mpi.h"
 
 static qg_par *par;
 static const qg_grid *grid;
@@ -147,7 +147,7 @@ static void a_gather_keeps_rank_order(void **state)
 
 /* --- transfers --- */
 
-/* Everybody sends to the next stage and receives from the one before, around the ring (alone: to itself). */
+/* Every rank sends to the next stage and receives from the one before, around the ring (alone: to itself). */
 static void pass_around(size_t capacity, size_t bytes)
 {
   qg_transfer *out, *in;
@@ -221,7 +221,7 @@ static void a_slot_refuses_what_it_cannot_do(void **state)
   assert_int_equal(qg_transfer_receive(slot, buffer, 8, grid->stage, 0), QG_OK);
   assert_int_equal(qg_transfer_receive(slot, buffer, 8, grid->stage, 0), QG_ERR_RUNTIME);
   assert_non_null(strstr(qg_error_message(), "qg_transfer_wait"));
-  qg_transfer_free(slot); /* a failed run gives up a receive that nobody answers */
+  qg_transfer_free(slot); /* a failed run gives up a receive that no rank answers */
   qg_transfer_free(NULL);
 }
 

@@ -1,6 +1,6 @@
 /* ranks: 1 2 3 4 8 */
 /* A subspace found by all ranks together is that of the exact route, whoever owns it and however badly blocks
- * divide it; a failure anywhere is everybody's. */
+ * divide it; a failure on one rank is a failure on all. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "qgalore/base.h"
-#include "qgalore/linalg_distributed.h"
-#include "support/planted.h"
-#include "support/tolerances.h"
+#include "qgalore/linalg/distributed.h"
+#include "support/fixtures/tolerances.h"
+#include "support/reference/known_spectrum.h"
 
 typedef struct {
   int64_t m, n, rank;
@@ -47,7 +47,7 @@ static float *floats(int64_t count)
   return memory;
 }
 
-/* On the owner a job with a planted gradient, elsewhere only its shape. */
+/* On the owner a job with a made-up gradient, elsewhere only its shape. */
 static qg_subspace_job plant(shape at, int owner, double scale)
 {
   qg_subspace_job job = {.m = at.m, .n = at.n, .rank = at.rank};
@@ -57,7 +57,7 @@ static qg_subspace_job plant(shape at, int owner, double scale)
   float *gradient = floats(at.m * at.n);
   if (!s) abort();
   for (int64_t i = 0; i < d; i++) s[i] = scale * pow(1 + (double)i, -0.7);
-  planted_matrix(at.m, at.n, s, 5, gradient);
+  spectrum_matrix(at.m, at.n, s, 5, gradient);
   free(s);
   job.gradient = gradient;
   job.basis = floats(at.rank * d);
@@ -86,7 +86,7 @@ static qg_status solve(int owner, qg_subspace_job *job)
   size_t bytes = workspace_of(owner, job);
   void *workspace = malloc(bytes + 1);
   if (!workspace) abort();
-  memset(workspace, 0xff, bytes); /* NaN: what nobody wrote must not be read */
+  memset(workspace, 0xff, bytes); /* NaN: memory that was not written must not be read */
   qg_status status = qg_subspace_solve_distributed(par, owner, job, workspace, bytes);
   free(workspace);
   return status;
@@ -103,7 +103,7 @@ static double exact_energy(const qg_subspace_job *job)
   again.basis = floats(job->rank * d);
   again.singular_values = floats(job->rank);
   qg_status status = qg_subspace_solve(&options, &again, 1, workspace, bytes);
-  double energy = status == QG_OK ? planted_energy(&again, again.basis) : NAN;
+  double energy = status == QG_OK ? spectrum_energy(&again, again.basis) : NAN;
   free(workspace);
   free(again.basis);
   free(again.singular_values);
@@ -112,10 +112,10 @@ static double exact_energy(const qg_subspace_job *job)
 
 static bool is_as_good_as_exact(const qg_subspace_job *job, double first_value)
 {
-  double measured = planted_energy(job, job->basis);
+  double measured = spectrum_energy(job, job->basis);
   return job->used == QG_SUBSPACE_SCALAPACK && QG_CLOSE(measured, exact_energy(job), QG_TOL_F32_SUM) &&
          QG_CLOSE(job->energy, measured, QG_TOL_F32_SUM) &&
-         planted_orthonormal_error(job, job->basis) <= QG_TOL_ORTHONORMAL &&
+         spectrum_orthonormal_error(job, job->basis) <= QG_TOL_ORTHONORMAL &&
          fabs((double)job->singular_values[0] / first_value - 1) <= QG_TOL_F32_SUM;
 }
 
@@ -178,7 +178,7 @@ static void a_zero_gradient_gives_some_orthonormal_basis(void **state)
   int owner = last_rank();
   qg_subspace_job job = plant((shape){30, 20, 5}, owner, 0);
   qg_status status = solve(owner, &job);
-  bool good = status == QG_OK && (!owns(owner) || planted_orthonormal_error(&job, job.basis) == 0);
+  bool good = status == QG_OK && (!owns(owner) || spectrum_orthonormal_error(&job, job.basis) == 0);
   uproot(&job);
   expect_everywhere(good);
 }

@@ -7,8 +7,8 @@
 #include <cmocka.h>
 #include <stdatomic.h>
 
-#include "support/mpi_test.h"
-#include "support/step_rig.h"
+#include "support/fixtures/mpi_test.h"
+#include "support/fixtures/step_fixture.h"
 
 /* --- every allocation of the process, libraries included, from any thread --- */
 
@@ -46,12 +46,12 @@ int posix_memalign(void **out, size_t alignment, size_t bytes)
 /* --- a model whose FLOPs are easy to count --- */
 
 enum {
-  HIDDEN = RIG_HIDDEN,
-  MLP = RIG_MLP,
-  LAYERS = RIG_LAYERS,
-  VOCAB = RIG_VOCAB,
-  TOKENS = RIG_TOKENS,
-  RANK = RIG_RANK,
+  HIDDEN = FIXTURE_HIDDEN,
+  MLP = FIXTURE_MLP,
+  LAYERS = FIXTURE_LAYERS,
+  VOCAB = FIXTURE_VOCAB,
+  TOKENS = FIXTURE_TOKENS,
+  RANK = FIXTURE_RANK,
   LINEAR = 4 * HIDDEN * HIDDEN + 3 * HIDDEN * MLP, /* elements of a layer's matrices */
   HEAD = VOCAB * HIDDEN
 };
@@ -67,27 +67,27 @@ static qg_status counted_gemm(qg_backend *be, const qg_gemm_args *args)
   return real_gemm(be, args);
 }
 
-static void open_rig(step_rig *r, const char *keys)
+static void step_fixture_open(step_fixture *r, const char *keys)
 {
   qg_backend *cpu;
-  rig_read_input(r, keys);
+  step_fixture_read_input(r, keys);
   qg_backend_request request = {.name = "cpu", .precision = r->config.backend.precision, .threads = 1};
-  rig_must(qg_backend_open(&request, &cpu));
-  rig_take_backend(r, cpu);
+  step_fixture_must(qg_backend_open(&request, &cpu));
+  step_fixture_take_backend(r, cpu);
   real_gemm = cpu->ops->gemm;
   r->ops.gemm = counted_gemm;
-  rig_start(r, par);
+  step_fixture_start(r, par);
 }
 
 /* FLOPs of a step that refreshes nothing. */
 static int64_t steady_flops(const char *keys)
 {
-  step_rig r;
-  open_rig(&r, keys);
-  rig_step(&r, 0);
+  step_fixture r;
+  step_fixture_open(&r, keys);
+  step_fixture_step(&r, 0);
   flops = 0;
-  rig_step(&r, 1);
-  rig_close(&r);
+  step_fixture_step(&r, 1);
+  step_fixture_close(&r);
   return flops;
 }
 
@@ -146,13 +146,13 @@ static void checkpointing_runs_all_but_down_once_more(void **state)
 
 static void expect_no_allocation(const char *keys)
 {
-  step_rig r;
-  open_rig(&r, keys);
-  for (int64_t i = 0; i < 4; i++) rig_step(&r, i); /* libraries make their caches */
+  step_fixture r;
+  step_fixture_open(&r, keys);
+  for (int64_t i = 0; i < 4; i++) step_fixture_step(&r, i); /* libraries make their caches */
   long before = atomic_load(&allocations);
-  for (int64_t i = 4; i < 8; i++) rig_step(&r, i);
+  for (int64_t i = 4; i < 8; i++) step_fixture_step(&r, i);
   long after = atomic_load(&allocations);
-  rig_close(&r);
+  step_fixture_close(&r);
   assert_int_equal(after - before, 0);
 }
 

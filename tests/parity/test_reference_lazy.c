@@ -8,8 +8,9 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
-#include "../support/parity_reference.h"
+#include "support/reference/parity_reference.h"
 #include "qgalore/optim.h"
+#include "support/reference/parity_reference.h"
 
 /* The settings of the reference: threshold 0.4 over five similarities, no cap. */
 static qg_optim_options reference_options(int64_t update_gap)

@@ -9,9 +9,10 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
-#include "../support/parity_reference.h"
-#include "../support/quant_reference.h"
-#include "../support/tolerances.h"
+#include "qgalore/numerics/dynamic_maps.h"
+#include "support/fixtures/tolerances.h"
+#include "support/reference/parity_reference.h"
+#include "support/reference/quant_reference.h"
 
 enum { COUNT = 2 * QG_GROUP };
 

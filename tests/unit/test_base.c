@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "qgalore/base.h"
-#include "qgalore/log.h"
-#include "qgalore/timer.h"
+#include "qgalore/base/log.h"
+#include "qgalore/base/timer.h"
 
 static void a_count_is_narrowed_only_if_it_fits(void **state)
 {
@@ -269,19 +269,19 @@ static void all_of_validation_is_validation(void **state)
 }
 
 /* What a device was told: "forward 1 end -1". */
-static void hear_begin(void *device, const char *name, int payer)
+static void hear_begin(void *device, const char *name, int phase)
 {
   char *text = device;
-  sprintf(text + strlen(text), "%s %d ", name, payer);
+  sprintf(text + strlen(text), "%s %d ", name, phase);
 }
 
-static void hear_end(void *device, int payer)
+static void hear_end(void *device, int phase)
 {
   char *text = device;
-  sprintf(text + strlen(text), "end %d ", payer);
+  sprintf(text + strlen(text), "end %d ", phase);
 }
 
-static void a_device_hears_who_pays(void **state)
+static void a_device_is_told_the_phase(void **state)
 {
   (void)state;
   char heard[256] = "";
@@ -326,7 +326,7 @@ int main(void)
       cmocka_unit_test(timers_add_up_per_phase),
       cmocka_unit_test(a_moment_belongs_to_the_innermost_phase),
       cmocka_unit_test(all_of_validation_is_validation),
-      cmocka_unit_test(a_device_hears_who_pays),
+      cmocka_unit_test(a_device_is_told_the_phase),
       cmocka_unit_test(every_phase_has_its_own_name),
   };
   return cmocka_run_group_tests_name("base", tests, NULL, NULL);

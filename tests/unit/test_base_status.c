@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "qgalore/fault.h"
-#include "qgalore/status.h"
+#include "qgalore/base/fault.h"
+#include "qgalore/base/status.h"
 
 static qg_status inner(void)
 {
@@ -109,12 +109,12 @@ static void a_fault_may_stay_at_numbers(void **state)
   setenv("QGALORE_FAULT", "gradient@7,12", 1);
   for (int round = 0; round < 2; round++)
     for (int64_t step = 0; step < 20; step++)
-      assert_int_equal(qg_fault_is_planted_at("gradient", step), step == 7 || step == 12);
-  assert_false(qg_fault_is_planted_at("grad", 7));
-  assert_false(qg_fault_is_planted_at("gradient@7", 12));
-  assert_false(qg_fault_is_planted("gradient"));
+      assert_int_equal(qg_fault_is_injected_at("gradient", step), step == 7 || step == 12);
+  assert_false(qg_fault_is_injected_at("grad", 7));
+  assert_false(qg_fault_is_injected_at("gradient@7", 12));
+  assert_false(qg_fault_is_injected("gradient"));
   unsetenv("QGALORE_FAULT");
-  assert_false(qg_fault_is_planted_at("gradient", 7));
+  assert_false(qg_fault_is_injected_at("gradient", 7));
 }
 
 int main(void)

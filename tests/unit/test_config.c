@@ -15,6 +15,7 @@
 #include "config/schema.h"
 #include "config/value.h"
 #include "qgalore/config.h"
+#include "train/optim_options.h"
 
 static const char minimal[] =
     "[model]\nhidden_size = 64\nintermediate_size = 96\nnum_layers = 2\nnum_heads = 4\n"
@@ -93,7 +94,7 @@ static void defaults_are_those_of_the_manual(void **state)
   assert_int_equal(c.model.num_kv_heads, 4);
   assert_int_equal(c.model.vocab_size, 32000);
   assert_int_equal(c.train.seed, 1);
-  assert_int_equal(c.train.loss_rows, 512);
+  assert_int_equal(c.train.logit_chunk_tokens, 512);
   assert_true(c.optimizer.beta1 == 0.9 && c.optimizer.beta2 == 0.95 && c.optimizer.eps == 1e-8);
   assert_true(c.optimizer.grad_clip == 1.0 && c.optimizer.min_lr_ratio == 0.1);
   assert_int_equal(c.optimizer.moment_block, 256);
@@ -211,7 +212,7 @@ static void check_bits(void **state, const char *method, int moments, int weight
   snprintf(override, sizeof override, "optimizer.method=%s", method);
   const char *overrides[] = {override};
   qg_config c = load(state, minimal, 1, overrides);
-  qg_optim_options o = qg_config_optim_options(&c, 3);
+  qg_optim_options o = qg_optim_options_from_config(&c, 3);
   assert_int_equal(o.moment_bits, moments);
   assert_int_equal(o.weight_bits, weights);
   assert_int_equal(o.projector_bits, projector);
@@ -231,10 +232,38 @@ static void adam_never_quantises_matrices_even_when_asked(void **state)
   const char *overrides[] = {"optimizer.method=adamw", "qgalore.weight_bits=8", "qgalore.projector_bits=4",
                              "optimizer.dense_weights=fp32"};
   qg_config c = load(state, minimal, 4, overrides);
-  qg_optim_options o = qg_config_optim_options(&c, 1);
+  qg_optim_options o = qg_optim_options_from_config(&c, 1);
   assert_int_equal(o.weight_bits, 32);
   assert_int_equal(o.projector_bits, 32);
   assert_int_equal(o.dense_type, QG_F32);
+}
+
+static void former_names_are_read_as_the_new_ones(void **state)
+{
+  static const char sections[] =
+      "[run]\n%s\n[model]\nhidden_size = 64\nintermediate_size = 96\nnum_layers = 2\nnum_heads = 4\n"
+      "[data]\ntrain = text.h5\n[qgalore]\nrank = 8\n[train]\n%s\n[optimizer]\n%s\n[checkpoint]\n%s\n";
+  char former[512], now[512];
+  snprintf(former, sizeof former, sections, "partial_step = undo", "loss_rows = 64", "bound_moments = no",
+           "probe = no");
+  snprintf(now, sizeof now, sections, "nonfinite_partial = rollback", "logit_chunk_tokens = 64",
+           "clamp_second_moment = no", "selftest = no");
+  qg_config a = load(state, former, 0, NULL), b = load(state, now, 0, NULL);
+  assert_memory_equal(&a, &b, sizeof a);
+  assert_int_equal(a.train.logit_chunk_tokens, 64);
+  assert_false(a.optimizer.clamp_second_moment);
+  assert_false(a.checkpoint.selftest);
+}
+
+static void former_names_are_read_on_the_command_line(void **state)
+{
+  const char *former[] = {"run.partial_step=keep", "train.loss_rows=64"};
+  const char *undo[] = {"run.nonfinite_partial=keep", "run.partial_step=undo"};
+  qg_config c = load(state, minimal, 2, former);
+  assert_int_equal(c.run.nonfinite_partial, QG_PARTIAL_KEEP);
+  assert_int_equal(c.train.logit_chunk_tokens, 64);
+  c = load(state, minimal, 2, undo);
+  assert_int_equal(c.run.nonfinite_partial, QG_PARTIAL_ROLLBACK);
 }
 
 static void check_round_trip(void **state, const qg_config *before)
@@ -320,6 +349,8 @@ int main(void)
       cmocka_unit_test(compat_reference_sets_every_difference_but_not_a_given_key),
       cmocka_unit_test(bits_left_open_follow_the_method),
       cmocka_unit_test(adam_never_quantises_matrices_even_when_asked),
+      cmocka_unit_test(former_names_are_read_as_the_new_ones),
+      cmocka_unit_test(former_names_are_read_on_the_command_line),
       cmocka_unit_test(every_shipped_input_is_valid_and_its_resolved_echo_reads_back_equal),
       cmocka_unit_test(unusual_values_survive_the_resolved_echo),
       cmocka_unit_test(shapes_are_those_that_were_published),

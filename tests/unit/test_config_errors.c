@@ -105,6 +105,23 @@ static void a_key_given_twice_in_one_file(void **state)
                  "train.seed: given twice, first in line 11");
 }
 
+static void a_key_given_under_both_its_names(void **state)
+{
+  (void)state;
+  assert_problem(MINIMAL "[train]\nloss_rows = 9\nlogit_chunk_tokens = 9\n", 12,
+                 "train.logit_chunk_tokens (formerly loss_rows): given twice, first in line 11; keep one");
+  assert_problem(MINIMAL "[train]\nlogit_chunk_tokens = 9\nloss_rows = 9\n", 12,
+                 "train.logit_chunk_tokens (formerly loss_rows): given twice, first in line 11; keep one");
+}
+
+static void errors_of_former_names_speak_of_the_new_ones(void **state)
+{
+  (void)state;
+  assert_problem(MINIMAL "[train]\nloss_rows = 0\n", 11, "train.logit_chunk_tokens: 0 is out of the range");
+  assert_problem(MINIMAL "[run]\npartial_step = back\n", 11,
+                 "run.nonfinite_partial: 'back' is none of rollback, keep");
+}
+
 static void values_of_the_wrong_type(void **state)
 {
   (void)state;
@@ -360,6 +377,8 @@ int main(void)
       cmocka_unit_test(names_that_do_not_exist),
       cmocka_unit_test(lines_that_are_neither_key_nor_section),
       cmocka_unit_test(a_key_given_twice_in_one_file),
+      cmocka_unit_test(a_key_given_under_both_its_names),
+      cmocka_unit_test(errors_of_former_names_speak_of_the_new_ones),
       cmocka_unit_test(values_of_the_wrong_type),
       cmocka_unit_test(choices_that_do_not_exist),
       cmocka_unit_test(values_out_of_range),

@@ -69,6 +69,18 @@ static void help_of_one_key_is_that_key(void **state)
   }
 }
 
+static void help_of_a_former_name_is_that_of_the_new_one(void **state)
+{
+  (void)state;
+  char *text = help_of("loss_rows");
+  assert_non_null(strstr(text, "  logit_chunk_tokens: whole number"));
+  assert_non_null(strstr(text, "former name: loss_rows, still read"));
+  free(text);
+  text = help_of("nonfinite_partial");
+  assert_non_null(strstr(text, "one of rollback, keep"));
+  free(text);
+}
+
 static void help_of_nothing_known_is_an_error_that_names_the_nearest(void **state)
 {
   (void)state;
@@ -117,6 +129,7 @@ int main(void)
       cmocka_unit_test(help_names_every_key_with_default_and_range),
       cmocka_unit_test(help_of_one_section_leaves_the_others_out),
       cmocka_unit_test(help_of_one_key_is_that_key),
+      cmocka_unit_test(help_of_a_former_name_is_that_of_the_new_one),
       cmocka_unit_test(help_of_nothing_known_is_an_error_that_names_the_nearest),
       cmocka_unit_test(help_fits_a_terminal),
       cmocka_unit_test(the_page_of_input_keys_is_up_to_date),

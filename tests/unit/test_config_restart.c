@@ -6,8 +6,11 @@
 
 #include <cmocka.h>
 
+#include <hdf5.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "qgalore/config.h"
 
@@ -75,6 +78,39 @@ static void saying_what_the_method_implies_is_no_change(void **state)
   free(saved);
 }
 
+/* The input that a checkpoint of format 1.0 carries; the caller frees it. */
+static char *input_in(const char *checkpoint)
+{
+  hid_t file = H5Fopen(checkpoint, H5F_ACC_RDONLY, H5P_DEFAULT);
+  assert_true(file >= 0);
+  hid_t attribute = H5Aopen(file, "resolved_input", H5P_DEFAULT), type = H5Aget_type(attribute);
+  char *text = calloc(1, H5Tget_size(type) + 1);
+  assert_non_null(text);
+  assert_true(H5Aread(attribute, type, text) >= 0);
+  H5Tclose(type);
+  H5Aclose(attribute);
+  H5Fclose(file);
+  return text;
+}
+
+static void a_checkpoint_with_former_names_goes_on(void **state)
+{
+  (void)state;
+  char *saved = input_in("tests/fuzz/corpus/checkpoint/good-1.0.h5"), path[] = "/tmp/qgalore-restart-XXXXXX";
+  int file = mkstemp(path);
+  assert_true(file >= 0);
+  assert_non_null(strstr(saved, "\nloss_rows = 256\n"));
+  assert_int_equal(write(file, saved, strlen(saved)), strlen(saved));
+  close(file);
+  qg_config config;
+  qg_status status = qg_config_load(path, 0, NULL, &config);
+  unlink(path);
+  if (status != QG_OK) fail_msg("%s", qg_error_message());
+  assert_int_equal(config.train.logit_chunk_tokens, 256);
+  assert_int_equal(qg_config_check_restart(&config, saved), QG_OK);
+  free(saved);
+}
+
 static void a_damaged_saved_input_is_a_damaged_checkpoint(void **state)
 {
   (void)state;
@@ -94,6 +130,7 @@ int main(void)
       cmocka_unit_test(keys_of_the_job_may_change),
       cmocka_unit_test(keys_of_the_state_may_not_and_all_are_named),
       cmocka_unit_test(saying_what_the_method_implies_is_no_change),
+      cmocka_unit_test(a_checkpoint_with_former_names_goes_on),
       cmocka_unit_test(a_damaged_saved_input_is_a_damaged_checkpoint),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,7 +55,7 @@ static void fake_release_host(qg_backend *be, void *memory, size_t bytes)
   free(memory);
 }
 
-static qg_status fake_room(qg_backend *be, size_t *free, size_t *total)
+static qg_status fake_memory_info(qg_backend *be, size_t *free, size_t *total)
 {
   fake *f = be->impl;
   *total = f->limit;
@@ -82,7 +82,7 @@ static const qg_backend_ops fake_ops = {
     .release = fake_release,
     .alloc_host = fake_alloc_host,
     .release_host = fake_release_host,
-    .room = fake_room,
+    .memory_info = fake_memory_info,
     .workspace_bytes = fake_workspace_bytes,
     .set_workspace = fake_set_workspace,
 };

@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-#include "../support/one_stage.h"
+#include "support/fixtures/one_stage.h"
 
 enum { LAYERS = 3, TOKENS = 8, FORWARD = 7 * LAYERS, REFILLED = 6 * LAYERS, MOST = 2 * FORWARD + REFILLED };
 
@@ -57,7 +57,7 @@ static void run_passes(recorder *r, bool checkpointing)
   qg_partition middle = {.num_layers = LAYERS};
   qg_stage_options options = {.micro_batch = 1,
                               .sequence_length = TOKENS,
-                              .loss_rows = TOKENS,
+                              .logit_chunk_tokens = TOKENS,
                               .checkpointing = checkpointing,
                               .slots = 1};
   one_stage s;

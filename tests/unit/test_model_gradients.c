@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/assert_ok.h"
-#include "../support/model_run.h"
-#include "../support/ref_llama.h"
-#include "../support/tolerances.h"
 #include "qgalore/base.h"
+#include "support/fixtures/assert_ok.h"
+#include "support/fixtures/model_run.h"
+#include "support/fixtures/tolerances.h"
+#include "support/reference/ref_llama.h"
 
 enum { LAYERS = 2, SEQUENCES = 2, LENGTH = 7, TOKENS = SEQUENCES * LENGTH, BATCHES = 3, VOCAB = 29 };
 
@@ -93,7 +93,7 @@ static model_run plain_run(const problem *p)
 {
   return (model_run){
       .shape = p->shape,
-      .options = {.micro_batch = SEQUENCES, .sequence_length = LENGTH, .loss_rows = 5, .slots = 1},
+      .options = {.micro_batch = SEQUENCES, .sequence_length = LENGTH, .logit_chunk_tokens = 5, .slots = 1},
       .precision = "fp32",
       .stages = 1,
       .micro_batches = 1,
@@ -280,7 +280,7 @@ static void rows_of_logits_alive_at_once_do_not_change_the_loss(void **state)
   problem p;
   problem_make(&p, 2, false);
   model_run blocks = plain_run(&p), at_once = blocks;
-  at_once.options.loss_rows = 1000;
+  at_once.options.logit_chunk_tokens = 1000;
   model_result a = result_of(&blocks), b = result_of(&at_once);
   assert_true(QG_CLOSE(a.loss, b.loss, QG_TOL_F32_SUM));
   model_result_free(&a);

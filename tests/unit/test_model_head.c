@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-#include "../support/one_stage.h"
+#include "support/fixtures/one_stage.h"
 
 enum { TOKENS = 8, LOSS_ROWS = 3, BLOCKS = 3 };
 
@@ -36,7 +36,7 @@ static void run_loss(listener *l, float grad_scale)
 {
   qg_partition head = {.first_layer = 1, .has_head = true};
   qg_stage_options options = {
-      .micro_batch = 1, .sequence_length = TOKENS, .loss_rows = LOSS_ROWS, .slots = 1};
+      .micro_batch = 1, .sequence_length = TOKENS, .logit_chunk_tokens = LOSS_ROWS, .slots = 1};
   one_stage s;
   void *targets, *loss;
   qg_view out;

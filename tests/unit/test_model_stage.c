@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-#include "../support/assert_ok.h"
 #include "qgalore/model.h"
+#include "support/fixtures/assert_ok.h"
 
 enum { HIDDEN = 64, INTERMEDIATE = 192, LAYERS = 4, HEADS = 4, VOCAB = 1000, TOKENS = 4 * 32 };
 
@@ -27,7 +27,7 @@ static qg_model_shape small_shape(void)
 
 static qg_stage_options small_options(void)
 {
-  return (qg_stage_options){.micro_batch = 4, .sequence_length = 32, .loss_rows = 16, .slots = 1};
+  return (qg_stage_options){.micro_batch = 4, .sequence_length = 32, .logit_chunk_tokens = 16, .slots = 1};
 }
 
 static const qg_partition whole = {.num_layers = LAYERS, .has_embedding = true, .has_head = true};

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "../support/optim_fixture.h"
-#include "../support/tolerances.h"
+#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/tolerances.h"
 
 enum { TOKENS = 40, STEPS = 3, HOST_WORKSPACE = 1 << 20, WORKSPACE = 4 << 20, SVD_WORKSPACE = 5 << 20 };
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "../support/optim_fixture.h"
+#include "support/fixtures/optim_fixture.h"
 
 enum { TOKENS = 40, STEPS = 5 };
 
@@ -15,7 +15,7 @@ static qg_optim_options fused_options(qg_method method)
   qg_optim_options options = options_of(method);
   options.fused = true;
   options.update_gap = 2;
-  options.rotate_moments = options.stagger = options.bound_moments = true;
+  options.rotate_moments = options.stagger = options.clamp_second_moment = true;
   return options;
 }
 

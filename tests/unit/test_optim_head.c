@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "../support/optim_fixture.h"
-#include "../support/tolerances.h"
+#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/tolerances.h"
 
 enum { TOKENS = 40, MICRO_BATCHES = 2 };
 
@@ -119,7 +119,7 @@ static void open_bf16(fixture *f, qg_dtype accumulators)
   f->options.accumulators = accumulators;
   qg_partition part = whole(&f->shape);
   fixture_open(f, &part, "bf16", TOKENS, MICRO_BATCHES);
-  qg_stage_options options = {.micro_batch = 1, .sequence_length = TOKENS, .loss_rows = TOKENS};
+  qg_stage_options options = {.micro_batch = 1, .sequence_length = TOKENS, .logit_chunk_tokens = TOKENS};
   qg_workload workload = qg_stage_workload(&f->shape, &options);
   assert_ok(qg_backend_reserve(f->mem, f->counter.real, &workload));
 }

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "../support/optim_fixture.h"
+#include "support/fixtures/optim_fixture.h"
 
 /* LLaMA-60M. */
 static const qg_model_shape llama_60m = {.hidden_size = 512,

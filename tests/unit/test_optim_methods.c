@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "../support/optim_fixture.h"
-#include "../support/tolerances.h"
+#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/tolerances.h"
 
 enum { STEPS = 60, WIDEST = 288 };
 
@@ -60,7 +60,7 @@ static double remaining_loss(qg_optim_options options, qg_role role)
     last = send_distance(&f, p, target);
     if (step == 0) first = last;
     assert_ok(qg_optim_finish_gradients(f.optim));
-    assert_ok(qg_optim_apply(f.optim, qg_schedule_lr(0.02, step, 5, STEPS, 0.1), 1.0));
+    assert_ok(qg_optim_apply(f.optim, qg_learning_rate(0.02, step, 5, STEPS, 0.1), 1.0));
   }
   free(target);
   fixture_close(&f);

@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "../support/optim_fixture.h"
-#include "../support/tolerances.h"
+#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/tolerances.h"
 
 enum { TOKENS = 40, GAP = 3 };
 

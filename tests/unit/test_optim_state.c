@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "../support/optim_fixture.h"
+#include "support/fixtures/optim_fixture.h"
 
 enum { TOKENS = 16, MICRO_BATCHES = 2, MAX_STAGES = 3 };
 

@@ -7,8 +7,9 @@
 
 #include <cmocka.h>
 
-#include "../support/optim_fixture.h"
-#include "../support/tolerances.h"
+#include "qgalore/numerics/dynamic_maps.h"
+#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/tolerances.h"
 
 enum { TOKENS = 40, MICRO_BATCHES = 2 };
 

@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "../support/tolerances.h"
 #include "qgalore/optim.h"
+#include "support/fixtures/tolerances.h"
 
 static qg_optim_options lazy_options(void)
 {
@@ -90,12 +90,12 @@ static void the_mean_is_over_the_last_window_only(void **state)
 {
   (void)state;
   qg_optim_options options = lazy_options();
-  const double planted[] = {0.0, 0.1, 0.1, 0.1, 0.1, 0.9, 0.9};
+  const double known[] = {0.0, 0.1, 0.1, 0.1, 0.1, 0.9, 0.9};
   qg_tracker tracker;
   qg_tracker_init(&tracker, 200);
-  for (int i = 0; i < 6; i++) qg_tracker_refreshed(&tracker, 200 * i, planted[i], &options);
+  for (int i = 0; i < 6; i++) qg_tracker_refreshed(&tracker, 200 * i, known[i], &options);
   assert_int_equal(tracker.interval, 200);
-  qg_tracker_refreshed(&tracker, 1200, planted[6], &options);
+  qg_tracker_refreshed(&tracker, 1200, known[6], &options);
   assert_int_equal(tracker.interval, 400);
   assert_int_equal(tracker.count, 5);
   assert_float_equal(tracker.queue[0], 0.1f, 0);
@@ -231,24 +231,24 @@ static void assert_rate(double rate, double want)
 static void warm_up_is_linear_from_zero(void **state)
 {
   (void)state;
-  assert_true(qg_schedule_lr(0.01, 0, 10, 100, 0.1) == 0.0);
-  assert_rate(qg_schedule_lr(0.01, 5, 10, 100, 0.1), 0.005);
-  assert_rate(qg_schedule_lr(0.01, 10, 10, 100, 0.1), 0.01);
+  assert_true(qg_learning_rate(0.01, 0, 10, 100, 0.1) == 0.0);
+  assert_rate(qg_learning_rate(0.01, 5, 10, 100, 0.1), 0.005);
+  assert_rate(qg_learning_rate(0.01, 10, 10, 100, 0.1), 0.01);
 }
 
 static void cosine_falls_to_the_smallest_rate(void **state)
 {
   (void)state;
-  assert_rate(qg_schedule_lr(0.01, 55, 10, 100, 0.1), 0.01 * (0.1 + 0.9 * 0.5));
-  assert_rate(qg_schedule_lr(0.01, 40, 10, 100, 0.1), 0.01 * (0.1 + 0.9 * 0.75));
-  assert_rate(qg_schedule_lr(0.01, 100, 10, 100, 0.1), 0.001);
-  assert_rate(qg_schedule_lr(0.01, 1000, 10, 100, 0.1), 0.001);
+  assert_rate(qg_learning_rate(0.01, 55, 10, 100, 0.1), 0.01 * (0.1 + 0.9 * 0.5));
+  assert_rate(qg_learning_rate(0.01, 40, 10, 100, 0.1), 0.01 * (0.1 + 0.9 * 0.75));
+  assert_rate(qg_learning_rate(0.01, 100, 10, 100, 0.1), 0.001);
+  assert_rate(qg_learning_rate(0.01, 1000, 10, 100, 0.1), 0.001);
 }
 
 static void no_warm_up_starts_at_the_top(void **state)
 {
   (void)state;
-  assert_rate(qg_schedule_lr(0.01, 0, 0, 100, 0.1), 0.01);
+  assert_rate(qg_learning_rate(0.01, 0, 0, 100, 0.1), 0.01);
 }
 
 int main(void)

@@ -9,7 +9,7 @@
 #include <math.h>
 
 #include "qgalore/base.h"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
 
 /* The generator's input as the four counter words and two key words of the paper. Our packing:
  * c0 = block low, c1 = tensor << 8 | purpose, c2 = step low, c3 = step high << 16 | block high. */

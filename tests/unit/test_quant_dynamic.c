@@ -8,10 +8,10 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
-#include "../support/quant_reference.h"
-#include "../support/tolerances.h"
-#include "qgalore/adam.h"
-#include "quant/dynamic_search.h"
+#include "qgalore/numerics/adam.h"
+#include "qgalore/numerics/dynamic_search.h"
+#include "support/fixtures/tolerances.h"
+#include "support/reference/quant_reference.h"
 
 enum { CODE_OF_ZERO = 127, LAST = QG_DYNAMIC_CODES - 1 };
 

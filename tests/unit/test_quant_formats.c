@@ -9,9 +9,11 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
-#include "../support/quant_reference.h"
-#include "../support/tolerances.h"
+#include "support/reference/quant_reference.h"
+#include "support/fixtures/tolerances.h"
 #include "qgalore/base.h"
+#include "support/fixtures/tolerances.h"
+#include "support/reference/quant_reference.h"
 
 static float from_bits(uint32_t bits)
 {

@@ -1,4 +1,4 @@
-/* When a run stops, who asked for it, and what counts as a loss spike. */
+/* When a run stops, and who asked for it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,8 +10,6 @@
 #include <signal.h>
 
 #include "qgalore/base.h"
-#include "train/signals.h"
-#include "train/spike.h"
 #include "train/stop.h"
 
 static const qg_stop_watch silent = {.root = true, .stop_file = "/nonexistent/STOP"};
@@ -50,62 +48,25 @@ static void rank_0_looks_at_the_clock(void **state)
   qg_stop_watch watch = silent;
   watch.started = qg_now();
   watch.walltime = 1.0;
-  assert_int_equal(qg_stop_decide(qg_stop_wish(&watch)), QG_REQUEST_WALLTIME);
+  assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&watch)), QG_REQUEST_WALLTIME);
   watch.root = false;
-  assert_int_equal(qg_stop_decide(qg_stop_wish(&watch)), QG_REQUEST_NONE);
+  assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&watch)), QG_REQUEST_NONE);
 }
 
-/* One test, in this order: a wish to stop stays. */
+/* One test, in this order: a request to stop stays. */
 static void usr1_asks_once_and_usr2_for_good(void **state)
 {
   (void)state;
-  qg_signals_install();
-  assert_int_equal(qg_stop_decide(qg_stop_wish(&silent)), QG_REQUEST_NONE);
+  qg_stop_catch_signals();
+  assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&silent)), QG_REQUEST_NONE);
   raise(SIGUSR1);
-  assert_int_equal(qg_stop_decide(qg_stop_wish(&silent)), QG_REQUEST_SAVE);
-  assert_int_equal(qg_stop_decide(qg_stop_wish(&silent)), QG_REQUEST_NONE);
+  assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&silent)), QG_REQUEST_SAVE);
+  assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&silent)), QG_REQUEST_NONE);
   raise(SIGUSR2);
-  assert_int_equal(qg_stop_decide(qg_stop_wish(&silent)), QG_REQUEST_SIGNAL);
+  assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&silent)), QG_REQUEST_SIGNAL);
   /* The TERM that a batch system sends after USR2 is the first. */
   raise(SIGTERM);
-  assert_int_equal(qg_stop_decide(qg_stop_wish(&silent)), QG_REQUEST_SIGNAL);
-}
-
-static qg_spike_window window_of(int count, double loss)
-{
-  qg_spike_window window = {0};
-  for (int i = 0; i < count; i++) qg_spike_add(&window, loss);
-  return window;
-}
-
-static void a_spike_is_above_the_factor_times_the_mean(void **state)
-{
-  (void)state;
-  qg_spike_window window = window_of(QG_SPIKE_WINDOW, 4.0);
-  assert_false(qg_spike_seen(&window, 1.5, 6.0));
-  assert_true(qg_spike_seen(&window, 1.5, 6.01));
-  assert_false(qg_spike_seen(&window, 0.0, 1e9));
-  assert_false(qg_spike_seen(&window, 1.5, NAN));
-}
-
-static void the_mean_is_of_the_last_finite_losses(void **state)
-{
-  (void)state;
-  qg_spike_window window = window_of(5, 1000.0);
-  for (int i = 0; i < QG_SPIKE_WINDOW; i++) {
-    qg_spike_add(&window, NAN);
-    qg_spike_add(&window, 2.0);
-  }
-  assert_int_equal(window.count, QG_SPIKE_WINDOW);
-  assert_true(qg_spike_seen(&window, 1.5, 3.01));
-}
-
-static void a_few_losses_make_no_mean(void **state)
-{
-  (void)state;
-  qg_spike_window few = window_of(QG_SPIKE_LEAST - 1, 1.0), enough = window_of(QG_SPIKE_LEAST, 1.0);
-  assert_false(qg_spike_seen(&few, 1.5, 100.0));
-  assert_true(qg_spike_seen(&enough, 1.5, 100.0));
+  assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&silent)), QG_REQUEST_SIGNAL);
 }
 
 int main(void)
@@ -116,9 +77,6 @@ int main(void)
       cmocka_unit_test(the_strongest_request_wins_on_all_ranks),
       cmocka_unit_test(rank_0_looks_at_the_clock),
       cmocka_unit_test(usr1_asks_once_and_usr2_for_good),
-      cmocka_unit_test(a_spike_is_above_the_factor_times_the_mean),
-      cmocka_unit_test(the_mean_is_of_the_last_finite_losses),
-      cmocka_unit_test(a_few_losses_make_no_mean),
   };
   return cmocka_run_group_tests_name("stop", tests, NULL, NULL);
 }

@@ -12,8 +12,8 @@
 
 #include "qgalore/base.h"
 #include "qgalore/linalg.h"
-#include "support/planted.h"
-#include "support/tolerances.h"
+#include "support/reference/known_spectrum.h"
+#include "support/fixtures/tolerances.h"
 
 enum { MAX_SIDE = 128 };
 
@@ -21,7 +21,7 @@ static const double MIN_ENERGY = 0.97;
 
 typedef enum { DECAYING, STEEP, FLAT, CLUSTERED, RANK_ONE, HALF_RANK, SPECTRA } spectrum;
 
-static double planted_value(spectrum kind, int64_t i, int64_t rank, int64_t d)
+static double known_value(spectrum kind, int64_t i, int64_t rank, int64_t d)
 {
   switch (kind) {
     case DECAYING:
@@ -57,15 +57,15 @@ static fixture plant(shape at, spectrum kind, double scale)
 {
   fixture f = {0};
   int64_t d = qg_min_i64(at.m, at.n), basis_bytes = at.rank * d * (int64_t)sizeof(float);
-  double planted[MAX_SIDE];
-  for (int64_t i = 0; i < d; i++) planted[i] = scale * planted_value(kind, i, at.rank, d);
+  double known[MAX_SIDE];
+  for (int64_t i = 0; i < d; i++) known[i] = scale * known_value(kind, i, at.rank, d);
   f.gradient = malloc((size_t)(at.m * at.n) * sizeof(float));
   f.basis = malloc((size_t)basis_bytes);
   f.previous = malloc((size_t)basis_bytes);
   f.values = malloc((size_t)at.rank * sizeof(float));
   assert_true(f.gradient && f.basis && f.previous && f.values);
-  planted_matrix(at.m, at.n, planted, 7, f.gradient);
-  planted_singular_values(at.m, at.n, f.gradient, f.s);
+  spectrum_matrix(at.m, at.n, known, 7, f.gradient);
+  spectrum_singular_values(at.m, at.n, f.gradient, f.s);
   f.job = (qg_subspace_job){.m = at.m,
                             .n = at.n,
                             .rank = at.rank,
@@ -120,10 +120,10 @@ static void expect_positive_signs(const fixture *f)
 static void expect_good_basis(const fixture *f, double share)
 {
   const qg_subspace_job *job = &f->job;
-  double optimum = planted_optimal_energy(qg_min_i64(job->m, job->n), job->rank, f->s);
-  double measured = planted_energy(job, job->basis);
+  double optimum = spectrum_optimal_energy(qg_min_i64(job->m, job->n), job->rank, f->s);
+  double measured = spectrum_energy(job, job->basis);
   assert_int_equal(job->status, QG_OK);
-  assert_true(planted_orthonormal_error(job, job->basis) <= QG_TOL_ORTHONORMAL);
+  assert_true(spectrum_orthonormal_error(job, job->basis) <= QG_TOL_ORTHONORMAL);
   assert_true(QG_CLOSE(job->energy, measured, bf16 ? QG_TOL_ROUNDED_ENERGY : QG_TOL_F32_SUM));
   assert_true(measured >= share * optimum - QG_TOL_F32_SUM);
   assert_true(measured <= optimum + QG_TOL_F32_SUM);
@@ -134,8 +134,8 @@ static void expect_good_basis(const fixture *f, double share)
 static void expect_true_singular_values(const fixture *f)
 {
   for (int64_t k = 0; k < f->job.rank; k++) {
-    double found = (double)f->values[k] / f->s[0], planted = f->s[k] / f->s[0];
-    assert_true(QG_CLOSE(found * found, planted * planted, bf16 ? QG_TOL_GRAM_SPLIT : QG_TOL_GRAM_F32));
+    double found = (double)f->values[k] / f->s[0], known = f->s[k] / f->s[0];
+    assert_true(QG_CLOSE(found * found, known * known, bf16 ? QG_TOL_GRAM_SPLIT : QG_TOL_GRAM_F32));
   }
 }
 
@@ -218,16 +218,16 @@ static void warm_is_not_caught_in_a_wrong_invariant_subspace(void **state)
 {
   (void)state;
   enum { D = 64, RANK = 16 };
-  double planted[D];
+  double known[D];
   fixture f = plant((shape){D, D, RANK}, DECAYING, 1);
   /* The same singular vectors in reverse order: the old basis is exactly the worst one. */
-  for (int i = 0; i < D; i++) planted[i] = planted_value(DECAYING, D - 1 - i, RANK, D);
-  planted_matrix(D, D, planted, 7, f.gradient);
+  for (int i = 0; i < D; i++) known[i] = known_value(DECAYING, D - 1 - i, RANK, D);
+  spectrum_matrix(D, D, known, 7, f.gradient);
   solve(QG_SUBSPACE_EXACT, MIN_ENERGY, &f.job);
   memcpy(f.previous, f.basis, D * RANK * sizeof(float));
   f.job.previous = f.previous;
-  for (int i = 0; i < D; i++) planted[i] = planted_value(DECAYING, i, RANK, D);
-  planted_matrix(D, D, planted, 7, f.gradient);
+  for (int i = 0; i < D; i++) known[i] = known_value(DECAYING, i, RANK, D);
+  spectrum_matrix(D, D, known, 7, f.gradient);
   solve(QG_SUBSPACE_WARM, MIN_ENERGY, &f.job);
   expect_good_basis(&f, MIN_ENERGY);
   uproot(&f);
@@ -293,7 +293,7 @@ static void auto_starts_wide_matrices_at_random(void **state)
   solve(QG_SUBSPACE_AUTO, MIN_ENERGY, &job);
   assert_int_equal(job.used, QG_SUBSPACE_RANDOMIZED);
   assert_true(QG_CLOSE(job.energy, 1, QG_TOL_F32_SUM));
-  assert_true(planted_orthonormal_error(&job, basis) <= QG_TOL_ORTHONORMAL);
+  assert_true(spectrum_orthonormal_error(&job, basis) <= QG_TOL_ORTHONORMAL);
   free(gradient);
   free(basis);
 }

@@ -11,8 +11,8 @@
 
 #include "qgalore/base.h"
 #include "qgalore/linalg.h"
-#include "support/planted.h"
-#include "support/tolerances.h"
+#include "support/reference/known_spectrum.h"
+#include "support/fixtures/tolerances.h"
 
 enum { M = 24, N = 20, RANK = 6 };
 
@@ -30,7 +30,7 @@ static fixture *setup(void)
   double s[N];
   assert_non_null(f);
   for (int i = 0; i < N; i++) s[i] = 1 / (1 + (double)i);
-  planted_matrix(M, N, s, 3, f->gradient);
+  spectrum_matrix(M, N, s, 3, f->gradient);
   for (int k = 0; k < RANK; k++) f->previous[k * N + k] = 1;
   f->job = (qg_subspace_job){.m = M,
                              .n = N,
@@ -100,7 +100,7 @@ static void one_bad_job_does_not_hurt_the_others(void **state)
   assert_int_equal(qg_subspace_solve(&options, jobs, 2, workspace, sizeof workspace), QG_OK);
   assert_int_equal(jobs[0].status, QG_ERR_NUMERICAL);
   assert_int_equal(jobs[1].status, QG_OK);
-  assert_true(planted_orthonormal_error(&jobs[1], good->basis) <= QG_TOL_ORTHONORMAL);
+  assert_true(spectrum_orthonormal_error(&jobs[1], good->basis) <= QG_TOL_ORTHONORMAL);
   free(bad);
   free(good);
 }
@@ -118,7 +118,7 @@ static void a_zero_gradient_gives_some_orthonormal_basis(void **state)
       }
       assert_int_equal(solve(METHODS[i], &f->job), QG_OK);
       assert_int_equal(f->job.status, QG_OK);
-      assert_true(planted_orthonormal_error(&f->job, f->basis) == 0);
+      assert_true(spectrum_orthonormal_error(&f->job, f->basis) == 0);
       assert_true(f->values[0] == 0);
       assert_true(f->job.energy == 1);
       free(f);
@@ -135,12 +135,12 @@ static void an_unusable_old_basis_is_ignored(void **state)
     assert_int_equal(solve(QG_SUBSPACE_WARM, &f->job), QG_OK);
     assert_int_equal(f->job.status, QG_OK);
     assert_int_equal(f->job.used, QG_SUBSPACE_EXACT);
-    assert_true(planted_orthonormal_error(&f->job, f->basis) <= QG_TOL_ORTHONORMAL);
+    assert_true(spectrum_orthonormal_error(&f->job, f->basis) <= QG_TOL_ORTHONORMAL);
   }
   memset(f->previous, 0, sizeof f->previous);
   assert_int_equal(solve(QG_SUBSPACE_WARM, &f->job), QG_OK);
   assert_int_equal(f->job.status, QG_OK);
-  assert_true(planted_orthonormal_error(&f->job, f->basis) <= QG_TOL_ORTHONORMAL);
+  assert_true(spectrum_orthonormal_error(&f->job, f->basis) <= QG_TOL_ORTHONORMAL);
   free(f);
 }
 

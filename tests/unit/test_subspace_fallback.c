@@ -10,8 +10,8 @@
 #include <stdlib.h>
 
 #include "qgalore/linalg.h"
-#include "support/planted.h"
-#include "support/tolerances.h"
+#include "support/reference/known_spectrum.h"
+#include "support/fixtures/tolerances.h"
 
 enum { M = 40, N = 32, RANK = 6 };
 
@@ -46,7 +46,7 @@ static qg_subspace_job solve(qg_subspace_method method, float *basis)
   static float gradient[M * N], values[RANK], workspace[1 << 18];
   double s[N];
   for (int i = 0; i < N; i++) s[i] = 1 / (1 + (double)i);
-  planted_matrix(M, N, s, 3, gradient);
+  spectrum_matrix(M, N, s, 3, gradient);
   qg_subspace_options options = {.method = method, .min_energy_ratio = 0.9, .threads = 1};
   qg_subspace_job job = {.m = M,
                          .n = N,

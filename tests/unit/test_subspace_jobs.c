@@ -11,7 +11,7 @@
 
 #include "qgalore/base.h"
 #include "qgalore/linalg.h"
-#include "support/planted.h"
+#include "support/reference/known_spectrum.h"
 
 enum { JOBS = 7, SIDE = 300, RANK = 40 };
 
@@ -42,7 +42,7 @@ static fixture setup(void)
     arrays *a = &f.arrays[i];
     *a = (arrays){floats(m * n), floats(d * RANK), floats(d * RANK), floats(RANK),
                   (int)((size_t)(d * RANK) * sizeof(float))};
-    planted_matrix(m, n, s, (uint64_t)i, a->gradient);
+    spectrum_matrix(m, n, s, (uint64_t)i, a->gradient);
     for (int64_t k = 0; k < d * RANK; k++) a->previous[k] = a->gradient[k];
     f.jobs[i] = (qg_subspace_job){.m = m,
                                   .n = n,
@@ -143,6 +143,25 @@ static void the_thread_setting_of_the_caller_survives(void **state)
   teardown(&f);
 }
 
+static void the_host_solver_is_the_same_call(void **state)
+{
+  (void)state;
+  qg_subspace_options options = {
+      .method = QG_SUBSPACE_WARM, .min_energy_ratio = 0.97, .threads = 2, .bf16 = bf16};
+  qg_subspace_solver solver = qg_subspace_host_solver(&options);
+  fixture called = setup(), handed = setup();
+  size_t bytes = solver.workspace(&solver, handed.jobs, JOBS);
+  void *workspace = malloc(bytes);
+  assert_non_null(workspace);
+  assert_int_equal(bytes, qg_subspace_workspace(&options, called.jobs, JOBS));
+  solve(QG_SUBSPACE_WARM, 2, called.jobs, JOBS);
+  assert_int_equal(solver.solve(&solver, handed.jobs, JOBS, workspace, bytes), QG_OK);
+  expect_same_bits(&called, &handed);
+  free(workspace);
+  teardown(&called);
+  teardown(&handed);
+}
+
 static void no_jobs_need_nothing(void **state)
 {
   (void)state;
@@ -157,6 +176,7 @@ int main(void)
       cmocka_unit_test(company_and_threads_change_no_bits),
       cmocka_unit_test(another_seed_is_another_random_start),
       cmocka_unit_test(the_thread_setting_of_the_caller_survives),
+      cmocka_unit_test(the_host_solver_is_the_same_call),
       cmocka_unit_test(no_jobs_need_nothing),
   };
   int failed = cmocka_run_group_tests_name("jobs in fp32", tests, NULL, NULL);

@@ -9,17 +9,17 @@
 #include <string.h>
 
 #include "qgalore/linalg.h"
-#include "support/planted.h"
-#include "support/tolerances.h"
+#include "support/reference/known_spectrum.h"
+#include "support/fixtures/tolerances.h"
 
 enum { D = 150, RANK = 70 };
 
-/* Orthonormal rows [count, D]: a planted matrix with all singular values 1. */
+/* Orthonormal rows [count, D]: a matrix with all singular values 1. */
 static void orthonormal_rows(int64_t count, uint64_t seed, float *rows)
 {
   double ones[D];
   for (int i = 0; i < D; i++) ones[i] = 1;
-  planted_matrix(count, D, ones, seed, rows);
+  spectrum_matrix(count, D, ones, seed, rows);
 }
 
 /* rows [RANK, D] as the projector of this side stores them. */
@@ -34,7 +34,7 @@ static void rotate(const float *rows, float *out)
   float q[RANK * RANK];
   double ones[RANK];
   for (int i = 0; i < RANK; i++) ones[i] = 1;
-  planted_matrix(RANK, RANK, ones, 5, q);
+  spectrum_matrix(RANK, RANK, ones, 5, q);
   for (int k = 0; k < RANK; k++)
     for (int j = 0; j < D; j++) {
       double sum = 0;

@@ -1,4 +1,4 @@
-/* What a watchdog would say, and that it says nothing while it is fed. */
+/* What a watchdog reports, and that it reports nothing while it is fed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "train/noting_port.h"
+#include "train/parameter_trace.h"
 #include "train/watchdog.h"
 
 static const qg_model_shape shape = {.hidden_size = 64,
@@ -80,10 +80,10 @@ static void what_the_model_asks_for_is_noted_and_passed_on(void **state)
   (void)state;
   listener l = {0};
   qg_timers timers = {0};
-  qg_noting_port noting;
+  qg_parameter_trace trace;
   const qg_param_port inner = {&l, hear_read, NULL, hear_rows, hear_matrix, hear_done, hear_row, hear_vector},
-                      *port = &noting.port;
-  qg_noting_port_make(&inner, &timers, &noting);
+                      *port = &trace.port;
+  qg_parameter_trace_make(&inner, &timers, &trace);
   for (int call = 0; call < 6; call++) {
     int param = 7 + call;
     qg_view view = {0};

@@ -1,6 +1,8 @@
 /* Causal attention in blocks of query rows (Dao et al., arXiv 2205.14135, with whole rows of keys): a thread
  * holds QUERY_ROWS x sequence_length scores at a time, in fp32. For fp32, and for processors without products
  * of bf16. */
+#include "backend/cpu/attention.h"
+
 #include <cblas.h>
 #include <math.h>
 #include <omp.h>

@@ -1,4 +1,4 @@
-/* What the files of the CPU backend share. */
+/* What the operations of the CPU backend share: its state, the workspace, kernels of the instruction set. */
 #ifndef QG_BACKEND_CPU_H
 #define QG_BACKEND_CPU_H
 
@@ -34,25 +34,5 @@ static inline void *qg_row(qg_view view, int64_t i)
 {
   return (char *)view.data + qg_dtype_bytes(view.type, i * view.stride);
 }
-
-bool qg_cpu_gemm_has_bf16(void);
-size_t qg_cpu_gemm_workspace(qg_backend *be, const qg_workload *workload);
-size_t qg_cpu_attention_workspace(qg_backend *be, const qg_workload *workload);
-size_t qg_cpu_rows_workspace(int threads, const qg_workload *workload);
-
-qg_status qg_cpu_gemm(qg_backend *be, const qg_gemm_args *args);
-qg_status qg_cpu_attention(qg_backend *be, const qg_attention_args *args);
-qg_status qg_cpu_attention_backward(qg_backend *be, const qg_attention_args *args);
-qg_status qg_cpu_convert(qg_backend *be, qg_view dst, qg_view src);
-qg_status qg_cpu_axpy(qg_backend *be, float alpha, qg_view src, qg_view dst);
-qg_status qg_cpu_sum_squares(qg_backend *be, qg_view src, double *out, qg_gate *gate);
-qg_status qg_cpu_embed(qg_backend *be, qg_view table, const int32_t *ids, qg_view out);
-qg_status qg_cpu_embed_backward(qg_backend *be, const int32_t *ids, qg_view d_out, qg_view grad);
-qg_status qg_cpu_rmsnorm(qg_backend *be, const qg_rmsnorm_args *args);
-qg_status qg_cpu_rmsnorm_backward(qg_backend *be, const qg_rmsnorm_backward_args *args);
-qg_status qg_cpu_rope(qg_backend *be, const qg_rope_args *args);
-qg_status qg_cpu_swiglu(qg_backend *be, const qg_swiglu_args *args);
-qg_status qg_cpu_swiglu_backward(qg_backend *be, const qg_swiglu_args *args);
-qg_status qg_cpu_cross_entropy(qg_backend *be, const qg_cross_entropy_args *args);
 
 #endif

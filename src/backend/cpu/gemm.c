@@ -1,4 +1,6 @@
 /* GEMM: bf16 through oneDNN where the processor multiplies bf16, everything else through OpenBLAS. */
+#include "backend/cpu/gemm.h"
+
 #include <cblas.h>
 #if QG_HAVE_ONEDNN
 #include <dnnl.h>
@@ -7,6 +9,7 @@
 #include "backend/cpu/bf16/panel_gemm.h"
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/panel.h"
+#include "backend/cpu/rowwise.h"
 #include "qgalore/base.h"
 
 enum { OUTPUT_ROWS = 256 }; /* rows of fp32 results that wait in cache for their rounding to bf16 */

@@ -1,4 +1,4 @@
-#include "qgalore/host.h"
+#include "qgalore/backend/host.h"
 
 #include "backend/cpu/bf16/panel_gemm.h"
 #include "backend/cpu/cpu.h"

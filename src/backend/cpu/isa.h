@@ -5,7 +5,7 @@
 #ifndef QG_BACKEND_CPU_ISA_H
 #define QG_BACKEND_CPU_ISA_H
 
-#include "qgalore/status.h"
+#include "qgalore/base/status.h"
 
 #define QG_ISA_JOIN_(name, isa) name##_##isa
 #define QG_ISA_JOIN(name, isa) QG_ISA_JOIN_(name, isa)

@@ -1,10 +1,11 @@
-#include "qgalore/normal.h"
+#include "qgalore/backend/host.h"
 
 #include <stdalign.h>
+#include <string.h>
 
 #include "backend/cpu/isa/normal_kernels.h"
 #include "qgalore/base.h"
-#include "qgalore/quant.h"
+#include "qgalore/numerics/quant_groups.h"
 
 void qg_normal_fill(qg_rng rng, float deviation, int64_t first, int64_t count, int threads, float *out)
 {

@@ -16,7 +16,7 @@ const qg_panel_kernels *qg_panels(void)
 /* Without src/backend/cpu/bf16: nobody calls the rest when there are no panels. */
 #include "backend/cpu/bf16/attention_bf16.h"
 #include "backend/cpu/bf16/panel_gemm.h"
-#include "qgalore/host.h"
+#include "qgalore/backend/host.h"
 
 const qg_panel_kernels *qg_panels(void)
 {

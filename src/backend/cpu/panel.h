@@ -4,7 +4,7 @@
  * C [32, 32] (+)= A [32, depth] B [depth, 32]. Depth goes in steps of 32, the last one padded with zeros. Per
  * step each operand holds two AMX tiles of 16 rows of 64 bytes: A: tile h row i = A[16 h + i, 32 s .. 32 s +
  * 31] B: tile h row r = the pairs (B[32 s + 2 r, j], B[32 s + 2 r + 1, j]) of columns j = 16 h .. 16 h + 15
- * so a panel is contiguous, [steps][2][16][32] elements. A may also lie in place, its rows apart. C is
+ * so a panel is contiguous, [steps][2][16][32] elements. A may also lie in place, with a stride. C is
  * contiguous, [32][32] floats. */
 #ifndef QG_BACKEND_CPU_PANEL_H
 #define QG_BACKEND_CPU_PANEL_H
@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "qgalore/base.h"
-#include "qgalore/view.h"
+#include "qgalore/base/view.h"
 
 enum {
   QG_PANEL = 32,      /* rows of A, columns of B */

@@ -74,7 +74,7 @@ def make_optimizer(kind, model):
     return {"galore": make_galore, "qgalore": make_qgalore}[kind](model)
 
 
-class Contender:
+class Peer:
     def __init__(self, precision, kind, compiled, state):
         self.model = Llama(Shape, LENGTH)
         self.ids, self.targets = load(self.model, state) if state else random_tokens()
@@ -124,11 +124,11 @@ class Contender:
 def main():
     threads, precision, kind, compiled = sys.argv[1:5]
     torch.set_num_threads(int(threads))
-    contender = Contender(precision, kind, compiled == "yes", sys.argv[5] if len(sys.argv) > 5 else None)
-    ready = contender.describe()
-    contender.step()
-    contender.step()
-    serve({"step": contender.step, "refresh": contender.refresh}, ready)
+    peer = Peer(precision, kind, compiled == "yes", sys.argv[5] if len(sys.argv) > 5 else None)
+    ready = peer.describe()
+    peer.step()
+    peer.step()
+    serve({"step": peer.step, "refresh": peer.refresh}, ready)
 
 
 main()

@@ -24,7 +24,7 @@ def solve(gradient):
     return torch.linalg.svd(gradient, full_matrices=False)
 
 
-class Contender:
+class Peer:
     def __init__(self, path, rank):
         self.gradients, self.rank = list(read(path)), rank
         self.pool = ThreadPoolExecutor(2, initializer=lambda: torch.set_num_threads(1))
@@ -45,7 +45,7 @@ class Contender:
         return self.timed(lambda: list(self.pool.map(solve, self.gradients)))
 
 
-contender = Contender(sys.argv[1], int(sys.argv[2]))
-contender.threads()
-contender.matrices()
-serve({"threads": contender.threads, "matrices": contender.matrices})
+peer = Peer(sys.argv[1], int(sys.argv[2]))
+peer.threads()
+peer.matrices()
+serve({"threads": peer.threads, "matrices": peer.matrices})

@@ -1,5 +1,5 @@
-"""One contender of a bench as a process: it says `ready`, then answers each line of its input with one line, so that a
-driver can let contenders take turns and each has a memory peak of its own."""
+"""One program that a bench compares with, as a process: it says `ready`, then answers each line of its input with one line, so that a
+driver can let peers take turns and each has a memory peak of its own."""
 import sys
 
 

@@ -38,7 +38,7 @@ train() {
   tmp=$(mktemp -d)
   read -ra keys <<<"$(proportions) ${BENCH_KEYS:-}"
   keys=(inputs/llama7b.in data.train=random:1000000 data.valid= train.validate_every=0 train.steps=8 train.global_batch=16
-    train.micro_batch=16 optimizer.warmup_steps=1 checkpoint.every=0 checkpoint.probe=no backend.name=cuda "${@:2}" "${keys[@]}")
+    train.micro_batch=16 optimizer.warmup_steps=1 checkpoint.every=0 checkpoint.selftest=no backend.name=cuda "${@:2}" "${keys[@]}")
   printf '%s: %s\n' "$name" "${*:2}"
   "$BUILD/qgalore_hpc" --check "${keys[@]}" >"$tmp/check" 2>&1 || failed=1
   if ! mpirun --bind-to none -np 1 "$BUILD/qgalore_hpc" "${keys[@]}" run.output_dir="$tmp" run.name=bench run.log_every=1 \

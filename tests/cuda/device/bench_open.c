@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../support/cuda_device.h"
 #include "bench_kernels.h"
 #include "qgalore/base.h"
+#include "support/fixtures/cuda_device.h"
 
 void bench_give_up(qg_status status)
 {

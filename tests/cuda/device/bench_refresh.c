@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../support/cuda_device.h"
 #include "qgalore/base.h"
+#include "support/fixtures/cuda_device.h"
 
 enum { ROUNDS = 3, LAYERS = 32, KINDS = 3 };
 

@@ -1,5 +1,5 @@
 /* Says which CUDA devices can be used; exit code 77 if none, with the reason. */
-#include "../../support/cuda_device.h"
+#include "support/fixtures/cuda_device.h"
 
 int main(void)
 {

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../support/cuda_device.h"
 #include "qgalore/base.h"
+#include "support/fixtures/cuda_device.h"
 
 enum { SIDE = 512, RANK = 64 };
 
@@ -79,7 +79,7 @@ int main(int argc, char **argv)
   multiply(&p);
   solve(&p);
   must(p.be->ops->sync(p.be));
-  must(p.be->ops->room(p.be, &free, &total));
+  must(p.be->ops->memory_info(p.be, &free, &total));
   size_t used = total - free, known = p.bytes + p.be->share.held + others;
   size_t beside = used > known ? used - known : 0;
   printf("# context and libraries take %s, the allowance is %s\n",

@@ -5,9 +5,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "../../support/cuda_device.h"
-#include "../../support/tolerances.h"
 #include "qgalore/base.h"
+#include "support/fixtures/cuda_device.h"
+#include "support/fixtures/tolerances.h"
 
 typedef struct {
   qg_backend *be;

@@ -7,7 +7,7 @@
 #include "counts.h"
 #include "cublasLt.h"
 #include "handles.h"
-#include "qgalore/quant.h"
+#include "qgalore/numerics/bf16.h"
 #include "streams.h"
 
 struct cublasLtMatmulDescOpaque_t {

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "fibers.h"
-#include "qgalore/quant.h"
+#include "qgalore/numerics/bf16.h"
 
 namespace cudaemu {
 

@@ -2,7 +2,7 @@
 #include <immintrin.h>
 
 #include "backend/cpu/bf16/tile16.h"
-#include "qgalore/host.h"
+#include "qgalore/backend/host.h"
 
 static inline void store_half(uint16_t *to, __mmask16 lanes, __m512 x)
 {

@@ -3,7 +3,7 @@
 #ifndef QG_BACKEND_CPU_DRAW_WORDS_H
 #define QG_BACKEND_CPU_DRAW_WORDS_H
 
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
 
 enum { DRAW_BLOCKS = 8 };
 

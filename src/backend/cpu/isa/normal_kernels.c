@@ -3,8 +3,8 @@
 #include <stdalign.h>
 
 #include "backend/cpu/isa/draw_words.h"
-#include "qgalore/normal.h"
-#include "qgalore/quant.h"
+#include "backend/cpu/normal.h"
+#include "qgalore/numerics/quant_groups.h"
 
 static void group(qg_rng rng, float deviation, uint64_t first, float *restrict out)
 {

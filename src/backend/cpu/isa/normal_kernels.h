@@ -1,9 +1,9 @@
-/* Normal numbers, a group at a time, with the bits of qgalore/normal.h on every level. */
+/* Normal numbers, a group at a time, with the bits of backend/cpu/normal.h on every level. */
 #ifndef QG_BACKEND_CPU_NORMAL_KERNELS_H
 #define QG_BACKEND_CPU_NORMAL_KERNELS_H
 
 #include "backend/cpu/isa.h"
-#include "qgalore/philox.h"
+#include "qgalore/numerics/philox.h"
 
 typedef struct {
   /* The QG_GROUP elements from `first` on, a multiple of QG_GROUP. */

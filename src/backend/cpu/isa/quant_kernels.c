@@ -6,6 +6,7 @@
 
 #include "backend/cpu/isa/draw_words.h"
 #include "backend/cpu/isa/table_lookup.h"
+#include "qgalore/numerics/dynamic_maps.h"
 
 /* Elements of an 8-bit moment block that are worked on at once. */
 enum { TILE = 2048, STRIP = 64 };

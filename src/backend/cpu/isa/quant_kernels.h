@@ -1,13 +1,13 @@
-/* The kernels of the quantised formats for one group or block; src/backend/cpu/quant_ops.c runs them over a
- * matrix. Every level gives the same bits as the inline definitions of qgalore/quant.h and qgalore/adam.h
- * applied one by one. */
+/* The kernels of the quantised formats for one group or block; src/backend/cpu/quantize.c runs them over a
+ * matrix. Every level gives the same bits as the inline definitions of qgalore/numerics and
+ * qgalore/numerics/adam.h applied one by one. */
 #ifndef QG_BACKEND_CPU_QUANT_KERNELS_H
 #define QG_BACKEND_CPU_QUANT_KERNELS_H
 
 #include "backend/cpu/isa.h"
-#include "qgalore/adam.h"
 #include "qgalore/backend.h"
-#include "quant/dynamic_search.h"
+#include "qgalore/numerics/adam.h"
+#include "qgalore/numerics/dynamic_search.h"
 
 /* A pointer to fp32 or bf16 elements that a kernel writes. */
 typedef struct {

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "backend/cpu/isa/vector_math.h"
-#include "qgalore/quant.h"
+#include "qgalore/numerics/bf16.h"
 #if defined(__AVX512BF16__)
 #define QG_ROWS_NATIVE 1
 #include "backend/cpu/isa/row_native.h"

@@ -1,0 +1,111 @@
+/* A gradient sink: what one parameter does with the gradients that backward hands out, and how they become an
+ * update.
+ *
+ * One way of optimising is one file: dense.c, vector.c, tied.c, low_rank.c, accumulated.c, distributed.c. The
+ * optimizer (optim.c) calls sinks through this table and knows none of them. A sink exists for parameters of
+ * other ranks too, without memory: it tells what a checkpoint holds of them, and takes part in what all ranks
+ * do together. */
+#ifndef QG_OPTIM_SINK_H
+#define QG_OPTIM_SINK_H
+
+#include "optim/context.h"
+#include "optim/scratch_layout.h"
+
+typedef struct qg_grad_sink qg_grad_sink;
+typedef struct qg_projected qg_projected;
+
+/* Entries marked optional may be NULL. Of parameters that are not held only list_state and begin are called.
+ */
+typedef struct {
+  const char *name;
+
+  /* Life. Device memory comes from the ledger. */
+  qg_status (*take)(qg_grad_sink *sink, qg_mem *mem);
+  void (*measure)(const qg_grad_sink *sink, qg_scratch_sizes *sizes); /* optional */
+  void (*share)(qg_grad_sink *sink,
+                const qg_shared_gradients *shared); /* optional: gradients that fused sinks share */
+  qg_status (*reset)(qg_grad_sink *sink);           /* as before the first step */
+  qg_status (*list_state)(qg_grad_sink *sink, qg_state_list *list);
+  qg_status (*state_loaded)(qg_grad_sink *sink); /* optional: a checkpoint is somebody's file */
+  qg_projected *(*projected)(
+      qg_grad_sink *sink); /* optional: itself, if its gradient lives in a subspace (projected.h) */
+
+  /* One step. */
+  qg_status (*begin)(
+      qg_grad_sink *sink); /* clears, and decides whether the subspace is due; not held: only that */
+  qg_status (*add_matrix)(qg_grad_sink *sink, qg_view dy, qg_view x);        /* optional */
+  qg_status (*add_rows)(qg_grad_sink *sink, const int32_t *ids, qg_view dx); /* optional */
+  float *(*vector)(qg_grad_sink *sink);                                      /* optional: its accumulator */
+  bool (*refreshes_in_backward)(const qg_grad_sink *sink);                   /* optional */
+  qg_status (*finish)(qg_grad_sink *sink);  /* optional: all micro-batches are in; what got none is zero */
+  qg_status (*project)(qg_grad_sink *sink); /* optional: what has waited for the subspace */
+  qg_status (*combine)(
+      qg_grad_sink *sink); /* optional: parts of the gradient, once a step, before norms and apply */
+  qg_view (*accumulated)(
+      const qg_grad_sink *sink); /* sums of micro-batches, linear in the gradient: the finite check looks at
+                                  * them, and replicas may add them up */
+  qg_view (*gradient)(const qg_grad_sink *sink);                      /* what Adam sees */
+  qg_status (*apply)(qg_grad_sink *sink, const qg_step_rates *rates); /* Adam, and the update of the weight */
+  bool (*is_ready)(
+      const qg_grad_sink *sink); /* optional: false: there is nothing to update by at this step */
+} qg_grad_sink_ops;
+
+struct qg_grad_sink {
+  const qg_grad_sink_ops *ops;
+  qg_optim_context *o;
+  const qg_param *param;
+  int index;     /* of the parameter */
+  bool fused;    /* updated inside backward, as soon as its gradient is complete; such sinks share memory */
+  qg_dtype type; /* of what accumulates */
+  bool fresh;    /* nothing of this step is in the gradient yet: its first product overwrites it */
+};
+
+static inline void qg_sink_name(const qg_grad_sink *sink)
+{
+  qg_backend_name(sink->o->be, sink->param->name);
+}
+
+/* 0 for the first product of a step, which overwrites what is there, 1 for others. */
+static inline float qg_sink_keep(qg_grad_sink *sink)
+{
+  bool first = sink->fresh;
+  sink->fresh = false;
+  return first ? 0.0f : 1.0f;
+}
+
+/* c = a^T b + beta c */
+static inline qg_status qg_multiply_transposed(qg_backend *be, qg_view a, qg_view b, float beta, qg_view c)
+{
+  qg_gemm_args gemm = {.a = a, .b = b, .c = c, .trans_a = true, .alpha = 1.0f, .beta = beta};
+  return be->ops->gemm(be, &gemm);
+}
+
+static inline qg_status qg_sink_clear(qg_grad_sink *sink, qg_view gradient)
+{
+  sink->fresh = false;
+  return sink->o->be->ops->zero(sink->o->be, gradient.data,
+                                qg_dtype_bytes(gradient.type, gradient.rows * gradient.cols));
+}
+
+/* The gate of an update inside backward. Of a step that is over the host knows whether to update at all. */
+static inline const qg_finite_guard *qg_sink_guard(const qg_grad_sink *sink)
+{
+  return sink->fused ? qg_step_guard_device(&sink->o->guard) : NULL;
+}
+
+/* Appends "GROUP/DATASET/FIELD" of the parameter; data NULL where it is not held. */
+static inline qg_status qg_sink_append(const qg_param *param, const char *group, const char *field,
+                                       qg_dtype type, int64_t elements, void *data, bool on_device,
+                                       qg_state_list *list)
+{
+  qg_state_entry entry = {.type = type,
+                          .items = param->layers,
+                          .item = param->layer < 0 ? 0 : param->layer,
+                          .elements = elements,
+                          .data = param->held ? data : NULL,
+                          .on_device = on_device,
+                          .owner = param->owned};
+  return qg_state_append(list, group, param->dataset, field, &entry);
+}
+
+#endif
