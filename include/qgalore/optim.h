@@ -16,84 +16,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "qgalore/base/log.h"
 #include "qgalore/base/state.h"
 #include "qgalore/base/timer.h"
 #include "qgalore/linalg.h"
 #include "qgalore/memory.h"
-#include "qgalore/spec/method.h"
+#include "qgalore/optim/learning_rate.h"
+#include "qgalore/optim/options.h"
+#include "qgalore/optim/tracker.h"
 #include "qgalore/par.h"
 #include "qgalore/spec/param.h"
 #include "qgalore/weights.h"
-
-/* Every difference from the reference code is a member; compat = reference sets them all (src/config). */
-typedef struct {
-  qg_method method;
-  double beta1, beta2, eps, weight_decay;
-  int moment_bits;         /* 8 or 32; tensors under 4096 elements keep 32 */
-  bool clamp_second_moment; /* keep v at what m allows, which 8 bits do not */
-  int64_t moment_block;    /* elements per absmax of 8-bit moments */
-  bool fused;              /* update each matrix in backward; needs one micro-batch a step */
-  qg_dtype accumulators;   /* type of gradients that add up over micro-batches: QG_F32 or QG_BF16 */
-  qg_dtype dense_type;     /* storage of unquantised weights: QG_F32 or QG_BF16 (then stochastic rounding per `stochastic`) */
-  /* projected matrices */
-  int64_t rank;
-  double scale;
-  int weight_bits;         /* 8: INT8 groups; 16, 32: dense */
-  int projector_bits;      /* 4 or 32 */
-  bool stochastic;         /* stochastic rounding when weights are stored */
-  bool include_zero;       /* quantiser range contains 0 */
-  bool bf16_arithmetic;    /* update arithmetic as in the reference */
-  bool full_gradient;      /* form G, then project (reference); false: R = dY^T (X P^T) */
-  bool project_head;       /* project embedding and output head too; their weights stay dense */
-  bool rotate_moments;     /* moments follow the subspace at a refresh (doc/method.md section 9) */
-  qg_sample sample;        /* gradient that a refresh sees: the whole batch or its first micro-batch */
-  /* lazy refresh */
-  int64_t update_gap;      /* T at start, steps */
-  bool lazy;
-  qg_similarity similarity;
-  double similarity_threshold;
-  int similarity_window;   /* k */
-  int64_t max_update_gap;  /* 0: no cap */
-  double shrink_threshold; /* mean similarity under which a longer T halves; 0: never */
-  bool stagger;            /* spread refreshes over steps; false: at multiples of T, as the reference */
-  qg_subspace_options subspace; /* of matrices that one rank factors alone */
-  bool validate_subspaces; /* devices that solve subspaces compare each with the singular vectors (qg_subspace_validation) */
-  int64_t distributed_min; /* short side from which all ranks factor a matrix together; 0: none */
-  int this_rank, all_ranks; /* of the job, for the workspace of that; all_ranks 0 counts as alone */
-  uint64_t seed;
-} qg_optim_options;
-
-/* The lazy tracker of one matrix (doc/method.md section 7); plain data, checkpointed but for `phase`. */
-typedef struct {
-  int64_t interval;     /* T, steps */
-  int64_t last_refresh; /* step of the last refresh, -1 before the first */
-  int64_t refreshes, saved; /* done, and skipped compared with refreshing every update_gap steps */
-  int32_t count;        /* similarities in the queue */
-  float queue[QG_TRACKER_WINDOW_MAX]; /* oldest first */
-  int64_t phase;        /* >= 0: the second refresh is that much late, and all count from the last one; -1: multiples of T */
-} qg_tracker;
-
-/* Not staggered: phase -1. */
-void qg_tracker_init(qg_tracker *tracker, int64_t update_gap);
-/* The phase of matrix `index` of the model: 0 .. update_gap - 1, spread evenly over any run of consecutive matrices
- * (fractional parts of multiples of the golden ratio). Pure. */
-int64_t qg_tracker_phase(int index, int64_t update_gap);
-/* The step from which the next refresh is due: at once without a projector; phase -1: the next multiple of the interval;
- * else an interval after the last refresh, the first time `phase` later. A refresh that fails stays due. */
-int64_t qg_tracker_next(const qg_tracker *tracker);
-static inline bool qg_tracker_due(const qg_tracker *tracker, int64_t step) { return step >= qg_tracker_next(tracker); }
-/* Records a refresh at `step`; `similarity` is ignored at the first. Appends to the FIFO of `window`; when that is full: mean >=
- * threshold doubles the interval, up to max_update_gap (0: no cap); mean < shrink_threshold halves it, down to update_gap. */
-void qg_tracker_refreshed(qg_tracker *tracker, int64_t step, double similarity, const qg_optim_options *options);
-/* Mean of the queue, NaN when it is empty. */
-double qg_tracker_mean(const qg_tracker *tracker);
-
-/* Learning rate of a step (from 0): linear warm-up k / warmup from 0, then cosine to min_ratio * lr at `steps`. */
-double qg_learning_rate(double lr, int64_t step, int64_t warmup, int64_t steps, double min_ratio);
-
-/* How a method stores the weight of a parameter. Pure. */
-qg_weight_format qg_optim_weight_format(const qg_optim_options *options, const qg_param *param);
 
 typedef struct qg_optim qg_optim;
 
@@ -173,22 +105,9 @@ typedef struct {
 } qg_optim_stats;
 qg_optim_stats qg_optim_get_stats(const qg_optim *optim);
 
-/* Subspaces of this run beside the singular vectors of the same gradients. */
-typedef struct {
-  int64_t count;
-  double lost_energy; /* the most that one captured less than the best, as a share of that */
-  double overlap;     /* the least ||C||_F^2 / rank; below 1 also where singular values around the rank are alike */
-} qg_subspace_validation;
+/* What validate_subspaces has found in this run. */
 qg_subspace_validation qg_optim_validation(const qg_optim *optim);
 
-/* One refresh of the last step. */
-typedef struct {
-  int param;
-  double similarity;       /* with the subspace before, NaN at the first */
-  double energy;
-  int64_t interval;        /* T from here on */
-  qg_subspace_method used;
-} qg_refresh_record;
 /* Those of the last step; the array belongs to the optimizer. */
 const qg_refresh_record *qg_optim_refreshes(const qg_optim *optim, int *count);
 /* The tracker of a projected parameter held here, or NULL. */

@@ -3,6 +3,7 @@
 #define QGALORE_TRAIN_H
 
 #include "qgalore/backend.h"
+#include "qgalore/base/log.h"
 #include "qgalore/base/status.h"
 #include "qgalore/base/timer.h"
 #include "qgalore/config.h"

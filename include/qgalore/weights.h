@@ -47,7 +47,7 @@ qg_status qg_weights_take_scratch(qg_weights *weights, qg_mem *mem);
 qg_status qg_weights_start(qg_weights *weights);
 
 /* For models. The reader belongs to the weights. */
-const qg_weight_reader *qg_weights_reader(const qg_weights *weights);
+const qg_weight_reader *qg_weights_reader(qg_weights *weights);
 /* Before the scratch is written by somebody else: what was unpacked ahead is unpacked again when it is read. */
 qg_status qg_weights_drop_prefetched(qg_weights *weights);
 

@@ -7,21 +7,6 @@
 #include "optim/vector.h"
 #include "qgalore/base.h"
 
-static bool is_projected(const qg_optim_options *options, const qg_param *param)
-{
-  bool low_rank = options->method == QG_METHOD_GALORE || options->method == QG_METHOD_QGALORE;
-  return low_rank && param->projectable && !param->tied &&
-         (param->kind == QG_PARAM_MATRIX || options->project_head);
-}
-
-qg_weight_format qg_optim_weight_format(const qg_optim_options *options, const qg_param *param)
-{
-  bool by_method = is_projected(options, param) && param->kind == QG_PARAM_MATRIX;
-  if (!by_method) return options->dense_type == QG_BF16 ? QG_WEIGHT_BF16 : QG_WEIGHT_F32;
-  if (options->weight_bits == 8) return QG_WEIGHT_INT8;
-  return options->weight_bits == 16 ? QG_WEIGHT_BF16 : QG_WEIGHT_F32;
-}
-
 /* Gradients of tables come in parts, so they have to be accumulated; and a refresh that sees the whole batch
  * has to keep G of every matrix that is due, and at step 0 all are. */
 static qg_refresh_route choose_route(const qg_optim_context *o, const qg_param *param)
@@ -59,7 +44,7 @@ qg_status qg_choose_sink(qg_optim_context *o, const qg_param *param, int index, 
 {
   qg_grad_sink sink = {.o = o, .param = param, .index = index, .type = QG_F32};
   if (qg_param_is_vector(param)) return qg_vector_create(&sink, out);
-  if (is_projected(&o->options, param)) return choose_projected(&sink, out);
+  if (qg_optim_projects(&o->options, param)) return choose_projected(&sink, out);
   if (param->tied) return qg_tied_create_sink(&sink, out);
   sink.fused = o->options.fused;
   sink.type = gradient_type(o, true);

@@ -3,7 +3,9 @@
 #define QG_OPTIM_CONTEXT_H
 
 #include "optim/step_guard.h"
-#include "qgalore/optim.h"
+#include "qgalore/base/timer.h"
+#include "qgalore/optim/options.h"
+#include "qgalore/weights.h"
 
 /* Device scratch, dead between calls except `projector`. scratch_layout.c tells what of it shares memory. */
 typedef struct {

@@ -1,6 +1,6 @@
-#include <math.h>
+#include "qgalore/optim/learning_rate.h"
 
-#include "qgalore/optim.h"
+#include <math.h>
 
 double qg_learning_rate(double lr, int64_t step, int64_t warmup, int64_t steps, double min_ratio)
 {

@@ -7,6 +7,7 @@
 
 #include "optim/moments.h"
 #include "optim/projector.h"
+#include "qgalore/optim/tracker.h"
 
 /* What a refresh is made from. */
 typedef enum {

@@ -93,6 +93,19 @@ static inline const qg_finite_guard *qg_sink_guard(const qg_grad_sink *sink)
   return sink->fused ? qg_step_guard_device(&sink->o->guard) : NULL;
 }
 
+/* Updates the parameter from its gradient. Without anything to update by it stays as it is: requantising would only add noise. */
+static inline qg_status qg_sink_apply(qg_grad_sink *sink, const qg_step_rates *rates)
+{
+  qg_step_guard *guard = &sink->o->guard;
+  qg_sink_name(sink);
+  if (sink->ops->is_ready && !sink->ops->is_ready(sink)) return QG_OK;
+  if (sink->fused) qg_step_guard_updated(guard);
+  else
+    guard->state_modified = true;
+  QG_TRY(qg_weights_begin_update(sink->o->weights, sink->index));
+  return sink->ops->apply(sink, rates);
+}
+
 /* Appends "GROUP/DATASET/FIELD" of the parameter; data NULL where it is not held. */
 static inline qg_status qg_sink_append(const qg_param *param, const char *group, const char *field,
                                        qg_dtype type, int64_t elements, void *data, bool on_device,

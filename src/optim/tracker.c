@@ -1,9 +1,10 @@
-/* The lazy tracker: subspaces that stay put are refreshed less and less often. */
+#include "qgalore/optim/tracker.h"
+
+/* Subspaces that stay put are refreshed less and less often. */
 #include <math.h>
 #include <string.h>
 
 #include "qgalore/base.h"
-#include "qgalore/optim.h"
 
 void qg_tracker_init(qg_tracker *tracker, int64_t update_gap)
 {

@@ -7,7 +7,7 @@
  * `before` is recorded after everything that read the scratch which is filled and everything that changed the
  * codes of the next weight, and before the product that runs meanwhile: so one event stands for all that the
  * unpacking has to wait for. */
-#include "weights/weights_private.h"
+#include "weights/prefetch.h"
 
 qg_status qg_weights_prefetch_param(void *impl, int param)
 {

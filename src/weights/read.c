@@ -1,6 +1,6 @@
-/* Weights as the model reads them: in the backend's compute type. */
-#include "weights/read.h"
-
+/* Weights as the model reads them: in the backend's compute type, unpacked into scratch. */
+#include "qgalore/base.h"
+#include "weights/prefetch.h"
 #include "weights/weights_private.h"
 
 /* The embedding kernel reads either type, so a table that is only looked up is handed out as it is stored. */
@@ -67,8 +67,53 @@ static qg_status read_rows(void *impl, int param, int64_t first, int64_t count, 
   return read_part(weights, w, first, count, weights->be->compute, out);
 }
 
-qg_weight_reader qg_weights_make_reader(qg_weights *weights)
+const qg_weight_reader *qg_weights_reader(qg_weights *weights)
 {
-  return (qg_weight_reader){
+  weights->reader = (qg_weight_reader){
       .impl = weights, .read = read_weight, .prefetch = qg_weights_prefetch_param, .read_rows = read_rows};
+  return &weights->reader;
+}
+
+size_t qg_weights_scratch_bytes(const qg_weights *weights)
+{
+  int64_t largest = 0;
+  for (int i = 0; i < weights->count; i++) {
+    const qg_param *param = &weights->weights[i].param;
+    if (qg_weights_unpacks(weights, i))
+      largest = qg_max_i64(largest, param->rows * qg_padded_stride(param->cols));
+  }
+  return qg_dtype_bytes(weights->be->compute, largest);
+}
+
+bool qg_weights_prefetch(const qg_weights *weights)
+{
+  if (!weights->be->ops->async) return false;
+  for (int i = 0; i < weights->count; i++)
+    if (weights->weights[i].param.held && weights->weights[i].format == QG_WEIGHT_INT8) return true;
+  return false;
+}
+
+void qg_weights_set_scratch(qg_weights *weights, void *scratch, void *next)
+{
+  weights->scratch = scratch;
+  weights->prefetch.scratch = next;
+}
+
+qg_status qg_weights_take_scratch(qg_weights *weights, qg_mem *mem)
+{
+  size_t bytes = qg_weights_scratch_bytes(weights);
+  void *scratch, *next = NULL;
+  QG_TRY(qg_mem_alloc(mem, QG_OWNER_WORKSPACE, "one unpacked weight", bytes, &scratch));
+  if (qg_weights_prefetch(weights))
+    QG_TRY(qg_mem_alloc(mem, QG_OWNER_WORKSPACE, "the next unpacked weight", bytes, &next));
+  qg_weights_set_scratch(weights, scratch, next);
+  return QG_OK;
+}
+
+qg_status qg_weights_start(qg_weights *weights)
+{
+  qg_weight_prefetch *prefetch = &weights->prefetch;
+  if (!prefetch->scratch) return QG_OK;
+  QG_TRY(weights->be->ops->async->create_event(weights->be, &prefetch->before));
+  return weights->be->ops->async->create_event(weights->be, &prefetch->done);
 }

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "qgalore/base.h"
-#include "weights/read.h"
 #include "weights/weights_private.h"
 
 static qg_status take(qg_mem *mem, const char *name, size_t bytes, void *out)
@@ -50,7 +49,6 @@ qg_status qg_weights_create(qg_mem *mem, qg_backend *be, const qg_param_list *pa
   *out = NULL;
   QG_TRY(qg_calloc(1, sizeof *weights, "weights", (void **)&weights));
   *weights = (qg_weights){.be = be, .options = *options, .count = params->count, .prefetch = {.param = -1}};
-  weights->reader = qg_weights_make_reader(weights);
   QG_TRY_OUT(
       qg_calloc((size_t)params->count, sizeof *weights->weights, "weights", (void **)&weights->weights));
   for (int i = 0; i < params->count; i++) {
@@ -75,67 +73,9 @@ void qg_weights_destroy(qg_weights *weights)
   free(weights);
 }
 
-qg_status qg_weights_find(const qg_weights *weights, int param, qg_weight **out)
-{
-  QG_CHECK(param >= 0 && param < weights->count && weights->weights[param].param.held, QG_ERR_RUNTIME,
-           "parameter %d is not held by this stage", param);
-  *out = &weights->weights[param];
-  qg_backend_name(weights->be, (*out)->param.name);
-  return QG_OK;
-}
-
 qg_weight_format qg_weights_format(const qg_weights *weights, int param)
 {
   return weights->weights[param].format;
-}
-
-const qg_weight_reader *qg_weights_reader(const qg_weights *weights)
-{
-  return &weights->reader;
-}
-
-size_t qg_weights_scratch_bytes(const qg_weights *weights)
-{
-  int64_t largest = 0;
-  for (int i = 0; i < weights->count; i++) {
-    const qg_param *param = &weights->weights[i].param;
-    if (qg_weights_unpacks(weights, i))
-      largest = qg_max_i64(largest, param->rows * qg_padded_stride(param->cols));
-  }
-  return qg_dtype_bytes(weights->be->compute, largest);
-}
-
-bool qg_weights_prefetch(const qg_weights *weights)
-{
-  if (!weights->be->ops->async) return false;
-  for (int i = 0; i < weights->count; i++)
-    if (weights->weights[i].param.held && weights->weights[i].format == QG_WEIGHT_INT8) return true;
-  return false;
-}
-
-void qg_weights_set_scratch(qg_weights *weights, void *scratch, void *next)
-{
-  weights->scratch = scratch;
-  weights->prefetch.scratch = next;
-}
-
-qg_status qg_weights_take_scratch(qg_weights *weights, qg_mem *mem)
-{
-  size_t bytes = qg_weights_scratch_bytes(weights);
-  void *scratch, *next = NULL;
-  QG_TRY(qg_mem_alloc(mem, QG_OWNER_WORKSPACE, "one unpacked weight", bytes, &scratch));
-  if (qg_weights_prefetch(weights))
-    QG_TRY(qg_mem_alloc(mem, QG_OWNER_WORKSPACE, "the next unpacked weight", bytes, &next));
-  qg_weights_set_scratch(weights, scratch, next);
-  return QG_OK;
-}
-
-qg_status qg_weights_start(qg_weights *weights)
-{
-  qg_weight_prefetch *prefetch = &weights->prefetch;
-  if (!prefetch->scratch) return QG_OK;
-  QG_TRY(weights->be->ops->async->create_event(weights->be, &prefetch->before));
-  return weights->be->ops->async->create_event(weights->be, &prefetch->done);
 }
 
 static qg_status append(const qg_weight *w, const char *field, qg_dtype type, int64_t elements, void *data,

@@ -36,17 +36,20 @@ static inline qg_dtype qg_weight_type(const qg_weight *w)
 }
 
 /* The weight of a parameter that is held here, which operations are about from then on; else QG_ERR_RUNTIME. */
-qg_status qg_weights_find(const qg_weights *weights, int param, qg_weight **out);
+static inline qg_status qg_weights_find(const qg_weights *weights, int param, qg_weight **out)
+{
+  *out = NULL;
+  QG_CHECK(param >= 0 && param < weights->count && weights->weights[param].param.held, QG_ERR_RUNTIME,
+           "parameter %d is not held by this stage", param);
+  *out = &weights->weights[param];
+  qg_backend_name(weights->be, (*out)->param.name);
+  return QG_OK;
+}
 
 /* The group of element `first`, a multiple of QG_GROUP, and those after it. */
 static inline qg_int8_store qg_weight_codes_from(qg_int8_store store, int64_t first)
 {
   return (qg_int8_store){store.codes + first, store.scale + first / QG_GROUP, store.zero + first / QG_GROUP};
 }
-
-/* prefetch.c */
-qg_status qg_weights_prefetch_param(void *impl, int param);
-/* *found: the scratch holds the weight, for operations that are queued from here on. */
-qg_status qg_weights_take_prefetched(qg_weights *weights, int param, bool *found);
 
 #endif
