@@ -99,7 +99,7 @@ static double clip_factor(double clip, double norm)
 static qg_status finish_gradients(qg_trainer *t)
 {
   qg_timer_start(&t->timers, QG_PHASE_REFRESH);
-  QG_TRY(qg_tied_exchange(t));
+  QG_TRY(qg_tied_exchange(&t->tied, t->optim));
   QG_TRY(qg_optim_finish_gradients(t->optim));
   QG_TRY(qg_optim_refresh_distributed(t->optim, t->par));
   qg_timer_stop(&t->timers, QG_PHASE_REFRESH);

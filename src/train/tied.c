@@ -1,82 +1,74 @@
-/* A tied embedding lives on the first stage (as embedding) and on the last (as head). Both hold the weight
- * and its moments; each computes one part of the gradient. Both parts go to both stages, which then make the
- * same update. */
+#include "train/tied.h"
+
 #include "qgalore/base.h"
-#include "train/trainer.h"
+#include "train/channel.h"
 
 enum { TIED_CHUNK_BYTES = 16 << 20 };
 
-static size_t gradient_bytes(const qg_trainer *t)
+/* 0: this stage holds no tied parameter, or holds it alone. */
+static size_t gradient_bytes(const qg_tied_request *request)
 {
-  return qg_dtype_bytes(QG_F32, t->config->model.vocab_size * t->config->model.hidden_size);
+  const qg_param_list *list = request->params;
+  for (int i = 0; request->stages > 1 && i < list->count; i++)
+    if (list->params[i].tied && list->params[i].held)
+      return qg_dtype_bytes(QG_F32, qg_param_elements(&list->params[i]));
+  return 0;
 }
 
-/* Of one message; 0: this stage exchanges nothing. */
-static size_t chunk_bytes(const qg_trainer *t)
+qg_status qg_tied_create(const qg_tied_request *request, qg_tied *tied)
 {
-  bool holds = qg_trainer_is_first(t) || qg_trainer_is_last(t);
-  if (!t->config->model.tie_embeddings || t->stages == 1 || !holds) return 0;
-  return gradient_bytes(t) < TIED_CHUNK_BYTES ? gradient_bytes(t) : TIED_CHUNK_BYTES;
+  bool first = request->index == 0;
+  *tied = (qg_tied){.be = request->be,
+                    .peer = first ? request->stages - 1 : 0,
+                    .first = first,
+                    .direct = request->device_pointers || request->be->ops->unified_memory,
+                    .bytes = gradient_bytes(request)};
+  tied->chunk = qg_min_size(tied->bytes, TIED_CHUNK_BYTES);
+  if (tied->bytes == 0) return QG_OK;
+  if (!tied->direct)
+    QG_TRY(qg_mem_alloc_host(request->mem, QG_OWNER_TRANSFER, "tied gradient", 2 * tied->chunk, &tied->buffer));
+  if (!request->par) return QG_OK;
+  QG_TRY(qg_transfer_create(request->par, tied->chunk, &tied->sending));
+  return qg_transfer_create(request->par, tied->chunk, &tied->receiving);
 }
 
-/* MPI reads and writes the gradients themselves; else chunks pass through host memory. */
-static bool is_direct(const qg_trainer *t)
+void qg_tied_destroy(qg_tied *tied)
 {
-  return t->device_pointers || t->be->ops->unified_memory;
+  qg_transfer_free(tied->sending);
+  qg_transfer_free(tied->receiving);
 }
 
-qg_status qg_tied_create(qg_trainer *t)
+static qg_status swap_directly(const qg_tied *t, const char *mine, char *theirs, size_t bytes)
 {
-  size_t chunk = chunk_bytes(t);
-  if (chunk == 0) return QG_OK;
-  if (!is_direct(t))
-    QG_TRY(qg_mem_alloc_host(t->mem, QG_OWNER_TRANSFER, "tied gradient", 2 * chunk, &t->tied_buffer));
-  if (!t->par) return QG_OK;
-  QG_TRY(qg_transfer_create(t->par, chunk, &t->tied_sending));
-  return qg_transfer_create(t->par, chunk, &t->tied_receiving);
+  QG_TRY(qg_transfer_receive(t->receiving, theirs, bytes, t->peer, QG_TAG_TIED));
+  QG_TRY(qg_transfer_send(t->sending, mine, bytes, t->peer, QG_TAG_TIED));
+  QG_TRY(qg_transfer_wait(t->receiving));
+  return qg_transfer_wait(t->sending);
 }
 
-void qg_tied_destroy(qg_trainer *t)
+static qg_status swap_through_host(const qg_tied *t, const char *mine, char *theirs, size_t bytes)
 {
-  qg_transfer_free(t->tied_sending);
-  qg_transfer_free(t->tied_receiving);
-}
-
-static qg_status swap_directly(const qg_trainer *t, int peer, const char *mine, char *theirs, size_t bytes)
-{
-  QG_TRY(qg_transfer_receive(t->tied_receiving, theirs, bytes, peer, QG_TAG_TIED));
-  QG_TRY(qg_transfer_send(t->tied_sending, mine, bytes, peer, QG_TAG_TIED));
-  QG_TRY(qg_transfer_wait(t->tied_receiving));
-  return qg_transfer_wait(t->tied_sending);
-}
-
-static qg_status swap_through_host(const qg_trainer *t, int peer, const char *mine, char *theirs,
-                                   size_t bytes)
-{
-  char *out = t->tied_buffer, *in = out + chunk_bytes(t);
+  char *out = t->buffer, *in = out + t->chunk;
   QG_TRY(t->be->ops->copy_out(t->be, out, mine, bytes));
-  QG_TRY(swap_directly(t, peer, out, in, bytes));
+  QG_TRY(swap_directly(t, out, in, bytes));
   QG_TRY(t->be->ops->copy_in(t->be, theirs, in, bytes));
   return t->be->ops->sync(t->be);
 }
 
-static qg_status swap(const qg_trainer *t, int peer, const char *mine, char *theirs)
+static qg_status swap(const qg_tied *t, const char *mine, char *theirs)
 {
-  size_t chunk = chunk_bytes(t), total = gradient_bytes(t);
   QG_TRY(t->be->ops->sync(t->be));
-  for (size_t done = 0; done < total; done += chunk) {
-    size_t bytes = total - done < chunk ? total - done : chunk;
-    QG_TRY((is_direct(t) ? swap_directly : swap_through_host)(t, peer, mine + done, theirs + done, bytes));
+  for (size_t done = 0; done < t->bytes; done += t->chunk) {
+    size_t bytes = qg_min_size(t->bytes - done, t->chunk);
+    QG_TRY((t->direct ? swap_directly : swap_through_host)(t, mine + done, theirs + done, bytes));
   }
   return QG_OK;
 }
 
-qg_status qg_tied_exchange(qg_trainer *t)
+qg_status qg_tied_exchange(const qg_tied *t, qg_optim *optim)
 {
-  if (chunk_bytes(t) == 0) return QG_OK;
   qg_view embedding_part, head_part;
-  QG_TRY(qg_optim_tied_gradients(t->optim, &embedding_part, &head_part));
-  bool first = qg_trainer_is_first(t);
-  return swap(t, first ? t->stages - 1 : 0, first ? embedding_part.data : head_part.data,
-              first ? head_part.data : embedding_part.data);
+  if (t->bytes == 0) return QG_OK;
+  QG_TRY(qg_optim_tied_gradients(optim, &embedding_part, &head_part));
+  return swap(t, t->first ? embedding_part.data : head_part.data, t->first ? head_part.data : embedding_part.data);
 }

@@ -74,7 +74,8 @@ static qg_status create_pipeline(qg_trainer *t)
 static qg_status create_rest(qg_trainer *t)
 {
   size_t parameters = (size_t)t->params.count;
-  QG_TRY(qg_tied_create(t));
+  qg_tied_request tied = {t->mem, t->be, t->par, &t->params, t->stage_index, t->stages, t->device_pointers};
+  QG_TRY(qg_tied_create(&tied, &t->tied));
   QG_TRY(qg_calloc(parameters + QG_REDUCE_EXTRA, sizeof(double), "sums of squares", (void **)&t->reduce));
   QG_TRY(qg_calloc(QG_SHARED_FIELDS * parameters, sizeof(double), "shared records", (void **)&t->shared));
   return qg_calloc(parameters, sizeof *t->refreshes, "records of refreshes", (void **)&t->refreshes);
@@ -201,7 +202,7 @@ void qg_trainer_destroy(qg_trainer *t)
 {
   if (!t) return;
   qg_selftest_destroy(&t->selftest);
-  qg_tied_destroy(t);
+  qg_tied_destroy(&t->tied);
   qg_tokens_close(t->train_tokens);
   qg_tokens_close(t->valid_tokens);
   qg_pipeline_destroy(&t->pipeline);

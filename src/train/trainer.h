@@ -6,6 +6,7 @@
 #include "qgalore/train.h"
 #include "train/checkpoint_selftest.h"
 #include "train/pipeline.h"
+#include "train/tied.h"
 
 struct qg_trainer {
   const qg_config *config;
@@ -19,8 +20,7 @@ struct qg_trainer {
   qg_weights *weights;
   qg_optim *optim;
   qg_pipeline pipeline;
-  qg_transfer *tied_sending, *tied_receiving;
-  void *tied_buffer; /* host, two chunks, unless MPI sees the tied gradients themselves */
+  qg_tied tied;
   double *reduce;    /* host [parameters + QG_REDUCE_EXTRA] */
   double *shared;    /* host [QG_SHARED_FIELDS * parameters]: what ranks tell about their refreshes */
   qg_refresh_record *refreshes; /* [parameters]: those of the last step, of all ranks */
@@ -59,12 +59,5 @@ qg_status qg_trainer_read_clock(qg_trainer *t);
 
 /* What one rank tells the others about a refresh of its own. */
 enum { QG_SHARED_SIMILARITY, QG_SHARED_ENERGY, QG_SHARED_INTERVAL, QG_SHARED_METHOD, QG_SHARED_FIELDS };
-
-/* The buffer and the messages of an exchange; nothing on stages that have none. */
-qg_status qg_tied_create(qg_trainer *t);
-void qg_tied_destroy(qg_trainer *t);
-/* Tied embeddings: the first and the last stage swap their parts of the gradient. Collective over the two;
- * no-op elsewhere. */
-qg_status qg_tied_exchange(qg_trainer *t);
 
 #endif
