@@ -24,6 +24,7 @@ typedef enum { QG_LAYOUT_SHARED, QG_LAYOUT_PER_RANK } qg_layout;
 /* All sections. Derived members (no key of their own) are filled by qg_config_load. */
 typedef struct {
   struct {
+    char job[32];                 /* of the program's table of jobs */
     char name[128];
     char output_dir[QG_PATH_MAX]; /* folder of runs; this run's folder is output_dir/name */
     char restart[QG_PATH_MAX];    /* auto | scratch | PATH */
@@ -102,6 +103,13 @@ typedef struct {
     int64_t snapshot_memory;              /* bytes per rank */
     bool selftest;
   } checkpoint;
+  struct {
+    char checkpoint[QG_PATH_MAX]; /* auto | PATH */
+    char data[4 * QG_PATH_MAX];   /* token files, separated by commas; "": data.valid */
+    char output[QG_PATH_MAX];     /* JSON; "": none */
+    int64_t micro_batch;          /* sequences; 0: train.micro_batch */
+    int64_t sequences;            /* of each file; 0: all */
+  } evaluate;
 } qg_config;
 
 /* Reads FILE, its includes and overrides ("section.key=value"), checks every key and the cross conditions, and fills *out.
@@ -109,12 +117,24 @@ typedef struct {
  * mean ...?)". QG_ERR_INPUT. Local; pure apart from reading the files. */
 qg_status qg_config_load(const char *path, int overrides, char *const *override, qg_config *out);
 
+/* A job as the input sees it: run.job names it, and the keys without a default of these sections have to be given. */
+typedef struct {
+  const char *name;
+  const char *sections; /* separated by spaces */
+} qg_job_input;
+
+/* The same for one of `count` jobs, where qg_config_load asks for the required keys of all sections and takes any run.job. */
+qg_status qg_config_load_job(const qg_job_input *jobs, int count, const char *path, int overrides, char *const *override,
+                             qg_config *out);
+
 /* Writes a file that qg_config_load reads back to the same qg_config, every key present. Caller frees *text. Local. */
 qg_status qg_config_resolved(const qg_config *config, char **text);
 
 /* Keys whose value differs and that the schema does not allow to change on restart: one "section.key: checkpoint A,
  * input B" per line. QG_ERR_INPUT if any. `saved` is the resolved text of a checkpoint. Local. */
 qg_status qg_config_check_restart(const qg_config *config, const char *saved);
+/* The same for the keys of [model] alone: whether weights of that checkpoint mean the same here. */
+qg_status qg_config_check_model(const qg_config *config, const char *saved);
 
 /* --help-input: plain text for a terminal; doc/inputs.md: Markdown. `topic` is a section, a key, or section.key; NULL: all.
  * QG_ERR_INPUT names the nearest of them if there is no such thing. */

@@ -34,10 +34,42 @@ static void apply_compat(qg_loader *loader)
     if (qg_schema[i].reference && !loader->settings[i].given) set_default(loader, i, qg_schema[i].reference);
 }
 
+/* The job that run.job names; NULL: it is none of them, or there are none. */
+static const qg_job_input *find_job(const qg_loader *loader)
+{
+  for (int i = 0; i < loader->job_count; i++)
+    if (strcmp(loader->jobs[i].name, loader->config->run.job) == 0) return &loader->jobs[i];
+  return NULL;
+}
+
+static void check_job(qg_loader *loader)
+{
+  int index = qg_schema_at(offsetof(qg_config, run.job));
+  char names[256] = "";
+  if (loader->job_count == 0 || find_job(loader)) return;
+  for (int i = 0; i < loader->job_count; i++)
+    snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "", loader->jobs[i].name);
+  loader->settings[index].bad = true;
+  qg_input_errors_add(&loader->errors,
+                      loader->settings[index].given ? loader->settings[index].origin : loader->path,
+                      "run.job: there is no job \"%s\"; jobs are %s", loader->config->run.job, names);
+}
+
+/* Whole words of a list that spaces separate. */
+static bool lists(const char *words, const char *word)
+{
+  size_t length = strlen(word);
+  for (const char *at = words; (at = strstr(at, word)); at += length)
+    if ((at == words || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0')) return true;
+  return false;
+}
+
 static void require_keys(qg_loader *loader)
 {
+  const qg_job_input *job = find_job(loader);
   for (int i = 0; i < qg_schema_count; i++) {
     if (qg_schema[i].fallback || loader->settings[i].given) continue;
+    if (job && !lists(job->sections, qg_schema[i].section)) continue;
     loader->settings[i].bad = true;
     qg_input_errors_add(&loader->errors, loader->path,
                         "%s.%s: missing; it has no default, so give it under [%s]", qg_schema[i].section,
@@ -61,6 +93,7 @@ void qg_load_finish(qg_loader *loader)
   qg_config *c = loader->config;
   apply_compat(loader);
   if (loader->incomplete) return;
+  check_job(loader);
   require_keys(loader);
   if (c->run.name[0] == '\0' && !loader->settings[qg_schema_at(offsetof(qg_config, run.name))].bad)
     derive_name(loader);
@@ -70,11 +103,19 @@ void qg_load_finish(qg_loader *loader)
 
 qg_status qg_config_load(const char *path, int overrides, char *const *override, qg_config *out)
 {
+  return qg_config_load_job(NULL, 0, path, overrides, override, out);
+}
+
+qg_status qg_config_load_job(const qg_job_input *jobs, int count, const char *path, int overrides,
+                             char *const *override, qg_config *out)
+{
   qg_status status = QG_OK;
   void *memory = NULL;
   QG_TRY_OUT(qg_calloc(1, sizeof(qg_loader), "the state of the input parser", &memory));
   qg_loader *loader = memory;
   qg_load_begin(loader, out, path);
+  loader->jobs = jobs;
+  loader->job_count = count;
   qg_parse_file(loader, path);
   for (int i = 0; i < overrides; i++) qg_parse_override(loader, override[i]);
   qg_load_finish(loader);

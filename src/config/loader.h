@@ -34,6 +34,8 @@ typedef struct {
 typedef struct {
   qg_config *config;
   const char *path; /* of the main input, for errors that have no line */
+  const qg_job_input *jobs; /* [job_count] that run.job may name; none: any, which needs every section */
+  int job_count;
   bool may_include;
   int includes;    /* files read, the main one not counted */
   bool incomplete; /* a file could not be read: missing keys and conditions would only distract */

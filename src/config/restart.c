@@ -36,12 +36,13 @@ static void settle_bits(qg_config *config)
   config->qgalore.projector_bits = qg_config_projector_bits(config);
 }
 
-static void compare(const qg_config *saved, const qg_config *input, qg_input_errors *errors)
+/* section NULL: all. */
+static void compare(const qg_config *saved, const qg_config *input, const char *section, qg_input_errors *errors)
 {
   char before[QG_VALUE_TEXT_MAX], after[QG_VALUE_TEXT_MAX], name[128];
   for (int i = 0; i < qg_schema_count; i++) {
     const qg_key *key = &qg_schema[i];
-    if (key->may_change) continue;
+    if (key->may_change || (section && strcmp(key->section, section) != 0)) continue;
     qg_value_print(key, saved, before, sizeof before);
     qg_value_print(key, input, after, sizeof after);
     if (!strcmp(before, after)) continue;
@@ -50,7 +51,8 @@ static void compare(const qg_config *saved, const qg_config *input, qg_input_err
   }
 }
 
-qg_status qg_config_check_restart(const qg_config *config, const char *saved)
+static qg_status check(const qg_config *config, const char *saved, const char *section, const char *key,
+                       const char *remedy)
 {
   qg_status status = QG_OK;
   void *memory = NULL;
@@ -61,12 +63,22 @@ qg_status qg_config_check_restart(const qg_config *config, const char *saved)
   *after = *config;
   settle_bits(before);
   settle_bits(after);
-  compare(before, after, &errors);
-  if (errors.count > 0)
-    qg_input_errors_add(&errors, "run.restart",
-                        "cannot change these keys; set them back, or give the run another run.name");
+  compare(before, after, section, &errors);
+  if (errors.count > 0) qg_input_errors_add(&errors, key, "%s", remedy);
   QG_TRY_OUT(qg_input_errors_raise(&errors, QG_ERR_INPUT));
 out:
   free(memory);
   return status;
+}
+
+qg_status qg_config_check_restart(const qg_config *config, const char *saved)
+{
+  return check(config, saved, NULL, "run.restart",
+               "cannot change these keys; set them back, or give the run another run.name");
+}
+
+qg_status qg_config_check_model(const qg_config *config, const char *saved)
+{
+  return check(config, saved, "model", "evaluate.checkpoint",
+               "is of another model; set these keys back, or name another checkpoint");
 }

@@ -52,11 +52,15 @@ const qg_section qg_sections[] = {
     {"parallel", "How the model is spread over ranks."},
     {"backend", "What computes, and in which precision."},
     {"checkpoint", "When checkpoints are written and which are kept."},
+    {"evaluate", "What run.job = evaluate reads and writes."},
 };
 const int qg_section_count = QG_COUNT_OF(qg_sections);
 
 const qg_key qg_schema[] = {
     /* run */
+    {KEY(run, job), QG_KEY_STRING, MEMBER(run, job), .fallback = "pretrain", .may_change = true,
+     .doc = "What the program does with this input. pretrain: trains. evaluate: tells the loss of a checkpoint "
+            "over token files, see [evaluate]. check: what a training would need, as --check."},
     {KEY(run, name), QG_KEY_STRING, MEMBER(run, name), .fallback = "", .may_change = true,
      .doc = "Name of the run and of its folder in run.output_dir. Empty: the name of the input file without "
             "its folder and extension."},
@@ -344,6 +348,22 @@ const qg_key qg_schema[] = {
      .may_change = true, .former = "probe",
      .doc = "Store the loss of a few fixed tokens with every checkpoint, and refuse to go on from one whose "
             "loss is another after loading."},
+
+    /* evaluate */
+    {KEY(evaluate, checkpoint), QG_KEY_PATH, MEMBER(evaluate, checkpoint), .fallback = "auto",
+     .may_change = true,
+     .doc = "The checkpoint whose weights are evaluated. auto: the newest one of the run that verifies."},
+    {KEY(evaluate, data), QG_KEY_PATH, MEMBER(evaluate, data), .fallback = "", .may_change = true,
+     .doc = "Token files, separated by commas. Empty: data.valid."},
+    {KEY(evaluate, micro_batch), QG_KEY_INT, MEMBER(evaluate, micro_batch), .unit = "sequences",
+     .fallback = "0", .range = "[0, 1073741824]", .may_change = true,
+     .doc = "Sequences that go through a pipeline stage at once. There is no backward pass, so more of them fit "
+            "than in training. 0: train.micro_batch."},
+    {KEY(evaluate, sequences), QG_KEY_INT, MEMBER(evaluate, sequences), .unit = "sequences", .fallback = "0",
+     .range = "[0, inf)", .may_change = true,
+     .doc = "Sequences of each file, from its beginning. 0: all."},
+    {KEY(evaluate, output), QG_KEY_PATH, MEMBER(evaluate, output), .fallback = "", .may_change = true,
+     .doc = "File for the results as JSON. Empty: they are in the log alone."},
 };
 const int qg_schema_count = QG_COUNT_OF(qg_schema);
 
