@@ -6,7 +6,7 @@
 
 #include "app/check.h"
 #include "app/hardware.h"
-#include "app/job.h"
+#include "app/jobs.h"
 #include "app/options.h"
 #include "app/report.h"
 #include "app/status.h"
@@ -88,7 +88,7 @@ static void abort_job(qg_par *par, qg_status status)
 static qg_status with_ranks(const qg_app_options *options, qg_par *par, double started)
 {
   bool alone = false;
-  qg_status status = qg_job_run(options, par, started, &alone);
+  qg_status status = qg_jobs_run(options, par, started, &alone);
   if (status == QG_OK) return QG_OK;
   if (alone && qg_par_grid(par)->size > 1) abort_job(par, status);
   if (qg_par_is_root(qg_par_grid(par))) fail(status);

@@ -1,10 +1,10 @@
 #include "app/check.h"
-#include "app/plan.h"
 
 #include <math.h>
 
+#include "app/dry_run.h"
+#include "app/report.h"
 #include "qgalore/base.h"
-#include "qgalore/ckpt.h"
 #include "qgalore/train.h"
 
 /* The sums of a ledger: one, or one for each space where a device has memory of its own. */
@@ -105,21 +105,17 @@ static double total_cost(const qg_config *c)
 }
 
 static qg_status check_stage(const qg_log *log, const qg_config *c, qg_backend *be, int ranks, int rank,
-                             size_t runtime, totals *sum)
+                             size_t runtime, qg_dry_run_job job, totals *sum)
 {
-  qg_plan plan;
-  const qg_state_entry *entries;
-  int count;
+  qg_dry_run dry;
   qg_status status;
-  QG_TRY_OUT(qg_plan_make(c, be, rank, ranks, runtime, &plan));
-  QG_TRY_OUT(qg_optim_state(qg_trainer_optim(plan.trainer), &entries, &count));
-  sum->checkpoint = qg_ckpt_bytes(entries, count);
-  const qg_partition *part = qg_trainer_partition(plan.trainer);
-  sum->cost = part->cost > sum->cost ? part->cost : sum->cost;
-  count_memory(be, plan.mem, sum);
-  if (log) print_row(log, rank, part, total_cost(c), be, plan.mem);
+  QG_TRY_OUT(job(c, be, rank, ranks, runtime, &dry));
+  sum->checkpoint = dry.checkpoint;
+  sum->cost = dry.part.cost > sum->cost ? dry.part.cost : sum->cost;
+  count_memory(be, dry.mem, sum);
+  if (log) print_row(log, rank, &dry.part, total_cost(c), be, dry.mem);
 out:
-  qg_plan_drop(&plan);
+  qg_mem_destroy(dry.mem);
   return status;
 }
 
@@ -138,7 +134,7 @@ static qg_status print_update(const qg_log *log, const qg_config *config, qg_bac
     return QG_OK;
   }
   other.train.update = fused ? QG_UPDATE_ACCUMULATED : QG_UPDATE_FUSED;
-  for (int rank = 0; rank < ranks; rank++) QG_TRY(check_stage(NULL, &other, be, ranks, rank, runtime, &sum));
+  for (int rank = 0; rank < ranks; rank++) QG_TRY(check_stage(NULL, &other, be, ranks, rank, runtime, qg_dry_run_training, &sum));
   qg_space space = be->ops->unified_memory ? QG_SPACE_HOST : QG_SPACE_DEVICE;
   double difference = (double)sum.memory[space] - (double)chosen->memory[space];
   qg_log_info(log, "update    %s; train.update = %s would take %s %s on the fullest rank", names[fused],
@@ -201,13 +197,54 @@ static void print_totals(const qg_log *log, const qg_config *c, qg_backend *be, 
         gemm_flops / 1e9);
 }
 
-qg_status qg_check_print(const qg_log *log, const qg_config *c, qg_backend *be, int ranks, double gemm_flops)
+static qg_status print_plan(const qg_log *log, const qg_config *c, qg_backend *be, int ranks, size_t runtime,
+                            qg_dry_run_job job, totals *sum)
 {
-  totals sum = {0};
-  size_t runtime = qg_memory_resident();
+  *sum = (totals){0};
   print_model(log, c);
   print_heading(log, be);
-  for (int rank = 0; rank < ranks; rank++) QG_TRY(check_stage(log, c, be, ranks, rank, runtime, &sum));
-  print_totals(log, c, be, ranks, &sum, gemm_flops);
-  return print_update(log, c, be, ranks, runtime, &sum);
+  for (int rank = 0; rank < ranks; rank++) QG_TRY(check_stage(log, c, be, ranks, rank, runtime, job, sum));
+  return QG_OK;
+}
+
+static qg_status print_training(const qg_session *s, int ranks)
+{
+  totals sum;
+  size_t runtime = qg_memory_resident();
+  QG_TRY(print_plan(&s->log, &s->config, s->be, ranks, runtime, qg_dry_run_training, &sum));
+  print_totals(&s->log, &s->config, s->be, ranks, &sum, s->gemm_flops);
+  return print_update(&s->log, &s->config, s->be, ranks, runtime, &sum);
+}
+
+static qg_status print_evaluation(const qg_session *s, int ranks)
+{
+  char bytes[32];
+  totals sum;
+  QG_TRY(print_plan(&s->log, &s->config, s->be, ranks, qg_memory_resident(), qg_dry_run_evaluation, &sum));
+  qg_log_raw(&s->log, "\n");
+  print_memory(&s->log, s->be, &sum);
+  qg_log_info(&s->log, "weights   %s are read of the checkpoint",
+              qg_format_bytes(bytes, sizeof bytes, (double)sum.checkpoint));
+  return QG_OK;
+}
+
+/* Rank 0 speaks for as many ranks as were started, or as --ranks says. */
+static qg_status check(qg_session *s, qg_status (*print)(const qg_session *, int ranks))
+{
+  qg_status status = QG_OK;
+  if (qg_par_is_root(s->grid)) {
+    qg_report_banner(&s->log);
+    status = print(s, s->options->ranks ? s->options->ranks : s->grid->size);
+  }
+  return qg_par_agree(s->par, status);
+}
+
+qg_status qg_check_training(qg_session *s)
+{
+  return check(s, print_training);
+}
+
+qg_status qg_check_evaluation(qg_session *s)
+{
+  return check(s, print_evaluation);
 }

@@ -89,17 +89,9 @@ static size_t token_buffers(const qg_config *c, const qg_partition *part)
   return (c->data.valid[0] ? 2 : 1) * qg_tokens_buffer_bytes();
 }
 
-static size_t checkpoint_buffers(const qg_backend *be, qg_trainer *trainer)
+size_t qg_library_memory_estimate(const qg_config *config, const qg_backend *be, const qg_partition *part,
+                                  const qg_state_entry *entries, int count)
 {
-  const qg_state_entry *entries;
-  int count;
-  if (qg_optim_state(qg_trainer_optim(trainer), &entries, &count) != QG_OK) return 0;
-  return qg_ckpt_buffer_bytes(be, entries, count);
-}
-
-size_t qg_library_memory_estimate(const qg_config *config, const qg_backend *be, qg_trainer *trainer)
-{
-  const qg_partition *part = qg_trainer_partition(trainer);
   return HDF5_BYTES + packed_panels(config, be, part) + token_buffers(config, part) +
-         checkpoint_buffers(be, trainer);
+         qg_ckpt_buffer_bytes(be, entries, count);
 }

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/plan.h"
 #include "qgalore/base.h"
 
 /* Bytes of one rank, or of all ranks of a node. */
@@ -14,13 +13,14 @@ typedef struct {
   size_t limit, available;  /* of the node */
 } node_memory;
 
-static qg_status plan_rank(const qg_config *config, const qg_grid *grid, qg_backend *be, node_memory *mine)
+static qg_status plan_rank(const qg_config *config, const qg_grid *grid, qg_backend *be, qg_dry_run_job job,
+                           node_memory *mine)
 {
-  qg_plan plan;
-  qg_status status = qg_plan_make(config, be, grid->stage, grid->stages, mine->resident, &plan);
+  qg_dry_run dry;
+  qg_status status = job(config, be, grid->stage, grid->stages, mine->resident, &dry);
   if (status == QG_OK)
-    mine->planned = be->ops->unified_memory ? qg_mem_total(plan.mem) : qg_mem_space(plan.mem, QG_SPACE_HOST);
-  qg_plan_drop(&plan);
+    mine->planned = be->ops->unified_memory ? qg_mem_total(dry.mem) : qg_mem_space(dry.mem, QG_SPACE_HOST);
+  qg_mem_destroy(dry.mem);
   return status;
 }
 
@@ -67,7 +67,8 @@ static qg_status check_nodes(node_memory *ranks, int count, const qg_log *log)
   return QG_OK;
 }
 
-qg_status qg_memory_check(const qg_config *config, qg_par *par, qg_backend *be, const qg_log *log)
+qg_status qg_memory_check(const qg_config *config, qg_par *par, qg_backend *be, qg_dry_run_job job,
+                          const qg_log *log)
 {
   const qg_grid *grid = qg_par_grid(par);
   node_memory mine = {.ranks = 1,
@@ -77,7 +78,7 @@ qg_status qg_memory_check(const qg_config *config, qg_par *par, qg_backend *be, 
   node_memory *all = NULL;
   qg_status status;
   snprintf(mine.host, sizeof mine.host, "%s", grid->host);
-  QG_TRY(qg_par_agree(par, plan_rank(config, grid, be, &mine)));
+  QG_TRY(qg_par_agree(par, plan_rank(config, grid, be, job, &mine)));
   QG_TRY_OUT(qg_calloc((size_t)grid->size, sizeof *all, "the plans of the ranks", (void **)&all));
   QG_TRY_OUT(qg_par_gather(par, &mine, sizeof mine, all, 0));
   if (qg_par_is_root(grid)) status = check_nodes(all, grid->size, log);

@@ -1,0 +1,25 @@
+/* What a rank of a job will need: the creators of the job against a ledger that only counts. */
+#ifndef QG_APP_DRY_RUN_H
+#define QG_APP_DRY_RUN_H
+
+#include "qgalore/backend.h"
+#include "qgalore/config.h"
+#include "qgalore/memory.h"
+#include "qgalore/model.h"
+
+typedef struct {
+  qg_mem *mem; /* dry; destroy it */
+  qg_partition part;
+  int64_t checkpoint; /* bytes of one */
+} qg_dry_run;
+
+/* Of rank `stage` of `stages`; `runtime`: bytes that the process takes before. out->mem is set also after a failure. Local. */
+typedef qg_status (*qg_dry_run_job)(const qg_config *config, qg_backend *be, int stage, int stages, size_t runtime,
+                                    qg_dry_run *out);
+
+qg_status qg_dry_run_training(const qg_config *config, qg_backend *be, int stage, int stages, size_t runtime,
+                              qg_dry_run *out);
+qg_status qg_dry_run_evaluation(const qg_config *config, qg_backend *be, int stage, int stages, size_t runtime,
+                                qg_dry_run *out);
+
+#endif

@@ -1,0 +1,227 @@
+#include "app/evaluate.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/check.h"
+#include "app/dry_run.h"
+#include "app/library_memory.h"
+#include "app/memory_check.h"
+#include "app/report.h"
+#include "qgalore/base.h"
+#include "train/evaluator.h"
+#include "train/run_folder.h"
+#include "train/transport.h"
+
+/* One evaluation under way. */
+typedef struct {
+  qg_session *s;
+  qg_transport transport;
+  qg_evaluator evaluator;
+  char checkpoint[3 * QG_PATH_MAX];
+  qg_ckpt_meta meta;
+  char files[4 * QG_PATH_MAX]; /* names one after the other, each with its end */
+  int file_count;
+  json_t *results; /* root; NULL elsewhere */
+} evaluation;
+
+/* --- What to evaluate --- */
+
+/* Cuts the list at its commas; spaces around names do not count. */
+static qg_status list_files(evaluation *e)
+{
+  const qg_config *c = &e->s->config;
+  const char *list = c->evaluate.data[0] ? c->evaluate.data : c->data.valid;
+  char *to = e->files;
+  for (const char *at = list; *at;) {
+    at += strspn(at, ", ");
+    size_t length = strcspn(at, ",");
+    const char *next = at + length;
+    while (length > 0 && at[length - 1] == ' ') length--;
+    if (length > 0) {
+      memcpy(to, at, length);
+      to[length] = '\0';
+      to += length + 1;
+      e->file_count++;
+    }
+    at = next;
+  }
+  QG_CHECK(e->file_count > 0, QG_ERR_INPUT,
+           "evaluate.data names no token file, and there is no data.valid either: give one of them");
+  return QG_OK;
+}
+
+static qg_status choose_checkpoint(evaluation *e)
+{
+  const qg_config *c = &e->s->config;
+  qg_run_folder folder = qg_run_folder_of(c);
+  if (strcmp(c->evaluate.checkpoint, "auto") != 0) {
+    snprintf(e->checkpoint, sizeof e->checkpoint, "%s", c->evaluate.checkpoint);
+    return QG_OK;
+  }
+  QG_TRY(qg_ckpt_find(e->s->par, &e->s->log, folder.checkpoints, e->checkpoint, sizeof e->checkpoint));
+  QG_CHECK(e->checkpoint[0], QG_ERR_CHECKPOINT,
+           "%s holds no checkpoint that is whole; name one with evaluate.checkpoint=PATH, or the run with "
+           "run.output_dir and run.name",
+           folder.checkpoints);
+  return QG_OK;
+}
+
+/* --- Memory and weights --- */
+
+static qg_status create(evaluation *e)
+{
+  qg_session *s = e->s;
+  QG_TRY(qg_session_open_memory(s));
+  qg_trainer_request request = {.config = &s->config,
+                                .be = s->be,
+                                .par = s->par,
+                                .mem = s->mem,
+                                .stage = s->grid->stage,
+                                .stages = s->grid->stages,
+                                .device_pointers = e->transport.device_pointers};
+  if (!s->be->ops->unified_memory) QG_TRY(qg_evaluator_reserve(&request));
+  QG_TRY(qg_evaluator_create(&request, &e->evaluator));
+  const qg_state_list *state = &e->evaluator.state;
+  qg_mem_note(s->mem, QG_OWNER_RUNTIME,
+              qg_library_memory_estimate(&s->config, s->be, &e->evaluator.part, state->entries, state->count));
+  return QG_OK;
+}
+
+static qg_status print_opening(const evaluation *e)
+{
+  const qg_session *s = e->s;
+  qg_report_banner(&s->log);
+  QG_TRY(qg_report_ranks(s->par, &s->log, s->be, &e->evaluator.part));
+  if (e->transport.line[0]) qg_log_info(&s->log, "transport %s", e->transport.line);
+  qg_log_info(&s->log, "\nmemory plan of rank 0");
+  qg_memory_print(&s->log, s->be, s->mem);
+  qg_log_info(&s->log, "\ncheckpoint %s, step %lld", e->checkpoint, (long long)e->meta.step);
+  return QG_OK;
+}
+
+/* --- Files --- */
+
+static bool reads_tokens(const evaluation *e)
+{
+  return e->evaluator.part.has_embedding || e->evaluator.part.has_head;
+}
+
+static qg_status open_tokens(const evaluation *e, const char *path, qg_tokens **tokens)
+{
+  const qg_config *c = &e->s->config;
+  *tokens = NULL;
+  if (!reads_tokens(e)) return QG_OK;
+  QG_TRY(qg_tokens_open(path, c->model.vocab_size, (uint64_t)c->train.seed + 1, tokens));
+  QG_CHECK(qg_tokens_sequences(*tokens, c->train.sequence_length) > 0, QG_ERR_INPUT,
+           "%s holds %lld tokens, which is less than one sequence of train.sequence_length = %lld", path,
+           (long long)qg_tokens_get_info(*tokens)->tokens, (long long)c->train.sequence_length);
+  return QG_OK;
+}
+
+static void print_heading(const evaluation *e)
+{
+  qg_log_info(&e->s->log, "\n%12s %10s %12s %10s %10s  %s", "tokens", "loss", "perplexity", "bits/byte", "tok/s",
+              "file");
+}
+
+static void print_result(const evaluation *e, const char *path, const qg_validation_result *r, double seconds)
+{
+  char bits[32] = "-";
+  if (r->bits_per_byte > 0.0) snprintf(bits, sizeof bits, "%.4f", r->bits_per_byte);
+  qg_log_info(&e->s->log, "%12lld %10.4f %12.4f %10s %10.0f  %s", (long long)r->tokens, r->loss, exp(r->loss), bits,
+              (double)r->tokens / seconds, path);
+}
+
+/* Numbers that are not finite are null, as in metrics.jsonl. */
+static json_t *number(double value)
+{
+  return isfinite(value) ? json_real(value) : json_null();
+}
+
+static void add_result(evaluation *e, const char *path, const qg_validation_result *r, double seconds)
+{
+  json_t *o = json_object();
+  json_object_set_new(o, "file", json_string(path));
+  json_object_set_new(o, "checkpoint", json_string(e->checkpoint));
+  json_object_set_new(o, "step", json_integer(e->meta.step));
+  json_object_set_new(o, "tokens", json_integer(r->tokens));
+  json_object_set_new(o, "loss", number(r->loss));
+  json_object_set_new(o, "perplexity", number(exp(r->loss)));
+  json_object_set_new(o, "bits_per_byte", r->bits_per_byte > 0.0 ? number(r->bits_per_byte) : json_null());
+  json_object_set_new(o, "seconds", number(seconds));
+  json_array_append_new(e->results, o);
+}
+
+static bool always(void *context, double votes)
+{
+  (void)context;
+  (void)votes;
+  return true;
+}
+
+static qg_status evaluate_tokens(evaluation *e, qg_tokens *tokens, const char *path)
+{
+  static const qg_validation_observer nobody = {.go_on = always};
+  qg_validation_result result;
+  double begun = qg_now();
+  qg_timers *timers = &e->evaluator.timers;
+  qg_timer_start(timers, QG_PHASE_VALIDATE);
+  QG_TRY(qg_evaluate(&e->evaluator.pipeline, tokens, e->s->config.evaluate.sequences, &nobody, &result));
+  qg_timer_stop(timers, QG_PHASE_VALIDATE);
+  QG_CHECK(isfinite(result.loss), QG_ERR_NUMERICAL, "the loss over %s is not finite: the weights of %s are damaged",
+           path, e->checkpoint);
+  double seconds = qg_now() - begun;
+  print_result(e, path, &result, seconds);
+  if (e->results) add_result(e, path, &result, seconds);
+  return QG_OK;
+}
+
+static qg_status evaluate_file(evaluation *e, const char *path)
+{
+  qg_tokens *tokens;
+  qg_status status = qg_par_agree(e->s->par, open_tokens(e, path, &tokens));
+  if (status == QG_OK) status = evaluate_tokens(e, tokens, path);
+  qg_tokens_close(tokens);
+  return status;
+}
+
+static qg_status write_results(const evaluation *e)
+{
+  const char *path = e->s->config.evaluate.output;
+  if (!e->results || !path[0]) return QG_OK;
+  char *text = json_dumps(e->results, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+  QG_CHECK(text, QG_ERR_RESOURCE, "no host memory for the results");
+  qg_status status = qg_write_file_atomic(path, text, strlen(text));
+  free(text);
+  if (status == QG_OK) qg_log_info(&e->s->log, "results   %s", path);
+  return status;
+}
+
+static qg_status run(evaluation *e)
+{
+  qg_session *s = e->s;
+  QG_TRY(qg_par_agree(s->par, list_files(e)));
+  QG_TRY(qg_transport_choose(&s->config, s->par, s->be, &e->transport));
+  QG_TRY(qg_memory_check(&s->config, s->par, s->be, qg_dry_run_evaluation, &s->log));
+  QG_TRY(choose_checkpoint(e));
+  QG_TRY(qg_par_agree(s->par, create(e)));
+  QG_TRY(qg_evaluator_load(&e->evaluator, e->checkpoint, &e->meta));
+  QG_TRY(print_opening(e));
+  print_heading(e);
+  const char *path = e->files;
+  for (int i = 0; i < e->file_count; i++, path += strlen(path) + 1) QG_TRY(evaluate_file(e, path));
+  QG_TRY(qg_par_agree(s->par, write_results(e)));
+  return qg_report_memory(s->par, &s->log, s->be, s->mem);
+}
+
+qg_status qg_evaluate_run(qg_session *s)
+{
+  evaluation e = {.s = s, .results = qg_par_is_root(s->grid) ? json_array() : NULL};
+  qg_status status = run(&e);
+  qg_evaluator_destroy(&e.evaluator);
+  json_decref(e.results);
+  return status;
+}
