@@ -45,7 +45,7 @@ size_t qg_cuda_attention_bytes(const qg_backend *be, const qg_workload *w)
   return all < enough ? all : enough;
 }
 
-static void *carve(char **memory, size_t bytes)
+static void *take(char **memory, size_t bytes)
 {
   void *piece = *memory;
   *memory += bytes;
@@ -64,17 +64,17 @@ static qg_status lay_out(qg_backend *be, const qg_attention_args *a, int64_t ite
   char *next = memory;
   size_t heads = (size_t)s->items * s->head, blocks = (size_t)s->items * s->row_block;
   size_t size = qg_dtype_bytes(be->compute, 1);
-  s->q = carve(&next, heads * size);
-  s->k = carve(&next, heads * size);
-  s->v = carve(&next, heads * size);
-  s->d_o = carve(&next, heads * size);
-  s->out = carve(&next, heads * size);
-  s->d_k = carve(&next, heads * sizeof(float));
-  s->d_v = carve(&next, heads * sizeof(float));
-  s->scores = carve(&next, blocks * sizeof(float));
-  s->d_scores = carve(&next, blocks * sizeof(float));
-  s->p = carve(&next, blocks * size);
-  s->d_s = carve(&next, blocks * size);
+  s->q = take(&next, heads * size);
+  s->k = take(&next, heads * size);
+  s->v = take(&next, heads * size);
+  s->d_o = take(&next, heads * size);
+  s->out = take(&next, heads * size);
+  s->d_k = take(&next, heads * sizeof(float));
+  s->d_v = take(&next, heads * sizeof(float));
+  s->scores = take(&next, blocks * sizeof(float));
+  s->d_scores = take(&next, blocks * sizeof(float));
+  s->p = take(&next, blocks * size);
+  s->d_s = take(&next, blocks * size);
   s->delta = (float *)next;
   return QG_OK;
 }

@@ -85,7 +85,7 @@ qg_status qg_cuda_begin_product(qg_backend *be, const qg_cuda_problem *p, bool w
   if (p->rounded) QG_TRY(begin_rounded(be, p, whole));
   else
     QG_TRY(add_image(be, p, slice_at(p, 0), qg_cuda_matrix(p->block, p->count, p->d), false));
-  return qg_cuda_sum_squares(be, qg_cuda_matrix(p->image, p->count, p->length), &p->verdict->energy, NULL);
+  return qg_cuda_sum_squares(be, qg_cuda_matrix(p->image, p->count, p->length), &p->stats->energy, NULL);
 }
 
 qg_status qg_cuda_finish_product(qg_backend *be, const qg_cuda_problem *p)

@@ -77,7 +77,7 @@ static qg_status count_devices(int *count)
   return QG_OK;
 }
 
-/* CUDA has two words for it. */
+/* CUDA has two error codes for it. */
 static bool lacks_code(cudaError_t error)
 {
   return error == cudaErrorNoKernelImageForDevice || error == cudaErrorInvalidDeviceFunction;

@@ -1,12 +1,12 @@
-/* Orthonormal rows on the device. To the column-major eyes of the libraries the block is d x count with one
+/* Orthonormal rows on the device. The libraries are column-major: for them the block is d x count with one
  * vector a column. */
 #include "cuda/orthonormal.h"
 
 #include "qgalore/base.h"
 #include "qgalore/numerics/independent_rows.h"
 
-/* gram = block block^T in double, upper triangle in column-major eyes. Of each row as much is widened at a
- * time as fits in place of the image. */
+/* gram = block block^T in double, upper triangle of the column-major matrix. Of each row as much is widened
+ * at a time as fits in place of the image. */
 static qg_status gram_of_block(qg_backend *be, const qg_cuda_problem *p)
 {
   qg_cuda *cuda = qg_cuda_of(be);
@@ -24,17 +24,18 @@ static qg_status gram_of_block(qg_backend *be, const qg_cuda_problem *p)
 
 /* matrix = R with R^T R = block block^T of unit rows; *least: the least of its diagonal, 0 where there is no
  * factor. */
-static qg_status factor(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *verdict, double *least)
+static qg_status factor(qg_backend *be, const qg_cuda_problem *p, qg_cuda_subspace_stats *stats,
+                        double *least)
 {
   qg_cuda *cuda = qg_cuda_of(be);
   int count = (int)p->count, doubles = (int)qg_min_i64(INT32_MAX, (int64_t)(p->work_bytes / sizeof(double)));
   QG_CUDA(be, qg_k_unit_rows(cuda->stream, p->block, p->count, p->d));
   QG_TRY(gram_of_block(be, p));
   QG_CUSOLVER(be, cusolverDnDpotrf(cuda->solver, CUBLAS_FILL_MODE_UPPER, count, p->gram, count, p->work,
-                                   doubles, &p->verdict->info));
-  QG_CUDA(be, qg_k_narrow_factor(cuda->stream, p->gram, p->count, p->matrix, &p->verdict->least_diagonal));
-  QG_TRY(qg_cuda_fetch_verdict(be, p, verdict));
-  *least = verdict->info == 0 ? (double)verdict->least_diagonal : 0.0;
+                                   doubles, &p->stats->info));
+  QG_CUDA(be, qg_k_narrow_factor(cuda->stream, p->gram, p->count, p->matrix, &p->stats->least_diagonal));
+  QG_TRY(qg_cuda_fetch_stats(be, p, stats));
+  *least = stats->info == 0 ? (double)stats->least_diagonal : 0.0;
   return QG_OK;
 }
 
@@ -48,22 +49,22 @@ static qg_status divide(qg_backend *be, const qg_cuda_problem *p)
   return QG_OK;
 }
 
-/* Householder's way, which makes up a row where one depends on others. */
+/* By Householder's reflections, which also give an orthonormal row where one depends on others. */
 static qg_status reflect(qg_backend *be, const qg_cuda_problem *p)
 {
   cusolverDnHandle_t solver = qg_cuda_of(be)->solver;
-  int d = (int)p->d, count = (int)p->count, *info = &p->verdict->info,
+  int d = (int)p->d, count = (int)p->count, *info = &p->stats->info,
       floats = (int)qg_min_i64(INT32_MAX, (int64_t)(p->work_bytes / sizeof(float)));
   QG_CUSOLVER(be, cusolverDnSgeqrf(solver, d, count, p->block, d, p->tau, p->work, floats, info));
   QG_CUSOLVER(be, cusolverDnSorgqr(solver, d, count, count, p->block, d, p->tau, p->work, floats, info));
   return QG_OK;
 }
 
-qg_status qg_cuda_orthonormalise(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *verdict)
+qg_status qg_cuda_orthonormalise(qg_backend *be, const qg_cuda_problem *p, qg_cuda_subspace_stats *stats)
 {
   for (double least = 0.0; least < QG_INDEPENDENT_ONE_PASS;) {
-    QG_TRY(factor(be, p, verdict, &least));
-    if (!qg_cuda_is_usable(verdict)) return QG_OK;
+    QG_TRY(factor(be, p, stats, &least));
+    if (!qg_cuda_is_usable(stats)) return QG_OK;
     if (!(least >= QG_INDEPENDENT)) return reflect(be, p);
     QG_TRY(divide(be, p));
   }

@@ -1,4 +1,4 @@
-/* Where the arrays of a subspace problem lie, and what the device has found. */
+/* Where the arrays of a subspace problem lie, and its statistics. */
 #include "cuda/subspace_problem.h"
 
 #include "qgalore/base.h"
@@ -8,16 +8,16 @@ enum { ALIGNMENT = 256 };
 /* Squares of gradients in between, and their sums, keep all their digits in fp32. */
 static const double LEAST_NORM2 = 1e-24, MOST_NORM2 = 1e30;
 
-static void *carve(char **next, size_t bytes)
+static void *take(char **next, size_t bytes)
 {
   void *piece = *next;
   *next += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   return piece;
 }
 
-static float *carve_matrix(char **next, int64_t rows, int64_t cols)
+static float *take_matrix(char **next, int64_t rows, int64_t cols)
 {
-  return carve(next, qg_dtype_bytes(QG_F32, rows * cols));
+  return take(next, qg_dtype_bytes(QG_F32, rows * cols));
 }
 
 static qg_status measure_eigenproblem(qg_backend *be, qg_cuda_problem *p, int64_t order)
@@ -73,7 +73,7 @@ static qg_status measure_work(qg_backend *be, qg_cuda_problem *p, qg_device_solv
   if (solver == QG_SOLVER_SVD) return measure_svd(be, p);
   if (solver == QG_SOLVER_GRAM) return measure_eigenproblem(be, p, p->d);
   QG_TRY(measure_eigenproblem(be, p, p->count));
-  QG_TRY(measure_eigenproblem(be, p, qg_min_i64(QG_CUDA_CONTENDERS, p->count)));
+  QG_TRY(measure_eigenproblem(be, p, qg_min_i64(QG_CUDA_CANDIDATES, p->count)));
   return measure_orthonormalisation(be, p);
 }
 
@@ -84,7 +84,7 @@ static void place_rounded(qg_cuda_problem *p, char **next)
   enum { SLICE_BYTES = 24 << 20, EVEN = 8 };
   int64_t most = qg_min_i64(2 * p->d, SLICE_BYTES / (int64_t)qg_dtype_bytes(QG_BF16, p->d));
   p->slice = qg_min_i64(p->length, most < EVEN ? most : most / EVEN * EVEN);
-  p->rounded = carve(next, qg_dtype_bytes(QG_BF16, p->slice * p->d));
+  p->rounded = take(next, qg_dtype_bytes(QG_BF16, p->slice * p->d));
 }
 
 static void place_arrays(qg_cuda_problem *p, qg_device_solver solver, char **next)
@@ -92,14 +92,14 @@ static void place_arrays(qg_cuda_problem *p, qg_device_solver solver, char **nex
   bool power = solver == QG_SOLVER_POWER, svd = solver == QG_SOLVER_SVD;
   int64_t order = power ? p->count : p->d, vectors = power ? p->count : 0;
   size_t rows = qg_dtype_bytes(QG_F32, (svd ? p->d : vectors) * p->d);
-  p->matrix = carve_matrix(next, order, order);
-  p->block = carve_matrix(next, vectors, p->d);
-  p->image = carve_matrix(next, svd ? p->d : vectors, p->length);
-  p->gram = carve(next, qg_max_size(rows, qg_dtype_bytes(QG_F64, vectors * vectors)));
+  p->matrix = take_matrix(next, order, order);
+  p->block = take_matrix(next, vectors, p->d);
+  p->image = take_matrix(next, svd ? p->d : vectors, p->length);
+  p->gram = take(next, qg_max_size(rows, qg_dtype_bytes(QG_F64, vectors * vectors)));
   p->rows = (float *)p->gram;
-  p->tau = carve_matrix(next, 1, vectors);
-  p->verdict = carve(next, sizeof *p->verdict + qg_dtype_bytes(QG_F32, order));
-  p->eigenvalues = p->verdict->least_values;
+  p->tau = take_matrix(next, 1, vectors);
+  p->stats = take(next, sizeof *p->stats + qg_dtype_bytes(QG_F32, order));
+  p->eigenvalues = p->stats->least_values;
 }
 
 qg_status qg_cuda_lay_out(qg_backend *be, int64_t m, int64_t n, int64_t rank, qg_device_solver solver,
@@ -130,12 +130,12 @@ size_t qg_cuda_subspace_bytes(qg_backend *be, int64_t m, int64_t n, int64_t rank
   return qg_cuda_lay_out(be, m, n, rank, solver, NULL, &p, &bytes) == QG_OK ? bytes : 0;
 }
 
-qg_status qg_cuda_fetch_verdict(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *out)
+qg_status qg_cuda_fetch_stats(qg_backend *be, const qg_cuda_problem *p, qg_cuda_subspace_stats *out)
 {
-  return qg_cuda_copy_out(be, out, p->verdict, sizeof *out);
+  return qg_cuda_copy_out(be, out, p->stats, sizeof *out);
 }
 
-bool qg_cuda_is_usable(const qg_cuda_verdict *v)
+bool qg_cuda_is_usable(const qg_cuda_subspace_stats *v)
 {
   return v->norm2 >= LEAST_NORM2 && v->norm2 <= MOST_NORM2;
 }

@@ -6,12 +6,12 @@
 
 enum { QG_CUDA_OVERSAMPLING = 16 }; /* random vectors beyond the rank */
 
-/* The last vectors of a warm block, which compete for its places: the random ones and the weakest of the old.
- * Beside eigenvectors of the whole block that loses 1e-4 of the energy, where the random ones bring 1e-3, and
- * saves most of an eigenproblem, whose small steps a device cannot fill. */
-enum { QG_CUDA_CONTENDERS = 256 };
+/* The last vectors of a warm block, of which an eigenproblem chooses the best: the random ones and the
+ * weakest of the old. Compared with an eigenproblem of the whole block that loses 1e-4 of the energy, where
+ * the random ones bring 1e-3, and saves most of the work, whose small steps do not fill a device. */
+enum { QG_CUDA_CANDIDATES = 256 };
 
-/* What the host decides by, read in one piece. */
+/* What the device computes for the host's decisions, read in one copy. */
 typedef struct {
   double norm2;  /* ||gradient||_F^2 */
   double scale;  /* ||block||_F^2 at its start */
@@ -19,7 +19,7 @@ typedef struct {
   float least_diagonal;
   int info;                                 /* of the last call of cuSOLVER */
   float least_values[QG_CUDA_OVERSAMPLING]; /* eigenvalues, ascending: the first of the device's [order] */
-} qg_cuda_verdict;
+} qg_cuda_subspace_stats;
 
 /* H = G^T G (right) or G G^T (left) is [d, d]. Device memory but for the sizes. */
 typedef struct {
@@ -35,7 +35,7 @@ typedef struct {
   uint16_t *rounded; /* POWER, products in bf16, else NULL: a slice of the gradient */
   int64_t slice;     /* of the long side: elements that products take at a time */
   float *eigenvalues, *tau;
-  qg_cuda_verdict *verdict;
+  qg_cuda_subspace_stats *stats;
   void *work, *host_work;
   size_t work_bytes, host_bytes;
 } qg_cuda_problem;
@@ -51,10 +51,10 @@ static inline qg_view qg_cuda_matrix(float *data, int64_t rows, int64_t cols)
   return qg_view_make(data, QG_F32, rows, cols);
 }
 
-/* What the device has found until now; waits for it. */
-qg_status qg_cuda_fetch_verdict(qg_backend *be, const qg_cuda_problem *p, qg_cuda_verdict *out);
+/* Statistics of what was queued until now; waits for it. */
+qg_status qg_cuda_fetch_stats(qg_backend *be, const qg_cuda_problem *p, qg_cuda_subspace_stats *out);
 
 /* Whether fp32 can hold squares of the gradient and of what came of it. */
-bool qg_cuda_is_usable(const qg_cuda_verdict *verdict);
+bool qg_cuda_is_usable(const qg_cuda_subspace_stats *stats);
 
 #endif

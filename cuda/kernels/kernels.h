@@ -88,7 +88,7 @@ cudaError_t qg_k_softmax_backward(cudaStream_t stream, const qg_attention_block 
 cudaError_t qg_k_load_basis(cudaStream_t stream, const float *basis, bool left, int64_t k, int64_t d,
                             float *rows);
 cudaError_t qg_k_random_rows(cudaStream_t stream, uint64_t seed, int64_t rows, int64_t d, float *out);
-cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, int64_t ascending, bool left,
+cudaError_t qg_k_store_basis(cudaStream_t stream, const float *rows, int64_t ascending, bool left,
                                int64_t k, int64_t d, float *basis);
 /* x = high + low in bf16, up to 2^-17 of it. */
 cudaError_t qg_k_split(cudaStream_t stream, const float *x, int64_t count, uint16_t *high, uint16_t *low);

@@ -1,4 +1,4 @@
-/* What Cholesky's way to orthonormal rows needs besides cuBLAS and cuSOLVER (cuda/orthonormal.c). */
+/* What Cholesky QR needs besides cuBLAS and cuSOLVER (cuda/orthonormal.c). */
 #include <float.h>
 
 #include "cuda/kernels/common.cuh"

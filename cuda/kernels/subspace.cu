@@ -41,8 +41,8 @@ cudaError_t qg_k_random_rows(cudaStream_t stream, uint64_t seed, int64_t rows, i
 
 /* Vector i of the basis = row i, in the opposite order among the last `ascending`, with the sign that makes
  * its largest component positive; of equal ones the first counts. One block a vector. */
-__global__ void k_publish_basis(const float *rows, int64_t ascending, bool left, int64_t k, int64_t d,
-                                float *basis)
+__global__ void k_store_basis(const float *rows, int64_t ascending, bool left, int64_t k, int64_t d,
+                              float *basis)
 {
   __shared__ int32_t parts[WARPS];
   int64_t i = blockIdx.x;
@@ -60,10 +60,10 @@ __global__ void k_publish_basis(const float *rows, int64_t ascending, bool left,
   for (int64_t j = threadIdx.x; j < d; j += THREADS) basis[place_of(left, k, d, i, j)] = sign * row[j];
 }
 
-cudaError_t qg_k_publish_basis(cudaStream_t stream, const float *rows, int64_t ascending, bool left,
-                               int64_t k, int64_t d, float *basis)
+cudaError_t qg_k_store_basis(cudaStream_t stream, const float *rows, int64_t ascending, bool left, int64_t k,
+                             int64_t d, float *basis)
 {
-  return launch(stream, k, THREADS, k_publish_basis, rows, ascending, left, k, d, basis);
+  return launch(stream, k, THREADS, k_store_basis, rows, ascending, left, k, d, basis);
 }
 
 __global__ void k_split(const float *x, int64_t count, uint16_t *high, uint16_t *low)

@@ -1,5 +1,5 @@
-/* Vectorized access to memory: a thread moves PART neighbouring elements at once; and element-wise kernels over
- * such parts. */
+/* Vectorized access to memory: a thread moves PART neighbouring elements at once; and element-wise kernels
+ * over such parts. */
 #ifndef QG_CUDA_VECTORIZED_CUH
 #define QG_CUDA_VECTORIZED_CUH
 
@@ -28,7 +28,7 @@ __device__ inline bool is_wide(const T *address, int count)
   return count == PART && reinterpret_cast<uintptr_t>(address) % alignof(whole_part<T>) == 0;
 }
 
-/* Stores a whole part to global memory. Copies of structures are torn into stores of single elements where
+/* Stores a whole part to global memory. Copies of structures are split into stores of single elements where
  * the compiler finds that some of them are stored elsewhere too; an access of its own is not. */
 template <typename T>
 __device__ inline void store_whole(T *to, const T *x)

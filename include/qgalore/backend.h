@@ -230,7 +230,7 @@ typedef struct {
   double overlap, cosine;  /* out */
 } qg_basis_change_args;
 
-/* What a backend takes of its device's memory beside what the ledger takes; 0 where memory is unified. */
+/* What a backend takes of its device's memory in addition to what the ledger takes; 0 where memory is unified. */
 typedef struct {
   size_t held;      /* since it was opened: tables and the like */
   size_t allowance; /* estimate of what its context, code and libraries take */

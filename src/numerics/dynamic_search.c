@@ -26,23 +26,16 @@ static float find_threshold(encoder encode, const float *map, int code)
   return qg_float_from_key((int32_t)low);
 }
 
-static float from_bits(uint32_t bits)
-{
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
 /* The first bin of a sign reaches down to zero, the last one up to infinity. */
 static float least_of_positive_bin(int bin)
 {
-  return bin == 0 ? 0.0f : from_bits((uint32_t)QG_SEARCH_LOW + ((uint32_t)bin << QG_SEARCH_SHIFT));
+  return bin == 0 ? 0.0f : qg_float_of_bits(QG_SEARCH_LOW + (bin << QG_SEARCH_SHIFT));
 }
 
 static float least_of_negative_bin(int bin)
 {
   if (bin == QG_SEARCH_BINS - 1) return -INFINITY;
-  return -from_bits((uint32_t)QG_SEARCH_LOW + ((uint32_t)(bin + 1) << QG_SEARCH_SHIFT) - 1u);
+  return -qg_float_of_bits(QG_SEARCH_LOW + ((bin + 1) << QG_SEARCH_SHIFT) - 1);
 }
 
 /* The greatest x of a code is the place of the change, if it lies in the bin and is not below the table's
@@ -50,7 +43,8 @@ static float least_of_negative_bin(int bin)
 static uint32_t place_of_change(uint32_t bin, float threshold)
 {
   uint32_t where = qg_dynamic_locate(threshold);
-  bool reached = fabsf(threshold) >= from_bits(QG_SEARCH_LOW) && fabsf(threshold) < from_bits(QG_SEARCH_HIGH);
+  bool reached = fabsf(threshold) >= qg_float_of_bits(QG_SEARCH_LOW) &&
+                 fabsf(threshold) < qg_float_of_bits(QG_SEARCH_HIGH);
   return reached && where >> QG_SEARCH_SHIFT == bin ? where & QG_SEARCH_LAST_PLACE : QG_SEARCH_NEVER;
 }
 

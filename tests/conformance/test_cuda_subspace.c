@@ -30,7 +30,7 @@ static const matrix_shape shapes[] = {{96, 40}, {40, 80}, {48, 48}};
 typedef struct {
   qg_backend *be;
   qg_subspace_args args;
-  qg_subspace_job judge; /* what the judges of known_spectrum.h look at */
+  qg_subspace_job job; /* what the checks of planted.h look at */
   float host[MOST], basis[MOST], values[RANK];
   double s[96];
 } subspace_case;
@@ -45,7 +45,7 @@ static void plant(subspace_case *c, matrix_shape shape, double first)
 
 static size_t basis_bytes(const subspace_case *c)
 {
-  int64_t d = c->judge.m < c->judge.n ? c->judge.m : c->judge.n;
+  int64_t d = c->job.m < c->job.n ? c->job.m : c->job.n;
   return (size_t)(RANK * d) * sizeof(float);
 }
 
@@ -58,7 +58,7 @@ static void begin(subspace_case *c, matrix_shape shape, qg_device_solver solver)
                                .min_energy_ratio = 0.9,
                                .seed = 3,
                                .singular_values = c->values};
-  c->judge = (qg_subspace_job){.m = shape.m, .n = shape.n, .rank = RANK, .gradient = c->host};
+  c->job = (qg_subspace_job){.m = shape.m, .n = shape.n, .rank = RANK, .gradient = c->host};
   c->args.workspace_bytes = c->be->ops->subspace_bytes(c->be, shape.m, shape.n, RANK, solver);
   void *gradient, *basis;
   assert_int_equal(c->be->ops->alloc(c->be, bytes, &gradient), QG_OK);
@@ -85,11 +85,11 @@ static void end(subspace_case *c)
 
 static void check_basis(const subspace_case *c, double share)
 {
-  double energy = spectrum_energy(&c->judge, c->basis);
-  int64_t d = c->judge.m < c->judge.n ? c->judge.m : c->judge.n;
+  double energy = planted_energy(&c->job, c->basis);
+  int64_t d = c->job.m < c->job.n ? c->job.m : c->job.n;
   assert_true(c->args.accepted);
-  assert_true(spectrum_orthonormal_error(&c->judge, c->basis) < QG_TOL_ORTHONORMAL);
-  assert_true(energy >= share * spectrum_optimal_energy(d, RANK, c->s));
+  assert_true(planted_orthonormal_error(&c->job, c->basis) < QG_TOL_ORTHONORMAL);
+  assert_true(energy >= share * planted_optimal_energy(d, RANK, c->s));
   assert_true(QG_CLOSE(c->args.energy, energy, QG_TOL_F32_SUM));
 }
 
@@ -102,13 +102,13 @@ static void check_values(const subspace_case *c)
 /* Element j of vector k. */
 static float component(const subspace_case *c, int64_t k, int64_t j)
 {
-  int64_t d = c->judge.m < c->judge.n ? c->judge.m : c->judge.n;
-  return c->judge.m >= c->judge.n ? c->basis[k * d + j] : c->basis[j * RANK + k];
+  int64_t d = c->job.m < c->job.n ? c->job.m : c->job.n;
+  return c->job.m >= c->job.n ? c->basis[k * d + j] : c->basis[j * RANK + k];
 }
 
 static void check_signs(const subspace_case *c)
 {
-  int64_t d = c->judge.m < c->judge.n ? c->judge.m : c->judge.n;
+  int64_t d = c->job.m < c->job.n ? c->job.m : c->job.n;
   for (int64_t k = 0; k < RANK; k++) {
     float largest = 0.0f;
     for (int64_t j = 0; j < d; j++)
@@ -155,11 +155,11 @@ static void *device_copy(const subspace_case *c, const float *basis)
 /* How the two are related, as the device says it; the rotation in `rotation` [2, RANK, RANK]. */
 static qg_basis_change_args change_of(const subspace_case *c, void *from, void *to, float *rotation)
 {
-  int64_t d = c->judge.m < c->judge.n ? c->judge.m : c->judge.n;
+  int64_t d = c->job.m < c->job.n ? c->job.m : c->job.n;
   size_t bytes = 2 * RANK * RANK * sizeof(float);
   void *device;
   assert_int_equal(c->be->ops->alloc(c->be, bytes, &device), QG_OK);
-  qg_basis_change_args args = {c->judge.m < c->judge.n, RANK, d, from, to, device, 0, 0};
+  qg_basis_change_args args = {c->job.m < c->job.n, RANK, d, from, to, device, 0, 0};
   assert_int_equal(c->be->ops->basis_change(c->be, &args), QG_OK);
   assert_int_equal(c->be->ops->copy_out(c->be, rotation, device, bytes), QG_OK);
   c->be->ops->release(c->be, device, bytes);
@@ -202,7 +202,7 @@ static void a_change_of_basis_is_that_of_the_host(void **state)
   for (int i = 0; i < 3; i++) {
     qg_side side = qg_side_of(shapes[i].m, shapes[i].n);
     int64_t d = shapes[i].m < shapes[i].n ? shapes[i].m : shapes[i].n;
-    c->judge = (qg_subspace_job){.m = shapes[i].m, .n = shapes[i].n, .rank = RANK};
+    c->job = (qg_subspace_job){.m = shapes[i].m, .n = shapes[i].n, .rank = RANK};
     for (int64_t e = 0; e < RANK * d; e++) {
       from[e] = (float)((e * 7919) % 211 - 105) / 400.0f;
       to[e] = (float)((e * 104729) % 199 - 80) / 400.0f;
@@ -296,10 +296,10 @@ static void power_steps_in_bf16_come_close(void **state)
   for (int i = 0; i < 3; i++) {
     plant(c, long_ones[i], 5.0);
     solve_from_a_random_start(c, long_ones[i]);
-    double energy = spectrum_energy(&c->judge, c->basis);
+    double energy = planted_energy(&c->job, c->basis);
     assert_true(c->args.accepted);
-    assert_true(spectrum_orthonormal_error(&c->judge, c->basis) < QG_TOL_ORTHONORMAL);
-    assert_true(energy >= (1.0 - QG_TOL_POWER_ENERGY) * spectrum_optimal_energy(40, RANK, c->s));
+    assert_true(planted_orthonormal_error(&c->job, c->basis) < QG_TOL_ORTHONORMAL);
+    assert_true(energy >= (1.0 - QG_TOL_POWER_ENERGY) * planted_optimal_energy(40, RANK, c->s));
     assert_true(QG_CLOSE(c->args.energy, energy, QG_TOL_ROUNDED_ENERGY));
     end(c);
   }

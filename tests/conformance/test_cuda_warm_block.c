@@ -1,5 +1,5 @@
-/* Warm subspaces on the device, of a block of which only a part competes for its places: what they capture,
- * and what they ask of the device. */
+/* Warm subspaces on the device, of a block of which only the last vectors are chosen by an eigenproblem: what
+ * they capture, and what they ask of the device. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,13 +34,13 @@ static void *device_memory(qg_backend *be, size_t bytes, const float *host)
 
 /* From `start` (host), or from random vectors if it is NULL. The basis goes to `out`; returns the energy that
  * the device tells, and in *asked what it was asked for. */
-static double solve(qg_backend *be, const qg_subspace_job *judge, const float *start, float *out,
+static double solve(qg_backend *be, const qg_subspace_job *job, const float *start, float *out,
                     cudaemu_counts *asked)
 {
   qg_subspace_args a = {.rank = RANK, .solver = QG_SOLVER_POWER, .min_energy_ratio = 0.9, .seed = 3};
-  a.workspace_bytes = be->ops->subspace_bytes(be, judge->m, judge->n, RANK, a.solver);
+  a.workspace_bytes = be->ops->subspace_bytes(be, job->m, job->n, RANK, a.solver);
   a.workspace = device_memory(be, a.workspace_bytes, NULL);
-  a.gradient = qg_view_make(device_memory(be, GRADIENT_BYTES, judge->gradient), QG_F32, judge->m, judge->n);
+  a.gradient = qg_view_make(device_memory(be, GRADIENT_BYTES, job->gradient), QG_F32, job->m, job->n);
   a.basis = device_memory(be, BASIS_BYTES, NULL);
   float *previous = start ? device_memory(be, BASIS_BYTES, start) : NULL;
   a.previous = previous;
@@ -62,14 +62,14 @@ static double solve(qg_backend *be, const qg_subspace_job *judge, const float *s
 
 static qg_subspace_job plant(bool left, double *s)
 {
-  qg_subspace_job judge = {
+  qg_subspace_job job = {
       .m = left ? SIDE : LENGTH, .n = left ? LENGTH : SIDE, .rank = RANK, .gradient = gradient};
   for (int i = 0; i < SIDE; i++) s[i] = pow(0.98, i);
-  spectrum_matrix(judge.m, judge.n, s, 7, gradient);
-  return judge;
+  planted_matrix(job.m, job.n, s, 7, gradient);
+  return job;
 }
 
-/* The first vectors of a warm block keep their places, the last ones compete. */
+/* The first vectors of a warm block keep their places, the last ones are chosen anew. */
 static void the_last_places_go_to_those_with_most_energy(void **state)
 {
   qg_backend *be = open_cuda("fp32");
@@ -78,21 +78,21 @@ static void the_last_places_go_to_those_with_most_energy(void **state)
   (void)state;
   assert_non_null(be);
   for (int left = 0; left < 2; left++) {
-    qg_subspace_job judge = plant(left, s);
-    solve(be, &judge, NULL, first, &asked);
+    qg_subspace_job job = plant(left, s);
+    solve(be, &job, NULL, first, &asked);
     for (int e = 0; e < LENGTH * SIDE; e++) gradient[e] += 2e-5f * (float)((e * 7919) % 101 - 50);
-    spectrum_singular_values(judge.m, judge.n, gradient, s);
-    double told = solve(be, &judge, first, next, &asked), energy = spectrum_energy(&judge, next);
-    assert_true(spectrum_orthonormal_error(&judge, next) < QG_TOL_ORTHONORMAL);
-    assert_true(energy >= (1.0 - QG_TOL_POWER_ENERGY) * spectrum_optimal_energy(SIDE, RANK, s));
-    assert_true(energy >= spectrum_energy(&judge, first));
+    planted_singular_values(job.m, job.n, gradient, s);
+    double told = solve(be, &job, first, next, &asked), energy = planted_energy(&job, next);
+    assert_true(planted_orthonormal_error(&job, next) < QG_TOL_ORTHONORMAL);
+    assert_true(energy >= (1.0 - QG_TOL_POWER_ENERGY) * planted_optimal_energy(SIDE, RANK, s));
+    assert_true(energy >= planted_energy(&job, first));
     assert_true(QG_CLOSE(told, energy, QG_TOL_F32_SUM));
   }
   be->close(be);
 }
 
 /* The table of doc/measurements.md: four products of the block with the gradient, Ritz matrix and mixture of
- * the contenders; the host waits for one or two passes of Cholesky and for the energy. */
+ * the candidates; the host waits for one or two passes of Cholesky and for the energy. */
 static void a_warm_refresh_asks_for_four_products_and_few_waits(void **state)
 {
   (void)state;
@@ -102,9 +102,9 @@ static void a_warm_refresh_asks_for_four_products_and_few_waits(void **state)
   double s[SIDE];
   assert_non_null(be);
   for (int left = 0; left < 2; left++) {
-    qg_subspace_job judge = plant(left, s);
-    solve(be, &judge, NULL, first, &asked);
-    solve(be, &judge, first, next, &asked);
+    qg_subspace_job job = plant(left, s);
+    solve(be, &job, NULL, first, &asked);
+    solve(be, &job, first, next, &asked);
     assert_true(asked.bf16_flop == 4.0 * 2.0 * LENGTH * SIDE * BLOCK);
     assert_true(asked.f32_flop == 2.0 * LENGTH * CONTENDERS * CONTENDERS + 2.0 * KEPT * CONTENDERS * SIDE);
     assert_in_range(asked.waits, 2, 3);

@@ -11,7 +11,7 @@
 #include "qgalore/backend.h"
 #include "qgalore/numerics/philox.h"
 
-/* How fast products of bf16 with fp32 sums are beside those of fp32. */
+/* How fast products of bf16 with fp32 sums are, compared with those of fp32. */
 typedef enum {
   QG_HOST_BF16_NONE,   /* there are none */
   QG_HOST_BF16_FASTER, /* about twice as fast (AVX512-BF16) */

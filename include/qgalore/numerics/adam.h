@@ -21,7 +21,7 @@ typedef struct {
 } qg_adam_factors;
 
 /* Exact moments obey m^2 <= K^2 v, K^2 = (1-b1)^2 / ((1-b2) (1 - b1^2/b2)) for b1^2 < b2 (Cauchy and Schwarz over the
- * two sums of gradients). Rounding to 8 bits breaks it where v is small in its block: v becomes 0 beside an m that is not,
+ * two sums of gradients). Rounding to 8 bits breaks it where v is small in its block: v becomes 0 and m does not,
  * and the step m / (sqrt(v) + eps) explodes as soon as a gradient is small. Returns 1 / K^2, or 0 without such a K. */
 static inline float qg_adam_bound(float beta1, float beta2)
 {

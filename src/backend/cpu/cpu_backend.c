@@ -16,7 +16,7 @@
 
 enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
 
-/* Every thread touches its share, so that pages lie near the cores that use them and no step pays for page
+/* Every thread touches its share, so that pages lie near the cores that use them and no step has page
  * faults. */
 static void zero_in_parallel(char *memory, size_t bytes, int threads)
 {
@@ -151,7 +151,7 @@ static void cpu_close(qg_backend *be)
   free(be);
 }
 
-/* 4 MiB of fp32: in the caches beside the operands. */
+/* 4 MiB of fp32: in the caches together with the operands. */
 enum { UPDATE_ELEMENTS = 1 << 20 };
 
 qg_status qg_cpu_open(const qg_backend_request *request, qg_backend **out)

@@ -1,4 +1,4 @@
-/* What the driver and the libraries take of a device beside the memory that they are asked for, once each of
+/* What the driver and the libraries take of a device in addition to the memory that they are asked for, once each of
  * them has worked: footprint [BYTES_OF_OTHERS]. Fails if that is more than the backend's allowance. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -248,7 +248,7 @@ static void expect_adam_stops(qg_backend *be, qg_finite_guard *guard, int64_t bl
   device_test_expect(be, eight, &host, sizeof host);
 }
 
-static void adam_stops_at_a_closed_gate(void **state)
+static void adam_stops_at_a_closed_guard(void **state)
 {
   qg_backend *be = *state;
   qg_finite_guard *guard = device_test_closed_guard(be);
@@ -383,7 +383,7 @@ int adam_conformance_run(qg_backend *be, const char *label)
       cmocka_unit_test(adam_f32_equals_the_plain_definition),
       cmocka_unit_test(adam_never_stores_or_emits_a_non_finite_number),
       cmocka_unit_test(adam_takes_bf16_gradients_as_their_fp32_values),
-      cmocka_unit_test(adam_stops_at_a_closed_gate),
+      cmocka_unit_test(adam_stops_at_a_closed_guard),
       cmocka_unit_test(moments_become_statistics_and_moments_again_in_f32),
       cmocka_unit_test(moments_become_statistics_and_moments_again_in_8_bits),
       cmocka_unit_test(codes_change_where_the_quotient_says_so),

@@ -314,7 +314,7 @@ static void dense_update_equals_the_plain_definition(void **state)
   free(update);
 }
 
-static void updates_stop_at_a_closed_gate(void **state)
+static void updates_stop_at_a_closed_guard(void **state)
 {
   qg_backend *be = *state;
   float *update = device_test_normals(COUNT, 1e-3f);
@@ -361,7 +361,7 @@ int quant_conformance_run(qg_backend *be, const char *label)
       cmocka_unit_test(int8_update_in_parts_equals_the_update_at_once),
       cmocka_unit_test(int8_update_refuses_a_first_element_inside_a_group),
       cmocka_unit_test(dense_update_equals_the_plain_definition),
-      cmocka_unit_test(updates_stop_at_a_closed_gate),
+      cmocka_unit_test(updates_stop_at_a_closed_guard),
       cmocka_unit_test(the_number_of_threads_changes_nothing),
   };
   for (int i = 0; i < QG_COUNT_OF(tests); i++) tests[i].initial_state = be;

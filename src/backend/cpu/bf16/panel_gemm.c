@@ -14,7 +14,7 @@ enum {
   DEPTH_ONCE = 2048,         /* bf16 results of no greater depth come from one block */
   DEPTH_PART = 1024,         /* others, and fp32 results, add up blocks of this depth */
   PART_ROWS = 512,           /* bounds the sums that bf16 results wait in meanwhile */
-  STRIP_DEPTH = 256,         /* of A: a strip of 16 KiB stays in the first-level cache beside a panel of B */
+  STRIP_DEPTH = 256,         /* of A: a strip of 16 KiB stays in the first-level cache together with a panel of B */
   GROUP_ROWS = 4 * QG_PANEL, /* of A, packed together */
   ITEM_PANELS = 32           /* columns that one strip is multiplied by: their sums take 128 KiB */
 };
@@ -63,7 +63,7 @@ static int64_t even_block(int64_t total, int64_t most, int64_t multiple)
   return qg_ceil_div(qg_ceil_div(total, blocks), multiple) * multiple;
 }
 
-/* A tile row is a cache line: rows in place pay where none crosses two. */
+/* A tile row is a cache line: reading rows in place is faster where none crosses two. */
 static bool is_readable_in_place(qg_panel_source a)
 {
   return a.depth_contiguous && ((uintptr_t)a.data | (uintptr_t)(a.stride * 2)) % 64 == 0;
