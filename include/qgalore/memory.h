@@ -46,6 +46,9 @@ qg_status qg_mem_reserve(qg_mem *mem, const qg_mem *plan);
 /* Device memory, zeroed, 64-byte aligned (256 in a reserved piece). Freed by qg_mem_destroy. QG_ERR_RESOURCE names what, bytes and
  * the largest owners so far. bytes == 0 gives NULL. */
 qg_status qg_mem_alloc(qg_mem *mem, qg_owner owner, const char *what, size_t bytes, void **out);
+/* Gives back what qg_mem_alloc handed out, with the same owner and bytes. In a reserved piece it serves the next request of that size.
+ * NULL is fine, and all that a dry ledger sees. */
+void qg_mem_free(qg_mem *mem, qg_owner owner, size_t bytes, void *memory);
 /* Host memory for transfers (pinned where that means something). */
 qg_status qg_mem_alloc_host(qg_mem *mem, qg_owner owner, const char *what, size_t bytes, void **out);
 /* Counts host bytes that somebody else allocates. */

@@ -37,6 +37,7 @@ typedef struct {
   qg_optim_options options;
   const qg_subspace_solver *solver; /* of subspaces that one rank solves on the host; NULL: qg_subspace_host_solver */
   const bool *frozen;               /* [params.count]: true where there is no sink: no gradient, projector or moments; NULL: nowhere */
+  bool thaws;                       /* frozen ones may be thawed: scratch is taken for them too */
   int64_t tokens, micro_batches;    /* tokens per micro-batch (scratch sizes), micro-batches per step */
 } qg_optim_request;
 
@@ -47,6 +48,12 @@ void qg_optim_destroy(qg_optim *optim);
 qg_status qg_optim_reset(qg_optim *optim);
 /* Memory in which fresh weights may pass, between steps (qg_weights_initialise). */
 const qg_weight_staging *qg_optim_staging(const qg_optim *optim);
+
+/* Between steps: a parameter is not trained from here on; its gradient, projector and moments leave the memory. Of one that is frozen: no
+ * effect. And back, as before its first step; QG_ERR_RUNTIME unless request.thaws. What qg_optim_state has given is void after either. Where
+ * memory was reserved, what is frozen has to make room for what is thawed. On every rank for the same parameters. Local. */
+qg_status qg_optim_freeze(qg_optim *optim, int param);
+qg_status qg_optim_thaw(qg_optim *optim, int param);
 
 const qg_gradient_port *qg_optim_port(qg_optim *optim);
 

@@ -21,6 +21,7 @@ struct qg_mem {
   size_t pieces;  /* bytes that a reservation for everything so far would have */
   char *reserved; /* NULL: every allocation is the backend's */
   size_t rest;    /* bytes of `reserved` that are not given out */
+  allocation *returned; /* pieces of `reserved` that were given back */
   int64_t calls;
 };
 
@@ -46,6 +47,10 @@ void qg_mem_destroy(qg_mem *mem)
   for (allocation *a = mem->allocations, *next; a; a = next) {
     next = a->next;
     release(mem->be, a);
+    free(a);
+  }
+  for (allocation *a = mem->returned, *next; a; a = next) {
+    next = a->next;
     free(a);
   }
   free(mem);
@@ -90,10 +95,32 @@ qg_status qg_mem_reserve(qg_mem *mem, const qg_mem *plan)
   return QG_OK;
 }
 
-/* The piece is zero as the whole is: nothing is cut twice. */
+/* Takes a line out of a list: the first with this memory, or, where that is NULL, of these bytes. */
+static allocation *unlink_line(allocation **list, const void *memory, size_t bytes)
+{
+  for (allocation **at = list; *at; at = &(*at)->next) {
+    allocation *found = *at;
+    if (memory ? found->memory != memory : found->bytes != bytes) continue;
+    *at = found->next;
+    return found;
+  }
+  return NULL;
+}
+
+static qg_status reuse(qg_mem *mem, allocation *returned, void **out)
+{
+  *out = returned->memory;
+  qg_status status = mem->be->ops->zero(mem->be, returned->memory, returned->bytes);
+  free(returned);
+  return status;
+}
+
+/* A piece that was never handed out is zero as the whole is. */
 static qg_status cut(qg_mem *mem, const char *what, size_t bytes, void **out)
 {
   size_t piece = whole_pieces(bytes);
+  allocation *returned = unlink_line(&mem->returned, NULL, piece);
+  if (returned) return reuse(mem, returned, out);
   QG_CHECK(piece <= mem->rest, QG_ERR_RUNTIME, "%s: %zu bytes are not in the plan that memory was taken for",
            what, bytes);
   *out = mem->reserved;
@@ -127,6 +154,32 @@ static qg_status allocate(qg_mem *mem, qg_owner owner, const char *what, size_t 
 qg_status qg_mem_alloc(qg_mem *mem, qg_owner owner, const char *what, size_t bytes, void **out)
 {
   return allocate(mem, owner, what, bytes, QG_SPACE_DEVICE, out);
+}
+
+/* The line of a piece of the reservation that waits for a request of its size; without host memory for it the piece is lost until the
+ * ledger is destroyed. */
+static void keep_returned(qg_mem *mem, void *memory, size_t piece)
+{
+  allocation *line = calloc(1, sizeof *line);
+  if (!line) return;
+  *line = (allocation){mem->returned, memory, piece, false};
+  mem->returned = line;
+}
+
+void qg_mem_free(qg_mem *mem, qg_owner owner, size_t bytes, void *memory)
+{
+  if (bytes == 0 || (mem->be && !memory)) return;
+  mem->bytes[QG_SPACE_DEVICE][owner] -= bytes;
+  mem->pieces -= whole_pieces(bytes);
+  if (!mem->be) return;
+  if (mem->reserved) {
+    keep_returned(mem, memory, whole_pieces(bytes));
+    return;
+  }
+  allocation *line = unlink_line(&mem->allocations, memory, 0);
+  if (!line) return;
+  release(mem->be, line);
+  free(line);
 }
 
 qg_status qg_mem_alloc_host(qg_mem *mem, qg_owner owner, const char *what, size_t bytes, void **out)

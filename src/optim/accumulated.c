@@ -14,6 +14,13 @@ static qg_status take(qg_grad_sink *sink, qg_mem *mem)
   return qg_mem_alloc(mem, QG_OWNER_GRADIENTS, sink->param->name, full, (void **)&qg_projected_of(sink)->full);
 }
 
+static void release(qg_grad_sink *sink, qg_mem *mem)
+{
+  size_t full = qg_dtype_bytes(QG_F32, qg_param_elements(sink->param));
+  qg_mem_free(mem, QG_OWNER_GRADIENTS, full, qg_projected_of(sink)->full);
+  qg_projected_release(sink, mem);
+}
+
 static void measure(const qg_grad_sink *sink, qg_scratch_sizes *sizes)
 {
   qg_projected_measure(sink, sizes);
@@ -77,6 +84,7 @@ static qg_view accumulated(const qg_grad_sink *sink)
 
 const qg_grad_sink_ops qg_accumulated_ops = {.name = "accumulated full gradient",
                                              .take = take,
+                                             .release = release,
                                              .measure = measure,
                                              .share = qg_projected_share,
                                              .reset = qg_projected_reset,

@@ -38,27 +38,51 @@ static qg_status check_batch(const qg_optim_options *o, int64_t micro_batches)
   return QG_OK;
 }
 
-/* Matrices are numbered through the model, so that the plan of refreshes is the same on every partition. */
-static void stagger(qg_optim *optim)
+/* Matrices are numbered through the model, so that the plan of refreshes is the same on every partition and
+ * whatever is frozen. */
+static void stagger(qg_optim *optim, int param)
 {
+  const qg_optim_options *options = &optim->o.options;
+  qg_projected *p = qg_optim_projected(optim, param);
   int index = 0;
-  for (int i = 0; i < optim->params.count; i++) {
-    qg_projected *p = qg_optim_projected(optim, i);
-    if (p) p->tracker.phase = qg_tracker_phase(index++, optim->o.options.update_gap);
-  }
+  if (!p || !options->stagger) return;
+  for (int i = 0; i < param; i++) index += qg_optim_projects(options, &optim->params.params[i]);
+  p->tracker.phase = qg_tracker_phase(index, options->update_gap);
 }
 
+static qg_status create_sink(qg_optim *optim, int param)
+{
+  QG_TRY(qg_choose_sink(&optim->o, &optim->params.params[param], param, &optim->sinks[param]));
+  stagger(optim, param);
+  return QG_OK;
+}
+
+static qg_status take_sink(qg_optim *optim, int param)
+{
+  qg_grad_sink *sink = optim->sinks[param];
+  return qg_optim_is_held(optim, param) ? sink->ops->take(sink, optim->o.mem) : QG_OK;
+}
+
+/* Frozen ones that may be thawed exist until scratch was measured. */
 static qg_status create_sinks(qg_optim *optim, const bool *frozen)
 {
-  QG_TRY(
-      qg_calloc((size_t)optim->params.count, sizeof *optim->sinks, "gradient sinks", (void **)&optim->sinks));
+  size_t count = (size_t)optim->params.count;
+  QG_TRY(qg_calloc(count, sizeof *optim->sinks, "gradient sinks", (void **)&optim->sinks));
   for (int i = 0; i < optim->params.count; i++) {
-    if (frozen && frozen[i]) continue;
-    QG_TRY(qg_choose_sink(&optim->o, &optim->params.params[i], i, &optim->sinks[i]));
-    if (qg_optim_is_held(optim, i)) QG_TRY(optim->sinks[i]->ops->take(optim->sinks[i], optim->o.mem));
+    bool is_frozen = frozen && frozen[i];
+    if (!is_frozen || optim->thaws) QG_TRY(create_sink(optim, i));
+    if (!is_frozen) QG_TRY(take_sink(optim, i));
   }
-  if (optim->o.options.stagger) stagger(optim);
   return QG_OK;
+}
+
+static void drop_frozen(qg_optim *optim, const bool *frozen)
+{
+  for (int i = 0; frozen && i < optim->params.count; i++) {
+    if (!frozen[i]) continue;
+    free(optim->sinks[i]);
+    optim->sinks[i] = NULL;
+  }
 }
 
 static qg_scratch_sizes measure(const qg_optim *optim)
@@ -86,17 +110,20 @@ static qg_status open_refresher(qg_optim *optim, const qg_scratch_sizes *sizes)
   return status;
 }
 
+static void share(qg_optim *optim, int param)
+{
+  qg_grad_sink *sink = optim->sinks[param];
+  if (qg_optim_is_held(optim, param) && sink->ops->share) sink->ops->share(sink, &optim->shared);
+}
+
 static qg_status take_scratch(qg_optim *optim)
 {
   qg_optim_context *o = &optim->o;
   qg_scratch_sizes sizes = measure(optim);
-  qg_shared_gradients shared;
   QG_TRY(qg_step_guard_open(&o->guard, o->mem, optim->params.count));
   QG_TRY(open_refresher(optim, &sizes));
-  QG_TRY(qg_scratch_take(o, &sizes, &shared));
-  for (int i = 0; i < optim->params.count; i++)
-    if (qg_optim_is_held(optim, i) && optim->sinks[i]->ops->share)
-      optim->sinks[i]->ops->share(optim->sinks[i], &shared);
+  QG_TRY(qg_scratch_take(o, &sizes, &optim->shared));
+  for (int i = 0; i < optim->params.count; i++) share(optim, i);
   return QG_OK;
 }
 
@@ -117,8 +144,10 @@ qg_status qg_optim_create(const qg_optim_request *request, qg_optim **out)
                                 .micro_batches = request->micro_batches};
   optim->o.options.subspace.bf16 = request->be->compute == QG_BF16;
   optim->o.solver = request->solver ? *request->solver : qg_subspace_host_solver(&optim->o.options.subspace);
+  optim->thaws = request->thaws;
   QG_TRY_OUT(create_sinks(optim, request->frozen));
   QG_TRY_OUT(take_scratch(optim));
+  drop_frozen(optim, request->frozen);
   optim->port = qg_optim_make_port(optim);
   *out = optim;
 out:
@@ -136,6 +165,46 @@ void qg_optim_destroy(qg_optim *optim)
   qg_step_guard_close(&optim->o.guard);
   free(optim->state.entries);
   free(optim);
+}
+
+static void forget_state(qg_optim *optim)
+{
+  free(optim->state.entries);
+  optim->state = (qg_state_list){0};
+}
+
+static qg_status check_param(const qg_optim *optim, int param)
+{
+  QG_CHECK(param >= 0 && param < optim->params.count, QG_ERR_RUNTIME, "there is no parameter %d", param);
+  return QG_OK;
+}
+
+/* What scratch holds of the sink is nobody's from here on. */
+qg_status qg_optim_freeze(qg_optim *optim, int param)
+{
+  QG_TRY(check_param(optim, param));
+  qg_grad_sink *sink = optim->sinks[param];
+  if (!sink) return QG_OK;
+  QG_TRY(optim->o.be->ops->sync(optim->o.be));
+  qg_projector_forget(&optim->o);
+  if (qg_optim_is_held(optim, param)) sink->ops->release(sink, optim->o.mem);
+  free(sink);
+  optim->sinks[param] = NULL;
+  forget_state(optim);
+  return QG_OK;
+}
+
+qg_status qg_optim_thaw(qg_optim *optim, int param)
+{
+  QG_TRY(check_param(optim, param));
+  QG_CHECK(optim->thaws, QG_ERR_RUNTIME, "%s is frozen for good: no scratch was taken for it",
+           optim->params.params[param].name);
+  if (optim->sinks[param]) return QG_OK;
+  QG_TRY(create_sink(optim, param));
+  QG_TRY(take_sink(optim, param));
+  share(optim, param);
+  forget_state(optim);
+  return QG_OK;
 }
 
 const qg_weight_staging *qg_optim_staging(const qg_optim *optim)

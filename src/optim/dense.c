@@ -20,6 +20,14 @@ static qg_status take(qg_grad_sink *sink, qg_mem *mem)
   return qg_moments_take(&d->moments, mem, sink->param->name);
 }
 
+static void release(qg_grad_sink *sink, qg_mem *mem)
+{
+  qg_dense_sink *d = dense(sink);
+  size_t bytes = qg_dtype_bytes(sink->type, qg_param_elements(sink->param));
+  if (!sink->fused) qg_mem_free(mem, QG_OWNER_GRADIENTS, bytes, d->gradient);
+  qg_moments_release(&d->moments, mem);
+}
+
 static void measure(const qg_grad_sink *sink, qg_scratch_sizes *sizes)
 {
   if (!sink->fused) return;
@@ -35,7 +43,7 @@ static void share(qg_grad_sink *sink, const qg_shared_gradients *shared)
 
 static qg_status reset(qg_grad_sink *sink)
 {
-  return qg_moments_reset(&dense(sink)->moments, sink->o->be);
+  return qg_moments_clear(&dense(sink)->moments, sink->o->be);
 }
 
 static qg_status list_state(qg_grad_sink *sink, qg_state_list *list)
@@ -78,6 +86,7 @@ static qg_status apply(qg_grad_sink *sink, const qg_step_rates *rates)
 
 const qg_grad_sink_ops qg_dense_ops = {.name = "dense",
                                        .take = take,
+                                       .release = release,
                                        .measure = measure,
                                        .share = share,
                                        .reset = reset,

@@ -73,6 +73,7 @@ static qg_status finish(qg_grad_sink *sink)
 
 static const qg_grad_sink_ops low_rank_ops = {.name = "low rank",
                                               .take = qg_projected_take,
+                                              .release = qg_projected_release,
                                               .measure = measure,
                                               .share = share,
                                               .reset = qg_projected_reset,

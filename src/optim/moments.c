@@ -12,53 +12,43 @@ qg_moments qg_moments_make(const qg_optim_options *options, int64_t count)
                       .block = options->moment_block};
 }
 
-static int64_t blocks_of(const qg_moments *moments)
+int qg_moments_arrays(qg_moments *moments, qg_sink_array *out)
 {
-  return qg_ceil_div(moments->count, moments->block);
-}
-
-static qg_status take(qg_mem *mem, const char *name, size_t bytes, void *out)
-{
-  return qg_mem_alloc(mem, QG_OWNER_MOMENTS, name, bytes, out);
+  int64_t count = moments->count, blocks = qg_ceil_div(count, moments->block);
+  if (!moments->eight_bit) {
+    out[0] = (qg_sink_array){"m", QG_F32, count, (void **)&moments->m};
+    out[1] = (qg_sink_array){"v", QG_F32, count, (void **)&moments->v};
+    return 2;
+  }
+  out[0] = (qg_sink_array){"m_codes", QG_U8, count, (void **)&moments->m_codes};
+  out[1] = (qg_sink_array){"v_codes", QG_U8, count, (void **)&moments->v_codes};
+  out[2] = (qg_sink_array){"m_absmax", QG_F32, blocks, (void **)&moments->m_absmax};
+  out[3] = (qg_sink_array){"v_absmax", QG_F32, blocks, (void **)&moments->v_absmax};
+  return 4;
 }
 
 qg_status qg_moments_take(qg_moments *moments, qg_mem *mem, const char *name)
 {
-  size_t floats = qg_dtype_bytes(QG_F32, moments->count), absmax = qg_dtype_bytes(QG_F32, blocks_of(moments));
-  if (!moments->eight_bit) {
-    QG_TRY(take(mem, name, floats, (void **)&moments->m));
-    return take(mem, name, floats, (void **)&moments->v);
-  }
-  QG_TRY(take(mem, name, (size_t)moments->count, (void **)&moments->m_codes));
-  QG_TRY(take(mem, name, (size_t)moments->count, (void **)&moments->v_codes));
-  QG_TRY(take(mem, name, absmax, (void **)&moments->m_absmax));
-  return take(mem, name, absmax, (void **)&moments->v_absmax);
+  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
+  return qg_arrays_take(arrays, qg_moments_arrays(moments, arrays), mem, QG_OWNER_MOMENTS, name);
 }
 
-qg_status qg_moments_reset(const qg_moments *moments, qg_backend *be)
+void qg_moments_release(qg_moments *moments, qg_mem *mem)
 {
-  size_t floats = qg_dtype_bytes(QG_F32, moments->count), absmax = qg_dtype_bytes(QG_F32, blocks_of(moments));
-  if (!moments->eight_bit) {
-    QG_TRY(be->ops->zero(be, moments->m, floats));
-    return be->ops->zero(be, moments->v, floats);
-  }
-  QG_TRY(be->ops->zero(be, moments->m_codes, (size_t)moments->count));
-  QG_TRY(be->ops->zero(be, moments->v_codes, (size_t)moments->count));
-  QG_TRY(be->ops->zero(be, moments->m_absmax, absmax));
-  return be->ops->zero(be, moments->v_absmax, absmax);
+  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
+  qg_arrays_release(arrays, qg_moments_arrays(moments, arrays), mem, QG_OWNER_MOMENTS);
 }
 
-qg_status qg_moments_list_state(const qg_moments *moments, const qg_param *param, qg_state_list *list)
+qg_status qg_moments_clear(qg_moments *moments, qg_backend *be)
 {
-  int64_t count = moments->count, blocks = blocks_of(moments);
-  if (!moments->eight_bit) {
-    QG_TRY(qg_sink_append(param, "moments", "m", QG_F32, count, moments->m, true, list));
-    return qg_sink_append(param, "moments", "v", QG_F32, count, moments->v, true, list);
-  }
-  QG_TRY(qg_sink_append(param, "moments", "m_codes", QG_U8, count, moments->m_codes, true, list));
-  QG_TRY(qg_sink_append(param, "moments", "v_codes", QG_U8, count, moments->v_codes, true, list));
-  QG_TRY(qg_sink_append(param, "moments", "m_absmax", QG_F32, blocks, moments->m_absmax, true, list));
-  return qg_sink_append(param, "moments", "v_absmax", QG_F32, blocks, moments->v_absmax, true, list);
+  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
+  return qg_arrays_clear(arrays, qg_moments_arrays(moments, arrays), be);
+}
+
+qg_status qg_moments_list_state(qg_moments *moments, const qg_param *param, qg_state_list *list)
+{
+  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
+  return qg_arrays_list_state(arrays, qg_moments_arrays(moments, arrays), "moments", param, list);
 }
 
 qg_moments qg_moments_from(const qg_moments *moments, int64_t first)

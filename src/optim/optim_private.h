@@ -12,6 +12,8 @@ struct qg_optim {
   qg_gradient_port port;
   qg_step_rates rates; /* of fused updates */
   qg_state_list state;
+  qg_shared_gradients shared;
+  bool thaws;
 };
 
 static inline bool qg_optim_is_held(const qg_optim *optim, int param)

@@ -38,6 +38,14 @@ qg_status qg_projected_take(qg_grad_sink *sink, qg_mem *mem)
   return qg_moments_take(&p->moments, mem, name);
 }
 
+void qg_projected_release(qg_grad_sink *sink, qg_mem *mem)
+{
+  qg_projected *p = qg_projected_of(sink);
+  if (!sink->fused) qg_mem_free(mem, QG_OWNER_GRADIENTS, qg_dtype_bytes(sink->type, p->rows * p->cols), p->low_rank);
+  qg_projector_release(&p->projector, mem);
+  qg_moments_release(&p->moments, mem);
+}
+
 void qg_projected_measure(const qg_grad_sink *sink, qg_scratch_sizes *sizes)
 {
   const qg_projected *p = projected(sink);
@@ -70,8 +78,8 @@ qg_status qg_projected_reset(qg_grad_sink *sink)
 {
   qg_projected *p = qg_projected_of(sink);
   reset_tracker(&p->tracker, sink->o->options.update_gap);
-  QG_TRY(qg_projector_reset(&p->projector, sink->o->be));
-  return qg_moments_reset(&p->moments, sink->o->be);
+  QG_TRY(qg_projector_clear(&p->projector, sink->o->be));
+  return qg_moments_clear(&p->moments, sink->o->be);
 }
 
 static qg_status list_tracker(const qg_param *param, qg_tracker *tracker, qg_state_list *list)

@@ -55,6 +55,7 @@ qg_status qg_projected_project(qg_projected *p, float beta);
 
 /* Entries of their tables. */
 qg_status qg_projected_take(qg_grad_sink *sink, qg_mem *mem);
+void qg_projected_release(qg_grad_sink *sink, qg_mem *mem);
 void qg_projected_measure(const qg_grad_sink *sink, qg_scratch_sizes *sizes);
 void qg_projected_share(qg_grad_sink *sink, const qg_shared_gradients *shared);
 qg_status qg_projected_reset(qg_grad_sink *sink);

@@ -15,36 +15,41 @@ qg_projector qg_projector_make(const qg_optim_options *options, int64_t m, int64
                         .int4 = options->projector_bits == 4};
 }
 
-static qg_status take(qg_mem *mem, const char *name, size_t bytes, void *out)
+int qg_projector_arrays(qg_projector *p, qg_sink_array *out)
 {
-  return qg_mem_alloc(mem, QG_OWNER_PROJECTORS, name, bytes, out);
+  int64_t elements = qg_projector_elements(p), groups = qg_group_count(elements);
+  if (!p->int4) {
+    out[0] = (qg_sink_array){"values", QG_F32, elements, (void **)&p->basis};
+    return 1;
+  }
+  out[0] = (qg_sink_array){"codes", QG_U4, elements, (void **)&p->packed.codes};
+  out[1] = (qg_sink_array){"scale", QG_F32, groups, (void **)&p->packed.scale};
+  out[2] = (qg_sink_array){"zero", QG_U8, groups, (void **)&p->packed.zero};
+  return 3;
 }
 
 qg_status qg_projector_take(qg_projector *p, qg_mem *mem, const char *name)
 {
-  int64_t elements = qg_projector_elements(p), groups = qg_group_count(elements);
-  if (!p->int4) return take(mem, name, qg_dtype_bytes(QG_F32, elements), (void **)&p->basis);
-  QG_TRY(take(mem, name, qg_dtype_bytes(QG_U4, elements), (void **)&p->packed.codes));
-  QG_TRY(take(mem, name, qg_dtype_bytes(QG_F32, groups), (void **)&p->packed.scale));
-  return take(mem, name, (size_t)groups, (void **)&p->packed.zero);
+  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
+  return qg_arrays_take(arrays, qg_projector_arrays(p, arrays), mem, QG_OWNER_PROJECTORS, name);
 }
 
-qg_status qg_projector_reset(const qg_projector *p, qg_backend *be)
+void qg_projector_release(qg_projector *p, qg_mem *mem)
 {
-  int64_t elements = qg_projector_elements(p), groups = qg_group_count(elements);
-  if (!p->int4) return be->ops->zero(be, p->basis, qg_dtype_bytes(QG_F32, elements));
-  QG_TRY(be->ops->zero(be, p->packed.codes, qg_dtype_bytes(QG_U4, elements)));
-  QG_TRY(be->ops->zero(be, p->packed.scale, qg_dtype_bytes(QG_F32, groups)));
-  return be->ops->zero(be, p->packed.zero, (size_t)groups);
+  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
+  qg_arrays_release(arrays, qg_projector_arrays(p, arrays), mem, QG_OWNER_PROJECTORS);
 }
 
-qg_status qg_projector_list_state(const qg_projector *p, const qg_param *param, qg_state_list *list)
+qg_status qg_projector_clear(qg_projector *p, qg_backend *be)
 {
-  int64_t elements = qg_projector_elements(p), groups = qg_group_count(elements);
-  if (!p->int4) return qg_sink_append(param, "projector", "values", QG_F32, elements, p->basis, true, list);
-  QG_TRY(qg_sink_append(param, "projector", "codes", QG_U4, elements, p->packed.codes, true, list));
-  QG_TRY(qg_sink_append(param, "projector", "scale", QG_F32, groups, p->packed.scale, true, list));
-  return qg_sink_append(param, "projector", "zero", QG_U8, groups, p->packed.zero, true, list);
+  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
+  return qg_arrays_clear(arrays, qg_projector_arrays(p, arrays), be);
+}
+
+qg_status qg_projector_list_state(qg_projector *p, const qg_param *param, qg_state_list *list)
+{
+  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
+  return qg_arrays_list_state(arrays, qg_projector_arrays(p, arrays), "projector", param, list);
 }
 
 void qg_projector_forget(qg_optim_context *o)

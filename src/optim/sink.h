@@ -8,6 +8,7 @@
 #ifndef QG_OPTIM_SINK_H
 #define QG_OPTIM_SINK_H
 
+#include "optim/arrays.h"
 #include "optim/context.h"
 #include "optim/scratch_layout.h"
 
@@ -21,6 +22,7 @@ typedef struct {
 
   /* Life. Device memory comes from the ledger. */
   qg_status (*take)(qg_grad_sink *sink, qg_mem *mem);
+  void (*release)(qg_grad_sink *sink, qg_mem *mem); /* gives it back to the ledger */
   void (*measure)(const qg_grad_sink *sink, qg_scratch_sizes *sizes); /* optional */
   void (*share)(qg_grad_sink *sink,
                 const qg_shared_gradients *shared); /* optional: gradients that fused sinks share */
@@ -104,21 +106,6 @@ static inline qg_status qg_sink_apply(qg_grad_sink *sink, const qg_step_rates *r
     guard->state_modified = true;
   QG_TRY(qg_weights_begin_update(sink->o->weights, sink->index));
   return sink->ops->apply(sink, rates);
-}
-
-/* Appends "GROUP/DATASET/FIELD" of the parameter; data NULL where it is not held. */
-static inline qg_status qg_sink_append(const qg_param *param, const char *group, const char *field,
-                                       qg_dtype type, int64_t elements, void *data, bool on_device,
-                                       qg_state_list *list)
-{
-  qg_state_entry entry = {.type = type,
-                          .items = param->layers,
-                          .item = param->layer < 0 ? 0 : param->layer,
-                          .elements = elements,
-                          .data = param->held ? data : NULL,
-                          .on_device = on_device,
-                          .owner = param->owned};
-  return qg_state_append(list, group, param->dataset, field, &entry);
 }
 
 #endif

@@ -26,6 +26,13 @@ static qg_status take(qg_grad_sink *sink, qg_mem *mem)
   return qg_dense_ops.take(sink, mem);
 }
 
+static void release(qg_grad_sink *sink, qg_mem *mem)
+{
+  size_t bytes = qg_dtype_bytes(QG_F32, qg_param_elements(sink->param));
+  qg_mem_free(mem, QG_OWNER_GRADIENTS, bytes, tied(sink)->head_part);
+  qg_dense_ops.release(sink, mem);
+}
+
 static qg_status begin(qg_grad_sink *sink)
 {
   qg_view head_part = qg_tied_head_part(sink);
@@ -56,6 +63,7 @@ qg_status qg_tied_create_sink(const qg_grad_sink *sink, qg_grad_sink **out)
                    .ops = qg_dense_ops};
   t->ops.name = "tied";
   t->ops.take = take;
+  t->ops.release = release;
   t->ops.begin = begin;
   t->ops.add_matrix = add_matrix;
   t->ops.combine = combine;

@@ -26,9 +26,16 @@ static qg_status take(qg_grad_sink *sink, qg_mem *mem)
   return qg_moments_take(&v->moments, mem, sink->param->name);
 }
 
+static void release(qg_grad_sink *sink, qg_mem *mem)
+{
+  vector_sink *v = vector_of(sink);
+  qg_mem_free(mem, QG_OWNER_GRADIENTS, qg_dtype_bytes(QG_F32, sink->param->cols), v->gradient);
+  qg_moments_release(&v->moments, mem);
+}
+
 static qg_status reset(qg_grad_sink *sink)
 {
-  return qg_moments_reset(&vector_of(sink)->moments, sink->o->be);
+  return qg_moments_clear(&vector_of(sink)->moments, sink->o->be);
 }
 
 static qg_status list_state(qg_grad_sink *sink, qg_state_list *list)
@@ -53,6 +60,7 @@ static qg_status apply(qg_grad_sink *sink, const qg_step_rates *rates)
 
 static const qg_grad_sink_ops vector_ops = {.name = "vector",
                                             .take = take,
+                                            .release = release,
                                             .reset = reset,
                                             .list_state = list_state,
                                             .begin = begin,

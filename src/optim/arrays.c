@@ -1,0 +1,45 @@
+#include "optim/arrays.h"
+
+qg_status qg_arrays_take(const qg_sink_array *arrays, int count, qg_mem *mem, qg_owner owner, const char *name)
+{
+  for (int i = 0; i < count; i++)
+    QG_TRY(qg_mem_alloc(mem, owner, name, qg_dtype_bytes(arrays[i].type, arrays[i].elements), arrays[i].data));
+  return QG_OK;
+}
+
+void qg_arrays_release(const qg_sink_array *arrays, int count, qg_mem *mem, qg_owner owner)
+{
+  for (int i = 0; i < count; i++) {
+    qg_mem_free(mem, owner, qg_dtype_bytes(arrays[i].type, arrays[i].elements), *arrays[i].data);
+    *arrays[i].data = NULL;
+  }
+}
+
+qg_status qg_arrays_clear(const qg_sink_array *arrays, int count, qg_backend *be)
+{
+  for (int i = 0; i < count; i++)
+    QG_TRY(be->ops->zero(be, *arrays[i].data, qg_dtype_bytes(arrays[i].type, arrays[i].elements)));
+  return QG_OK;
+}
+
+qg_status qg_arrays_list_state(const qg_sink_array *arrays, int count, const char *group, const qg_param *param,
+                               qg_state_list *list)
+{
+  for (int i = 0; i < count; i++)
+    QG_TRY(qg_sink_append(param, group, arrays[i].field, arrays[i].type, arrays[i].elements, *arrays[i].data, true,
+                          list));
+  return QG_OK;
+}
+
+qg_status qg_sink_append(const qg_param *param, const char *group, const char *field, qg_dtype type,
+                         int64_t elements, void *data, bool on_device, qg_state_list *list)
+{
+  qg_state_entry entry = {.type = type,
+                          .items = param->layers,
+                          .item = param->layer < 0 ? 0 : param->layer,
+                          .elements = elements,
+                          .data = param->held ? data : NULL,
+                          .on_device = on_device,
+                          .owner = param->owned};
+  return qg_state_append(list, group, param->dataset, field, &entry);
+}
