@@ -16,7 +16,7 @@
 #include "qgalore/numerics/philox.h"
 #include "support/fixtures/tolerances.h"
 
-/* As narrow as pairs are used, as few tokens and directions as tell something. */
+/* As narrow as implicit gradients are used, as few tokens and directions as tell something. */
 enum { SHORT = 2048, LONG = 2304, TOKENS = 48, RANK = 12 };
 
 typedef struct {
