@@ -136,7 +136,7 @@ cudaError_t qg_k_rmsnorm_backward(cudaStream_t stream, const qg_rmsnorm_backward
   int64_t shared = parts_of(a->x.cols) * PART * static_cast<int64_t>(sizeof(float));
   if (shared > INT32_MAX) return cudaErrorInvalidValue;
   cudaError_t error = launch_shared(stream, blocks, THREADS, static_cast<int>(shared), kernel, *a, partial);
-  if (error != cudaSuccess) return error;
+  if (error != cudaSuccess || !a->dweight) return error;
   return launch(stream, (a->x.cols + WARP - 1) / WARP, THREADS, k_norm_weight, partial, blocks, a->x.cols,
                 a->dweight);
 }

@@ -56,7 +56,8 @@ typedef struct {
 } qg_rmsnorm_args;
 
 /* dx = dy * weight * rstd - x * rstd^3 / cols * sum_j(dy * weight * x)   (+ dx if accumulate);
- * dweight[j] += sum_i dy * x * rstd, f32 [cols]. x is what was normalised. dx may alias dy. */
+ * dweight[j] += sum_i dy * x * rstd, f32 [cols]; NULL: nobody wants it, and dx is the same to the bit. x is what was
+ * normalised. dx may alias dy. */
 typedef struct {
   qg_view x, weight, dy, dx;
   const float *rstd;

@@ -93,7 +93,7 @@ static qg_status one_step(qg_run *run)
   return QG_OK;
 }
 
-/* After a bad step there is nothing to save, and the save would delete a checkpoint from before the bad
+/* After a bad step there is nothing to save, and a save could delete a checkpoint from before the bad
  * steps. Requests that came during the save are counted right after it, not a step later. */
 static qg_status save_between(qg_run *run)
 {

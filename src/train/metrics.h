@@ -20,7 +20,7 @@ typedef struct {
 /* `shape` names the parameters of refreshes. Opens <folder>/metrics.jsonl, keeping only the lines up to
  * `step` (a resumed run repeats the later ones). Local. */
 qg_status qg_metrics_open(const char *folder, const qg_model_shape *shape, int64_t step, qg_metrics **out);
-/* Appends a line, wholly or not at all. Losses have 17 digits: equal text means equal bits. */
+/* Appends a whole line or nothing. Losses have 17 digits: equal text means equal bits. */
 qg_status qg_metrics_write(qg_metrics *metrics, const qg_metrics_line *line);
 /* Whether the last line that was kept is of the `step` of qg_metrics_open and without a validation loss. */
 bool qg_metrics_lacks_validation(const qg_metrics *metrics);

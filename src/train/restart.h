@@ -1,4 +1,4 @@
-/* Where a run begins. */
+/* Where a run begins, and what a checkpoint holds of it beside weights and optimizer state. */
 #ifndef QG_TRAIN_RESTART_H
 #define QG_TRAIN_RESTART_H
 

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <unistd.h>
 
-/* Writing a small file on rank 0 may fail; nobody may go on alone, and training is worth more than a metrics
- * line. */
+/* Rank 0 alone knows that a small file could not be written. Failing would stop a run for a line of metrics.
+ */
 void qg_run_warn(const qg_run *run, qg_status status)
 {
   if (status != QG_OK) qg_log_warn(run->log, "%s", qg_error_message());

@@ -36,7 +36,7 @@ static void write_holder(int file)
   if (ftruncate(file, 0) == 0) dprintf(file, "%s, process %d\n", host, (int)getpid());
 }
 
-/* A record lock: network file systems know it, and it ends with the process however that ends. */
+/* A record lock: network file systems support it, and it ends with the process, however the process ends. */
 static qg_status take_lock(const char *root, int file)
 {
   char holder[128];

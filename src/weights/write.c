@@ -43,7 +43,8 @@ static qg_status update_dense(qg_weights *weights, const qg_weight *w, const qg_
 
 qg_status qg_weights_update(qg_weights *weights, const qg_weight_update *u)
 {
-  const qg_weight *w = &weights->weights[u->param];
+  qg_weight *w;
+  QG_TRY(qg_weights_find(weights, u->param, &w));
   qg_rng rng = {weights->options.seed, (uint64_t)u->step, (uint32_t)w->param.id, QG_RNG_ROUND};
   return w->format == QG_WEIGHT_INT8 ? update_int8(weights, w, u, rng) : update_dense(weights, w, u, rng);
 }

@@ -36,7 +36,8 @@ typedef struct {
   timed_backend timed;
   qg_mem *mem;
   dense_port dense;
-  qg_param_port port;
+  qg_weight_reader weights;
+  qg_gradient_port gradients;
   qg_stage *stage;
   int32_t *ids, *targets;
   double *loss;
@@ -120,7 +121,8 @@ static qg_status bench_open(bench *b, const settings *set)
   QG_TRY(qg_mem_create(b->real, &b->mem));
   QG_TRY(take_memory(b));
   QG_TRY(dense_port_open(b->mem, &b->timed.be, &llama_60m, false, &b->dense));
-  b->port = dense_port_calls(&b->dense);
+  b->weights = dense_port_reader(&b->dense);
+  b->gradients = dense_port_gradients(&b->dense);
   QG_TRY(fill_weights(b));
   QG_TRY(fill_tokens(b));
   return open_model(b);
@@ -137,9 +139,9 @@ static void bench_close(bench *b)
 static qg_status step(bench *b)
 {
   qg_view none;
-  QG_TRY(qg_stage_forward(b->stage, &b->port, 0, b->ids, &none));
-  QG_TRY(qg_stage_loss(b->stage, &b->port, 0, b->targets, 1.0f / TOKENS, b->loss));
-  QG_TRY(qg_stage_backward(b->stage, &b->port, 0, b->ids, none, &none));
+  QG_TRY(qg_stage_forward(b->stage, &b->weights, 0, b->ids, &none));
+  QG_TRY(qg_stage_loss(b->stage, &b->weights, &b->gradients, 0, b->targets, 1.0f / TOKENS, b->loss));
+  QG_TRY(qg_stage_backward(b->stage, &b->weights, &b->gradients, 0, b->ids, none, &none));
   return b->real->ops->sync(b->real);
 }
 

@@ -14,27 +14,60 @@
 #include "support/bench/peer_process.h"
 #include "support/bench/samples.h"
 #include "support/bench/training.h"
-#include "optim/internal.h"
-#include "support/bench/peer_process.h"
-#include "support/bench/samples.h"
-#include "support/bench/training.h"
+#include "support/reference/quant_reference.h"
 
 enum { MAX_ROUNDS = 50, COPY_BYTES = 256 << 20 };
 
 typedef enum { UPDATE, PRODUCTS, COPY, TORCH, MEASURES } measure;
 
+/* Bytes of a number of about 0.01, in bf16 and in fp32. */
+enum { SMALL_NUMBERS = 0x3c };
+
+/* What project back multiplies, in memory of its own. */
+typedef struct {
+  void *delta, *basis; /* the compute type: the largest R and the largest P */
+  void *update;        /* f32: the rows that are updated at once */
+} operands;
+
 typedef struct {
   training t;
   int threads, rounds;
+  int64_t step;
+  operands operands;
   char *from, *to; /* [COPY_BYTES] */
   peer_process torch;
   bool has_torch;
   double seconds[MEASURES][MAX_ROUNDS];
 } bench;
 
-static bool is_projected(const qg_optim_param *p)
+/* A matrix of the layer, and how it is projected. */
+typedef struct {
+  const qg_param *param;
+  qg_sink_info sink;
+} matrix;
+
+/* False: the parameter is not projected. */
+static bool find_matrix(const bench *b, int index, matrix *out)
 {
-  return p->held && p->policy.projected;
+  const qg_trainer *t = b->t.trainer;
+  *out = (matrix){&t->params.params[index], qg_optim_sink_info(t->optim, index)};
+  return out->sink.rank > 0;
+}
+
+static int64_t low_rank_elements(const matrix *m)
+{
+  return m->sink.gradient.rows * m->sink.gradient.cols;
+}
+
+static int64_t basis_elements(const matrix *m)
+{
+  return m->sink.rank * qg_min_i64(m->param->rows, m->param->cols);
+}
+
+/* Rows of about update_elements elements: all of a LLaMA-7B's end with whole groups. */
+static int64_t rows_at_once(const bench *b, const matrix *m)
+{
+  return qg_max_i64(1, b->t.real->update_elements / m->param->cols);
 }
 
 static void fill(float *values, int64_t count, float scale, uint32_t tensor)
@@ -44,57 +77,104 @@ static void fill(float *values, int64_t count, float scale, uint32_t tensor)
   for (int64_t i = 0; i < count; i++) values[i] = scale * (qg_rng_unit_at(rng, (uint64_t)i) - 0.5f);
 }
 
-/* Projectors as large as orthonormal ones, gradients as large as those of a mean loss. */
-static qg_status fill_layer(qg_optim *optim)
+/* Where the state of a parameter keeps GROUP/DATASET/FIELD. */
+static qg_status find_state(const bench *b, const matrix *m, const char *group, const char *field, void *out)
 {
-  for (int id = 0; id < optim->param_count; id++) {
-    qg_optim_param *p = &optim->params[id];
-    if (!is_projected(p)) continue;
-    float *basis;
-    int64_t elements = qg_optim_basis_elements(p);
-    QG_TRY(qg_calloc((size_t)elements, sizeof *basis, "a projector", (void **)&basis));
-    fill(basis, elements, 0.05f, (uint32_t)id);
-    qg_status status = qg_optim_projector_store(optim, p, basis);
-    free(basis);
-    QG_TRY(status);
-    fill(p->grad, qg_optim_grad_elements(p), 1e-3f, (uint32_t)(id + optim->param_count));
-    p->tracker.last_refresh = 0;
+  const qg_state_entry *entries;
+  int count;
+  char dataset[sizeof entries->dataset];
+  snprintf(dataset, sizeof dataset, "%s/%s/%s", group, m->param->dataset, field);
+  QG_TRY(qg_optim_state(b->t.trainer->optim, &entries, &count));
+  for (int i = 0; i < count; i++)
+    if (strcmp(entries[i].dataset, dataset) == 0 && entries[i].item == m->param->layer) {
+      *(void **)out = entries[i].data;
+      return QG_OK;
+    }
+  return QG_FAIL(QG_ERR_RUNTIME, "no %s in the state", dataset);
+}
+
+static qg_status store_projector(const bench *b, const matrix *m, uint32_t tensor)
+{
+  float *basis;
+  qg_int4_store packed;
+  int64_t elements = basis_elements(m);
+  QG_TRY(find_state(b, m, "projector", "codes", &packed.codes));
+  QG_TRY(find_state(b, m, "projector", "scale", &packed.scale));
+  QG_TRY(find_state(b, m, "projector", "zero", &packed.zero));
+  QG_TRY(qg_calloc((size_t)elements, sizeof *basis, "a projector", (void **)&basis));
+  fill(basis, elements, 0.05f, tensor);
+  ref_quantize_int4(basis, elements, b->t.config.qgalore.include_zero, packed);
+  free(basis);
+  return QG_OK;
+}
+
+/* Projectors as large as orthonormal ones, gradients as large as those of a mean loss; no subspace is due. */
+static qg_status fill_layer(bench *b)
+{
+  int count = b->t.trainer->params.count;
+  for (int i = 0; i < count; i++) {
+    matrix m;
+    int64_t *last_refresh;
+    if (!find_matrix(b, i, &m)) continue;
+    QG_TRY(store_projector(b, &m, (uint32_t)i));
+    fill(m.sink.gradient.data, low_rank_elements(&m), 1e-3f, (uint32_t)(i + count));
+    QG_TRY(find_state(b, &m, "tracker", "last_refresh", &last_refresh));
+    *last_refresh = 0;
   }
+  return QG_OK;
+}
+
+static qg_status take_operands(bench *b)
+{
+  int64_t delta = 0, basis = 0, update = 0;
+  for (int i = 0; i < b->t.trainer->params.count; i++) {
+    matrix m;
+    if (!find_matrix(b, i, &m)) continue;
+    delta = qg_max_i64(delta, low_rank_elements(&m));
+    basis = qg_max_i64(basis, basis_elements(&m));
+    update = qg_max_i64(update, rows_at_once(b, &m) * m.param->cols);
+  }
+  qg_dtype compute = b->t.real->compute;
+  QG_TRY(qg_mem_alloc(b->t.mem, QG_OWNER_DATA, "R", qg_dtype_bytes(compute, delta), &b->operands.delta));
+  QG_TRY(qg_mem_alloc(b->t.mem, QG_OWNER_DATA, "P", qg_dtype_bytes(compute, basis), &b->operands.basis));
+  QG_TRY(
+      qg_mem_alloc(b->t.mem, QG_OWNER_DATA, "update", qg_dtype_bytes(QG_F32, update), &b->operands.update));
+  memset(b->operands.delta, SMALL_NUMBERS, qg_dtype_bytes(compute, delta));
+  memset(b->operands.basis, SMALL_NUMBERS, qg_dtype_bytes(compute, basis));
   return QG_OK;
 }
 
 static qg_status run_update(bench *b)
 {
-  qg_optim *optim = b->t.trainer->optim;
-  optim->step++;
-  return qg_optim_apply(optim, 1e-3, 1.0);
+  return qg_optim_apply(b->t.trainer->optim, 1e-3, 1.0);
 }
 
-/* R P or P R into the update's scratch, in the pieces of qg_optim_apply. */
-static qg_status products_of(qg_optim *optim, const qg_optim_param *p)
+/* R P or P R, in the pieces of qg_optim_apply. */
+static qg_status products_of(const bench *b, const matrix *m)
 {
-  int64_t step = qg_optim_chunk_rows(optim, p->info.rows, p->info.cols, QG_GROUP);
-  bool right = p->policy.side == QG_SIDE_RIGHT;
-  qg_view delta =
-      qg_view_make(optim->scratch.delta, optim->be->compute, p->policy.grad_rows, p->policy.grad_cols);
-  qg_view basis = qg_view_make(optim->scratch.projector, optim->be->compute,
-                               right ? p->policy.rank : p->info.rows, right ? p->info.cols : p->policy.rank);
-  for (int64_t first = 0; first < p->info.rows; first += step) {
-    int64_t rows = qg_min_i64(step, p->info.rows - first);
-    qg_gemm_args gemm = {.a = qg_view_rows(right ? delta : basis, first, rows),
+  qg_backend *be = b->t.trainer->be;
+  int64_t step = rows_at_once(b, m), rows = m->param->rows, cols = m->param->cols, rank = m->sink.rank;
+  bool right = m->sink.side == QG_SIDE_RIGHT;
+  qg_view gradient = m->sink.gradient;
+  qg_view delta = qg_view_make(b->operands.delta, be->compute, gradient.rows, gradient.cols);
+  qg_view basis = qg_view_make(b->operands.basis, be->compute, right ? rank : rows, right ? cols : rank);
+  for (int64_t first = 0; first < rows; first += step) {
+    int64_t count = qg_min_i64(step, rows - first);
+    qg_gemm_args gemm = {.a = qg_view_rows(right ? delta : basis, first, count),
                          .b = right ? basis : delta,
-                         .c = qg_view_make(optim->scratch.update, QG_F32, rows, p->info.cols),
+                         .c = qg_view_make(b->operands.update, QG_F32, count, cols),
                          .alpha = 1};
-    QG_TRY(optim->be->ops->gemm(optim->be, &gemm));
+    QG_TRY(be->ops->gemm(be, &gemm));
   }
   return QG_OK;
 }
 
 static qg_status run_products(bench *b)
 {
-  qg_optim *optim = b->t.trainer->optim;
-  for (int id = 0; id < optim->param_count; id++)
-    if (is_projected(&optim->params[id])) QG_TRY(products_of(optim, &optim->params[id]));
+  for (int i = 0; i < b->t.trainer->params.count; i++) {
+    matrix m;
+    if (find_matrix(b, i, &m)) QG_TRY(products_of(b, &m));
+  }
   return QG_OK;
 }
 
@@ -111,24 +191,24 @@ static qg_status run_copy(bench *b)
 /* A gradient of 4 bytes, two moment codes read and written and a delta of 2 bytes for each element of R;
  * codes read and written for each weight; half a byte read for each element of P. What stays in the caches
  * between two operations is not counted. */
-static double bytes_of_update(const qg_optim *optim)
+static double bytes_of_update(const bench *b)
 {
   double bytes = 0;
-  for (int id = 0; id < optim->param_count; id++) {
-    const qg_optim_param *p = &optim->params[id];
-    if (is_projected(p))
-      bytes += 10.0 * (double)qg_optim_grad_elements(p) + 2.0 * (double)qg_optim_elements(p) +
-               0.5 * (double)qg_optim_basis_elements(p);
+  for (int i = 0; i < b->t.trainer->params.count; i++) {
+    matrix m;
+    if (find_matrix(b, i, &m))
+      bytes += 10.0 * (double)low_rank_elements(&m) + 2.0 * (double)qg_param_elements(m.param) +
+               0.5 * (double)basis_elements(&m);
   }
   return bytes;
 }
 
-static double flops_of_products(const qg_optim *optim)
+static double flops_of_products(const bench *b)
 {
   double flops = 0;
-  for (int id = 0; id < optim->param_count; id++) {
-    const qg_optim_param *p = &optim->params[id];
-    if (is_projected(p)) flops += 2.0 * (double)qg_optim_elements(p) * (double)p->policy.rank;
+  for (int i = 0; i < b->t.trainer->params.count; i++) {
+    matrix m;
+    if (find_matrix(b, i, &m)) flops += 2.0 * (double)qg_param_elements(m.param) * (double)m.sink.rank;
   }
   return flops;
 }
@@ -140,6 +220,7 @@ static qg_status race(bench *b)
       [UPDATE] = run_update, [PRODUCTS] = run_products, [COPY] = run_copy};
   for (int round = -1; round < b->rounds; round++) {
     int at = round < 0 ? 0 : round;
+    QG_TRY(qg_optim_begin(b->t.trainer->optim, ++b->step));
     for (int kind = UPDATE; kind <= COPY; kind++) {
       double start = qg_now();
       QG_TRY(runs[kind](b));
@@ -158,7 +239,7 @@ typedef struct {
 static summary summarise(bench *b)
 {
   double limits[MAX_ROUNDS], memory[MAX_ROUNDS], shares[MAX_ROUNDS], ratios[MAX_ROUNDS];
-  double bytes = bytes_of_update(b->t.trainer->optim);
+  double bytes = bytes_of_update(b);
   for (int i = 0; i < b->rounds; i++) {
     memory[i] = bytes / (2.0 * COPY_BYTES) * b->seconds[COPY][i];
     limits[i] = memory[i] + b->seconds[PRODUCTS][i];
@@ -175,8 +256,7 @@ static summary summarise(bench *b)
 
 static qg_status report(const bench *b, const summary *s, const char *json)
 {
-  const qg_optim *optim = b->t.trainer->optim;
-  double flops = flops_of_products(optim), bytes = bytes_of_update(optim);
+  double flops = flops_of_products(b), bytes = bytes_of_update(b);
   printf("update of a LLaMA-7B layer, rank 1024: %.0f ms\n", 1e3 * s->update);
   printf(
       "limit %.0f ms = %.1f GFLOP of products %.0f ms + %.0f MB at the rate of a copy %.0f ms: %.0f %% of "
@@ -222,7 +302,8 @@ static qg_status run(bench *b, int argc, char **argv)
                                    "train.accumulators=fp32",
                                    "optimizer.warmup_steps=1"};
   QG_TRY(training_open("inputs/llama7b.in", QG_COUNT_OF(overrides), overrides, &b->t));
-  QG_TRY(fill_layer(b->t.trainer->optim));
+  QG_TRY(fill_layer(b));
+  QG_TRY(take_operands(b));
   QG_TRY(qg_calloc(COPY_BYTES, 1, "the copy", (void **)&b->from));
   QG_TRY(qg_calloc(COPY_BYTES, 1, "the copy", (void **)&b->to));
   QG_TRY(start_torch(b, argc > 3 ? argv[3] : "build/peers"));

@@ -17,7 +17,7 @@ enum { TRAINED_SEQUENCES = 8, PIECES = 8, MAX_PARAMS = 1024 };
 typedef struct {
   training t;
   const char *folder;
-  qg_param_port port;            /* reads the optimizer's weights, keeps gradients here */
+  qg_gradient_port port;         /* keeps gradients here */
   float *norm_gradient;          /* not used */
   qg_view gradients[MAX_PARAMS]; /* f32 [rows, cols] of layer matrices, empty for others */
 } maker;
@@ -43,36 +43,29 @@ static qg_status ignore_vector(void *impl, int param, float **out)
   return QG_OK;
 }
 
-static qg_status read_weight(void *impl, int param, qg_view *out)
+static qg_status ignore_complete(void *impl, int param)
 {
-  const qg_param_port *port = qg_optim_port(((maker *)impl)->t.trainer->optim);
-  return port->read(port->impl, param, out);
-}
-
-static qg_status read_weight_rows(void *impl, int param, int64_t first, int64_t count, qg_view *out)
-{
-  const qg_param_port *port = qg_optim_port(((maker *)impl)->t.trainer->optim);
-  return port->read_rows(port->impl, param, first, count, out);
+  (void)impl, (void)param;
+  return QG_OK;
 }
 
 static qg_status take_memory(maker *m)
 {
-  const qg_model_shape *shape = &m->t.config.model;
-  QG_CHECK(qg_param_count(shape) <= MAX_PARAMS, QG_ERR_INPUT, "the model has over %d parameters", MAX_PARAMS);
-  for (int id = 0; id < qg_param_count(shape); id++) {
-    qg_param param = qg_param_describe(shape, id);
-    if (qg_role_is_linear(param.role))
-      QG_TRY(qg_mem_view(m->t.mem, QG_OWNER_GRADIENTS, param.name, QG_F32, param.rows, param.cols,
-                         &m->gradients[id]));
+  const qg_param_list *list = &m->t.trainer->params;
+  QG_CHECK(list->count <= MAX_PARAMS, QG_ERR_INPUT, "the model has over %d parameters", MAX_PARAMS);
+  for (int i = 0; i < list->count; i++) {
+    const qg_param *param = &list->params[i];
+    if (param->kind == QG_PARAM_MATRIX)
+      QG_TRY(qg_mem_view(m->t.mem, QG_OWNER_GRADIENTS, param->name, QG_F32, param->rows, param->cols,
+                         &m->gradients[i]));
   }
-  m->port = (qg_param_port){.impl = m,
-                            .read = read_weight,
-                            .read_rows = read_weight_rows,
-                            .matrix_grad = keep_matrix,
-                            .row_grad = ignore_rows,
-                            .vector_grad = ignore_vector};
-  return qg_mem_alloc(m->t.mem, QG_OWNER_GRADIENTS, "norms", (size_t)shape->hidden_size * sizeof(float),
-                      (void **)&m->norm_gradient);
+  m->port = (qg_gradient_port){.impl = m,
+                               .add_matrix = keep_matrix,
+                               .add_rows = ignore_rows,
+                               .vector = ignore_vector,
+                               .complete = ignore_complete};
+  return qg_mem_alloc(m->t.mem, QG_OWNER_GRADIENTS, "norms",
+                      qg_dtype_bytes(QG_F32, m->t.config.model.hidden_size), (void **)&m->norm_gradient);
 }
 
 /* Forward and backward of the sequences from `cursor` on, as many as a training step has. */
@@ -80,17 +73,19 @@ static qg_status add_gradients(maker *m, int64_t cursor)
 {
   qg_trainer *t = m->t.trainer;
   const qg_config *c = t->config;
+  const qg_pipeline *p = &t->pipeline;
+  const qg_weight_reader *weights = qg_weights_reader(t->weights);
   int64_t tokens = TRAINED_SEQUENCES * c->train.sequence_length;
   size_t bytes = (size_t)tokens * sizeof(int32_t);
   float share = 1.0f / (float)(PIECES * tokens);
   qg_view none = {0};
   QG_TRY(qg_batch_read(t->train_tokens, (uint64_t)c->train.seed, cursor, TRAINED_SEQUENCES,
-                       c->train.sequence_length, t->inputs.host, t->targets.host));
-  QG_TRY(t->be->ops->copy_in(t->be, t->inputs.device, t->inputs.host, bytes));
-  QG_TRY(t->be->ops->copy_in(t->be, t->targets.device, t->targets.host, bytes));
-  QG_TRY(qg_stage_forward(t->stage, &m->port, 0, t->inputs.device, &none));
-  QG_TRY(qg_stage_loss(t->stage, &m->port, 0, t->targets.device, share, t->loss));
-  return qg_stage_backward(t->stage, &m->port, 0, t->inputs.device, none, &none);
+                       c->train.sequence_length, p->inputs.host, p->targets.host));
+  QG_TRY(t->be->ops->copy_in(t->be, p->inputs.device, p->inputs.host, bytes));
+  QG_TRY(t->be->ops->copy_in(t->be, p->targets.device, p->targets.host, bytes));
+  QG_TRY(qg_stage_forward(p->stage, weights, 0, p->inputs.device, &none));
+  QG_TRY(qg_stage_loss(p->stage, weights, &m->port, 0, p->targets.device, share, p->loss));
+  return qg_stage_backward(p->stage, weights, &m->port, 0, p->inputs.device, none, &none);
 }
 
 static qg_status write_gradients(maker *m, int64_t step)
@@ -99,8 +94,8 @@ static qg_status write_gradients(maker *m, int64_t step)
   snprintf(path, sizeof path, "%s/step-%lld.bin", m->folder, (long long)step);
   FILE *file = fopen(path, "wb");
   QG_CHECK(file, QG_ERR_RESOURCE, "cannot write %s", path);
-  for (int id = 0; id < qg_param_count(&m->t.config.model); id++) {
-    qg_view g = m->gradients[id];
+  for (int i = 0; i < m->t.trainer->params.count; i++) {
+    qg_view g = m->gradients[i];
     if (!g.data) continue;
     fwrite((int64_t[]){g.rows, g.cols}, sizeof(int64_t), 2, file);
     fwrite(g.data, sizeof(float), (size_t)(g.rows * g.cols), file);

@@ -73,12 +73,13 @@ static qg_status answer_operations(void *state)
   return QG_OK;
 }
 
-static qg_status write_rows(training *t, const qg_param *param, FILE *file)
+static qg_status write_weight(training *t, int index, FILE *file)
 {
-  const qg_param_port *port = qg_optim_port(t->trainer->optim);
+  const qg_weight_reader *weights = qg_weights_reader(t->trainer->weights);
+  const qg_param *param = &t->trainer->params.params[index];
   qg_backend *be = &t->timed.be;
   qg_view weight, floats;
-  QG_TRY(port->read(port->impl, param->id, &weight));
+  QG_TRY(weights->read(weights->impl, index, &weight));
   QG_TRY(qg_mem_view(t->mem, QG_OWNER_DATA, "weights for a peer", QG_F32, param->rows, param->cols, &floats));
   QG_TRY(be->ops->convert(be, floats, weight));
   size_t count = (size_t)(param->rows * param->cols);
@@ -87,22 +88,20 @@ static qg_status write_rows(training *t, const qg_param *param, FILE *file)
   return QG_OK;
 }
 
-/* int32 inputs and targets of the step, then every parameter as fp32, by id. */
+/* int32 inputs and targets of the step, then every parameter as fp32, by index. */
 static qg_status write_state(training *t, const char *path)
 {
   const qg_config *c = &t->config;
   size_t tokens = (size_t)(c->train.global_batch * c->train.sequence_length);
+  const qg_pipeline *pipeline = &t->trainer->pipeline;
   FILE *file = fopen(path, "wb");
   qg_status status = QG_OK;
   QG_CHECK(file, QG_ERR_RESOURCE, "cannot write %s", path);
   QG_TRY_OUT(qg_batch_read(t->trainer->train_tokens, (uint64_t)c->train.seed, 0, c->train.global_batch,
-                           c->train.sequence_length, t->trainer->inputs.host, t->trainer->targets.host));
-  fwrite(t->trainer->inputs.host, sizeof(int32_t), tokens, file);
-  fwrite(t->trainer->targets.host, sizeof(int32_t), tokens, file);
-  for (int id = 0; id < qg_param_count(&c->model); id++) {
-    qg_param param = qg_param_describe(&c->model, id);
-    QG_TRY_OUT(write_rows(t, &param, file));
-  }
+                           c->train.sequence_length, pipeline->inputs.host, pipeline->targets.host));
+  fwrite(pipeline->inputs.host, sizeof(int32_t), tokens, file);
+  fwrite(pipeline->targets.host, sizeof(int32_t), tokens, file);
+  for (int i = 0; i < t->trainer->params.count; i++) QG_TRY_OUT(write_weight(t, i, file));
 out:
   if (fclose(file) != 0 && status == QG_OK) status = QG_FAIL(QG_ERR_RESOURCE, "cannot finish %s", path);
   return status;

@@ -80,11 +80,11 @@ enum { SEQUENCES = 2, LENGTH = 80, TOKENS = SEQUENCES * LENGTH };
 
 static float **make_params(void)
 {
-  int count = qg_param_count(&shape);
+  int count = qg_model_param_count(&shape);
   float **params = calloc((size_t)count, sizeof *params);
   assert_non_null(params);
   for (int id = 0; id < count; id++) {
-    qg_param param = qg_param_describe(&shape, id);
+    qg_param param = qg_model_param(&shape, id);
     params[id] = calloc((size_t)(param.rows * param.cols), sizeof(float));
     assert_non_null(params[id]);
     for (int64_t i = 0; i < param.rows * param.cols; i++)
@@ -95,7 +95,7 @@ static float **make_params(void)
 
 static void free_params(float **params)
 {
-  for (int id = 0; id < qg_param_count(&shape); id++) free(params[id]);
+  for (int id = 0; id < qg_model_param_count(&shape); id++) free(params[id]);
   free(params);
 }
 

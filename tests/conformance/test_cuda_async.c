@@ -9,9 +9,10 @@
 
 #include <cmocka.h>
 
+#include "model/llama/roles.h"
 #include "support/fixtures/digest_in_subprocess.h"
 #include "support/fixtures/faulty_device.h"
-#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/trained.h"
 
 enum { SEEDS = 8, TOKENS = 16, ROUNDS = 2, MATRICES = 14 };
 
@@ -36,24 +37,26 @@ static void open_device(mistake wanted)
 
 /* x W^T for the matrices of both layers in turn, as the model reads them. Some get a gradient in between:
  * they refresh, so G is formed where weights lie, and are updated. */
-static void multiply_all(qg_optim *optim, const qg_model_shape *shape, qg_view x, qg_view *products)
+static void multiply_all(const trained *t, const qg_model_shape *shape, qg_view x, qg_view *products)
 {
-  const qg_param_port *port = qg_optim_port(optim);
+  const qg_weight_reader *reader = qg_weights_reader(t->weights);
+  const qg_gradient_port *port = qg_optim_port(t->optim);
   static const qg_role roles[] = {QG_ROLE_Q,    QG_ROLE_K,  QG_ROLE_V,   QG_ROLE_O,
                                   QG_ROLE_GATE, QG_ROLE_UP, QG_ROLE_DOWN};
   for (int i = 0; i < MATRICES; i++) {
-    int id = qg_param_id(shape, roles[i % 7], i / 7);
+    int id = qg_llama_param(shape, roles[i % 7], i / 7);
     qg_view weight;
-    assert_ok(port->read(port->impl, id, &weight));
+    assert_ok(reader->read(reader->impl, id, &weight));
     if (i + 1 < MATRICES)
-      assert_ok(port->prefetch(port->impl, qg_param_id(shape, roles[(i + 1) % 7], (i + 1) / 7)));
+      assert_ok(reader->prefetch(reader->impl, qg_llama_param(shape, roles[(i + 1) % 7], (i + 1) / 7)));
     products[i] = qg_view_make(products[i].data, QG_F32, TOKENS, weight.rows);
     qg_gemm_args gemm = {
         .a = qg_view_cols(x, 0, weight.cols), .b = weight, .c = products[i], .trans_b = true, .alpha = 1.0f};
     assert_ok(device.ops.gemm(&device.be, &gemm));
-    if (i % 5 == 0)
-      assert_ok(port->matrix_grad(port->impl, id, qg_view_cols(x, 0, weight.rows),
-                                  qg_view_cols(x, 0, weight.cols)));
+    if (i % 5 != 0) continue;
+    assert_ok(
+        port->add_matrix(port->impl, id, qg_view_cols(x, 0, weight.rows), qg_view_cols(x, 0, weight.cols)));
+    assert_ok(port->complete(port->impl, id));
   }
 }
 
@@ -64,7 +67,7 @@ static uint32_t digest_of_products(const void *wanted)
   qg_optim_options options = options_of(QG_METHOD_QGALORE);
   options.fused = true;
   qg_partition part = whole(&shape);
-  qg_optim *optim;
+  trained t;
   qg_mem *mem;
   qg_view x, products[MATRICES];
   uint32_t digest = 0;
@@ -72,25 +75,27 @@ static uint32_t digest_of_products(const void *wanted)
   float host[TOKENS * 288];
   open_device(*(const mistake *)wanted);
   assert_ok(qg_mem_create(&device.be, &mem));
-  assert_ok(qg_optim_create(mem, &device.be, &shape, &part, &options, TOKENS, 1, &optim));
+  qg_optim_request request = {
+      .mem = mem, .be = &device.be, .options = options, .tokens = TOKENS, .micro_batches = 1};
+  assert_ok(trained_create(&request, &shape, &part, &t));
   assert_ok(qg_mem_view(mem, QG_OWNER_DATA, "x", QG_BF16, TOKENS, wide, &x));
   for (int i = 0; i < MATRICES; i++)
     assert_ok(qg_mem_view(mem, QG_OWNER_DATA, "a product", QG_F32, TOKENS, wide, &products[i]));
-  assert_ok(qg_optim_init_weights(optim));
+  trained_start(&t);
   for (int i = 0; i < TOKENS * wide; i++) host[i] = (float)(i * 7919 % 1009) / 1009.0f - 0.5f;
   assert_ok(device.ops.copy_in(&device.be, products[0].data, host, sizeof host));
   assert_ok(device.ops.convert(&device.be, x, qg_view_make(products[0].data, QG_F32, TOKENS, wide)));
   for (int round = 0; round < ROUNDS; round++) {
-    assert_ok(qg_optim_begin(optim, round * options.update_gap));
-    qg_optim_set_rates(optim, 0.01, 1.0);
-    multiply_all(optim, &shape, x, products);
+    assert_ok(qg_optim_begin(t.optim, round * options.update_gap));
+    qg_optim_set_rates(t.optim, 0.01, 1.0);
+    multiply_all(&t, &shape, x, products);
   }
   for (int i = 0; i < MATRICES; i++) {
     size_t bytes = qg_dtype_bytes(QG_F32, products[i].rows * products[i].cols);
     assert_ok(device.ops.copy_out(&device.be, host, products[i].data, bytes));
     digest = qg_crc32c(digest, host, bytes);
   }
-  qg_optim_destroy(optim);
+  trained_destroy(&t);
   qg_mem_destroy(mem);
   device.real->close(device.real);
   return digest;
@@ -156,7 +161,7 @@ static qg_status counted_launch_graph(qg_backend *be, qg_graph *graph)
 /* A middle stage with all layers of a model. */
 typedef struct {
   qg_mem *mem;
-  qg_optim *optim;
+  trained trained;
   qg_stage *stage;
 } layers;
 
@@ -176,16 +181,18 @@ static void open_layers(layers *l, bool graphs)
   device.async.launch_graph = counted_launch_graph;
   assert_ok(qg_mem_create(&device.be, &l->mem));
   assert_ok(qg_backend_reserve(l->mem, &device.be, &workload));
-  assert_ok(qg_optim_create(l->mem, &device.be, &shape, &middle, &options, TOKENS, 1, &l->optim));
+  qg_optim_request request = {
+      .mem = l->mem, .be = &device.be, .options = options, .tokens = TOKENS, .micro_batches = 1};
+  assert_ok(trained_create(&request, &shape, &middle, &l->trained));
   assert_ok(qg_stage_create(l->mem, &device.be, &shape, &middle, &pass, &l->stage));
   assert_ok(qg_stage_init(l->stage));
-  assert_ok(qg_optim_init_weights(l->optim));
+  trained_start(&l->trained);
 }
 
 static void close_layers(layers *l)
 {
   qg_stage_destroy(l->stage);
-  qg_optim_destroy(l->optim);
+  trained_destroy(&l->trained);
   qg_mem_destroy(l->mem);
   device.real->close(device.real);
 }
@@ -203,7 +210,7 @@ static uint32_t digest_of_passes(bool graphs)
     for (int k = 0; k < TOKENS * HIDDEN; k++)
       host[k] = qg_bf16_from_float((float)((k * 7919 + i) % 1009) / 1009.0f);
     assert_ok(device.ops.copy_in(&device.be, qg_stage_input(l.stage, 0).data, host, sizeof host));
-    assert_ok(qg_stage_forward(l.stage, qg_optim_port(l.optim), 0, NULL, &out));
+    assert_ok(qg_stage_forward(l.stage, qg_weights_reader(l.trained.weights), 0, NULL, &out));
     assert_ok(device.ops.copy_out(&device.be, host, out.data, sizeof host));
     digest = qg_crc32c(digest, host, sizeof host);
   }

@@ -10,7 +10,7 @@
 
 #include "support/fixtures/digest_in_subprocess.h"
 #include "support/fixtures/faulty_device.h"
-#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/trained.h"
 
 enum { SEEDS = 6, TOKENS = 16, HIDDEN = 96, INPUT_BYTES = TOKENS * HIDDEN * 2, ROUNDS = 2 };
 
@@ -77,14 +77,15 @@ static void open_device(way wanted)
 typedef struct {
   const passes *p;
   qg_mem *mem;
-  qg_optim *optim;
+  trained trained;
   qg_stage *stage;
-  qg_param_port port;
+  const qg_weight_reader *weights;
+  qg_gradient_port gradients;
   uint32_t digest;
 } offload_fixture;
 
 /* Gradients of the stage's input are looked at alone. */
-static qg_status ignore_gradient(void *impl, int param, qg_view dy, qg_view x)
+static qg_status ignore_matrix(void *impl, int param, qg_view dy, qg_view x)
 {
   (void)impl, (void)param, (void)dy, (void)x;
   return QG_OK;
@@ -108,19 +109,22 @@ static void offload_fixture_open(offload_fixture *r, const passes *p)
   open_device(p->way);
   assert_ok(qg_mem_create(&device.be, &r->mem));
   assert_ok(qg_backend_reserve(r->mem, &device.be, &workload));
-  assert_ok(qg_optim_create(r->mem, &device.be, &shape, &middle, &options, TOKENS, 1, &r->optim));
+  qg_optim_request request = {
+      .mem = r->mem, .be = &device.be, .options = options, .tokens = TOKENS, .micro_batches = 1};
+  assert_ok(trained_create(&request, &shape, &middle, &r->trained));
   seen.noting = true;
   assert_ok(qg_stage_create(r->mem, &device.be, &shape, &middle, &pass, &r->stage));
   assert_ok(qg_stage_init(r->stage));
-  assert_ok(qg_optim_init_weights(r->optim));
-  r->port = *qg_optim_port(r->optim);
-  r->port.matrix_grad = ignore_gradient;
+  trained_start(&r->trained);
+  r->weights = qg_weights_reader(r->trained.weights);
+  r->gradients = *qg_optim_port(r->trained.optim);
+  r->gradients.add_matrix = ignore_matrix;
 }
 
 static void offload_fixture_close(offload_fixture *r)
 {
   qg_stage_destroy(r->stage);
-  qg_optim_destroy(r->optim);
+  trained_destroy(&r->trained);
   qg_mem_destroy(r->mem);
   device.real->close(device.real);
 }
@@ -137,7 +141,7 @@ static void forward(offload_fixture *r, int slot, int seed)
 {
   qg_view out;
   fill(qg_stage_input(r->stage, slot), seed);
-  assert_ok(qg_stage_forward(r->stage, &r->port, slot, NULL, &out));
+  assert_ok(qg_stage_forward(r->stage, r->weights, slot, NULL, &out));
 }
 
 static void backward(offload_fixture *r, int slot, qg_view d_out)
@@ -145,7 +149,7 @@ static void backward(offload_fixture *r, int slot, qg_view d_out)
   uint16_t host[TOKENS * HIDDEN];
   qg_view d_in;
   assert_ok(qg_stage_expect_backward(r->stage, slot));
-  assert_ok(qg_stage_backward(r->stage, &r->port, slot, NULL, d_out, &d_in));
+  assert_ok(qg_stage_backward(r->stage, r->weights, &r->gradients, slot, NULL, d_out, &d_in));
   assert_ok(device.ops.copy_out(&device.be, host, d_in.data, sizeof host));
   r->digest = qg_crc32c(r->digest, host, sizeof host);
 }
@@ -269,7 +273,7 @@ static void validation_sends_nothing(void **state)
   qg_view out;
   offload_fixture_open(&r, &p);
   fill(qg_stage_input(r.stage, 0), 1);
-  assert_ok(qg_stage_evaluate(r.stage, &r.port, 0, NULL, &out));
+  assert_ok(qg_stage_evaluate(r.stage, r.weights, 0, NULL, &out));
   run(&r);
   offload_fixture_close(&r);
   assert_int_equal(seen.out, ROUNDS * 2 * INPUT_BYTES);

@@ -10,9 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/fixtures/cuda_device.h"
-#include "support/reference/known_spectrum.h"
-#include "support/fixtures/tolerances.h"
 #include "qgalore/linalg.h"
 #include "support/fixtures/cuda_device.h"
 #include "support/fixtures/tolerances.h"
@@ -30,7 +27,7 @@ static const matrix_shape shapes[] = {{96, 40}, {40, 80}, {48, 48}};
 typedef struct {
   qg_backend *be;
   qg_subspace_args args;
-  qg_subspace_job job; /* what the checks of planted.h look at */
+  qg_subspace_job job; /* what the checks of known_spectrum.h look at */
   float host[MOST], basis[MOST], values[RANK];
   double s[96];
 } subspace_case;
@@ -85,11 +82,11 @@ static void end(subspace_case *c)
 
 static void check_basis(const subspace_case *c, double share)
 {
-  double energy = planted_energy(&c->job, c->basis);
+  double energy = spectrum_energy(&c->job, c->basis);
   int64_t d = c->job.m < c->job.n ? c->job.m : c->job.n;
   assert_true(c->args.accepted);
-  assert_true(planted_orthonormal_error(&c->job, c->basis) < QG_TOL_ORTHONORMAL);
-  assert_true(energy >= share * planted_optimal_energy(d, RANK, c->s));
+  assert_true(spectrum_orthonormal_error(&c->job, c->basis) < QG_TOL_ORTHONORMAL);
+  assert_true(energy >= share * spectrum_optimal_energy(d, RANK, c->s));
   assert_true(QG_CLOSE(c->args.energy, energy, QG_TOL_F32_SUM));
 }
 
@@ -296,10 +293,10 @@ static void power_steps_in_bf16_come_close(void **state)
   for (int i = 0; i < 3; i++) {
     plant(c, long_ones[i], 5.0);
     solve_from_a_random_start(c, long_ones[i]);
-    double energy = planted_energy(&c->job, c->basis);
+    double energy = spectrum_energy(&c->job, c->basis);
     assert_true(c->args.accepted);
-    assert_true(planted_orthonormal_error(&c->job, c->basis) < QG_TOL_ORTHONORMAL);
-    assert_true(energy >= (1.0 - QG_TOL_POWER_ENERGY) * planted_optimal_energy(40, RANK, c->s));
+    assert_true(spectrum_orthonormal_error(&c->job, c->basis) < QG_TOL_ORTHONORMAL);
+    assert_true(energy >= (1.0 - QG_TOL_POWER_ENERGY) * spectrum_optimal_energy(40, RANK, c->s));
     assert_true(QG_CLOSE(c->args.energy, energy, QG_TOL_ROUNDED_ENERGY));
     end(c);
   }

@@ -10,10 +10,10 @@
 #include <dlfcn.h>
 #include <math.h>
 
-#include "support/fixtures/cuda_device.h"
 #include "support/cudaemu/counts.h"
-#include "support/reference/known_spectrum.h"
+#include "support/fixtures/cuda_device.h"
 #include "support/fixtures/tolerances.h"
+#include "support/reference/known_spectrum.h"
 
 enum { RANK = 256, SIDE = 288, LENGTH = 304, BLOCK = RANK + 16, CONTENDERS = 256, KEPT = CONTENDERS - 16 };
 
@@ -65,7 +65,7 @@ static qg_subspace_job plant(bool left, double *s)
   qg_subspace_job job = {
       .m = left ? SIDE : LENGTH, .n = left ? LENGTH : SIDE, .rank = RANK, .gradient = gradient};
   for (int i = 0; i < SIDE; i++) s[i] = pow(0.98, i);
-  planted_matrix(job.m, job.n, s, 7, gradient);
+  spectrum_matrix(job.m, job.n, s, 7, gradient);
   return job;
 }
 
@@ -81,11 +81,11 @@ static void the_last_places_go_to_those_with_most_energy(void **state)
     qg_subspace_job job = plant(left, s);
     solve(be, &job, NULL, first, &asked);
     for (int e = 0; e < LENGTH * SIDE; e++) gradient[e] += 2e-5f * (float)((e * 7919) % 101 - 50);
-    planted_singular_values(job.m, job.n, gradient, s);
-    double told = solve(be, &job, first, next, &asked), energy = planted_energy(&job, next);
-    assert_true(planted_orthonormal_error(&job, next) < QG_TOL_ORTHONORMAL);
-    assert_true(energy >= (1.0 - QG_TOL_POWER_ENERGY) * planted_optimal_energy(SIDE, RANK, s));
-    assert_true(energy >= planted_energy(&job, first));
+    spectrum_singular_values(job.m, job.n, gradient, s);
+    double told = solve(be, &job, first, next, &asked), energy = spectrum_energy(&job, next);
+    assert_true(spectrum_orthonormal_error(&job, next) < QG_TOL_ORTHONORMAL);
+    assert_true(energy >= (1.0 - QG_TOL_POWER_ENERGY) * spectrum_optimal_energy(SIDE, RANK, s));
+    assert_true(energy >= spectrum_energy(&job, first));
     assert_true(QG_CLOSE(told, energy, QG_TOL_F32_SUM));
   }
   be->close(be);

@@ -15,18 +15,18 @@ enum { LAYERS = 3, TOKENS = 8, FORWARD = 7 * LAYERS, REFILLED = 6 * LAYERS, MOST
 
 static const qg_model_shape shape = ONE_STAGE_SHAPE(LAYERS);
 
-/* A port that remembers which matrices of layers it gave out, and which of them it was told of before. */
+/* A reader that remembers which matrices of layers it gave out, and which of them it was told of before. */
 typedef struct {
   dense_port dense;
   int reads[MOST],
-      announced[MOST]; /* announced[i]: what the port was told to expect as reads[i]; -1: nothing */
+      announced[MOST]; /* announced[i]: what the reader was told to expect as reads[i]; -1: nothing */
   int count, expected;
 } recorder;
 
 static qg_status recorded_read(void *impl, int param, qg_view *out)
 {
   recorder *r = impl;
-  if (qg_role_is_linear(qg_param_describe(&shape, param).role)) {
+  if (qg_model_param(&shape, param).kind == QG_PARAM_MATRIX) {
     assert_in_range(r->count, 0, MOST - 1);
     r->reads[r->count] = param;
     r->announced[r->count++] = r->expected;
@@ -42,16 +42,6 @@ static qg_status recorded_prefetch(void *impl, int param)
   return QG_OK;
 }
 
-static qg_status recorded_matrix_grad(void *impl, int param, qg_view dy, qg_view x)
-{
-  return dense_port_matrix_grad(&((recorder *)impl)->dense, param, dy, x);
-}
-
-static qg_status recorded_vector_grad(void *impl, int param, float **out)
-{
-  return dense_port_vector_grad(&((recorder *)impl)->dense, param, out);
-}
-
 static void run_passes(recorder *r, bool checkpointing)
 {
   qg_partition middle = {.num_layers = LAYERS};
@@ -63,15 +53,12 @@ static void run_passes(recorder *r, bool checkpointing)
   one_stage s;
   qg_view view;
   *r = (recorder){.expected = -1};
-  qg_param_port port = {.impl = r,
-                        .read = recorded_read,
-                        .prefetch = recorded_prefetch,
-                        .matrix_grad = recorded_matrix_grad,
-                        .vector_grad = recorded_vector_grad};
+  qg_weight_reader weights = {.impl = r, .read = recorded_read, .prefetch = recorded_prefetch};
   one_stage_open(&s, &shape, &middle, &options, &r->dense);
-  assert_ok(qg_stage_forward(s.stage, &port, 0, NULL, &view));
+  qg_gradient_port gradients = dense_port_gradients(&r->dense);
+  assert_ok(qg_stage_forward(s.stage, &weights, 0, NULL, &view));
   assert_int_equal(r->count, FORWARD);
-  assert_ok(qg_stage_backward(s.stage, &port, 0, NULL, view, &view));
+  assert_ok(qg_stage_backward(s.stage, &weights, &gradients, 0, NULL, view, &view));
   one_stage_close(&s);
 }
 

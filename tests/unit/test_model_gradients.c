@@ -62,8 +62,8 @@ static float to_bf16(float value)
 static void fill_params(problem *p)
 {
   for (int id = 0; id < p->count; id++) {
-    qg_param param = qg_param_describe(&p->shape, id);
-    bool norm = !qg_role_is_matrix(param.role);
+    qg_param param = qg_model_param(&p->shape, id);
+    bool norm = qg_param_is_vector(&param);
     p->params[id] = calloc((size_t)(param.rows * param.cols), sizeof(float));
     assert_non_null(p->params[id]);
     for (int64_t i = 0; i < param.rows * param.cols; i++)
@@ -74,7 +74,7 @@ static void fill_params(problem *p)
 static void problem_make(problem *p, int64_t kv_heads, bool tied)
 {
   *p = (problem){.shape = tiny_shape(kv_heads, tied)};
-  p->count = qg_param_count(&p->shape);
+  p->count = qg_model_param_count(&p->shape);
   assert_true(p->count <= QG_COUNT_OF(p->params));
   fill_params(p);
   for (int i = 0; i < BATCHES * TOKENS; i++) {
@@ -113,7 +113,7 @@ static model_result result_of(const model_run *run)
 static void widen(const problem *p, double **wide)
 {
   for (int id = 0; id < p->count; id++) {
-    qg_param param = qg_param_describe(&p->shape, id);
+    qg_param param = qg_model_param(&p->shape, id);
     wide[id] = calloc((size_t)(param.rows * param.cols), sizeof(double));
     assert_non_null(wide[id]);
     for (int64_t i = 0; i < param.rows * param.cols; i++) wide[id][i] = p->params[id][i];
@@ -164,7 +164,7 @@ static void assert_matches_reference(int64_t kv_heads, bool tied, bool checkpoin
   for (int id = 0; id < p.count; id++) {
     double error = tensor_error(&p, wide, &result, id);
     if (!(error < QG_TOL_GRAD_FP32))
-      fail_msg("%s: relative error %.2e", qg_param_describe(&p.shape, id).name, error);
+      fail_msg("%s: relative error %.2e", qg_model_param(&p.shape, id).name, error);
   }
   for (int id = 0; id < p.count; id++) free(wide[id]);
   model_result_free(&result);
@@ -337,7 +337,7 @@ static void bf16_stays_near_fp32(void **state)
   for (int id = 0; id < p.count; id++) {
     double error = relative_difference(a.grads[id], b.grads[id], a.elements[id]);
     if (!(error < QG_TOL_GRAD_BF16))
-      fail_msg("%s: relative difference %.2e", qg_param_describe(&p.shape, id).name, error);
+      fail_msg("%s: relative difference %.2e", qg_model_param(&p.shape, id).name, error);
   }
   model_result_free(&a);
   model_result_free(&b);

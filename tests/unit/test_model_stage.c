@@ -204,15 +204,16 @@ static void calls_that_break_the_contract_are_refused(void **state)
   qg_backend sizing = {.compute = QG_BF16};
   qg_stage_options options = small_options();
   qg_model_shape shape = small_shape();
-  qg_param_port port = {0};
+  qg_weight_reader weights = {0};
+  qg_gradient_port gradients = {0};
   qg_mem *mem;
   qg_stage *stage;
   qg_view view = {0};
   assert_ok(qg_mem_create(NULL, &mem));
   assert_ok(qg_stage_create(mem, &sizing, &shape, &middle, &options, &stage));
-  assert_int_equal(qg_stage_forward(stage, &port, 1, NULL, &view), QG_ERR_RUNTIME);
-  assert_int_equal(qg_stage_backward(stage, &port, -1, NULL, view, &view), QG_ERR_RUNTIME);
-  assert_int_equal(qg_stage_loss(stage, &port, 0, NULL, 1.0f, NULL), QG_ERR_RUNTIME);
+  assert_int_equal(qg_stage_forward(stage, &weights, 1, NULL, &view), QG_ERR_RUNTIME);
+  assert_int_equal(qg_stage_backward(stage, &weights, &gradients, -1, NULL, view, &view), QG_ERR_RUNTIME);
+  assert_int_equal(qg_stage_loss(stage, &weights, &gradients, 0, NULL, 1.0f, NULL), QG_ERR_RUNTIME);
   qg_stage_destroy(stage);
   qg_mem_destroy(mem);
 }

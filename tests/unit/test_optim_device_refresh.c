@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/optim_gradients.h"
 #include "support/fixtures/tolerances.h"
 
 enum { TOKENS = 40, STEPS = 3, HOST_WORKSPACE = 1 << 20, WORKSPACE = 4 << 20, SVD_WORKSPACE = 5 << 20 };
@@ -72,25 +72,26 @@ static qg_status device_subspace(qg_backend *be, qg_subspace_args *a)
   return job.status;
 }
 
+static void put_device_in(counting_backend *counter)
+{
+  counter->ops.subspace = device_subspace;
+  counter->ops.subspace_bytes = device_bytes_wanted;
+  counter->ops.basis_change = device_basis_change;
+}
+
 /* A small model whose first subspaces are due at step 0 and the next ones two steps later. */
 static void open_small(fixture *f, qg_subspace_method method, bool with_device)
 {
-  *f = (fixture){.shape = small_shape(), .options = options_of(QG_METHOD_QGALORE), .tokens = TOKENS};
+  *f = (fixture){.shape = small_shape(), .options = options_of(QG_METHOD_QGALORE)};
   f->options.subspace.method = method;
   f->options.update_gap = 2;
   f->options.rotate_moments = true;
   f->options.validate_subspaces = device.validates;
   qg_partition part = whole(&f->shape);
   counting_open(&f->counter, "fp32");
-  if (with_device) f->counter.ops.subspace = device_subspace;
-  if (with_device) f->counter.ops.subspace_bytes = device_bytes_wanted;
-  if (with_device) f->counter.ops.basis_change = device_basis_change;
+  if (with_device) put_device_in(&f->counter);
   f->counter.ops.copy_in = f->counter.ops.copy_out = counted_copy;
-  assert_ok(qg_mem_create(&f->counter.be, &f->mem));
-  assert_ok(qg_optim_create(f->mem, &f->counter.be, &f->shape, &part, &f->options, TOKENS, 1, &f->optim));
-  f->dy = device_floats(f, TOKENS * f->shape.intermediate_size);
-  f->x = device_floats(f, TOKENS * f->shape.intermediate_size);
-  assert_ok(qg_optim_init_weights(f->optim));
+  fixture_start(f, &part, TOKENS, 1);
 }
 
 /* One number for the state after some steps. */
@@ -198,16 +199,13 @@ static void its_workspace_is_in_the_ledger(void **state)
 /* Of matrices that wait for the whole batch. */
 static size_t host_gradients(bool with_device)
 {
-  fixture f = {.shape = small_shape(), .options = options_of(QG_METHOD_QGALORE), .tokens = TOKENS};
+  fixture f = {.shape = small_shape(), .options = options_of(QG_METHOD_QGALORE)};
   qg_partition part = whole(&f.shape);
   counting_open(&f.counter, "fp32");
   f.options.subspace.threads = 4;
   f.counter.ops.unified_memory = false;
-  if (with_device) f.counter.ops.subspace = device_subspace;
-  if (with_device) f.counter.ops.subspace_bytes = device_bytes_wanted;
-  if (with_device) f.counter.ops.basis_change = device_basis_change;
-  assert_ok(qg_mem_create(&f.counter.be, &f.mem));
-  assert_ok(qg_optim_create(f.mem, &f.counter.be, &f.shape, &part, &f.options, TOKENS, 2, &f.optim));
+  if (with_device) put_device_in(&f.counter);
+  fixture_start(&f, &part, TOKENS, 2);
   size_t bytes = qg_mem_bytes_in(f.mem, QG_SPACE_HOST, QG_OWNER_GRADIENTS);
   fixture_close(&f);
   return bytes;

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/optim_gradients.h"
 
 enum { TOKENS = 40, STEPS = 5 };
 
@@ -40,7 +40,7 @@ static uint32_t digest_after(qg_optim_options options, double *squares)
 static void expect_same_bits(qg_method method)
 {
   qg_model_shape shape = small_shape();
-  size_t parameters = (size_t)qg_param_count(&shape);
+  size_t parameters = (size_t)qg_model_param_count(&shape);
   double *fused = calloc(parameters, sizeof *fused), *accumulated = calloc(parameters, sizeof *accumulated);
   qg_optim_options options = fused_options(method);
   assert_true(fused && accumulated);
@@ -89,10 +89,10 @@ static void open_typed(fixture *f, const char *precision, qg_dtype accumulators)
   fixture_open(f, &part, precision, TOKENS, 1);
 }
 
-static qg_status send_block(fixture *f, const qg_optim_param *p, const float *dy, const float *x,
-                            int64_t first, int64_t count)
+static qg_status send_block(fixture *f, const qg_param *p, const float *dy, const float *x, int64_t first,
+                            int64_t count)
 {
-  return send_matrix(f, p, count, dy + first * p->info.rows, x + first * p->info.cols);
+  return send_matrix(f, p, count, dy + first * p->rows, x + first * p->cols);
 }
 
 /* The head's gradient comes in blocks of tokens: nothing moves before the last of them. */
@@ -106,18 +106,17 @@ static void a_head_is_updated_when_its_gradient_is_whole(void **state)
   float *weights[3];
   for (int i = 0; i < 2; i++) {
     fixture *f = both[i];
-    const qg_param_port *port = qg_optim_port(f->optim);
-    const qg_optim_param *head = param_of(f, QG_ROLE_HEAD, -1);
+    const qg_param *head = param_of(f, QG_ROLE_HEAD, -1);
     float *dy = pair_half(f, head, 0, 0, 0), *x = pair_half(f, head, 0, 0, 1);
     assert_ok(qg_optim_begin(f->optim, 0));
     qg_optim_set_rates(f->optim, 0.01, 1.0);
     assert_ok(send_block(f, head, dy, x, 0, 16));
     assert_ok(send_block(f, head, dy, x, 16, TOKENS - 16));
-    if (i == 0) weights[2] = weight_out(f, head->info.id);
-    assert_ok(port->matrix_done(port->impl, head->info.id));
+    if (i == 0) weights[2] = weight_out(f, head);
+    complete(f, head);
     assert_ok(qg_optim_finish_gradients(f->optim));
     if (i == 1) assert_ok(qg_optim_apply(f->optim, 0.01, 1.0));
-    weights[i] = weight_out(f, head->info.id);
+    weights[i] = weight_out(f, head);
     free(dy);
     free(x);
   }
@@ -135,15 +134,13 @@ static void a_head_stays_readable_while_its_gradient_gathers(void **state)
   (void)state;
   fixture f;
   open_typed(&f, "bf16", QG_F32);
-  const qg_param_port *port = qg_optim_port(f.optim);
-  const qg_optim_param *head = param_of(&f, QG_ROLE_HEAD, -1);
-  qg_view weight;
+  const qg_param *head = param_of(&f, QG_ROLE_HEAD, -1);
   assert_ok(qg_optim_begin(f.optim, 0));
-  assert_ok(port->read(port->impl, head->info.id, &weight));
+  qg_view weight = read_weight(&f, head);
   assert_int_equal(weight.type, QG_BF16);
   size_t bytes = qg_dtype_bytes(QG_BF16, weight.rows * weight.cols);
   void *before = copied_out(&f, weight.data, bytes);
-  assert_ok(f.counter.ops.zero(f.optim->be, head->grad, 4 * 150 * 96));
+  assert_ok(f.counter.ops.zero(f.be, sink_of(&f, head).accumulated.data, 4 * 150 * 96));
   void *after = copied_out(&f, weight.data, bytes);
   assert_memory_equal(before, after, bytes);
   free(before);
@@ -157,9 +154,9 @@ static void a_fused_head_adds_up_in_the_type_of_accumulators(void **state)
   (void)state;
   fixture f;
   open_typed(&f, "bf16", QG_BF16);
-  assert_int_equal(param_of(&f, QG_ROLE_HEAD, -1)->policy.grad_type, QG_BF16);
-  assert_int_equal(param_of(&f, QG_ROLE_EMBED, -1)->policy.grad_type, QG_BF16);
-  assert_int_equal(param_of(&f, QG_ROLE_Q, 0)->policy.grad_type, QG_F32);
+  assert_int_equal(sink_of(&f, param_of(&f, QG_ROLE_HEAD, -1)).accumulated.type, QG_BF16);
+  assert_int_equal(sink_of(&f, param_of(&f, QG_ROLE_EMBED, -1)).accumulated.type, QG_BF16);
+  assert_int_equal(sink_of(&f, param_of(&f, QG_ROLE_Q, 0)).accumulated.type, QG_F32);
   fixture_close(&f);
 }
 
@@ -170,8 +167,8 @@ static void tied_embeddings_wait_for_both_parts(void **state)
   f.shape.tie_embeddings = true;
   qg_partition part = whole(&f.shape);
   fixture_open(&f, &part, "fp32", TOKENS, 1);
-  assert_false(param_of(&f, QG_ROLE_EMBED, -1)->policy.fused);
-  assert_true(param_of(&f, QG_ROLE_Q, 0)->policy.fused);
+  assert_false(sink_of(&f, param_of(&f, QG_ROLE_EMBED, -1)).fused);
+  assert_true(sink_of(&f, param_of(&f, QG_ROLE_Q, 0)).fused);
   fixture_close(&f);
 }
 
@@ -184,13 +181,13 @@ static void a_step_whose_gradient_is_not_finite_touches_nothing(void **state)
   small_open(&f, fused_options(QG_METHOD_QGALORE), TOKENS, 1);
   noise_step(&f, 0, 0.01);
   uint32_t before = state_digest(&f);
-  double *squares = calloc((size_t)f.optim->param_count, sizeof *squares);
+  double *squares = calloc((size_t)param_count(&f), sizeof *squares);
   assert_ok(qg_optim_begin(f.optim, 2));
   qg_optim_set_rates(f.optim, 0.01, 1.0);
   assert_true(qg_optim_acts_in_backward(f.optim));
   const float entering[] = {1.0f, NAN};
   put(&f, f.x, entering, 2);
-  assert_ok(qg_optim_enter(f.optim, qg_view_make(f.x, QG_F32, 1, 2)));
+  assert_ok(qg_optim_check_incoming(f.optim, qg_view_make(f.x, QG_F32, 1, 2)));
   send_noise(&f, 2, 0);
   assert_ok(qg_optim_finish_gradients(f.optim));
   assert_ok(qg_optim_norms(f.optim, squares));
@@ -202,23 +199,24 @@ static void a_step_whose_gradient_is_not_finite_touches_nothing(void **state)
 }
 
 /* In the order of backward, with one infinity in the dY of one matrix. */
-static void send_noise_with_overflow(fixture *f, int64_t step, const qg_optim_param *bad)
+static void send_noise_with_overflow(fixture *f, int64_t step, const qg_param *bad)
 {
-  for (int id = f->optim->param_count - 1; id >= 0; id--) {
-    const qg_optim_param *p = &f->optim->params[id];
-    if (!qg_role_is_linear(p->info.role)) continue;
+  for (int id = param_count(f) - 1; id >= 0; id--) {
+    const qg_param *p = param_at(f, id);
+    if (!is_linear(p)) continue;
     float *dy = pair_half(f, p, step, 0, 0), *x = pair_half(f, p, step, 0, 1);
     if (p == bad) dy[0] = INFINITY;
     assert_ok(send_matrix(f, p, f->tokens, dy, x));
+    complete(f, p);
     free(dy);
     free(x);
   }
 }
 
-static uint32_t digest_of_codes(const fixture *f, const qg_optim_param *p)
+static uint32_t digest_of_codes(const fixture *f, const qg_param *p)
 {
-  size_t bytes = (size_t)(p->info.rows * p->info.cols);
-  void *codes = copied_out(f, p->codes.codes, bytes);
+  size_t bytes = (size_t)(p->rows * p->cols);
+  void *codes = stored_out(f, p, "weights", "codes");
   uint32_t digest = qg_crc32c(0, codes, bytes);
   free(codes);
   return digest;
@@ -231,22 +229,20 @@ static void updates_end_at_the_first_gradient_that_is_not_finite(void **state)
   fixture f;
   small_open(&f, fused_options(QG_METHOD_QGALORE), TOKENS, 1);
   noise_step(&f, 0, 0.01);
-  const qg_optim_param *bad = param_of(&f, QG_ROLE_K, 1);
-  uint32_t *before = calloc((size_t)f.optim->param_count, sizeof *before);
-  double *squares = calloc((size_t)f.optim->param_count, sizeof *squares);
-  for (int id = 0; id < f.optim->param_count; id++)
-    if (qg_role_is_linear(f.optim->params[id].info.role))
-      before[id] = digest_of_codes(&f, &f.optim->params[id]);
+  const qg_param *bad = param_of(&f, QG_ROLE_K, 1);
+  uint32_t *before = calloc((size_t)param_count(&f), sizeof *before);
+  double *squares = calloc((size_t)param_count(&f), sizeof *squares);
+  for (int id = 0; id < param_count(&f); id++)
+    if (is_linear(param_at(&f, id))) before[id] = digest_of_codes(&f, param_at(&f, id));
   assert_ok(qg_optim_begin(f.optim, 1));
   qg_optim_set_rates(f.optim, 0.01, 1.0);
   send_noise_with_overflow(&f, 1, bad);
   assert_ok(qg_optim_finish_gradients(f.optim));
   assert_ok(qg_optim_norms(f.optim, squares));
   assert_true(isnan(squares[1]));
-  for (int id = 0; id < f.optim->param_count; id++) {
-    const qg_optim_param *p = &f.optim->params[id];
-    if (qg_role_is_linear(p->info.role))
-      assert_int_equal(digest_of_codes(&f, p) == before[id], id <= bad->info.id);
+  for (int id = 0; id < param_count(&f); id++) {
+    const qg_param *p = param_at(&f, id);
+    if (is_linear(p)) assert_int_equal(digest_of_codes(&f, p) == before[id], id <= index_of(&f, bad));
   }
   free(squares);
   free(before);
@@ -261,14 +257,13 @@ static void a_head_whose_gradient_is_not_finite_ends_the_step(void **state)
   small_open(&f, fused_options(QG_METHOD_QGALORE), TOKENS, 1);
   noise_step(&f, 0, 0.01);
   uint32_t before = state_digest(&f);
-  const qg_param_port *port = qg_optim_port(f.optim);
-  const qg_optim_param *head = param_of(&f, QG_ROLE_HEAD, -1);
+  const qg_param *head = param_of(&f, QG_ROLE_HEAD, -1);
   float *dy = pair_half(&f, head, 1, 0, 0), *x = pair_half(&f, head, 1, 0, 1);
   dy[0] = INFINITY;
   assert_ok(qg_optim_begin(f.optim, 1));
   qg_optim_set_rates(f.optim, 0.01, 1.0);
   assert_ok(send_matrix(&f, head, TOKENS, dy, x));
-  assert_ok(port->matrix_done(port->impl, head->info.id));
+  complete(&f, head);
   send_noise(&f, 1, 0);
   assert_ok(qg_optim_finish_gradients(f.optim));
   assert_int_equal(state_digest(&f), before);
@@ -282,12 +277,13 @@ static void several_micro_batches_are_refused(void **state)
   (void)state;
   fixture f;
   small_open(&f, options_of(QG_METHOD_QGALORE), TOKENS, 1);
-  qg_optim_options options = fused_options(QG_METHOD_QGALORE);
-  qg_partition part = whole(&f.shape);
-  qg_optim *optim;
-  assert_int_equal(qg_optim_create(f.mem, &f.counter.be, &f.shape, &part, &options, TOKENS, 2, &optim),
-                   QG_ERR_INPUT);
+  qg_optim_request request = fixture_request(&f);
+  request.options = fused_options(QG_METHOD_QGALORE);
+  request.micro_batches = 2;
+  trained t;
+  assert_int_equal(trained_create(&request, &f.shape, &f.part, &t), QG_ERR_INPUT);
   assert_non_null(strstr(qg_error_message(), "train.update = accumulated"));
+  trained_destroy(&t);
   fixture_close(&f);
 }
 

@@ -6,15 +6,15 @@
 
 #include <cmocka.h>
 
-#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/optim_gradients.h"
 #include "support/fixtures/tolerances.h"
 
 enum { TOKENS = 40, MICRO_BATCHES = 3 };
 
 /* G += dY^T X in double. */
-static void add_outer(const fixture *f, const qg_optim_param *p, int64_t step, int64_t micro_batch, double *g)
+static void add_outer(const fixture *f, const qg_param *p, int64_t step, int64_t micro_batch, double *g)
 {
-  int64_t m = p->info.rows, n = p->info.cols;
+  int64_t m = p->rows, n = p->cols;
   float *dy = pair_half(f, p, step, micro_batch, 0), *x = pair_half(f, p, step, micro_batch, 1);
   for (int64_t t = 0; t < f->tokens; t++)
     for (int64_t i = 0; i < m; i++)
@@ -23,21 +23,13 @@ static void add_outer(const fixture *f, const qg_optim_param *p, int64_t step, i
   free(x);
 }
 
-static float *basis_out(const fixture *f, const qg_optim_param *p)
-{
-  float *basis = malloc((size_t)qg_optim_basis_elements(p) * sizeof *basis);
-  assert_non_null(basis);
-  assert_ok(qg_optim_projector_fetch(f->optim, p, basis));
-  return basis;
-}
-
 /* Right: R[i, k] = sum_j G[i, j] P[k, j]. Left: R[k, j] = sum_i P[i, k] G[i, j]. */
-static double projected(const qg_optim_param *p, const double *g, const float *basis, int64_t row,
-                        int64_t col)
+static double projected(const qg_param *p, const qg_sink_info *sink, const double *g, const float *basis,
+                        int64_t row, int64_t col)
 {
-  int64_t m = p->info.rows, n = p->info.cols, r = p->policy.rank;
+  int64_t m = p->rows, n = p->cols, r = sink->rank;
   double sum = 0.0;
-  if (p->policy.side == QG_SIDE_RIGHT)
+  if (sink->side == QG_SIDE_RIGHT)
     for (int64_t j = 0; j < n; j++) sum += g[row * n + j] * (double)basis[col * n + j];
   else
     for (int64_t i = 0; i < m; i++) sum += (double)basis[i * r + row] * g[i * n + col];
@@ -45,17 +37,18 @@ static double projected(const qg_optim_param *p, const double *g, const float *b
 }
 
 /* The accumulator of a matrix against P applied to the sum of its micro-batches' dY^T X. */
-static void assert_accumulated(const fixture *f, const qg_optim_param *p, int64_t step)
+static void assert_accumulated(const fixture *f, const qg_param *p, int64_t step)
 {
-  double *g = calloc((size_t)qg_optim_elements(p), sizeof *g);
+  double *g = calloc((size_t)qg_param_elements(p), sizeof *g);
   assert_non_null(g);
-  for (int64_t i = 0; i < f->optim->micro_batches; i++) add_outer(f, p, step, i, g);
-  float *basis = basis_out(f, p), *grad = floats_out(f, p->grad, qg_optim_grad_elements(p));
-  for (int64_t i = 0; i < p->policy.grad_rows; i++)
-    for (int64_t j = 0; j < p->policy.grad_cols; j++) {
-      double want = projected(p, g, basis, i, j), got = (double)grad[i * p->policy.grad_cols + j];
+  for (int64_t i = 0; i < f->micro_batches; i++) add_outer(f, p, step, i, g);
+  qg_sink_info sink = sink_of(f, p);
+  float *basis = basis_out(f, p), *grad = gradient_out(f, p);
+  for (int64_t i = 0; i < sink.gradient.rows; i++)
+    for (int64_t j = 0; j < sink.gradient.cols; j++) {
+      double want = projected(p, &sink, g, basis, i, j), got = (double)grad[i * sink.gradient.cols + j];
       if (!QG_CLOSE(got, want, QG_TOL_F32_SUM))
-        fail_msg("%s R[%d, %d] = %.9g, P G gives %.9g", p->info.name, (int)i, (int)j, got, want);
+        fail_msg("%s R[%d, %d] = %.9g, P G gives %.9g", p->name, (int)i, (int)j, got, want);
     }
   free(grad);
   free(basis);
@@ -65,8 +58,8 @@ static void assert_accumulated(const fixture *f, const qg_optim_param *p, int64_
 static void assert_all_accumulated(fixture *f, int64_t step)
 {
   noise_gradients(f, step);
-  for (int id = 0; id < f->optim->param_count; id++)
-    if (f->optim->params[id].policy.projected) assert_accumulated(f, &f->optim->params[id], step);
+  for (int id = 0; id < param_count(f); id++)
+    if (is_projected(f, param_at(f, id))) assert_accumulated(f, param_at(f, id), step);
 }
 
 static void check_both_kinds_of_step(qg_optim_options options, int64_t micro_batches)
@@ -112,10 +105,10 @@ static void both_sides_of_projection_are_covered(void **state)
   (void)state;
   fixture f;
   small_open(&f, options_of(QG_METHOD_QGALORE), TOKENS, 1);
-  assert_int_equal(param_of(&f, QG_ROLE_Q, 0)->policy.side, QG_SIDE_RIGHT);
-  assert_int_equal(param_of(&f, QG_ROLE_UP, 0)->policy.side, QG_SIDE_RIGHT);
-  assert_int_equal(param_of(&f, QG_ROLE_DOWN, 0)->policy.side, QG_SIDE_LEFT);
-  assert_int_equal(param_of(&f, QG_ROLE_K, 0)->policy.side, QG_SIDE_LEFT); /* fewer key heads */
+  assert_int_equal(sink_of(&f, param_of(&f, QG_ROLE_Q, 0)).side, QG_SIDE_RIGHT);
+  assert_int_equal(sink_of(&f, param_of(&f, QG_ROLE_UP, 0)).side, QG_SIDE_RIGHT);
+  assert_int_equal(sink_of(&f, param_of(&f, QG_ROLE_DOWN, 0)).side, QG_SIDE_LEFT);
+  assert_int_equal(sink_of(&f, param_of(&f, QG_ROLE_K, 0)).side, QG_SIDE_LEFT); /* fewer key heads */
   fixture_close(&f);
 }
 
@@ -126,8 +119,8 @@ static void a_rank_above_a_narrow_matrix_is_its_width(void **state)
   options.rank = 64;
   fixture f;
   small_open(&f, options, TOKENS, 1);
-  assert_int_equal(param_of(&f, QG_ROLE_Q, 0)->policy.rank, 64);
-  assert_int_equal(param_of(&f, QG_ROLE_K, 0)->policy.rank, 48);
+  assert_int_equal(sink_of(&f, param_of(&f, QG_ROLE_Q, 0)).rank, 64);
+  assert_int_equal(sink_of(&f, param_of(&f, QG_ROLE_K, 0)).rank, 48);
   assert_all_accumulated(&f, 0);
   fixture_close(&f);
 }
@@ -137,7 +130,7 @@ static int64_t gradient_flops(qg_optim_options options, qg_role role, int64_t st
 {
   fixture f;
   small_open(&f, options, TOKENS, 1);
-  const qg_optim_param *p = param_of(&f, role, 0);
+  const qg_param *p = param_of(&f, role, 0);
   noise_step(&f, 0, 0.01);
   assert_ok(qg_optim_begin(f.optim, step));
   f.counter.flops = 0;
@@ -191,15 +184,15 @@ static float *embedding_gradient(bool tied, int64_t micro_batches, double *squar
   fixture f = {.shape = small_shape(), .options = options_of(QG_METHOD_ADAMW)};
   f.shape.tie_embeddings = tied;
   qg_partition part = whole(&f.shape);
-  double *sums = calloc((size_t)qg_param_count(&f.shape), sizeof *sums);
+  double *sums = calloc((size_t)qg_model_param_count(&f.shape), sizeof *sums);
   assert_non_null(sums);
   fixture_open(&f, &part, "fp32", TOKENS, micro_batches);
   noise_gradients(&f, 0);
   assert_ok(qg_optim_norms(f.optim, sums));
   assert_ok(qg_optim_norms(f.optim, sums)); /* asking twice changes nothing */
   *squares = sums[0];
-  const qg_optim_param *p = param_of(&f, QG_ROLE_EMBED, -1);
-  float *grad = floats_out(&f, p->grad, qg_optim_elements(p));
+  const qg_param *p = param_of(&f, QG_ROLE_EMBED, -1);
+  float *grad = gradient_out(&f, p);
   free(sums);
   fixture_close(&f);
   return grad;
@@ -211,14 +204,14 @@ static void a_tied_embedding_sees_lookup_and_head(void **state)
   (void)state;
   fixture f;
   small_open(&f, options_of(QG_METHOD_ADAMW), TOKENS, MICRO_BATCHES);
-  qg_param info = f.optim->params[0].info;
-  qg_optim_param head = {.info = info};
-  double squares, untied_squares, *g = calloc((size_t)(info.rows * info.cols), sizeof *g), sum = 0.0;
+  const qg_param *table = param_of(&f, QG_ROLE_EMBED, -1);
+  int64_t elements = qg_param_elements(table);
+  double squares, untied_squares, *g = calloc((size_t)elements, sizeof *g), sum = 0.0;
   assert_non_null(g);
-  for (int64_t i = 0; i < MICRO_BATCHES; i++) add_outer(&f, &head, 0, i, g);
+  for (int64_t i = 0; i < MICRO_BATCHES; i++) add_outer(&f, table, 0, i, g);
   float *tied = embedding_gradient(true, MICRO_BATCHES, &squares);
   float *untied = embedding_gradient(false, MICRO_BATCHES, &untied_squares);
-  for (int64_t i = 0; i < info.rows * info.cols; i++) {
+  for (int64_t i = 0; i < elements; i++) {
     double want = g[i] + (double)untied[i];
     assert_true(QG_CLOSE(tied[i], want, QG_TOL_F32_SUM));
     sum += want * want;
@@ -235,15 +228,15 @@ static void norms_are_those_of_what_adam_sees(void **state)
   (void)state;
   fixture f;
   small_open(&f, options_of(QG_METHOD_QGALORE), TOKENS, 1);
-  double *sums = calloc((size_t)f.optim->param_count, sizeof *sums);
+  double *sums = calloc((size_t)param_count(&f), sizeof *sums);
   assert_non_null(sums);
   noise_gradients(&f, 0);
   assert_ok(qg_optim_norms(f.optim, sums));
-  for (int id = 0; id < f.optim->param_count; id++) {
-    const qg_optim_param *p = &f.optim->params[id];
-    float *grad = floats_out(&f, p->grad, qg_optim_grad_elements(p));
+  for (int id = 0; id < param_count(&f); id++) {
+    const qg_param *p = param_at(&f, id);
+    float *grad = gradient_out(&f, p);
     double want = 0.0;
-    for (int64_t i = 0; i < qg_optim_grad_elements(p); i++) want += (double)grad[i] * (double)grad[i];
+    for (int64_t i = 0; i < gradient_elements(&f, p); i++) want += (double)grad[i] * (double)grad[i];
     assert_true(QG_CLOSE(sums[id], want, QG_TOL_F32_SUM));
     free(grad);
   }
@@ -252,12 +245,12 @@ static void norms_are_those_of_what_adam_sees(void **state)
 }
 
 /* dY = u a^T, X = u b^T: G has the one direction b, wherever its sign points. */
-static void send_direction(fixture *f, const qg_optim_param *p, uint64_t direction, float sign)
+static void send_direction(fixture *f, const qg_param *p, uint64_t direction, float sign)
 {
-  float *dy = noise_matrix(1, TOKENS, p->info.rows), *x = noise_matrix(2, TOKENS, p->info.cols);
+  float *dy = noise_matrix(1, TOKENS, p->rows), *x = noise_matrix(2, TOKENS, p->cols);
   for (int64_t t = 0; t < TOKENS; t++) {
-    for (int64_t i = 0; i < p->info.rows; i++) dy[t * p->info.rows + i] = sign * noise(3, (uint64_t)i);
-    for (int64_t j = 0; j < p->info.cols; j++) x[t * p->info.cols + j] = noise(direction, (uint64_t)j);
+    for (int64_t i = 0; i < p->rows; i++) dy[t * p->rows + i] = sign * noise(3, (uint64_t)i);
+    for (int64_t j = 0; j < p->cols; j++) x[t * p->cols + j] = noise(direction, (uint64_t)j);
   }
   assert_ok(send_matrix(f, p, TOKENS, dy, x));
   free(dy);
@@ -275,13 +268,13 @@ static int64_t interval_after(qg_similarity similarity, bool rotates, bool flips
   options.similarity = similarity;
   fixture f;
   small_open(&f, options, TOKENS, 1);
-  const qg_optim_param *p = param_of(&f, QG_ROLE_Q, 0);
+  const qg_param *p = param_of(&f, QG_ROLE_Q, 0);
   for (int64_t step = 0; step < 6; step++) {
     assert_ok(qg_optim_begin(f.optim, step));
     send_direction(&f, p, rotates ? 100 + (uint64_t)step : 100, flips && step % 2 ? -1.0f : 1.0f);
     assert_ok(qg_optim_finish_gradients(f.optim));
   }
-  int64_t interval = qg_optim_tracker(f.optim, p->info.id)->interval;
+  int64_t interval = tracker_of(&f, p)->interval;
   fixture_close(&f);
   return interval;
 }
@@ -309,16 +302,16 @@ static void a_failed_refresh_keeps_the_old_subspace(void **state)
   (void)state;
   fixture f;
   small_open(&f, options_of(QG_METHOD_QGALORE), TOKENS, 1);
-  const qg_optim_param *p = param_of(&f, QG_ROLE_Q, 0);
+  const qg_param *p = param_of(&f, QG_ROLE_Q, 0);
   noise_step(&f, 0, 0.01);
   float *before = basis_out(&f, p), *dy = pair_half(&f, p, 10, 0, 0), *x = pair_half(&f, p, 10, 0, 1);
   dy[5] = NAN;
   assert_ok(qg_optim_begin(f.optim, 10));
   assert_ok(send_matrix(&f, p, TOKENS, dy, x));
   float *after = basis_out(&f, p);
-  assert_memory_equal(before, after, (size_t)qg_optim_basis_elements(p) * sizeof *before);
+  assert_memory_equal(before, after, (size_t)basis_elements(&f, p) * sizeof *before);
   assert_int_equal(qg_optim_get_stats(f.optim).failed_refreshes, 1);
-  assert_int_equal(qg_optim_tracker(f.optim, p->info.id)->refreshes, 1);
+  assert_int_equal(tracker_of(&f, p)->refreshes, 1);
   free(before);
   free(after);
   free(dy);
@@ -332,16 +325,16 @@ static void a_first_refresh_that_fails_waits_for_a_better_gradient(void **state)
   (void)state;
   fixture f;
   small_open(&f, options_of(QG_METHOD_QGALORE), TOKENS, 1);
-  const qg_optim_param *p = param_of(&f, QG_ROLE_Q, 0);
+  const qg_param *p = param_of(&f, QG_ROLE_Q, 0);
   float *dy = pair_half(&f, p, 0, 0, 0), *x = pair_half(&f, p, 0, 0, 1);
-  float *before = weight_out(&f, p->info.id);
+  float *before = weight_out(&f, p);
   dy[5] = NAN;
   assert_ok(qg_optim_begin(f.optim, 0));
   assert_ok(send_matrix(&f, p, TOKENS, dy, x));
   assert_ok(qg_optim_finish_gradients(f.optim));
   assert_ok(qg_optim_apply(f.optim, 0.01, 1.0));
-  float *after = weight_out(&f, p->info.id);
-  assert_memory_equal(before, after, (size_t)qg_optim_elements(p) * sizeof *before);
+  float *after = weight_out(&f, p);
+  assert_memory_equal(before, after, (size_t)qg_param_elements(p) * sizeof *before);
   assert_int_equal(qg_optim_get_stats(f.optim).failed, 1);
   assert_ok(qg_optim_begin(f.optim, 1));
   send_noise_matrix(&f, p, 1, 0);
@@ -358,13 +351,13 @@ static void pairs_that_do_not_fit_are_refused(void **state)
   (void)state;
   fixture f;
   small_open(&f, options_of(QG_METHOD_QGALORE), TOKENS, 2);
-  const qg_param_port *port = qg_optim_port(f.optim);
+  const qg_gradient_port *port = qg_optim_port(f.optim);
   qg_view rows = qg_view_make(f.dy, QG_F32, TOKENS, 96), more = qg_view_make(f.dy, QG_F32, TOKENS + 1, 96);
-  int q = param_of(&f, QG_ROLE_Q, 0)->info.id;
-  assert_int_equal(port->matrix_grad(port->impl, q, qg_view_make(f.dy, QG_F32, TOKENS, 95), rows),
+  int q = index_of(&f, param_of(&f, QG_ROLE_Q, 0));
+  assert_int_equal(port->add_matrix(port->impl, q, qg_view_make(f.dy, QG_F32, TOKENS, 95), rows),
                    QG_ERR_RUNTIME);
-  assert_int_equal(port->matrix_grad(port->impl, q, more, more), QG_ERR_RUNTIME);
-  assert_int_equal(port->matrix_grad(port->impl, f.optim->param_count, rows, rows), QG_ERR_RUNTIME);
+  assert_int_equal(port->add_matrix(port->impl, q, more, more), QG_ERR_RUNTIME);
+  assert_int_equal(port->add_matrix(port->impl, param_count(&f), rows, rows), QG_ERR_RUNTIME);
   assert_int_equal(qg_optim_end_micro_batch(f.optim, 2), QG_ERR_RUNTIME);
   fixture_close(&f);
 }

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/optim_gradients.h"
 #include "support/fixtures/tolerances.h"
 
 enum { TOKENS = 40, MICRO_BATCHES = 2 };
@@ -20,19 +20,19 @@ static qg_optim_options projecting_head(void)
 }
 
 /* Row ids[i] of G gains row i of dX (embedding); the head's G is dY^T X. In double. */
-static double *full_gradient(const fixture *f, const qg_optim_param *p, int64_t step)
+static double *full_gradient(const fixture *f, const qg_param *p, int64_t step)
 {
-  int64_t n = p->info.cols;
-  double *g = calloc((size_t)qg_optim_elements(p), sizeof *g);
+  int64_t n = p->cols;
+  double *g = calloc((size_t)qg_param_elements(p), sizeof *g);
   assert_non_null(g);
   for (int64_t b = 0; b < MICRO_BATCHES; b++) {
     float *dy = pair_half(f, p, step, b, 0), *x = pair_half(f, p, step, b, 1);
     for (int64_t t = 0; t < TOKENS; t++)
       for (int64_t j = 0; j < n; j++) {
         double value = (double)x[t * n + j];
-        if (p->info.role == QG_ROLE_EMBED) g[t % f->shape.vocab_size * n + j] += value;
+        if (p->looked_up) g[t % f->shape.vocab_size * n + j] += value;
         else
-          for (int64_t i = 0; i < p->info.rows; i++) g[i * n + j] += (double)dy[t * p->info.rows + i] * value;
+          for (int64_t i = 0; i < p->rows; i++) g[i * n + j] += (double)dy[t * p->rows + i] * value;
       }
     free(dy);
     free(x);
@@ -41,13 +41,13 @@ static double *full_gradient(const fixture *f, const qg_optim_param *p, int64_t 
 }
 
 /* R = G P^T: both tables are taller than wide. */
-static void expect_projected(const fixture *f, const qg_optim_param *p, int64_t step)
+static void expect_projected(const fixture *f, const qg_param *p, int64_t step)
 {
-  int64_t n = p->info.cols, rank = p->policy.rank;
+  int64_t n = p->cols, rank = sink_of(f, p).rank;
   double *g = full_gradient(f, p, step);
-  float *basis = floats_out(f, p->basis, qg_optim_basis_elements(p));
-  float *grad = floats_out(f, p->grad, qg_optim_grad_elements(p));
-  for (int64_t i = 0; i < p->info.rows; i++)
+  float *basis = basis_out(f, p);
+  float *grad = gradient_out(f, p);
+  for (int64_t i = 0; i < p->rows; i++)
     for (int64_t k = 0; k < rank; k++) {
       double want = 0.0;
       for (int64_t j = 0; j < n; j++) want += g[i * n + j] * (double)basis[k * n + j];
@@ -77,14 +77,14 @@ static void their_weights_stay_dense_and_learn(void **state)
   (void)state;
   fixture f;
   small_open(&f, projecting_head(), TOKENS, 1);
-  const qg_optim_param *p = param_of(&f, QG_ROLE_HEAD, -1);
-  assert_false(p->policy.int8);
-  assert_int_equal(p->policy.grad_cols, 24);
-  float *before = weight_out(&f, p->info.id);
+  const qg_param *p = param_of(&f, QG_ROLE_HEAD, -1);
+  assert_false(is_int8(&f, p));
+  assert_int_equal(sink_of(&f, p).gradient.cols, 24);
+  float *before = weight_out(&f, p);
   noise_step(&f, 0, 0.01);
-  float *after = weight_out(&f, p->info.id);
+  float *after = weight_out(&f, p);
   double moved = 0.0;
-  for (int64_t i = 0; i < qg_optim_elements(p); i++)
+  for (int64_t i = 0; i < qg_param_elements(p); i++)
     moved = fmax(moved, fabs((double)after[i] - (double)before[i]));
   assert_true(moved > 1e-4 && moved < 0.1);
   free(before);
@@ -99,15 +99,15 @@ static void a_head_in_blocks_refreshes_from_all_of_them(void **state)
   (void)state;
   fixture f;
   small_open(&f, projecting_head(), TOKENS, 1);
-  const qg_optim_param *p = param_of(&f, QG_ROLE_HEAD, -1);
+  const qg_param *p = param_of(&f, QG_ROLE_HEAD, -1);
   assert_ok(qg_optim_begin(f.optim, 0));
   float *dy = pair_half(&f, p, 0, 0, 0), *x = pair_half(&f, p, 0, 0, 1);
   int64_t half = TOKENS / 2;
   assert_ok(send_matrix(&f, p, half, dy, x));
   assert_int_equal(qg_optim_get_stats(f.optim).refreshes, 0);
-  assert_ok(send_matrix(&f, p, half, dy + half * p->info.rows, x + half * p->info.cols));
+  assert_ok(send_matrix(&f, p, half, dy + half * p->rows, x + half * p->cols));
   assert_ok(qg_optim_finish_gradients(f.optim));
-  assert_int_equal(qg_optim_tracker(f.optim, p->info.id)->refreshes, 1);
+  assert_int_equal(tracker_of(&f, p)->refreshes, 1);
   free(dy);
   free(x);
   fixture_close(&f);
@@ -129,30 +129,31 @@ static qg_view in_bf16(fixture *f, float *device, const float *host, int64_t col
   uint16_t *halves = malloc((size_t)(TOKENS * cols) * sizeof *halves);
   assert_non_null(halves);
   for (int64_t i = 0; i < TOKENS * cols; i++) halves[i] = qg_bf16_from_float(host[i]);
-  assert_ok(f->counter.ops.copy_in(f->optim->be, device, halves, (size_t)(TOKENS * cols) * sizeof *halves));
+  assert_ok(f->counter.ops.copy_in(f->be, device, halves, (size_t)(TOKENS * cols) * sizeof *halves));
   free(halves);
   return qg_view_make(device, QG_BF16, TOKENS, cols);
 }
 
 /* R of one matrix after the micro-batches of a step, as floats. */
-static float *accumulated(fixture *f, const qg_optim_param *p)
+static float *accumulated(fixture *f, const qg_param *p)
 {
-  const qg_param_port *port = qg_optim_port(f->optim);
-  int64_t count = qg_optim_grad_elements(p);
+  const qg_gradient_port *port = qg_optim_port(f->optim);
+  int64_t count = gradient_elements(f, p);
   float *out = malloc((size_t)count * sizeof *out);
   assert_non_null(out);
   assert_ok(qg_optim_begin(f->optim, 0));
   for (int64_t b = 0; b < MICRO_BATCHES; b++) {
     float *dy = pair_half(f, p, 0, b, 0), *x = pair_half(f, p, 0, b, 1);
-    assert_ok(port->matrix_grad(port->impl, p->info.id, in_bf16(f, f->dy, dy, p->info.rows),
-                                in_bf16(f, f->x, x, p->info.cols)));
+    assert_ok(port->add_matrix(port->impl, index_of(f, p), in_bf16(f, f->dy, dy, p->rows),
+                               in_bf16(f, f->x, x, p->cols)));
     free(dy);
     free(x);
   }
   assert_ok(qg_optim_finish_gradients(f->optim));
-  qg_view floats = qg_view_make(f->x, QG_F32, p->policy.grad_rows, p->policy.grad_cols);
-  assert_ok(f->counter.ops.convert(f->optim->be, floats, qg_optim_grad_view(p)));
-  assert_ok(f->counter.ops.copy_out(f->optim->be, out, f->x, (size_t)count * sizeof *out));
+  qg_view gradient = sink_of(f, p).gradient;
+  qg_view floats = qg_view_make(f->x, QG_F32, gradient.rows, gradient.cols);
+  assert_ok(f->counter.ops.convert(f->be, floats, gradient));
+  assert_ok(f->counter.ops.copy_out(f->be, out, f->x, (size_t)count * sizeof *out));
   return out;
 }
 
@@ -163,18 +164,17 @@ static void accumulators_may_be_bf16(void **state)
   fixture wide, narrow;
   open_bf16(&wide, QG_F32);
   open_bf16(&narrow, QG_BF16);
-  const qg_optim_param *p = param_of(&wide, QG_ROLE_Q, 0), *q = param_of(&narrow, QG_ROLE_Q, 0);
-  assert_int_equal(q->policy.grad_type, QG_BF16);
-  assert_int_equal(param_of(&narrow, QG_ROLE_MLP_NORM, 0)->policy.grad_type, QG_F32);
+  const qg_param *p = param_of(&wide, QG_ROLE_Q, 0), *q = param_of(&narrow, QG_ROLE_Q, 0);
+  assert_int_equal(sink_of(&narrow, q).gradient.type, QG_BF16);
+  assert_int_equal(sink_of(&narrow, param_of(&narrow, QG_ROLE_MLP_NORM, 0)).gradient.type, QG_F32);
   float *exact = accumulated(&wide, p), *rounded = accumulated(&narrow, q);
-  for (int64_t i = 0; i < qg_optim_grad_elements(p); i++)
+  for (int64_t i = 0; i < gradient_elements(&wide, p); i++)
     assert_true(QG_CLOSE(rounded[i], exact[i], QG_TOL_BF16_ROUND));
   size_t halved = qg_mem_bytes(narrow.mem, QG_OWNER_GRADIENTS),
          whole_size = qg_mem_bytes(wide.mem, QG_OWNER_GRADIENTS);
   int64_t matrices = 0;
-  for (int id = 0; id < wide.optim->param_count; id++)
-    if (!qg_optim_is_vector(&wide.optim->params[id]))
-      matrices += qg_optim_grad_elements(&wide.optim->params[id]);
+  for (int id = 0; id < param_count(&wide); id++)
+    if (!qg_param_is_vector(param_at(&wide, id))) matrices += gradient_elements(&wide, param_at(&wide, id));
   assert_int_equal(whole_size - halved, 2 * matrices);
   assert_ok(qg_optim_apply(narrow.optim, 0.01, 1.0));
   free(exact);

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/optim_gradients.h"
 #include "support/fixtures/tolerances.h"
 
 static void matrices_are_normal_with_deviation_002(void **state)
@@ -14,9 +14,9 @@ static void matrices_are_normal_with_deviation_002(void **state)
   (void)state;
   fixture f;
   small_open(&f, options_of(QG_METHOD_ADAMW), 8, 1);
-  const qg_optim_param *p = param_of(&f, QG_ROLE_GATE, 0);
-  int64_t n = qg_optim_elements(p), within = 0;
-  float *w = weight_out(&f, p->info.id);
+  const qg_param *p = param_of(&f, QG_ROLE_GATE, 0);
+  int64_t n = qg_param_elements(p), within = 0;
+  float *w = weight_out(&f, p);
   double sum = 0.0, squares = 0.0;
   for (int64_t i = 0; i < n; i++) {
     sum += (double)w[i];
@@ -38,7 +38,7 @@ static void norms_are_one(void **state)
   small_open(&f, options_of(QG_METHOD_QGALORE), 8, 1);
   const qg_role roles[] = {QG_ROLE_ATTN_NORM, QG_ROLE_MLP_NORM, QG_ROLE_FINAL_NORM};
   for (int i = 0; i < QG_COUNT_OF(roles); i++) {
-    float *w = weight_out(&f, param_of(&f, roles[i], 1)->info.id);
+    float *w = weight_out(&f, param_of(&f, roles[i], 1));
     for (int64_t j = 0; j < f.shape.hidden_size; j++) assert_true(w[j] == 1.0f);
     free(w);
   }
@@ -53,8 +53,8 @@ static void parameters_and_seeds_differ(void **state)
   small_open(&f, options, 8, 1);
   options.seed++;
   small_open(&g, options, 8, 1);
-  int q0 = param_of(&f, QG_ROLE_Q, 0)->info.id, q1 = param_of(&f, QG_ROLE_Q, 1)->info.id;
-  float *a = weight_out(&f, q0), *b = weight_out(&f, q1), *c = weight_out(&g, q0);
+  float *a = weight_out(&f, param_of(&f, QG_ROLE_Q, 0)), *b = weight_out(&f, param_of(&f, QG_ROLE_Q, 1));
+  float *c = weight_out(&g, param_of(&g, QG_ROLE_Q, 0));
   assert_memory_not_equal(a, b, 64);
   assert_memory_not_equal(a, c, 64);
   free(a);
@@ -71,10 +71,10 @@ static void quantised_weights_are_the_dense_ones_rounded(void **state)
   fixture f, g;
   small_open(&f, options_of(QG_METHOD_ADAMW), 8, 1);
   small_open(&g, options_of(QG_METHOD_QGALORE), 8, 1);
-  const qg_optim_param *p = param_of(&g, QG_ROLE_DOWN, 1);
-  float *dense = weight_out(&f, p->info.id), *decoded = weight_out(&g, p->info.id);
-  float *scale = floats_out(&g, p->codes.scale, qg_group_count(qg_optim_elements(p)));
-  for (int64_t i = 0; i < qg_optim_elements(p); i++)
+  const qg_param *p = param_of(&g, QG_ROLE_DOWN, 1);
+  float *dense = weight_out(&f, param_of(&f, QG_ROLE_DOWN, 1)), *decoded = weight_out(&g, p);
+  float *scale = stored_out(&g, p, "weights", "scale");
+  for (int64_t i = 0; i < qg_param_elements(p); i++)
     assert_true(fabsf(dense[i] - decoded[i]) <= 0.5001f * scale[i / QG_GROUP] + 1e-9f);
   free(dense);
   free(decoded);
@@ -97,10 +97,10 @@ static void fresh_weights_do_not_depend_on_moment_blocks(void **state)
     if (i == 1) f[i].options.moment_block = 100;
     qg_partition part = whole(&f[i].shape);
     fixture_open(&f[i], &part, "fp32", 8, 1);
-    const qg_optim_param *p = param_of(&f[i], QG_ROLE_UP, 0);
-    count = qg_optim_elements(p);
-    assert_true(p->policy.int8 && count > f[i].optim->be->update_elements);
-    weights[i] = weight_out(&f[i], p->info.id);
+    const qg_param *p = param_of(&f[i], QG_ROLE_UP, 0);
+    count = qg_param_elements(p);
+    assert_true(is_int8(&f[i], p) && count > f[i].be->update_elements);
+    weights[i] = weight_out(&f[i], p);
   }
   assert_memory_equal(weights[0], weights[1], (size_t)count * sizeof(float));
   for (int i = 0; i < 2; i++) {
@@ -115,11 +115,12 @@ static void assert_same_on_stage(const fixture *all, const qg_partition *part)
   fixture f = {.shape = all->shape, .options = all->options};
   int held = 0;
   fixture_open(&f, part, "fp32", 8, 1);
-  for (int id = 0; id < f.optim->param_count; id++) {
-    if (!f.optim->params[id].held) continue;
+  for (int id = 0; id < param_count(&f); id++) {
+    const qg_param *p = param_at(&f, id);
+    if (!p->held) continue;
     held++;
-    float *a = weight_out(all, id), *b = weight_out(&f, id);
-    assert_memory_equal(a, b, (size_t)qg_optim_elements(&f.optim->params[id]) * sizeof *a);
+    float *a = weight_out(all, param_at(all, id)), *b = weight_out(&f, p);
+    assert_memory_equal(a, b, (size_t)qg_param_elements(p) * sizeof *a);
     free(a);
     free(b);
   }

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/optim_gradients.h"
 
 /* LLaMA-60M. */
 static const qg_model_shape llama_60m = {.hidden_size = 512,
@@ -34,13 +34,15 @@ static size_t dry_bytes(qg_optim_options options, int64_t micro_batches, qg_owne
   counting_backend counter;
   qg_partition part = whole(&llama_60m);
   qg_mem *dry;
-  qg_optim *optim;
+  trained t;
   options.rank = RANK;
   counting_open(&counter, "fp32");
   assert_ok(qg_mem_create(NULL, &dry));
-  assert_ok(qg_optim_create(dry, &counter.be, &llama_60m, &part, &options, 2048, micro_batches, &optim));
+  qg_optim_request request = {
+      .mem = dry, .be = &counter.be, .options = options, .tokens = 2048, .micro_batches = micro_batches};
+  assert_ok(trained_create(&request, &llama_60m, &part, &t));
   size_t bytes = qg_mem_bytes(dry, owner);
-  qg_optim_destroy(optim);
+  trained_destroy(&t);
   qg_mem_destroy(dry);
   qg_backend_close(counter.real);
   return bytes;
@@ -129,21 +131,20 @@ static void a_dry_ledger_counts_what_a_live_one_takes(void **state)
   (void)state;
   fixture f;
   small_open(&f, options_of(QG_METHOD_QGALORE), 16, 2);
-  qg_partition part = whole(&f.shape);
-  qg_mem *dry;
-  qg_optim *optim;
-  assert_ok(qg_mem_create(NULL, &dry));
-  assert_ok(qg_optim_create(dry, f.optim->be, &f.shape, &part, &f.options, 16, 2, &optim));
+  qg_optim_request request = fixture_request(&f);
+  trained t;
+  assert_ok(qg_mem_create(NULL, &request.mem));
+  assert_ok(trained_create(&request, &f.shape, &f.part, &t));
   for (int owner = 0; owner < QG_OWNER_COUNT; owner++)
     if (owner != QG_OWNER_DATA)
-      assert_int_equal(qg_mem_bytes(dry, (qg_owner)owner), qg_mem_bytes(f.mem, (qg_owner)owner));
+      assert_int_equal(qg_mem_bytes(request.mem, (qg_owner)owner), qg_mem_bytes(f.mem, (qg_owner)owner));
   const qg_state_entry *entries;
   int dry_count, count;
-  assert_ok(qg_optim_state(optim, &entries, &dry_count)); /* sizes for --check */
+  assert_ok(qg_optim_state(t.optim, &entries, &dry_count)); /* sizes for --check */
   assert_ok(qg_optim_state(f.optim, &entries, &count));
   assert_int_equal(dry_count, count);
-  qg_optim_destroy(optim);
-  qg_mem_destroy(dry);
+  trained_destroy(&t);
+  qg_mem_destroy(request.mem);
   fixture_close(&f);
 }
 

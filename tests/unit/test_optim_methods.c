@@ -7,28 +7,28 @@
 
 #include <cmocka.h>
 
-#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/optim_gradients.h"
 #include "support/fixtures/tolerances.h"
 
 enum { STEPS = 60, WIDEST = 288 };
 
 /* The loss of a parameter is |W - target|^2 / 2, so G = W - target. The target of a matrix lies a rank-8 step
  * away. */
-static float *target_of(const fixture *f, const qg_optim_param *p)
+static float *target_of(const fixture *f, const qg_param *p)
 {
-  float *target = weight_out(f, p->info.id);
-  for (int64_t i = 0; i < p->info.rows; i++)
-    for (int64_t j = 0; j < p->info.cols; j++)
+  float *target = weight_out(f, p);
+  for (int64_t i = 0; i < p->rows; i++)
+    for (int64_t j = 0; j < p->cols; j++)
       for (uint64_t k = 0; k < 8; k++)
-        target[i * p->info.cols + j] += 0.02f * noise(k, (uint64_t)i) * noise(100 + k, (uint64_t)j);
+        target[i * p->cols + j] += 0.02f * noise(k, (uint64_t)i) * noise(100 + k, (uint64_t)j);
   return target;
 }
 
 /* Hands out G = W - target with X = the unit matrix and dY = G^T, [cols, rows]. Returns the loss. */
-static double send_distance(fixture *f, const qg_optim_param *p, const float *target)
+static double send_distance(fixture *f, const qg_param *p, const float *target)
 {
-  int64_t rows = p->info.rows, cols = p->info.cols;
-  float *w = weight_out(f, p->info.id), *dy = calloc((size_t)(rows * cols), sizeof *dy);
+  int64_t rows = p->rows, cols = p->cols;
+  float *w = weight_out(f, p), *dy = calloc((size_t)(rows * cols), sizeof *dy);
   float *unit = calloc((size_t)(cols * cols), sizeof *unit);
   double loss = 0.0;
   assert_true(dy && unit);
@@ -52,7 +52,7 @@ static double remaining_loss(qg_optim_options options, qg_role role)
   fixture f;
   options.update_gap = 20;
   small_open(&f, options, WIDEST, 1);
-  const qg_optim_param *p = param_of(&f, role, 1);
+  const qg_param *p = param_of(&f, role, 1);
   float *target = target_of(&f, p);
   double first = 0.0, last = 0.0;
   for (int64_t step = 0; step <= STEPS; step++) {
@@ -118,22 +118,23 @@ static void bf16_weights_learn_with_stochastic_rounding(void **state)
   options.weight_bits = 16;
   fixture f;
   small_open(&f, options, 8, 1);
-  assert_int_equal(param_of(&f, QG_ROLE_Q, 0)->policy.type, QG_BF16);
+  assert_int_equal(qg_weights_format(f.trained.weights, index_of(&f, param_of(&f, QG_ROLE_Q, 0))),
+                   QG_WEIGHT_BF16);
   fixture_close(&f);
   assert_true(remaining_loss(options, QG_ROLE_Q) < QG_TOL_TOY_LOSS);
 }
 
 /* Makes every weight of a matrix positive: the groups on which quantisers with and without zero differ. */
-static void plant_one_sign(fixture *f, const qg_optim_param *p)
+static void plant_one_sign(fixture *f, const qg_param *p)
 {
-  int64_t elements = qg_optim_elements(p), groups = qg_group_count(elements);
-  if (!p->policy.int8) return;
-  uint8_t *codes = copied_out(f, p->codes.codes, (size_t)elements), *zero = calloc((size_t)groups, 1);
+  int64_t elements = qg_param_elements(p), groups = qg_group_count(elements);
+  if (!is_int8(f, p)) return;
+  uint8_t *codes = stored_out(f, p, "weights", "codes"), *zero = calloc((size_t)groups, 1);
   assert_non_null(zero);
   for (int64_t i = 0; i < elements; i++) codes[i] |= 0x80;
-  assert_ok(f->counter.ops.copy_in(f->optim->be, p->codes.codes, codes, (size_t)elements));
-  assert_ok(f->counter.ops.copy_in(f->optim->be, p->codes.zero, zero, (size_t)groups));
-  assert_ok(f->counter.ops.sync(f->optim->be));
+  assert_ok(f->counter.ops.copy_in(f->be, stored(f, p, "weights", "codes"), codes, (size_t)elements));
+  assert_ok(f->counter.ops.copy_in(f->be, stored(f, p, "weights", "zero"), zero, (size_t)groups));
+  assert_ok(f->counter.ops.sync(f->be));
   free(codes);
   free(zero);
 }
@@ -240,8 +241,11 @@ static void impossible_choices_are_refused(void **state)
   qg_mem *dry;
   assert_ok(qg_mem_create(NULL, &dry));
   for (int i = 0; i < QG_COUNT_OF(wrong); i++) {
-    qg_optim *optim;
-    assert_int_equal(qg_optim_create(dry, &counter.be, &shape, &part, &wrong[i], 8, 1, &optim), QG_ERR_INPUT);
+    qg_optim_request request = {
+        .mem = dry, .be = &counter.be, .options = wrong[i], .tokens = 8, .micro_batches = 1};
+    trained t;
+    assert_int_equal(trained_create(&request, &shape, &part, &t), QG_ERR_INPUT);
+    trained_destroy(&t);
   }
   qg_mem_destroy(dry);
   qg_backend_close(counter.real);

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/optim_gradients.h"
 #include "support/fixtures/tolerances.h"
 
 enum { TOKENS = 40, GAP = 3 };
@@ -24,11 +24,9 @@ typedef struct {
   float *m, *v, *basis;
 } memory_of;
 
-static memory_of read_out(const fixture *f, const qg_optim_param *p)
+static memory_of read_out(const fixture *f, const qg_param *p)
 {
-  int64_t elements = qg_optim_grad_elements(p);
-  return (memory_of){floats_out(f, p->moments.m, elements), floats_out(f, p->moments.v, elements),
-                     floats_out(f, p->basis, qg_optim_basis_elements(p))};
+  return (memory_of){stored_out(f, p, "moments", "m"), stored_out(f, p, "moments", "v"), basis_out(f, p)};
 }
 
 static void forget(memory_of *memory)
@@ -39,10 +37,11 @@ static void forget(memory_of *memory)
 }
 
 /* C[i, j]: old direction i along new direction j. */
-static double turn(const qg_optim_param *p, const float *old, const float *new, int64_t i, int64_t j)
+static double turn(const qg_param *p, const qg_sink_info *sink, const float *old, const float *new, int64_t i,
+                   int64_t j)
 {
-  int64_t rank = p->policy.rank, d = qg_min_i64(p->info.rows, p->info.cols);
-  bool right = p->policy.side == QG_SIDE_RIGHT;
+  int64_t rank = sink->rank, d = qg_min_i64(p->rows, p->cols);
+  bool right = sink->side == QG_SIDE_RIGHT;
   double sum = 0.0;
   for (int64_t k = 0; k < d; k++)
     sum += right ? (double)old[i * d + k] * (double)new[j * d + k]
@@ -51,29 +50,28 @@ static double turn(const qg_optim_param *p, const float *old, const float *new, 
 }
 
 /* Element (line, direction) of R, whichever side the directions are on. */
-static int64_t at(const qg_optim_param *p, int64_t line, int64_t direction)
+static int64_t at(const qg_sink_info *sink, int64_t line, int64_t direction)
 {
-  return p->policy.side == QG_SIDE_RIGHT ? line * p->policy.rank + direction
-                                         : direction * p->policy.grad_cols + line;
+  return sink->side == QG_SIDE_RIGHT ? line * sink->rank + direction : direction * sink->gradient.cols + line;
 }
 
-static void expect_rotated(const fixture *f, const qg_optim_param *p, const memory_of *old,
-                           const memory_of *new)
+static void expect_rotated(const fixture *f, const qg_param *p, const memory_of *old, const memory_of *new)
 {
-  int64_t rank = p->policy.rank, lines = qg_optim_grad_elements(p) / rank;
+  qg_sink_info sink = sink_of(f, p);
+  int64_t rank = sink.rank, lines = gradient_elements(f, p) / rank;
   double c1 = 1.0 - pow(f->options.beta1, GAP), c2 = 1.0 - pow(f->options.beta2, GAP), largest = 0.0;
-  for (int64_t i = 0; i < qg_optim_grad_elements(p); i++) largest = fmax(largest, fabs((double)old->m[i]));
+  for (int64_t i = 0; i < gradient_elements(f, p); i++) largest = fmax(largest, fabs((double)old->m[i]));
   for (int64_t line = 0; line < lines; line += 7)
     for (int64_t j = 0; j < rank; j += 5) {
       double mean = 0.0, variance = 0.0;
       for (int64_t i = 0; i < rank; i++) {
-        double c = turn(p, old->basis, new->basis, i, j), m = (double)old->m[at(p, line, i)] / c1;
+        double c = turn(p, &sink, old->basis, new->basis, i, j), m = (double)old->m[at(&sink, line, i)] / c1;
         mean += c * m;
-        variance += c * c * fmax((double)old->v[at(p, line, i)] / c2 - m * m, 0.0);
+        variance += c * c * fmax((double)old->v[at(&sink, line, i)] / c2 - m * m, 0.0);
       }
       double want_v = c2 * (variance + mean * mean);
-      assert_true(fabs((double)new->m[at(p, line, j)] - c1 *mean) <= QG_TOL_F32_SUM * largest);
-      assert_true(fabs((double)new->v[at(p, line, j)] - want_v) <= QG_TOL_F32_SUM * largest * largest);
+      assert_true(fabs((double)new->m[at(&sink, line, j)] - c1 *mean) <= QG_TOL_F32_SUM * largest);
+      assert_true(fabs((double)new->v[at(&sink, line, j)] - want_v) <= QG_TOL_F32_SUM * largest * largest);
     }
 }
 
@@ -83,7 +81,7 @@ static void check_role(qg_role role, bool separate_memory)
   fixture f = {.shape = small_shape(), .options = rotating(true), .separate_memory = separate_memory};
   qg_partition part = whole(&f.shape);
   fixture_open(&f, &part, "fp32", TOKENS, 1);
-  const qg_optim_param *p = param_of(&f, role, 0);
+  const qg_param *p = param_of(&f, role, 0);
   for (int64_t step = 0; step < GAP; step++) noise_step(&f, step, 0.01);
   memory_of old = read_out(&f, p);
   assert_ok(qg_optim_begin(f.optim, GAP));
@@ -110,14 +108,14 @@ static void without_rotation_they_keep_their_numbers(void **state)
   (void)state;
   fixture f;
   small_open(&f, rotating(false), TOKENS, 1);
-  const qg_optim_param *p = param_of(&f, QG_ROLE_Q, 0);
+  const qg_param *p = param_of(&f, QG_ROLE_Q, 0);
   for (int64_t step = 0; step < GAP; step++) noise_step(&f, step, 0.01);
   memory_of old = read_out(&f, p);
   assert_ok(qg_optim_begin(f.optim, GAP));
   send_noise_matrix(&f, p, GAP, 0);
   memory_of new = read_out(&f, p);
-  assert_memory_equal(old.m, new.m, (size_t)qg_optim_grad_elements(p) * sizeof *old.m);
-  assert_memory_equal(old.v, new.v, (size_t)qg_optim_grad_elements(p) * sizeof *old.v);
+  assert_memory_equal(old.m, new.m, (size_t)gradient_elements(&f, p) * sizeof *old.m);
+  assert_memory_equal(old.v, new.v, (size_t)gradient_elements(&f, p) * sizeof *old.v);
   forget(&old);
   forget(&new);
   fixture_close(&f);
@@ -134,28 +132,28 @@ static void eight_bit_moments_keep_their_sum_of_squares(void **state)
   options.rotate_moments = true;
   options.projector_bits = 32;
   small_open(&f, options, TOKENS, 1);
-  const qg_optim_param *p = param_of(&f, QG_ROLE_K, 0);
-  assert_int_equal(p->policy.rank, 48);
-  assert_true(p->policy.moments8);
+  const qg_param *p = param_of(&f, QG_ROLE_K, 0);
+  assert_int_equal(sink_of(&f, p).rank, 48);
+  assert_true(has_8bit_moments(&f, p));
   for (int64_t step = 0; step < GAP; step++) noise_step(&f, step, 0.01);
   double before = 0.0, after = 0.0;
-  int64_t count = qg_optim_grad_elements(p);
+  int64_t count = gradient_elements(&f, p);
   float *mean = device_floats(&f, count), *variance = device_floats(&f, count);
   qg_moments_args args = {.mean = mean,
                           .variance = variance,
                           .count = count,
                           .c1 = 1.0f,
                           .c2_squared = 1.0f,
-                          .m_codes = p->moments.m_codes,
-                          .v_codes = p->moments.v_codes,
-                          .m_absmax = p->moments.m_absmax,
-                          .v_absmax = p->moments.v_absmax,
+                          .m_codes = stored(&f, p, "moments", "m_codes"),
+                          .v_codes = stored(&f, p, "moments", "v_codes"),
+                          .m_absmax = stored(&f, p, "moments", "m_absmax"),
+                          .v_absmax = stored(&f, p, "moments", "v_absmax"),
                           .block = options.moment_block};
-  assert_ok(f.counter.ops.read_moments(f.optim->be, &args));
+  assert_ok(f.counter.ops.read_moments(f.be, &args));
   for (int64_t i = 0; i < count; i++) before += (double)mean[i] * (double)mean[i];
   assert_ok(qg_optim_begin(f.optim, GAP));
   send_noise_matrix(&f, p, GAP, 0);
-  assert_ok(f.counter.ops.read_moments(f.optim->be, &args));
+  assert_ok(f.counter.ops.read_moments(f.be, &args));
   for (int64_t i = 0; i < count; i++) after += (double)mean[i] * (double)mean[i];
   assert_true(fabs(after / before - 1.0) <= QG_TOL_MOMENTS_8BIT);
   fixture_close(&f);

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/optim_gradients.h"
 
 enum { TOKENS = 16, MICRO_BATCHES = 2, MAX_STAGES = 3 };
 
@@ -27,10 +27,8 @@ static void pipeline_open(pipeline *run, qg_optim_options options, bool tied, in
   run->stages = stages;
   for (int s = 0; s < stages; s++) {
     fixture *f = &run->stage[s];
-    f->shape = small_shape();
+    *f = (fixture){.shape = small_shape(), .options = options};
     f->shape.tie_embeddings = tied;
-    f->options = options;
-    f->separate_memory = false;
     fixture_open(f, &parts[stages - 1][s], "fp32", TOKENS, MICRO_BATCHES);
   }
 }
@@ -62,18 +60,6 @@ static void pipeline_step(pipeline *run, int64_t step)
   for (int s = 0; s < run->stages; s++) noise_gradients(&run->stage[s], step);
   exchange_tied(run);
   for (int s = 0; s < run->stages; s++) assert_ok(qg_optim_apply(run->stage[s].optim, 0.01, 0.7));
-}
-
-static const qg_state_entry *entries_of(fixture *f, int *count)
-{
-  const qg_state_entry *entries;
-  assert_ok(qg_optim_state(f->optim, &entries, count));
-  return entries;
-}
-
-static size_t entry_bytes(const qg_state_entry *entry)
-{
-  return qg_dtype_bytes(entry->type, entry->elements);
 }
 
 /* Entry `index` of a pipeline, from a stage that holds it. */
@@ -142,8 +128,9 @@ static void both_holders_of_a_tied_embedding_stay_equal(void **state)
   pipeline run;
   pipeline_open(&run, options_of(QG_METHOD_QGALORE), true, 2);
   pipeline_step(&run, 0);
-  float *first = weight_out(&run.stage[0], 0), *last = weight_out(&run.stage[1], 0);
-  assert_memory_equal(first, last, (size_t)qg_optim_elements(&run.stage[0].optim->params[0]) * sizeof *first);
+  const qg_param *p = param_at(&run.stage[0], 0), *q = param_at(&run.stage[1], 0);
+  float *first = weight_out(&run.stage[0], p), *last = weight_out(&run.stage[1], q);
+  assert_memory_equal(first, last, (size_t)qg_param_elements(p) * sizeof *first);
   free(first);
   free(last);
   pipeline_close(&run);
@@ -158,7 +145,7 @@ static void a_tied_embedding_is_counted_once(void **state)
   for (int s = 0; s < 2; s++) noise_gradients(&run.stage[s], 0);
   exchange_tied(&run);
   for (int s = 0; s < 2; s++) {
-    all = calloc((size_t)run.stage[s].optim->param_count, sizeof *all);
+    all = calloc((size_t)param_count(&run.stage[s]), sizeof *all);
     assert_non_null(all);
     all[0] = -1.0;
     assert_ok(qg_optim_norms(run.stage[s].optim, all));
@@ -205,19 +192,10 @@ static void every_rank_lists_the_same_entries_and_one_owns_each(void **state)
   pipeline_close(&three);
 }
 
-static const qg_state_entry *find_entry(fixture *f, const char *dataset, int64_t item)
-{
-  int count;
-  const qg_state_entry *entries = entries_of(f, &count);
-  for (int i = 0; i < count; i++)
-    if (strcmp(entries[i].dataset, dataset) == 0 && entries[i].item == item) return &entries[i];
-  fail_msg("no dataset %s", dataset);
-  return NULL;
-}
-
 static void assert_entry(fixture *f, const char *dataset, qg_dtype type, int64_t items, int64_t elements)
 {
   const qg_state_entry *entry = find_entry(f, dataset, items - 1);
+  assert_non_null(entry);
   assert_int_equal(entry->type, type);
   assert_int_equal(entry->items, items);
   assert_int_equal(entry->elements, elements);
@@ -249,10 +227,10 @@ static void copy_state(fixture *from, fixture *to)
   for (int i = 0; i < count; i++) {
     void *bytes = entry_out(from, &source[i]);
     if (target[i].on_device)
-      assert_ok(to->counter.ops.copy_in(to->optim->be, target[i].data, bytes, entry_bytes(&target[i])));
+      assert_ok(to->counter.ops.copy_in(to->be, target[i].data, bytes, entry_bytes(&target[i])));
     else
       memcpy(target[i].data, bytes, entry_bytes(&target[i]));
-    assert_ok(to->counter.ops.sync(to->optim->be));
+    assert_ok(to->counter.ops.sync(to->be));
     free(bytes);
   }
   assert_ok(qg_optim_state_loaded(to->optim));
@@ -300,9 +278,7 @@ static void loading_renews_the_norms_that_the_model_reads(void **state)
   for (int i = 0; i < 96; i++) gains[i] = 3.0f;
   put(&f, entry->data, gains, 96);
   assert_ok(qg_optim_state_loaded(f.optim));
-  qg_view view;
-  const qg_param_port *port = qg_optim_port(f.optim);
-  assert_ok(port->read(port->impl, param_of(&f, QG_ROLE_FINAL_NORM, -1)->info.id, &view));
+  qg_view view = read_weight(&f, param_of(&f, QG_ROLE_FINAL_NORM, -1));
   uint16_t *read = copied_out(&f, view.data, 96 * sizeof *read);
   assert_true(qg_bf16_to_float(read[95]) == 3.0f);
   free(read);

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/optim_gradients.h"
 
 enum { TOKENS = 40, GAP = 4 };
 
@@ -22,7 +22,7 @@ static void open_small(fixture *f, bool fused, int64_t micro_batches)
 /* Norms are where the host hears of what the device decided. */
 static bool is_modified(const fixture *f)
 {
-  double *squares = calloc((size_t)f->optim->param_count, sizeof *squares);
+  double *squares = calloc((size_t)param_count(f), sizeof *squares);
   assert_non_null(squares);
   assert_ok(qg_optim_norms(f->optim, squares));
   free(squares);
@@ -31,7 +31,7 @@ static bool is_modified(const fixture *f)
 
 /* What the flag says of the gradients of a step, after one that has refreshed everything; and that it is
  * true. */
-static bool touched_by_gradients(bool fused, int64_t micro_batches, int64_t step)
+static bool modified_by_gradients(bool fused, int64_t micro_batches, int64_t step)
 {
   fixture f;
   open_small(&f, fused, micro_batches);
@@ -47,21 +47,21 @@ static bool touched_by_gradients(bool fused, int64_t micro_batches, int64_t step
 static void accumulated_gradients_leave_no_trace_between_refreshes(void **state)
 {
   (void)state;
-  assert_false(touched_by_gradients(false, 1, 1));
-  assert_false(touched_by_gradients(false, 2, 1));
+  assert_false(modified_by_gradients(false, 1, 1));
+  assert_false(modified_by_gradients(false, 2, 1));
 }
 
 static void a_refresh_leaves_a_trace(void **state)
 {
   (void)state;
-  assert_true(touched_by_gradients(false, 1, GAP));
-  assert_true(touched_by_gradients(false, 2, GAP));
+  assert_true(modified_by_gradients(false, 1, GAP));
+  assert_true(modified_by_gradients(false, 2, GAP));
 }
 
 static void a_fused_update_leaves_a_trace(void **state)
 {
   (void)state;
-  assert_true(touched_by_gradients(true, 1, 1));
+  assert_true(modified_by_gradients(true, 1, 1));
 }
 
 /* Every matrix is due, and no gradient can give a subspace: all keep their old one. */
@@ -73,9 +73,9 @@ static void refreshes_that_fail_leave_none(void **state)
   noise_step(&f, 0, 0.01);
   uint32_t before = state_digest(&f);
   assert_ok(qg_optim_begin(f.optim, GAP));
-  for (int id = 0; id < f.optim->param_count; id++) {
-    const qg_optim_param *p = &f.optim->params[id];
-    if (!p->policy.projected) continue;
+  for (int id = 0; id < param_count(&f); id++) {
+    const qg_param *p = param_at(&f, id);
+    if (!is_projected(&f, p)) continue;
     float *dy = pair_half(&f, p, GAP, 0, 0), *x = pair_half(&f, p, GAP, 0, 1);
     dy[0] = NAN;
     assert_ok(send_matrix(&f, p, f.tokens, dy, x));
@@ -93,8 +93,8 @@ static void a_discarded_step_leaves_none(void **state)
 {
   (void)state;
   setenv("QGALORE_FAULT", "gradient@1,4", 1);
-  assert_false(touched_by_gradients(true, 1, 1));
-  assert_false(touched_by_gradients(false, 1, GAP));
+  assert_false(modified_by_gradients(true, 1, 1));
+  assert_false(modified_by_gradients(false, 1, GAP));
   unsetenv("QGALORE_FAULT");
 }
 
@@ -103,8 +103,8 @@ static void refreshes_that_wait_leave_none_beside_a_bad_gradient(void **state)
 {
   (void)state;
   setenv("QGALORE_FAULT", "model.layers.0.self_attn.q_proj.weight@4", 1);
-  assert_false(touched_by_gradients(false, 2, GAP));
-  assert_true(touched_by_gradients(false, 1, GAP)); /* these do not wait */
+  assert_false(modified_by_gradients(false, 2, GAP));
+  assert_true(modified_by_gradients(false, 1, GAP)); /* these do not wait */
   unsetenv("QGALORE_FAULT");
 }
 
@@ -130,7 +130,7 @@ static void a_run_can_begin_again(void **state)
   for (int round = 0; round < 2; round++) {
     for (int64_t step = 0; step <= GAP; step++) noise_step(&f, step, 0.01);
     after[round] = state_digest(&f);
-    assert_ok(qg_optim_init_weights(f.optim));
+    trained_start(&f.trained);
     assert_int_equal(state_digest(&f), fresh);
   }
   assert_int_not_equal(after[0], fresh);

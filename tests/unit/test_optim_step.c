@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "qgalore/numerics/dynamic_maps.h"
-#include "support/fixtures/optim_fixture.h"
+#include "support/fixtures/optim_gradients.h"
 #include "support/fixtures/tolerances.h"
 
 enum { TOKENS = 40, MICRO_BATCHES = 2 };
@@ -38,20 +38,20 @@ static void assert_adamw(qg_role role, double weight_decay, double decay)
   qg_optim_options options = options_of(QG_METHOD_ADAMW);
   options.weight_decay = weight_decay;
   small_open(&f, options, TOKENS, MICRO_BATCHES);
-  const qg_optim_param *p = param_of(&f, role, 0);
-  int64_t n = qg_optim_elements(p);
+  const qg_param *p = param_of(&f, role, 0);
+  int64_t n = qg_param_elements(p);
   double *m = zeros(n), *v = zeros(n), *w = zeros(n);
-  float *start = weight_out(&f, p->info.id);
+  float *start = weight_out(&f, p);
   for (int64_t i = 0; i < n; i++) w[i] = (double)start[i];
   for (int64_t step = 0; step < 4; step++) {
     noise_gradients(&f, step);
-    float *grad = floats_out(&f, p->grad, n);
+    float *grad = gradient_out(&f, p);
     for (int64_t i = 0; i < n; i++)
       adamw(&options, step + 1, 0.01, decay, 0.5 * (double)grad[i], &m[i], &v[i], &w[i]);
     assert_ok(qg_optim_apply(f.optim, 0.01, 0.5));
     free(grad);
   }
-  float *end = weight_out(&f, p->info.id);
+  float *end = weight_out(&f, p);
   for (int64_t i = 0; i < n; i++) assert_true(QG_CLOSE(end[i], w[i], QG_TOL_ADAM_F32));
   free(start);
   free(end);
@@ -82,28 +82,25 @@ static void decay_pulls_matrices_and_spares_norms(void **state)
 typedef struct {
   uint8_t *codes, *zero, *m_codes, *v_codes;
   float *scale, *m, *v, *m_absmax, *v_absmax;
-} stored;
+} state_before;
 
-static stored stored_of(const fixture *f, const qg_optim_param *p)
+/* Fields that the parameter does not have are NULL. */
+static state_before state_of(const fixture *f, const qg_param *p)
 {
-  int64_t n = qg_optim_elements(p), groups = qg_group_count(n), r = qg_optim_grad_elements(p);
-  int64_t blocks = qg_optim_moment_blocks(f->optim, p);
-  bool eight = p->policy.moments8;
-  stored s = {
-      .codes = copied_out(f, p->codes.codes, (size_t)n),
-      .zero = copied_out(f, p->codes.zero, (size_t)groups),
-      .scale = floats_out(f, p->codes.scale, groups),
-      .m_codes = eight ? copied_out(f, p->moments.m_codes, (size_t)r) : NULL,
-      .v_codes = eight ? copied_out(f, p->moments.v_codes, (size_t)r) : NULL,
-      .m_absmax = eight ? floats_out(f, p->moments.m_absmax, blocks) : NULL,
-      .v_absmax = eight ? floats_out(f, p->moments.v_absmax, blocks) : NULL,
-      .m = eight ? NULL : floats_out(f, p->moments.m, r),
-      .v = eight ? NULL : floats_out(f, p->moments.v, r),
+  return (state_before){
+      .codes = stored_out(f, p, "weights", "codes"),
+      .zero = stored_out(f, p, "weights", "zero"),
+      .scale = stored_out(f, p, "weights", "scale"),
+      .m_codes = stored_out(f, p, "moments", "m_codes"),
+      .v_codes = stored_out(f, p, "moments", "v_codes"),
+      .m_absmax = stored_out(f, p, "moments", "m_absmax"),
+      .v_absmax = stored_out(f, p, "moments", "v_absmax"),
+      .m = stored_out(f, p, "moments", "m"),
+      .v = stored_out(f, p, "moments", "v"),
   };
-  return s;
 }
 
-static void stored_free(stored *s)
+static void state_free(state_before *s)
 {
   free(s->codes);
   free(s->zero);
@@ -117,17 +114,17 @@ static void stored_free(stored *s)
 }
 
 /* Delta of every element of R, in double, from the moments before the step. */
-static double *simulate_adam(const fixture *f, const qg_optim_param *p, const stored *s, int64_t step,
+static double *simulate_adam(const fixture *f, const qg_param *p, const state_before *s, int64_t step,
                              double lr, const double *r)
 {
   const qg_optim_options *o = &f->options;
   const qg_dynamic_maps *maps = qg_dynamic_maps_get();
-  int64_t count = qg_optim_grad_elements(p);
+  int64_t count = gradient_elements(f, p);
   double *delta = zeros(count), t = (double)step + 1.0;
   double c1 = 1.0 - pow(o->beta1, t), c2 = sqrt(1.0 - pow(o->beta2, t));
   for (int64_t i = 0; i < count; i++) {
     int64_t block = i / o->moment_block;
-    bool eight = p->policy.moments8;
+    bool eight = s->m_codes != NULL;
     double m = eight ? (double)maps->signed_map[s->m_codes[i]] * (double)s->m_absmax[block] : (double)s->m[i];
     double v =
         eight ? (double)maps->unsigned_map[s->v_codes[i]] * (double)s->v_absmax[block] : (double)s->v[i];
@@ -139,12 +136,11 @@ static double *simulate_adam(const fixture *f, const qg_optim_param *p, const st
 }
 
 /* R = G P^T or P^T G, in double, with the stored P. */
-static double *simulate_projection(const fixture *f, const qg_optim_param *p, const float *basis,
-                                   int64_t step)
+static double *simulate_projection(const fixture *f, const qg_param *p, const float *basis, int64_t step)
 {
-  int64_t m = p->info.rows, n = p->info.cols, k = p->policy.rank;
-  bool right = p->policy.side == QG_SIDE_RIGHT;
-  double *g = zeros(m * n), *r = zeros(qg_optim_grad_elements(p));
+  int64_t m = p->rows, n = p->cols, k = sink_of(f, p).rank;
+  bool right = sink_of(f, p).side == QG_SIDE_RIGHT;
+  double *g = zeros(m * n), *r = zeros(gradient_elements(f, p));
   for (int64_t b = 0; b < MICRO_BATCHES; b++) {
     float *dy = pair_half(f, p, step, b, 0), *x = pair_half(f, p, step, b, 1);
     for (int64_t t = 0; t < TOKENS; t++)
@@ -164,11 +160,11 @@ static double *simulate_projection(const fixture *f, const qg_optim_param *p, co
 }
 
 /* w + scale * back(delta) - lr * decay * w, in double. */
-static double *simulate_weights(const fixture *f, const qg_optim_param *p, const stored *s,
+static double *simulate_weights(const fixture *f, const qg_param *p, const state_before *s,
                                 const float *basis, const double *delta, double lr)
 {
-  int64_t m = p->info.rows, n = p->info.cols, k = p->policy.rank;
-  bool right = p->policy.side == QG_SIDE_RIGHT;
+  int64_t m = p->rows, n = p->cols, k = sink_of(f, p).rank;
+  bool right = sink_of(f, p).side == QG_SIDE_RIGHT;
   double *w = zeros(m * n);
   for (int64_t i = 0; i < m; i++)
     for (int64_t j = 0; j < n; j++) {
@@ -184,11 +180,11 @@ static double *simulate_weights(const fixture *f, const qg_optim_param *p, const
 }
 
 /* The codes of the simulated weights with the step's random numbers; returns how many differ from `codes`. */
-static int64_t count_other_codes(const fixture *f, const qg_optim_param *p, const double *w, int64_t step,
+static int64_t count_other_codes(const fixture *f, const qg_param *p, const double *w, int64_t step,
                                  const uint8_t *codes)
 {
-  qg_rng rng = {f->options.seed, (uint64_t)step, (uint32_t)p->info.id, QG_RNG_ROUND};
-  int64_t n = qg_optim_elements(p), other = 0;
+  qg_rng rng = {f->options.seed, (uint64_t)step, (uint32_t)p->id, QG_RNG_ROUND};
+  int64_t n = qg_param_elements(p), other = 0;
   for (int64_t first = 0; first < n; first += QG_GROUP) {
     int64_t end = qg_min_i64(first + QG_GROUP, n);
     double low = w[first], high = w[first];
@@ -210,25 +206,23 @@ static int64_t count_other_codes(const fixture *f, const qg_optim_param *p, cons
 
 /* Runs one step of everything and simulates that of `p` from what was stored before. Returns the share of
  * other codes. */
-static double other_codes(fixture *f, const qg_optim_param *p, int64_t step, double lr)
+static double other_codes(fixture *f, const qg_param *p, int64_t step, double lr)
 {
-  stored before = stored_of(f, p);
+  state_before before = state_of(f, p);
   noise_gradients(f, step);
-  float *basis = malloc((size_t)qg_optim_basis_elements(p) * sizeof *basis);
-  assert_non_null(basis);
-  assert_ok(qg_optim_projector_fetch(f->optim, p, basis));
+  float *basis = basis_out(f, p);
   double *r = simulate_projection(f, p, basis, step), *delta = simulate_adam(f, p, &before, step, lr, r);
   double *w = simulate_weights(f, p, &before, basis, delta, lr);
   assert_ok(qg_optim_apply(f->optim, lr, 1.0));
-  uint8_t *codes = copied_out(f, p->codes.codes, (size_t)qg_optim_elements(p));
+  uint8_t *codes = stored_out(f, p, "weights", "codes");
   int64_t other = count_other_codes(f, p, w, step, codes);
   free(codes);
   free(w);
   free(delta);
   free(r);
   free(basis);
-  stored_free(&before);
-  return (double)other / (double)qg_optim_elements(p);
+  state_free(&before);
+  return (double)other / (double)qg_param_elements(p);
 }
 
 static void assert_simulated(qg_role role, bool moments8, qg_side side)
@@ -238,13 +232,13 @@ static void assert_simulated(qg_role role, bool moments8, qg_side side)
   options.weight_decay = 0.1;
   options.update_gap = 2;
   small_open(&f, options, TOKENS, MICRO_BATCHES);
-  const qg_optim_param *p = param_of(&f, role, 1);
-  assert_int_equal(p->policy.moments8, moments8);
-  assert_int_equal(p->policy.side, side);
+  const qg_param *p = param_of(&f, role, 1);
+  assert_int_equal(has_8bit_moments(&f, p), moments8);
+  assert_int_equal(sink_of(&f, p).side, side);
   for (int64_t step = 0; step < 4; step++) {
     double share = other_codes(&f, p, step, 0.01);
     if (!(share <= QG_TOL_CODE_TIES))
-      fail_msg("%s, step %d: %.3g of the codes differ", p->info.name, (int)step, share);
+      fail_msg("%s, step %d: %.3g of the codes differ", p->name, (int)step, share);
   }
   fixture_close(&f);
 }
@@ -263,18 +257,90 @@ static void a_left_projected_step_equals_its_simulation(void **state)
   assert_simulated(QG_ROLE_K, false, QG_SIDE_LEFT);
 }
 
+/* The pieces in which one INT8 weight is updated. */
+static struct {
+  const uint8_t *codes;       /* of that weight */
+  int64_t cols, end, largest; /* end: of the last piece */
+  int count;
+} pieces;
+
+/* Groups and rows may end at different elements; a piece ends where both do. */
+static void note_piece(const qg_update_int8_args *args)
+{
+  assert_int_equal(args->first, pieces.end);
+  assert_int_equal(args->first % QG_GROUP, 0);
+  assert_int_equal(args->first % pieces.cols, 0);
+  pieces.end = args->first + args->count;
+  pieces.largest = qg_max_i64(pieces.largest, args->count);
+  pieces.count++;
+}
+
+static qg_status noted_update(qg_backend *be, const qg_update_int8_args *args)
+{
+  const counting_backend *counter = (counting_backend *)be;
+  if (args->store.codes == pieces.codes) note_piece(args);
+  return counter->real->ops->update_int8(counter->real, args);
+}
+
+static void note_pieces(fixture *f, const qg_param *p)
+{
+  memset(&pieces, 0, sizeof pieces);
+  pieces.codes = stored(f, p, "weights", "codes");
+  pieces.cols = p->cols;
+  f->counter.ops.update_int8 = noted_update;
+}
+
+static qg_param_list one_matrix(int64_t rows, int64_t cols)
+{
+  qg_param *matrix = malloc(sizeof *matrix);
+  assert_non_null(matrix);
+  *matrix = (qg_param){.kind = QG_PARAM_MATRIX,
+                       .layer = -1,
+                       .layers = 1,
+                       .rows = rows,
+                       .cols = cols,
+                       .projectable = true,
+                       .multiplied = true,
+                       .held = true,
+                       .owned = true,
+                       .name = "matrix",
+                       .dataset = "matrix"};
+  return (qg_param_list){matrix, 1};
+}
+
+/* Updates a matrix alone, as if its subspace had been solved at step 0. */
+static void update_matrix(int64_t rows, int64_t cols, int64_t update_elements)
+{
+  fixture f = {
+      .options = options_of(QG_METHOD_QGALORE), .be = &f.counter.be, .tokens = 1, .micro_batches = 1};
+  f.options.rank = 1;
+  counting_open(&f.counter, "fp32");
+  f.be->update_elements = update_elements;
+  assert_ok(qg_mem_create(f.be, &f.mem));
+  assert_ok(trained_create_of(fixture_request(&f), one_matrix(rows, cols), &f.trained));
+  f.optim = f.trained.optim;
+  trained_start(&f.trained);
+  *(int64_t *)stored(&f, param_at(&f, 0), "tracker", "last_refresh") = 0;
+  note_pieces(&f, param_at(&f, 0));
+  assert_ok(qg_optim_begin(f.optim, 1));
+  assert_ok(qg_optim_finish_gradients(f.optim));
+  assert_ok(qg_optim_apply(f.optim, 0.01, 1.0));
+  fixture_close(&f);
+  assert_int_equal(pieces.end, rows * cols);
+}
+
 /* Groups end inside rows of 96; a chunk of rows may only end where a group does. */
 static void chunks_of_rows_end_with_whole_groups(void **state)
 {
   (void)state;
-  qg_backend be = {.update_elements = 1 << 20};
-  const qg_optim optim = {.be = &be};
+  enum { UPDATE_ELEMENTS = 1 << 20 };
   const int64_t cols[] = {96, 512, 1376, 2736, 5461, 4096, 1};
   for (int i = 0; i < QG_COUNT_OF(cols); i++) {
-    int64_t rows = qg_optim_chunk_rows(&optim, INT64_C(1) << 40, cols[i], QG_GROUP);
-    assert_int_equal(rows * cols[i] % QG_GROUP, 0);
-    assert_in_range(rows * cols[i], 1, 3 * be.update_elements / 2);
-    assert_int_equal(qg_optim_chunk_rows(&optim, 3, cols[i], QG_GROUP), qg_min_i64(3, rows));
+    update_matrix(4 * UPDATE_ELEMENTS / cols[i], cols[i], UPDATE_ELEMENTS);
+    assert_true(pieces.count > 1);
+    assert_in_range(pieces.largest, 1, 3 * UPDATE_ELEMENTS / 2);
+    update_matrix(3, cols[i], UPDATE_ELEMENTS);
+    assert_int_equal(pieces.count, 1);
   }
 }
 
@@ -287,9 +353,10 @@ static void assert_simulated_in_chunks(qg_role role)
   f.options.rank = 8;
   qg_partition part = whole(&f.shape);
   fixture_open(&f, &part, "fp32", TOKENS, MICRO_BATCHES);
-  const qg_optim_param *p = param_of(&f, role, 0);
-  assert_true(qg_optim_chunk_rows(f.optim, p->info.rows, p->info.cols, QG_GROUP) < p->info.rows);
+  const qg_param *p = param_of(&f, role, 0);
+  note_pieces(&f, p);
   assert_true(other_codes(&f, p, 0, 0.01) <= QG_TOL_CODE_TIES);
+  assert_true(pieces.count > 1);
   fixture_close(&f);
 }
 
@@ -307,18 +374,13 @@ static void the_model_reads_the_compute_type(void **state)
   f.options.dense_type = QG_F32; /* the compute type is bf16: norms and head need copies */
   qg_partition part = whole(&f.shape);
   fixture_open(&f, &part, "bf16", TOKENS, 1);
-  const qg_param_port *port = qg_optim_port(f.optim);
-  qg_view view;
-  assert_ok(port->read(port->impl, param_of(&f, QG_ROLE_HEAD, -1)->info.id, &view));
-  assert_int_equal(view.type, QG_BF16);
-  assert_ok(port->read(port->impl, param_of(&f, QG_ROLE_Q, 0)->info.id, &view));
-  assert_int_equal(view.type, QG_BF16);
-  assert_ok(port->read(port->impl, param_of(&f, QG_ROLE_FINAL_NORM, -1)->info.id, &view));
-  assert_int_equal(view.type, QG_BF16);
-  uint16_t *gain = copied_out(&f, view.data, sizeof *gain);
+  assert_int_equal(read_weight(&f, param_of(&f, QG_ROLE_HEAD, -1)).type, QG_BF16);
+  assert_int_equal(read_weight(&f, param_of(&f, QG_ROLE_Q, 0)).type, QG_BF16);
+  qg_view norm = read_weight(&f, param_of(&f, QG_ROLE_FINAL_NORM, -1));
+  assert_int_equal(norm.type, QG_BF16);
+  uint16_t *gain = copied_out(&f, norm.data, sizeof *gain);
   assert_true(qg_bf16_to_float(gain[0]) == 1.0f);
-  assert_ok(port->read(port->impl, 0, &view)); /* looked up only: as stored */
-  assert_int_equal(view.type, QG_F32);
+  assert_int_equal(read_weight(&f, param_at(&f, 0)).type, QG_F32); /* looked up only: as stored */
   free(gain);
   fixture_close(&f);
 }

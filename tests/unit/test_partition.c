@@ -7,8 +7,10 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "model/llama/roles.h"
 #include "qgalore/base.h"
 #include "qgalore/model.h"
 
@@ -57,19 +59,35 @@ static void a_tied_head_is_counted_once(void **state)
   qg_model_shape shape = llama_60m(), tied = shape;
   tied.tie_embeddings = true;
   assert_int_equal(qg_model_parameters(&shape) - qg_model_parameters(&tied), 32000 * 512);
-  assert_int_equal(qg_param_count(&tied), qg_param_count(&shape) - 1);
-  assert_int_equal(qg_param_id(&tied, QG_ROLE_HEAD, -1), qg_param_id(&tied, QG_ROLE_EMBED, -1));
+  assert_int_equal(qg_model_param_count(&tied), qg_model_param_count(&shape) - 1);
+  assert_int_equal(qg_llama_param(&tied, QG_ROLE_HEAD, -1), qg_llama_param(&tied, QG_ROLE_EMBED, -1));
 }
 
-static void ids_and_descriptions_are_inverse(void **state)
+static bool is_in_layers(qg_role role)
+{
+  return role >= QG_ROLE_ATTN_NORM && role <= QG_ROLE_DOWN;
+}
+
+/* Counts the index of a role in a layer, or outside layers at layer -1. */
+static void count_index(const qg_model_shape *shape, qg_role role, int layer, int *seen)
+{
+  int index = qg_llama_param(shape, role, layer);
+  assert_in_range(index, 0, qg_model_param_count(shape) - 1);
+  assert_int_equal(qg_model_param(shape, index).layer, layer);
+  assert_int_equal(qg_model_param(shape, index).id, index);
+  seen[index]++;
+}
+
+static void roles_and_layers_give_every_index_once(void **state)
 {
   (void)state;
   qg_model_shape shape = llama_60m();
-  for (int id = 0; id < qg_param_count(&shape); id++) {
-    qg_param param = qg_param_describe(&shape, id);
-    assert_int_equal(param.id, id);
-    assert_int_equal(qg_param_id(&shape, param.role, param.layer), id);
-  }
+  int seen[1 + 8 * QG_LAYER_PARAMS + 2] = {0};
+  assert_int_equal(qg_model_param_count(&shape), QG_COUNT_OF(seen));
+  for (int role = 0; role < QG_ROLE_COUNT; role++)
+    for (int layer = 0; layer < (is_in_layers((qg_role)role) ? 8 : 1); layer++)
+      count_index(&shape, (qg_role)role, is_in_layers((qg_role)role) ? layer : -1, seen);
+  for (int i = 0; i < QG_COUNT_OF(seen); i++) assert_int_equal(seen[i], 1);
 }
 
 static void names_and_shapes_are_those_of_hugging_face(void **state)
@@ -95,7 +113,7 @@ static void names_and_shapes_are_those_of_hugging_face(void **state)
                   {QG_ROLE_FINAL_NORM, -1, "model.norm.weight", 1, 512},
                   {QG_ROLE_HEAD, -1, "lm_head.weight", 32000, 512}};
   for (int i = 0; i < QG_COUNT_OF(expected); i++) {
-    qg_param param = qg_param_describe(&shape, qg_param_id(&shape, expected[i].role, expected[i].layer));
+    qg_param param = qg_model_param(&shape, qg_llama_param(&shape, expected[i].role, expected[i].layer));
     assert_string_equal(param.name, expected[i].name);
     assert_int_equal(param.layer, expected[i].layer);
     assert_int_equal(param.rows, expected[i].rows);
@@ -231,20 +249,36 @@ static void overrides_that_do_not_fit_are_refused(void **state)
   assert_int_equal(qg_model_partition(&shape, 256, 3, (const int64_t[]){9, -2, 1}, parts), QG_ERR_INPUT);
 }
 
+enum { STAGES = 4 };
+
+static void expect_homes(const qg_param_list *lists, bool tied)
+{
+  for (int i = 0; i < lists[0].count; i++) {
+    int homes = 0, owners = 0;
+    for (int s = 0; s < STAGES; s++) {
+      homes += lists[s].params[i].held;
+      owners += lists[s].params[i].owned;
+    }
+    assert_int_equal(homes, tied && i == 0 ? 2 : 1);
+    assert_int_equal(owners, 1);
+  }
+}
+
 static void every_parameter_lives_on_one_stage_and_a_tied_one_on_both_ends(void **state)
 {
   (void)state;
   for (int tied = 0; tied <= 1; tied++) {
     qg_model_shape shape = llama_60m();
+    qg_partition parts[STAGES];
+    qg_param_list lists[STAGES];
     shape.tie_embeddings = tied;
-    qg_partition parts[4];
-    assert_int_equal(qg_model_partition(&shape, 256, 4, NULL, parts), QG_OK);
-    for (int id = 0; id < qg_param_count(&shape); id++) {
-      qg_param param = qg_param_describe(&shape, id);
-      int homes = 0;
-      for (int s = 0; s < 4; s++) homes += qg_partition_has_param(&parts[s], &param, tied);
-      assert_int_equal(homes, tied && id == 0 ? 2 : 1);
+    assert_int_equal(qg_model_partition(&shape, 256, STAGES, NULL, parts), QG_OK);
+    for (int s = 0; s < STAGES; s++) {
+      assert_int_equal(qg_model_params(&shape, &parts[s], &lists[s]), QG_OK);
+      assert_int_equal(lists[s].count, qg_model_param_count(&shape));
     }
+    expect_homes(lists, tied);
+    for (int s = 0; s < STAGES; s++) free(lists[s].params);
   }
 }
 
@@ -253,7 +287,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(published_sizes_are_met),
       cmocka_unit_test(a_tied_head_is_counted_once),
-      cmocka_unit_test(ids_and_descriptions_are_inverse),
+      cmocka_unit_test(roles_and_layers_give_every_index_once),
       cmocka_unit_test(names_and_shapes_are_those_of_hugging_face),
       cmocka_unit_test(flops_follow_the_convention_of_the_log),
       cmocka_unit_test(every_number_of_stages_is_covered_and_optimal),

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "model/llama/roles.h"
 #include "train/parameter_trace.h"
 #include "train/watchdog.h"
 
@@ -26,7 +27,7 @@ static void check_place(const qg_timers *timers, const char *expected)
 static void a_place_is_phase_micro_batch_and_parameter(void **state)
 {
   (void)state;
-  qg_timers timers = {.micro_batch = 2, .parameter = qg_param_id(&shape, QG_ROLE_DOWN, 3)};
+  qg_timers timers = {.micro_batch = 2, .parameter = qg_llama_param(&shape, QG_ROLE_DOWN, 3)};
   check_place(&timers, "between phases");
   qg_timer_start(&timers, QG_PHASE_BACKWARD);
   check_place(&timers, "in backward, micro-batch 2, at model.layers.3.mlp.down_proj.weight");
@@ -38,7 +39,7 @@ static void a_place_is_phase_micro_batch_and_parameter(void **state)
   check_place(&timers, "in checkpoint");
 }
 
-/* A port that remembers what came through. */
+/* What remembers what came through a reader or a port. */
 typedef struct {
   int calls, param;
 } listener;
@@ -54,21 +55,17 @@ static qg_status hear_read(void *impl, int param, qg_view *out)
 {
   return (void)out, hear(impl, param);
 }
-static qg_status hear_rows(void *impl, int param, int64_t first, int64_t count, qg_view *out)
+static qg_status hear_read_rows(void *impl, int param, int64_t first, int64_t count, qg_view *out)
 {
   return (void)first, (void)count, (void)out, hear(impl, param);
 }
-static qg_status hear_matrix(void *impl, int param, qg_view dy, qg_view x)
+static qg_status hear_add_matrix(void *impl, int param, qg_view dy, qg_view x)
 {
   return (void)dy, (void)x, hear(impl, param);
 }
-static qg_status hear_row(void *impl, int param, const int32_t *ids, qg_view dx)
+static qg_status hear_add_rows(void *impl, int param, const int32_t *ids, qg_view dx)
 {
   return (void)ids, (void)dx, hear(impl, param);
-}
-static qg_status hear_done(void *impl, int param)
-{
-  return hear(impl, param);
 }
 static qg_status hear_vector(void *impl, int param, float **out)
 {
@@ -81,19 +78,22 @@ static void what_the_model_asks_for_is_noted_and_passed_on(void **state)
   listener l = {0};
   qg_timers timers = {0};
   qg_parameter_trace trace;
-  const qg_param_port inner = {&l, hear_read, NULL, hear_rows, hear_matrix, hear_done, hear_row, hear_vector},
-                      *port = &trace.port;
-  qg_parameter_trace_make(&inner, &timers, &trace);
+  const qg_weight_reader weights = {.impl = &l, .read = hear_read, .read_rows = hear_read_rows};
+  const qg_gradient_port gradients = {&l, hear_add_matrix, hear_add_rows, hear_vector, hear};
+  const qg_weight_reader *reader = &trace.weights;
+  const qg_gradient_port *port = &trace.gradients;
+  qg_parameter_trace_make(&weights, &gradients, &timers, &trace);
+  assert_null(reader->prefetch);
   for (int call = 0; call < 6; call++) {
     int param = 7 + call;
     qg_view view = {0};
     float *vector = NULL;
-    qg_status results[] = {call == 0 ? port->read(port->impl, param, &view) : QG_OK,
-                           call == 1 ? port->read_rows(port->impl, param, 0, 1, &view) : QG_OK,
-                           call == 2 ? port->matrix_grad(port->impl, param, view, view) : QG_OK,
-                           call == 3 ? port->row_grad(port->impl, param, NULL, view) : QG_OK,
-                           call == 4 ? port->vector_grad(port->impl, param, &vector) : QG_OK,
-                           call == 5 ? port->matrix_done(port->impl, param) : QG_OK};
+    qg_status results[] = {call == 0 ? reader->read(reader->impl, param, &view) : QG_OK,
+                           call == 1 ? reader->read_rows(reader->impl, param, 0, 1, &view) : QG_OK,
+                           call == 2 ? port->add_matrix(port->impl, param, view, view) : QG_OK,
+                           call == 3 ? port->add_rows(port->impl, param, NULL, view) : QG_OK,
+                           call == 4 ? port->vector(port->impl, param, &vector) : QG_OK,
+                           call == 5 ? port->complete(port->impl, param) : QG_OK};
     for (int i = 0; i < 6; i++) assert_int_equal(results[i], QG_OK);
     assert_int_equal(l.calls, call + 1);
     assert_int_equal(l.param, param);

@@ -143,6 +143,7 @@ qg_status qg_cpu_rmsnorm_backward(qg_backend *be, const qg_rmsnorm_backward_args
       kernels->rmsnorm_backward(qg_row(a->x, i), a->weight.data, qg_row(a->dy, i), qg_row(a->dx, i),
                                 a->rstd[i], partial + b * cols, cols, a->accumulate);
   }
+  if (!a->dweight) return QG_OK;
   const qg_row_kernels *floats = qg_cpu_rows(QG_F32);
   for (int64_t b = 0; b < blocks; b++) floats->add(1.0f, partial + b * cols, a->dweight, cols);
   return QG_OK;

@@ -7,6 +7,8 @@
 static qg_status create(training *t)
 {
   const qg_grid *grid = qg_par_grid(t->par);
+  const qg_state_entry *entries;
+  int count;
   qg_mem_note(t->mem, QG_OWNER_RUNTIME, qg_memory_resident());
   qg_trainer_request request = {.config = &t->config,
                                 .be = &t->timed.be,
@@ -15,9 +17,12 @@ static qg_status create(training *t)
                                 .stage = grid->stage,
                                 .stages = grid->stages};
   QG_TRY(qg_trainer_create(&request, &t->trainer));
-  qg_mem_note(t->mem, QG_OWNER_RUNTIME, qg_library_memory_estimate(&t->config, t->real, t->trainer));
+  QG_TRY(qg_optim_state(qg_trainer_optim(t->trainer), &entries, &count));
+  qg_mem_note(
+      t->mem, QG_OWNER_RUNTIME,
+      qg_library_memory_estimate(&t->config, t->real, qg_trainer_partition(t->trainer), entries, count));
   QG_TRY(qg_trainer_open_data(t->trainer));
-  return qg_optim_init_weights(qg_trainer_optim(t->trainer));
+  return qg_trainer_start_fresh(t->trainer);
 }
 
 qg_status training_open(const char *input, int overrides, const char *const *override, training *t)

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "model/llama/roles.h"
+
 /* One sequence at work. All arrays are row-major with one row a token. */
 typedef struct {
   const qg_model_shape *shape;
@@ -10,7 +12,7 @@ typedef struct {
   int64_t length;
 } model;
 
-/* The ids of model.h, written down once more: the reference shares no code with what it checks. */
+/* The indices of roles.h, written down once more: the reference shares no code with what it checks. */
 static const double *weight(const model *m, qg_role role, int layer)
 {
   int final_norm = 1 + QG_LAYER_PARAMS * (int)m->shape->num_layers;

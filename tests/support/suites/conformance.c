@@ -97,6 +97,7 @@ int qg_conformance_run(qg_backend *be)
       TEST(gemm_gives_the_same_bits_again),
       TEST(rmsnorm_normalises_rows),
       TEST(rmsnorm_backward_gives_both_gradients),
+      TEST(rmsnorm_backward_does_without_the_gradient_of_the_weight),
       TEST(rope_rotates_by_position_and_back),
       TEST(swiglu_gates),
       TEST(swiglu_backward_keeps_its_own_memory),

@@ -98,6 +98,36 @@ void rmsnorm_backward_gives_both_gradients(void **state)
   }
 }
 
+static void check_dx_alone(conformance *c, int64_t rows, int64_t cols, bool accumulate)
+{
+  qg_dtype type = c->be->compute;
+  array x = random_array(c, type, rows, cols, 3, 1, 2.0), dy = random_array(c, type, rows, cols, 2, 2, 1.0);
+  array weight = random_array(c, type, 1, cols, 0, 3, 1.0), rstd = constant_array(c, QG_F32, 1, rows, 0, 0.7);
+  array dweight = constant_array(c, QG_F32, 1, cols, 0, 0.0);
+  array dx[2] = {random_array(c, type, rows, cols, 1, 4, 1.0), random_array(c, type, rows, cols, 1, 4, 1.0)};
+  for (int alone = 0; alone < 2; alone++) {
+    qg_rmsnorm_backward_args args = {.x = x.view,
+                                     .weight = weight.view,
+                                     .dy = dy.view,
+                                     .dx = dx[alone].view,
+                                     .rstd = rstd.view.data,
+                                     .dweight = alone ? NULL : dweight.view.data,
+                                     .accumulate = accumulate};
+    expect_ok(c->be->ops->rmsnorm_backward(c->be, &args));
+  }
+  assert_memory_equal(download(c, dx[0].view), download(c, dx[1].view),
+                      (size_t)(rows * cols) * sizeof(double));
+  conformance_end(c);
+}
+
+void rmsnorm_backward_does_without_the_gradient_of_the_weight(void **state)
+{
+  for (int s = 0; s < ROW_SHAPES; s++) {
+    check_dx_alone(*state, row_shapes[s][0], row_shapes[s][1], false);
+    check_dx_alone(*state, row_shapes[s][0], row_shapes[s][1], true);
+  }
+}
+
 static void rotate(double *x, const double *cosine, const double *sine, int64_t head_dim)
 {
   int64_t half = head_dim / 2;

@@ -23,6 +23,7 @@ void gemm_rounds_to_bf16_once(void **state);
 void gemm_gives_the_same_bits_again(void **state);
 void rmsnorm_normalises_rows(void **state);
 void rmsnorm_backward_gives_both_gradients(void **state);
+void rmsnorm_backward_does_without_the_gradient_of_the_weight(void **state);
 void rope_rotates_by_position_and_back(void **state);
 void swiglu_gates(void **state);
 void swiglu_backward_keeps_its_own_memory(void **state);
