@@ -372,7 +372,7 @@ HIDDEN ?= 4096
 # Each reader of files gets an equal share. Inputs that widen the coverage stay in $(BUILD)-fuzz/corpus; one that crashes a
 # reader is left in $(BUILD)-fuzz/found: add it to tests/fuzz/corpus.
 FUZZ_SECONDS ?= 300
-FUZZ_MODULES := base numerics backend par data config model optim linalg ckpt train app
+FUZZ_MODULES := $(MODULES)
 fuzz: PACKAGES += clang libclang-rt-14-dev
 fuzz: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-fuzz CC=clang OPENMP="-Wno-unknown-pragmas -Wno-unused-parameter" OPT="-O1 -g" \
