@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "ckpt/h5_check.h"
+#include "ckpt/reader.h"
 #include "ckpt/storage.h"
 #include "qgalore/base.h"
 

@@ -3,17 +3,8 @@
 #ifndef QG_CKPT_READER_H
 #define QG_CKPT_READER_H
 
-#include <hdf5.h>
-
-#include "ckpt/header.h"
 #include "ckpt/layout.h"
-
-struct qg_ckpt_file {
-  qg_par *par; /* NULL: opened by one rank for itself */
-  char *path;
-  hid_t file, access; /* access: how its datasets are opened */
-  qg_ckpt_header header;
-};
+#include "ckpt/open_file.h"
 
 /* One dataset with its checksums, after a check of kind and shape. */
 typedef struct {

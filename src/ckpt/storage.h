@@ -2,7 +2,7 @@
 #ifndef QG_CKPT_STORAGE_H
 #define QG_CKPT_STORAGE_H
 
-#include "ckpt/reader.h"
+#include "ckpt/open_file.h"
 
 /* Checks that a dataset is a contiguous table of numbers, all of whose bytes are there: in the file, or in
  * rank files beside it. This bounds every loop and buffer that follows. */

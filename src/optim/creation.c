@@ -6,6 +6,7 @@
 #include "optim/optim_private.h"
 #include "optim/port.h"
 #include "optim/refresher.h"
+#include "optim/scratch_layout.h"
 #include "qgalore/base.h"
 
 static qg_status check_options(const qg_optim_options *o)

@@ -10,7 +10,7 @@
 
 #include "optim/arrays.h"
 #include "optim/context.h"
-#include "optim/scratch_layout.h"
+#include "optim/scratch_sizes.h"
 
 typedef struct qg_grad_sink qg_grad_sink;
 typedef struct qg_projected qg_projected;

@@ -5,18 +5,6 @@
 #include "train/evaluate.h"
 #include "train/trainer.h"
 
-/* Behind the sums of squares in qg_trainer.reduce. */
-enum {
-  QG_REDUCE_LOSS,
-  QG_REDUCE_TARGETS,
-  QG_REDUCE_VOTES,
-  QG_REDUCE_REFRESHES,
-  QG_REDUCE_FAILED,
-  QG_REDUCE_SAVED,
-  QG_REDUCE_STATE_MODIFIED,
-  QG_REDUCE_EXTRA
-};
-
 typedef struct {
   double loss;      /* nats per token of the step's batch, before the update */
   double grad_norm; /* before clipping */

@@ -4,7 +4,6 @@
 
 #include "qgalore/base.h"
 #include "train/optim_options.h"
-#include "train/step.h"
 #include "train/trainer.h"
 
 static void before_gradients(void *trainer)

@@ -8,6 +8,18 @@
 #include "train/pipeline.h"
 #include "train/tied.h"
 
+/* Behind the sums of squares in qg_trainer.reduce. */
+enum {
+  QG_REDUCE_LOSS,
+  QG_REDUCE_TARGETS,
+  QG_REDUCE_VOTES,
+  QG_REDUCE_REFRESHES,
+  QG_REDUCE_FAILED,
+  QG_REDUCE_SAVED,
+  QG_REDUCE_STATE_MODIFIED,
+  QG_REDUCE_EXTRA
+};
+
 struct qg_trainer {
   const qg_config *config;
   qg_backend *be;

@@ -8,7 +8,6 @@
 /* cmocka wants the four headers above first. */
 #include <cmocka.h>
 
-#include "support/reference/parity_reference.h"
 #include "qgalore/optim.h"
 #include "support/reference/parity_reference.h"
 

@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 
-#include "model/llama/stage_private.h"
 #include "qgalore/base.h"
 
 /* No more than would be kept on the device without. */

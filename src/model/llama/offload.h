@@ -10,26 +10,7 @@
 #ifndef QGALORE_MODEL_OFFLOAD_H
 #define QGALORE_MODEL_OFFLOAD_H
 
-#include "qgalore/model.h"
-
-typedef struct qg_llama_stage qg_llama_stage;
-
-enum { OFFLOAD_BUFFERS = 2 };
-
-typedef struct {
-  qg_view view;    /* [tokens, hidden] */
-  int slot, index; /* whose input it holds; index 0: nobody's */
-  bool moving;     /* a copy from or to it was begun, and nothing waits for it yet */
-  qg_event *moved; /* the end of that copy */
-} offload_buffer;
-
-typedef struct {
-  int count; /* 0: every input stays on the device */
-  offload_buffer buffers[OFFLOAD_BUFFERS];
-  void **host;      /* [slots][num_layers]; NULL: is never copied */
-  size_t bytes;     /* of one input */
-  qg_event *before; /* what a copy has to wait for */
-} stage_offload;
+#include "model/llama/stage_private.h"
 
 /* All calls are local and none waits. Without buffers, and for an index outside [1, num_layers), they do
  * nothing. */

@@ -3,6 +3,7 @@
 
 #include "model/llama/flops.h"
 #include "model/llama/llama.h"
+#include "model/llama/offload.h"
 #include "model/llama/rope_table.h"
 #include "model/llama/stage_private.h"
 #include "qgalore/base.h"

@@ -1,4 +1,5 @@
 /* Which memory a stage takes, once, and which of it is shared. */
+#include "model/llama/offload.h"
 #include "model/llama/stage_private.h"
 #include "qgalore/base.h"
 

@@ -3,7 +3,7 @@
 #ifndef QGALORE_MODEL_STAGE_PRIVATE_H
 #define QGALORE_MODEL_STAGE_PRIVATE_H
 
-#include "model/llama/offload.h"
+#include "model/llama/offload_buffers.h"
 #include "model/llama/roles.h"
 #include "model/ops.h"
 
