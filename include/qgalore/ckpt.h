@@ -31,7 +31,7 @@ typedef struct {
   double last_grad_norm;      /* of the last step that was not skipped */
   double selftest_loss;       /* of the self-test's tokens with this state; NaN: none */
   /* Texts; on load owned by the qg_ckpt_file. NULL: empty. */
-  const char *arrangement;    /* what computed probe_loss */
+  const char *arrangement;    /* what computed selftest_loss */
   const char *history;        /* one line per attempt of the run */
   const char *resolved_input;
 } qg_ckpt_meta;

@@ -15,7 +15,7 @@ enum { QG_PATH_MAX = 1024, QG_MAX_STAGES = 1024 };
 
 typedef enum { QG_COMPAT_NONE, QG_COMPAT_REFERENCE } qg_compat;
 typedef enum { QG_UPDATE_AUTO, QG_UPDATE_FUSED, QG_UPDATE_ACCUMULATED } qg_update;
-typedef enum { QG_TRANSPORT_AUTO, QG_TRANSPORT_DEVICE, QG_TRANSPORT_HOST } qg_transport_wish;
+typedef enum { QG_TRANSPORT_AUTO, QG_TRANSPORT_DEVICE, QG_TRANSPORT_HOST } qg_transport_choice;
 typedef enum { QG_ASYNCHRONOUS_AUTO, QG_ASYNCHRONOUS_YES, QG_ASYNCHRONOUS_NO } qg_asynchronous;
 typedef enum { QG_ATTENTION_BLOCKS, QG_ATTENTION_FUSED } qg_attention;
 typedef enum { QG_PARTIAL_ROLLBACK, QG_PARTIAL_KEEP } qg_nonfinite_partial;
@@ -87,7 +87,7 @@ typedef struct {
     int64_t layers_per_stage[QG_MAX_STAGES];   /* from a list; */
     int64_t layers_per_stage_count;            /* 0: by cost */
     bool share_gpu;                            /* two ranks of a node may use one device */
-    qg_transport_wish transport;
+    qg_transport_choice transport;
   } parallel;
   struct {
     char name[32];      /* auto | cpu | cuda */
@@ -117,7 +117,7 @@ typedef struct {
  * mean ...?)". QG_ERR_INPUT. Local; pure apart from reading the files. */
 qg_status qg_config_load(const char *path, int overrides, char *const *override, qg_config *out);
 
-/* A job as the input sees it: run.job names it, and the keys without a default of these sections have to be given. */
+/* A job as the input sees it: run.job names it, and it uses these sections. Keys without a default of others need not be given. */
 typedef struct {
   const char *name;
   const char *sections; /* separated by spaces */

@@ -14,7 +14,7 @@ typedef enum {
   QG_OWNER_WEIGHTS,      /* codes, scales, zeros; dense weights */
   QG_OWNER_PROJECTORS,
   QG_OWNER_MOMENTS,
-  QG_OWNER_GRADIENTS,    /* what waits for the end of a step: low-rank and dense accumulators, gathered full gradients */
+  QG_OWNER_GRADIENTS,    /* what waits for the end of a step: low-rank and dense accumulators, accumulated full gradients */
   QG_OWNER_ACTIVATIONS,  /* saved between forward and backward */
   QG_OWNER_WORKSPACE,    /* scratch of one layer, of one matrix with its weight and gradient, logits, backend */
   QG_OWNER_TRANSFER,     /* pipeline buffers */

@@ -52,7 +52,7 @@ qg_status qg_par_barrier(qg_par *par);
  * Long messages travel as several MPI messages (see the end of this header). */
 typedef struct qg_transfer qg_transfer;
 
-/* A reusable message slot for at most `bytes`. Free with qg_transfer_free. Local. */
+/* A reusable transfer for at most `bytes`. Free with qg_transfer_free. Local. */
 qg_status qg_transfer_create(qg_par *par, size_t bytes, qg_transfer **out);
 void qg_transfer_free(qg_transfer *transfer);
 /* Starts sending / receiving; buffer must stay until qg_transfer_wait. Non-blocking.
@@ -73,7 +73,7 @@ qg_device_pointers qg_par_device_pointers(const qg_par *par);
  * a correct schedule must survive, and what qg_par_device_pointers says (0, 1, 2). The root rank reads
  * QGALORE_PAR_CHUNK, QGALORE_PAR_SYNCHRONOUS=1 and QGALORE_PAR_DEVICE at qg_par_init for all. */
 
-/* In par_mpi.h for the few modules that hand a communicator to a library (HDF5, BLACS):
+/* In par/mpi.h for the few modules that hand a communicator to a library (HDF5, BLACS):
  *   MPI_Comm qg_par_comm(const qg_par *par); */
 
 #endif

@@ -65,20 +65,20 @@ static qg_status inform(const qg_app_options *options)
 }
 
 /* MPI calls of other ranks fail when a rank leaves: such a failure is not the cause. */
-static bool is_an_echo(void)
+static bool follows_from_another(void)
 {
   return strncmp(qg_error_message(), "MPI_", 4) == 0;
 }
 
 /* What is agreed upon all ranks leave with together, and rank 0 speaks. Otherwise one rank may have failed
  * alone: it must speak and take the others down, which may be waiting for it. The others wait a moment in
- * case they fail for the same reason, and echoes wait for their cause, so that one message comes out, the
- * first. */
+ * case they fail for the same reason, and what follows from another failure waits for its cause, so that one
+ * message comes out, the first. */
 static void abort_job(qg_par *par, qg_status status)
 {
   enum { SECONDS_FOR_RANK_0 = 2, SECONDS_FOR_THE_CAUSE = 4 };
   qg_stop_restore_signals();
-  if (is_an_echo()) sleep(SECONDS_FOR_THE_CAUSE);
+  if (follows_from_another()) sleep(SECONDS_FOR_THE_CAUSE);
   else if (!qg_par_is_root(qg_par_grid(par)))
     sleep(SECONDS_FOR_RANK_0);
   fail(status);

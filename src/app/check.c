@@ -134,7 +134,8 @@ static qg_status print_update(const qg_log *log, const qg_config *config, qg_bac
     return QG_OK;
   }
   other.train.update = fused ? QG_UPDATE_ACCUMULATED : QG_UPDATE_FUSED;
-  for (int rank = 0; rank < ranks; rank++) QG_TRY(check_stage(NULL, &other, be, ranks, rank, runtime, qg_dry_run_training, &sum));
+  for (int rank = 0; rank < ranks; rank++)
+    QG_TRY(check_stage(NULL, &other, be, ranks, rank, runtime, qg_dry_run_training, &sum));
   qg_space space = be->ops->unified_memory ? QG_SPACE_HOST : QG_SPACE_DEVICE;
   double difference = (double)sum.memory[space] - (double)chosen->memory[space];
   qg_log_info(log, "update    %s; train.update = %s would take %s %s on the fullest rank", names[fused],
@@ -228,7 +229,7 @@ static qg_status print_evaluation(const qg_session *s, int ranks)
   return QG_OK;
 }
 
-/* Rank 0 speaks for as many ranks as were started, or as --ranks says. */
+/* Rank 0 prints for as many ranks as were started, or as --ranks says. */
 static qg_status check(qg_session *s, qg_status (*print)(const qg_session *, int ranks))
 {
   qg_status status = QG_OK;

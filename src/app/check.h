@@ -1,5 +1,5 @@
-/* --check: what a job would need, without running it: partition, memory by owner and rank, and for training traffic, bubble, checkpoint
- * size and a time estimate. QG_ERR_INPUT if the ranks are too many. */
+/* --check: what a job would need, without running it: partition, memory by owner and rank, and for training
+ * traffic, bubble, checkpoint size and a time estimate. QG_ERR_INPUT if the ranks are too many. */
 #ifndef QG_APP_CHECK_H
 #define QG_APP_CHECK_H
 

@@ -14,7 +14,8 @@ static qg_status open_ledger(qg_backend *be, size_t runtime, qg_dry_run *out)
   return QG_OK;
 }
 
-static qg_trainer_request request_of(const qg_config *config, qg_backend *be, int stage, int stages, qg_mem *mem)
+static qg_trainer_request request_of(const qg_config *config, qg_backend *be, int stage, int stages,
+                                     qg_mem *mem)
 {
   return (qg_trainer_request){.config = config,
                               .be = be,
@@ -24,8 +25,8 @@ static qg_trainer_request request_of(const qg_config *config, qg_backend *be, in
                               .device_pointers = config->parallel.transport == QG_TRANSPORT_DEVICE};
 }
 
-static void count_rest(const qg_config *config, const qg_backend *be, const qg_state_entry *entries, int count,
-                       qg_dry_run *out)
+static void count_rest(const qg_config *config, const qg_backend *be, const qg_state_entry *entries,
+                       int count, qg_dry_run *out)
 {
   out->checkpoint = qg_ckpt_bytes(entries, count);
   qg_mem_note(out->mem, QG_OWNER_RUNTIME, qg_library_memory_estimate(config, be, &out->part, entries, count));
@@ -49,8 +50,8 @@ out:
   return status;
 }
 
-qg_status qg_dry_run_evaluation(const qg_config *config, qg_backend *be, int stage, int stages, size_t runtime,
-                                qg_dry_run *out)
+qg_status qg_dry_run_evaluation(const qg_config *config, qg_backend *be, int stage, int stages,
+                                size_t runtime, qg_dry_run *out)
 {
   qg_evaluator evaluator = {0};
   qg_status status;

@@ -13,13 +13,14 @@ typedef struct {
   int64_t checkpoint; /* bytes of one */
 } qg_dry_run;
 
-/* Of rank `stage` of `stages`; `runtime`: bytes that the process takes before. out->mem is set also after a failure. Local. */
-typedef qg_status (*qg_dry_run_job)(const qg_config *config, qg_backend *be, int stage, int stages, size_t runtime,
-                                    qg_dry_run *out);
+/* Of rank `stage` of `stages`; `runtime`: bytes that the process takes before. out->mem is set also after a
+ * failure. Local. */
+typedef qg_status (*qg_dry_run_job)(const qg_config *config, qg_backend *be, int stage, int stages,
+                                    size_t runtime, qg_dry_run *out);
 
 qg_status qg_dry_run_training(const qg_config *config, qg_backend *be, int stage, int stages, size_t runtime,
                               qg_dry_run *out);
-qg_status qg_dry_run_evaluation(const qg_config *config, qg_backend *be, int stage, int stages, size_t runtime,
-                                qg_dry_run *out);
+qg_status qg_dry_run_evaluation(const qg_config *config, qg_backend *be, int stage, int stages,
+                                size_t runtime, qg_dry_run *out);
 
 #endif

@@ -85,8 +85,9 @@ static qg_status create(evaluation *e)
   if (!s->be->ops->unified_memory) QG_TRY(qg_evaluator_reserve(&request));
   QG_TRY(qg_evaluator_create(&request, &e->evaluator));
   const qg_state_list *state = &e->evaluator.state;
-  qg_mem_note(s->mem, QG_OWNER_RUNTIME,
-              qg_library_memory_estimate(&s->config, s->be, &e->evaluator.part, state->entries, state->count));
+  qg_mem_note(
+      s->mem, QG_OWNER_RUNTIME,
+      qg_library_memory_estimate(&s->config, s->be, &e->evaluator.part, state->entries, state->count));
   return QG_OK;
 }
 
@@ -123,16 +124,16 @@ static qg_status open_tokens(const evaluation *e, const char *path, qg_tokens **
 
 static void print_heading(const evaluation *e)
 {
-  qg_log_info(&e->s->log, "\n%12s %10s %12s %10s %10s  %s", "tokens", "loss", "perplexity", "bits/byte", "tok/s",
-              "file");
+  qg_log_info(&e->s->log, "\n%12s %10s %12s %10s %10s  %s", "tokens", "loss", "perplexity", "bits/byte",
+              "tok/s", "file");
 }
 
 static void print_result(const evaluation *e, const char *path, const qg_validation_result *r, double seconds)
 {
   char bits[32] = "-";
   if (r->bits_per_byte > 0.0) snprintf(bits, sizeof bits, "%.4f", r->bits_per_byte);
-  qg_log_info(&e->s->log, "%12lld %10.4f %12.4f %10s %10.0f  %s", (long long)r->tokens, r->loss, exp(r->loss), bits,
-              (double)r->tokens / seconds, path);
+  qg_log_info(&e->s->log, "%12lld %10.4f %12.4f %10s %10.0f  %s", (long long)r->tokens, r->loss, exp(r->loss),
+              bits, (double)r->tokens / seconds, path);
 }
 
 /* Numbers that are not finite are null, as in metrics.jsonl. */
@@ -171,8 +172,8 @@ static qg_status evaluate_tokens(evaluation *e, qg_tokens *tokens, const char *p
   qg_timer_start(timers, QG_PHASE_VALIDATE);
   QG_TRY(qg_evaluate(&e->evaluator.pipeline, tokens, e->s->config.evaluate.sequences, &nobody, &result));
   qg_timer_stop(timers, QG_PHASE_VALIDATE);
-  QG_CHECK(isfinite(result.loss), QG_ERR_NUMERICAL, "the loss over %s is not finite: the weights of %s are damaged",
-           path, e->checkpoint);
+  QG_CHECK(isfinite(result.loss), QG_ERR_NUMERICAL,
+           "the loss over %s is not finite: the weights of %s are damaged", path, e->checkpoint);
   double seconds = qg_now() - begun;
   print_result(e, path, &result, seconds);
   if (e->results) add_result(e, path, &result, seconds);

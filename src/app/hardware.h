@@ -10,7 +10,7 @@
  * Local. */
 int qg_hardware_threads(const qg_config *config, const qg_grid *grid);
 qg_status qg_hardware_open_backend(const qg_config *config, const qg_grid *grid, bool plan, qg_backend **out);
-/* FLOP/s of a square GEMM in the compute type, of side 1024, or more on a device: the yardstick of the log's
+/* FLOP/s of a square GEMM in the compute type, of side 1024, or more on a device: the reference of the log's
  * %gemm. Local. */
 qg_status qg_hardware_gemm_rate(qg_backend *be, double *flops);
 

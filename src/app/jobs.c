@@ -8,9 +8,9 @@
 #include "qgalore/base.h"
 
 static const qg_job jobs[] = {
-    {{"pretrain", "model data train"}, qg_pretrain_run, qg_check_training},
+    {{"pretrain", "model data train optimizer qgalore"}, qg_pretrain_run, qg_check_training},
     {{"evaluate", "model"}, qg_evaluate_run, qg_check_evaluation},
-    {{"check", "model data train"}, qg_check_training, qg_check_training},
+    {{"check", "model data train optimizer qgalore"}, qg_check_training, qg_check_training},
 };
 
 enum { JOBS = QG_COUNT_OF(jobs) };

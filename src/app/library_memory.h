@@ -3,8 +3,8 @@
 #define QG_APP_LIBRARY_MEMORY_H
 
 #include "qgalore/backend.h"
-#include "qgalore/config.h"
 #include "qgalore/base/state.h"
+#include "qgalore/config.h"
 #include "qgalore/model.h"
 
 /* Uses the GEMM and LAPACK libraries once, on every thread: kernels are compiled, code is read in, threads

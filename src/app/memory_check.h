@@ -11,6 +11,7 @@
 
 /* The plans of the ranks of each node against its memory: QG_ERR_RESOURCE where it has less, a warning where
  * less is available at present. Host memory; that of devices is taken in one piece. Collective. */
-qg_status qg_memory_check(const qg_config *config, qg_par *par, qg_backend *be, qg_dry_run_job job, const qg_log *log);
+qg_status qg_memory_check(const qg_config *config, qg_par *par, qg_backend *be, qg_dry_run_job job,
+                          const qg_log *log);
 
 #endif

@@ -27,6 +27,8 @@ void qg_options_usage(FILE *out)
       "\n"
       "Pre-trains the LLaMA that the input FILE describes with Q-GaLore, one pipeline stage a rank.\n"
       "\n"
+      "run.job=NAME in FILE or behind it: pretrain (default), evaluate (the loss of a checkpoint), check.\n"
+      "\n"
       "  --check [--ranks N]      explain the run without training: partition, memory, traffic, checkpoint\n"
       "  --help-input[=NAME]      every input key with type, default and meaning, or those of a section, or "
       "one\n"

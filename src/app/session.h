@@ -19,13 +19,15 @@ typedef struct {
   qg_backend *be;
   qg_mem *mem;       /* live; what a job takes lasts until the session closes */
   double gemm_flops; /* of this rank; 0 where the backend is only planned */
-  bool alone;        /* a failure of this rank that the others have not agreed upon: they may be waiting for it */
+  bool alone; /* a failure of this rank that the others have not agreed upon: they may be waiting for it */
 } qg_session;
 
-/* Reads the input for one of the jobs. Close it also after a failure. Collective, with a result that all ranks share. */
-qg_status qg_session_open(const qg_app_options *options, qg_par *par, double started, const qg_job_input *jobs, int count,
-                          qg_session *session);
-/* Opens the backend and measures it; `plan`: where its device is not here, only sizes will be asked for. Collective. */
+/* Reads the input for one of the jobs. Close it also after a failure. Collective, with a result that all
+ * ranks share. */
+qg_status qg_session_open(const qg_app_options *options, qg_par *par, double started,
+                          const qg_job_input *jobs, int count, qg_session *session);
+/* Opens the backend and measures it; `plan`: where its device is not here, only sizes will be asked for.
+ * Collective. */
 qg_status qg_session_open_backend(qg_session *session, bool plan);
 /* A live ledger, with what the program holds already. Local. */
 qg_status qg_session_open_memory(qg_session *session);

@@ -61,15 +61,17 @@ static qg_status copy_host_items(void *save)
   return QG_OK;
 }
 
-/* If one rank has no room for a copy, it must write at once and the others would wait for it: so all write at
- * once. */
-static qg_status start_copying(qg_ckpt_active_save *s, qg_ckpt_snapshot room)
+/* If one rank has no memory for a copy, it must write at once and the others would wait for it: so all write
+ * at once. */
+static qg_status start_copying(qg_ckpt_active_save *s, qg_ckpt_snapshot snapshot)
 {
-  double fits = room.memory && room.bytes >= (size_t)s->placement.rank_bytes[qg_par_grid(s->par)->rank];
+  double fits =
+      snapshot.memory && snapshot.bytes >= (size_t)s->placement.rank_bytes[qg_par_grid(s->par)->rank];
   QG_TRY(qg_par_min(s->par, &fits, 1));
   s->background = fits > 0.0;
   if (!s->background) return QG_OK;
-  QG_TRY(qg_par_agree(s->par, qg_ckpt_local_items_copy_device(&s->placement, s->be, &s->local, room.memory)));
+  QG_TRY(qg_par_agree(s->par,
+                      qg_ckpt_local_items_copy_device(&s->placement, s->be, &s->local, snapshot.memory)));
   qg_ckpt_task_start(&s->copy_task, copy_host_items, s, true);
   return QG_OK;
 }

@@ -56,7 +56,9 @@ static void check_heads(qg_loader *loader)
 static void check_rank(qg_loader *loader)
 {
   const qg_config *c = loader->config;
-  if (!qg_config_projects(c) || !heads_are_valid(loader) || !heads_fit(&c->model)) return;
+  if (!qg_loader_needs(loader, "optimizer") || !qg_config_projects(c) || !heads_are_valid(loader) ||
+      !heads_fit(&c->model))
+    return;
   if (!VALID(loader, qgalore.rank) || !VALID(loader, model.intermediate_size) ||
       !VALID(loader, optimizer.method))
     return;

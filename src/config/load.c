@@ -34,42 +34,25 @@ static void apply_compat(qg_loader *loader)
     if (qg_schema[i].reference && !loader->settings[i].given) set_default(loader, i, qg_schema[i].reference);
 }
 
-/* The job that run.job names; NULL: it is none of them, or there are none. */
-static const qg_job_input *find_job(const qg_loader *loader)
-{
-  for (int i = 0; i < loader->job_count; i++)
-    if (strcmp(loader->jobs[i].name, loader->config->run.job) == 0) return &loader->jobs[i];
-  return NULL;
-}
-
 static void check_job(qg_loader *loader)
 {
   int index = qg_schema_at(offsetof(qg_config, run.job));
   char names[256] = "";
-  if (loader->job_count == 0 || find_job(loader)) return;
+  if (loader->job_count == 0 || qg_loader_job(loader)) return;
   for (int i = 0; i < loader->job_count; i++)
-    snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "", loader->jobs[i].name);
+    snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "",
+             loader->jobs[i].name);
   loader->settings[index].bad = true;
   qg_input_errors_add(&loader->errors,
                       loader->settings[index].given ? loader->settings[index].origin : loader->path,
                       "run.job: there is no job \"%s\"; jobs are %s", loader->config->run.job, names);
 }
 
-/* Whole words of a list that spaces separate. */
-static bool lists(const char *words, const char *word)
-{
-  size_t length = strlen(word);
-  for (const char *at = words; (at = strstr(at, word)); at += length)
-    if ((at == words || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0')) return true;
-  return false;
-}
-
 static void require_keys(qg_loader *loader)
 {
-  const qg_job_input *job = find_job(loader);
   for (int i = 0; i < qg_schema_count; i++) {
     if (qg_schema[i].fallback || loader->settings[i].given) continue;
-    if (job && !lists(job->sections, qg_schema[i].section)) continue;
+    if (!qg_loader_needs(loader, qg_schema[i].section)) continue;
     loader->settings[i].bad = true;
     qg_input_errors_add(&loader->errors, loader->path,
                         "%s.%s: missing; it has no default, so give it under [%s]", qg_schema[i].section,

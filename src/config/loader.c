@@ -83,3 +83,25 @@ void qg_loader_unknown_key(qg_loader *loader, const char *origin, const char *se
     qg_input_errors_add(&loader->errors, origin, "%.60s: a key outside any section; put it under [section]",
                         name);
 }
+
+const qg_job_input *qg_loader_job(const qg_loader *loader)
+{
+  for (int i = 0; i < loader->job_count; i++)
+    if (strcmp(loader->jobs[i].name, loader->config->run.job) == 0) return &loader->jobs[i];
+  return NULL;
+}
+
+/* Whole words of a list that spaces separate. */
+static bool lists(const char *words, const char *word)
+{
+  size_t length = strlen(word);
+  for (const char *at = words; (at = strstr(at, word)); at += length)
+    if ((at == words || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0')) return true;
+  return false;
+}
+
+bool qg_loader_needs(const qg_loader *loader, const char *section)
+{
+  const qg_job_input *job = qg_loader_job(loader);
+  return !job || lists(job->sections, section);
+}

@@ -33,7 +33,7 @@ typedef struct {
 
 typedef struct {
   qg_config *config;
-  const char *path; /* of the main input, for errors that have no line */
+  const char *path;         /* of the main input, for errors that have no line */
   const qg_job_input *jobs; /* [job_count] that run.job may name; none: any, which needs every section */
   int job_count;
   bool may_include;
@@ -46,6 +46,12 @@ typedef struct {
 /* Sets key `index` from text; an error is added when it does not fit. A later value replaces an earlier one.
  */
 void qg_loader_set(qg_loader *loader, int index, const char *text, const char *origin);
+
+/* The job that run.job names; NULL: it is none of them, or there are none. */
+const qg_job_input *qg_loader_job(const qg_loader *loader);
+/* Whether that job uses a section: its keys without a default have to be given, and conditions between its
+ * keys to hold. */
+bool qg_loader_needs(const qg_loader *loader, const char *section);
 
 /* Adds the error that [section] name is not in the schema, with the likely meaning. */
 void qg_loader_unknown_key(qg_loader *loader, const char *origin, const char *section, const char *name);

@@ -37,7 +37,8 @@ static void settle_bits(qg_config *config)
 }
 
 /* section NULL: all. */
-static void compare(const qg_config *saved, const qg_config *input, const char *section, qg_input_errors *errors)
+static void compare(const qg_config *saved, const qg_config *input, const char *section,
+                    qg_input_errors *errors)
 {
   char before[QG_VALUE_TEXT_MAX], after[QG_VALUE_TEXT_MAX], name[128];
   for (int i = 0; i < qg_schema_count; i++) {

@@ -27,7 +27,8 @@ typedef struct {
   int threads;
   bool bf16;     /* split operands where the processor has products of bf16 */
   bool fine;     /* products of the whole gradient will be asked for */
-  bool implicit; /* of a gradient that is given in its factors (implicit.h): in the type of its backend */
+  bool implicit; /* of a gradient that is given in its factors (implicit_gradient.h): in the type of its
+                    backend */
 } qg_product_options;
 
 typedef struct {

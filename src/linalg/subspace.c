@@ -24,10 +24,10 @@ void qg_blas_threads(int threads)
   openblas_set_num_threads(threads);
 }
 
-/* Where the scratch of a call goes: `slots` pieces of `narrow_bytes` for narrow jobs at once, and afterwards
- * the whole for one wide job after the other. */
+/* Where the scratch of a call goes: `at_once` pieces of `narrow_bytes` for narrow jobs at once, and
+ * afterwards the whole for one wide job after the other. */
 typedef struct {
-  int slots;
+  int at_once;
   size_t narrow_bytes, wide_bytes;
 } workspace_layout;
 
@@ -42,13 +42,13 @@ static workspace_layout lay_out_workspace(const qg_subspace_options *options, co
     if (bytes > *largest) *largest = bytes;
     narrow += !qg_subspace_is_wide(&jobs[i]);
   }
-  layout.slots = narrow < options->threads ? narrow : options->threads;
+  layout.at_once = narrow < options->threads ? narrow : options->threads;
   return layout;
 }
 
 static size_t workspace_bytes_of(const workspace_layout *layout)
 {
-  size_t narrow = (size_t)layout->slots * layout->narrow_bytes;
+  size_t narrow = (size_t)layout->at_once * layout->narrow_bytes;
   return (narrow > layout->wide_bytes ? narrow : layout->wide_bytes) + QG_SCRATCH_ALIGN;
 }
 
@@ -61,7 +61,7 @@ size_t qg_subspace_workspace(const qg_subspace_options *options, const qg_subspa
 static void solve_narrow(const qg_subspace_options *options, qg_subspace_job *jobs, int count,
                          const workspace_layout *layout, char *base)
 {
-#pragma omp parallel num_threads(layout->slots)
+#pragma omp parallel num_threads(layout->at_once)
   {
     qg_scratch scratch = {.base = base + (size_t)omp_get_thread_num() * layout->narrow_bytes};
     /* A team of one is no parallel region to OpenBLAS: it asks how many threads a new region would get. */
@@ -95,7 +95,7 @@ qg_status qg_subspace_solve(const qg_subspace_options *options, qg_subspace_job 
   char *base = qg_scratch_align(workspace);
   int threads_before = omp_get_max_threads();
   qg_blas_threads(options->threads);
-  if (layout.slots > 0) solve_narrow(options, jobs, count, &layout, base);
+  if (layout.at_once > 0) solve_narrow(options, jobs, count, &layout, base);
   solve_wide(options, jobs, count, base);
   qg_blas_threads(threads_before);
   return QG_OK;

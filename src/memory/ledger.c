@@ -18,9 +18,9 @@ struct qg_mem {
   qg_backend *be; /* NULL: dry */
   allocation *allocations;
   size_t bytes[QG_SPACE_COUNT][QG_OWNER_COUNT];
-  size_t pieces;  /* bytes that a reservation for everything so far would have */
-  char *reserved; /* NULL: every allocation is the backend's */
-  size_t rest;    /* bytes of `reserved` that are not given out */
+  size_t pieces;        /* bytes that a reservation for everything so far would have */
+  char *reserved;       /* NULL: every allocation is the backend's */
+  size_t rest;          /* bytes of `reserved` that are not given out */
   allocation *returned; /* pieces of `reserved` that were given back */
   int64_t calls;
 };
@@ -156,8 +156,8 @@ qg_status qg_mem_alloc(qg_mem *mem, qg_owner owner, const char *what, size_t byt
   return allocate(mem, owner, what, bytes, QG_SPACE_DEVICE, out);
 }
 
-/* The line of a piece of the reservation that waits for a request of its size; without host memory for it the piece is lost until the
- * ledger is destroyed. */
+/* The line of a piece of the reservation that waits for a request of its size; without host memory for it the
+ * piece is lost until the ledger is destroyed. */
 static void keep_returned(qg_mem *mem, void *memory, size_t piece)
 {
   allocation *line = calloc(1, sizeof *line);

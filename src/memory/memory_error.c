@@ -57,7 +57,7 @@ static const char *describe_largest(const size_t *bytes, char *buffer, size_t si
 }
 
 /* "1.20 GiB of 15.8 GiB are free, and 128 MiB have to stay so", or what the backend said. */
-static void describe_room(qg_backend *be, char *buffer, size_t size)
+static void describe_free(qg_backend *be, char *buffer, size_t size)
 {
   size_t free = 0, total = 0;
   char a[32], b[32], c[32];
@@ -73,12 +73,12 @@ static void describe_room(qg_backend *be, char *buffer, size_t size)
 qg_status qg_memory_fail_reservation(qg_backend *be, const size_t *planned, size_t all)
 {
   size_t bytes[QG_OWNER_COUNT];
-  char text[32], largest[160], room[512];
+  char text[32], largest[160], available[512];
   memcpy(bytes, planned, sizeof bytes);
   bytes[QG_OWNER_CONTEXT] = 0; /* that is taken already */
-  describe_room(be, room, sizeof room);
+  describe_free(be, available, sizeof available);
   return QG_FAIL(QG_ERR_RESOURCE, "the plan of %s does not fit on %s: %s. Largest: %s. " ADVICE,
-                 qg_format_bytes(text, sizeof text, (double)all), be->description, room,
+                 qg_format_bytes(text, sizeof text, (double)all), be->description, available,
                  describe_largest(bytes, largest, sizeof largest));
 }
 

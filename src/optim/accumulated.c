@@ -11,7 +11,8 @@ static qg_status take(qg_grad_sink *sink, qg_mem *mem)
 {
   size_t full = qg_dtype_bytes(QG_F32, qg_param_elements(sink->param));
   QG_TRY(qg_projected_take(sink, mem));
-  return qg_mem_alloc(mem, QG_OWNER_GRADIENTS, sink->param->name, full, (void **)&qg_projected_of(sink)->full);
+  return qg_mem_alloc(mem, QG_OWNER_GRADIENTS, sink->param->name, full,
+                      (void **)&qg_projected_of(sink)->full);
 }
 
 static void release(qg_grad_sink *sink, qg_mem *mem)

@@ -1,5 +1,5 @@
-/* A gradient that lives in its subspace, but is accumulated in full over the micro-batches of a step in which the subspace is due:
- * where a refresh has to see the whole batch, and where gradients come in parts. */
+/* A gradient that lives in its subspace, but is accumulated in full over the micro-batches of a step in which
+ * the subspace is due: where a refresh has to see the whole batch, and where gradients come in parts. */
 #ifndef QG_OPTIM_ACCUMULATED_H
 #define QG_OPTIM_ACCUMULATED_H
 

@@ -1,9 +1,11 @@
 #include "optim/arrays.h"
 
-qg_status qg_arrays_take(const qg_sink_array *arrays, int count, qg_mem *mem, qg_owner owner, const char *name)
+qg_status qg_arrays_take(const qg_sink_array *arrays, int count, qg_mem *mem, qg_owner owner,
+                         const char *name)
 {
   for (int i = 0; i < count; i++)
-    QG_TRY(qg_mem_alloc(mem, owner, name, qg_dtype_bytes(arrays[i].type, arrays[i].elements), arrays[i].data));
+    QG_TRY(
+        qg_mem_alloc(mem, owner, name, qg_dtype_bytes(arrays[i].type, arrays[i].elements), arrays[i].data));
   return QG_OK;
 }
 
@@ -22,12 +24,12 @@ qg_status qg_arrays_clear(const qg_sink_array *arrays, int count, qg_backend *be
   return QG_OK;
 }
 
-qg_status qg_arrays_list_state(const qg_sink_array *arrays, int count, const char *group, const qg_param *param,
-                               qg_state_list *list)
+qg_status qg_arrays_list_state(const qg_sink_array *arrays, int count, const char *group,
+                               const qg_param *param, qg_state_list *list)
 {
   for (int i = 0; i < count; i++)
-    QG_TRY(qg_sink_append(param, group, arrays[i].field, arrays[i].type, arrays[i].elements, *arrays[i].data, true,
-                          list));
+    QG_TRY(qg_sink_append(param, group, arrays[i].field, arrays[i].type, arrays[i].elements, *arrays[i].data,
+                          true, list));
   return QG_OK;
 }
 

@@ -1,4 +1,5 @@
-/* Device arrays that a sink stores, as one list: taken from the ledger, given back, cleared and saved by the same loop. */
+/* Device arrays that a sink stores, as one list: taken from the ledger, given back, cleared and saved by the
+ * same loop. */
 #ifndef QG_OPTIM_ARRAYS_H
 #define QG_OPTIM_ARRAYS_H
 
@@ -15,15 +16,16 @@ typedef struct {
   void **data; /* where the pointer is kept */
 } qg_sink_array;
 
-qg_status qg_arrays_take(const qg_sink_array *arrays, int count, qg_mem *mem, qg_owner owner, const char *name);
+qg_status qg_arrays_take(const qg_sink_array *arrays, int count, qg_mem *mem, qg_owner owner,
+                         const char *name);
 void qg_arrays_release(const qg_sink_array *arrays, int count, qg_mem *mem, qg_owner owner);
 qg_status qg_arrays_clear(const qg_sink_array *arrays, int count, qg_backend *be);
 /* As "GROUP/DATASET/FIELD" of the parameter. */
-qg_status qg_arrays_list_state(const qg_sink_array *arrays, int count, const char *group, const qg_param *param,
-                               qg_state_list *list);
+qg_status qg_arrays_list_state(const qg_sink_array *arrays, int count, const char *group,
+                               const qg_param *param, qg_state_list *list);
 
 /* One entry of a parameter; data NULL where it is not held. */
-qg_status qg_sink_append(const qg_param *param, const char *group, const char *field, qg_dtype type, int64_t elements, void *data,
-                         bool on_device, qg_state_list *list);
+qg_status qg_sink_append(const qg_param *param, const char *group, const char *field, qg_dtype type,
+                         int64_t elements, void *data, bool on_device, qg_state_list *list);
 
 #endif

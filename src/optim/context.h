@@ -1,4 +1,5 @@
-/* What all gradient sinks of a rank share: device, weights, options, the step at work, scratch, and the solver of subspaces. */
+/* What all gradient sinks of a rank share: device, weights, options, the step at work, scratch, and the
+ * solver of subspaces. */
 #ifndef QG_OPTIM_CONTEXT_H
 #define QG_OPTIM_CONTEXT_H
 
@@ -13,11 +14,11 @@ typedef struct {
   void *projector;      /* f32 or compute type, the largest P */
   const void *unpacked; /* whose P that is (projector.c), of unpacked_type; NULL: nobody's */
   qg_dtype unpacked_type;
-  void *low_rank;              /* compute type [tokens, rank]: X P^T or dY P; also the tokens of an implicit gradient */
-  void *delta;                 /* compute type, the largest R; also the block of an implicit gradient */
-  qg_weight_staging update;    /* rows of a projected-back update, dense deltas, fresh weights */
-  float *mixed;                /* f32 [2, mixed_elements]: rows of statistics in the new basis */
-  float *rotation;             /* f32 [2, rank * rank]: C and the squares of its elements */
+  void *low_rank; /* compute type [tokens, rank]: X P^T or dY P; also the tokens of an implicit gradient */
+  void *delta;    /* compute type, the largest R; also the block of an implicit gradient */
+  qg_weight_staging update; /* rows of a projected-back update, dense deltas, fresh weights */
+  float *mixed;             /* f32 [2, mixed_elements]: rows of statistics in the new basis */
+  float *rotation;          /* f32 [2, rank * rank]: C and the squares of its elements */
   int64_t mixed_elements;
 } qg_optim_scratch;
 

@@ -56,7 +56,8 @@ static qg_status list_state(qg_grad_sink *sink, qg_state_list *list)
 static qg_status begin(qg_grad_sink *sink)
 {
   sink->fresh = true;
-  return sink->param->looked_up && !sink->fused && sink->param->held ? qg_sink_clear(sink, gradient(sink)) : QG_OK;
+  return sink->param->looked_up && !sink->fused && sink->param->held ? qg_sink_clear(sink, gradient(sink))
+                                                                     : QG_OK;
 }
 
 static qg_status add_matrix(qg_grad_sink *sink, qg_view dy, qg_view x)

@@ -1,4 +1,5 @@
-/* A gradient that lives in its subspace: G of a micro-batch is formed, or used implicitly, only when the subspace is due. */
+/* A gradient that lives in its subspace: G of a micro-batch is formed, or used implicitly, only when the
+ * subspace is due. */
 #ifndef QG_OPTIM_LOW_RANK_H
 #define QG_OPTIM_LOW_RANK_H
 

@@ -26,12 +26,14 @@ qg_status qg_moments_list_state(qg_moments *moments, const qg_param *param, qg_s
 qg_moments qg_moments_from(const qg_moments *moments, int64_t first);
 
 /* Adam over the elements [first, first + count) of the sink's gradient; first is a multiple of the block. */
-qg_status qg_moments_adam(const qg_grad_sink *sink, const qg_moments *moments, const qg_step_rates *rates, int64_t first,
-                          int64_t count, void *delta, qg_dtype delta_type);
+qg_status qg_moments_adam(const qg_grad_sink *sink, const qg_moments *moments, const qg_step_rates *rates,
+                          int64_t first, int64_t count, void *delta, qg_dtype delta_type);
 
 /* A parameter's weight follows o->scratch.update, the elements [first, first + count). */
-qg_status qg_sink_store_update(const qg_grad_sink *sink, const qg_step_rates *rates, int64_t first, int64_t count);
+qg_status qg_sink_store_update(const qg_grad_sink *sink, const qg_step_rates *rates, int64_t first,
+                               int64_t count);
 /* The whole update of a gradient in full rank, piece by piece. */
-qg_status qg_sink_apply_dense(const qg_grad_sink *sink, const qg_moments *moments, const qg_step_rates *rates);
+qg_status qg_sink_apply_dense(const qg_grad_sink *sink, const qg_moments *moments,
+                              const qg_step_rates *rates);
 
 #endif

@@ -92,7 +92,7 @@ static bool waits_to_refresh(const qg_optim *optim)
   return false;
 }
 
-/* In waves of as many as there are slots. */
+/* In waves of as many as there is memory for. */
 static qg_status refresh_accumulated(qg_optim *optim)
 {
   qg_refresher *r = optim->o.refresher;
@@ -101,7 +101,7 @@ static qg_status refresh_accumulated(qg_optim *optim)
     qg_projected *p = qg_optim_projected(optim, i);
     if (!p || !p->sink.param->held || !p->pending || p->route != QG_REFRESH_ACCUMULATED) continue;
     r->pending[count++] = p;
-    if (count < r->slots) continue;
+    if (count < r->wave) continue;
     QG_TRY(qg_refresh(&optim->o, count, NULL));
     count = 0;
   }

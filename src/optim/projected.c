@@ -41,7 +41,8 @@ qg_status qg_projected_take(qg_grad_sink *sink, qg_mem *mem)
 void qg_projected_release(qg_grad_sink *sink, qg_mem *mem)
 {
   qg_projected *p = qg_projected_of(sink);
-  if (!sink->fused) qg_mem_free(mem, QG_OWNER_GRADIENTS, qg_dtype_bytes(sink->type, p->rows * p->cols), p->low_rank);
+  if (!sink->fused)
+    qg_mem_free(mem, QG_OWNER_GRADIENTS, qg_dtype_bytes(sink->type, p->rows * p->cols), p->low_rank);
   qg_projector_release(&p->projector, mem);
   qg_moments_release(&p->moments, mem);
 }
@@ -89,7 +90,8 @@ static qg_status list_tracker(const qg_param *param, qg_tracker *tracker, qg_sta
   QG_TRY(qg_sink_append(param, "tracker", "refreshes", QG_I64, 1, &tracker->refreshes, false, list));
   QG_TRY(qg_sink_append(param, "tracker", "saved", QG_I64, 1, &tracker->saved, false, list));
   QG_TRY(qg_sink_append(param, "tracker", "count", QG_I32, 1, &tracker->count, false, list));
-  return qg_sink_append(param, "tracker", "queue", QG_F32, QG_TRACKER_WINDOW_MAX, tracker->queue, false, list);
+  return qg_sink_append(param, "tracker", "queue", QG_F32, QG_TRACKER_WINDOW_MAX, tracker->queue, false,
+                        list);
 }
 
 qg_status qg_projected_list_state(qg_grad_sink *sink, qg_state_list *list)
@@ -110,10 +112,11 @@ static bool is_sound(const qg_tracker *tracker)
 qg_status qg_projected_state_loaded(qg_grad_sink *sink)
 {
   const qg_tracker *tracker = &projected(sink)->tracker;
-  QG_CHECK(is_sound(tracker), QG_ERR_CHECKPOINT,
-           "the checkpoint's refresh tracker of %s makes no sense (interval %lld, %d similarities); use an older "
-           "checkpoint",
-           sink->param->name, (long long)tracker->interval, (int)tracker->count);
+  QG_CHECK(
+      is_sound(tracker), QG_ERR_CHECKPOINT,
+      "the checkpoint's refresh tracker of %s makes no sense (interval %lld, %d similarities); use an older "
+      "checkpoint",
+      sink->param->name, (long long)tracker->interval, (int)tracker->count);
   return QG_OK;
 }
 
@@ -135,11 +138,8 @@ qg_status qg_projected_shrink(qg_projected *p, qg_view operand, qg_view *low)
   qg_view basis;
   QG_TRY(qg_projector_read(p->sink.o, &p->projector, be->compute, &basis));
   *low = qg_view_make(p->sink.o->scratch.low_rank, be->compute, operand.rows, p->projector.rank);
-  qg_gemm_args gemm = {.a = operand,
-                       .b = basis,
-                       .c = *low,
-                       .trans_b = p->projector.side == QG_SIDE_RIGHT,
-                       .alpha = 1.0f};
+  qg_gemm_args gemm = {
+      .a = operand, .b = basis, .c = *low, .trans_b = p->projector.side == QG_SIDE_RIGHT, .alpha = 1.0f};
   return be->ops->gemm(be, &gemm);
 }
 
@@ -171,7 +171,8 @@ qg_status qg_projected_project(qg_projected *p, float beta)
 }
 
 /* Rows of scale * back(delta). */
-static qg_status project_back(const qg_projected *p, qg_view basis, qg_view delta, int64_t first, int64_t rows)
+static qg_status project_back(const qg_projected *p, qg_view basis, qg_view delta, int64_t first,
+                              int64_t rows)
 {
   const qg_optim_context *o = p->sink.o;
   bool right = p->projector.side == QG_SIDE_RIGHT;

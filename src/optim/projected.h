@@ -1,4 +1,5 @@
-/* What the sinks have in common whose gradient lives in a subspace: projector, low-rank gradient, moments and refresh tracker.
+/* What the sinks have in common whose gradient lives in a subspace: projector, low-rank gradient, moments and
+ * refresh tracker.
  *
  *   right (m >= n):  R = G P^T [m, rank],  update = scale * delta P
  *   left  (m <  n):  R = P^T G [rank, n],  update = scale * P delta        (doc/method.md, projection) */
@@ -23,7 +24,7 @@ struct qg_projected {
   qg_projector projector;
   int64_t rows, cols; /* of R */
   void *low_rank;     /* R: sink.type [rows, cols]; its own, or shared by the fused ones */
-  float *full;        /* G: f32, as the parameter; its own where it accumulates, or the one that others share */
+  float *full; /* G: f32, as the parameter; its own where it accumulates, or the one that others share */
   qg_moments moments;
   qg_tracker tracker;
   bool pending;     /* due at this step and not solved yet */
@@ -42,7 +43,8 @@ static inline qg_view qg_projected_full(const qg_projected *p)
 qg_projected *qg_projected_of(qg_grad_sink *sink);
 
 /* Fills what all of them have; `sink` but for its table. */
-void qg_projected_init(qg_projected *p, const qg_grad_sink *sink, const qg_grad_sink_ops *ops, qg_refresh_route route);
+void qg_projected_init(qg_projected *p, const qg_grad_sink *sink, const qg_grad_sink_ops *ops,
+                       qg_refresh_route route);
 
 /* R += project(dY^T X) without forming it, exact because matrix products associate:
  *   right: (dY^T X) P^T = dY^T (X P^T)      2 t r (m + n) FLOPs in place of 2 t m n

@@ -69,8 +69,7 @@ static qg_status unpack(qg_optim_context *o, const qg_projector *p, qg_view to)
   if (scratch->unpacked == p && scratch->unpacked_type == to.type) return QG_OK;
   scratch->unpacked = p;
   scratch->unpacked_type = to.type;
-  if (p->int4)
-    return be->ops->dequantize_int4(be, p->packed, qg_projector_elements(p), to.data, to.type);
+  if (p->int4) return be->ops->dequantize_int4(be, p->packed, qg_projector_elements(p), to.data, to.type);
   return be->ops->convert(be, to, shaped(p, p->basis, QG_F32));
 }
 

@@ -30,8 +30,8 @@ qg_status qg_projector_list_state(qg_projector *p, const qg_param *param, qg_sta
 
 /* What lies unpacked in the scratch is nobody's from here on. */
 void qg_projector_forget(qg_optim_context *o);
-/* P in a type: in place, or unpacked into the scratch, where it stays: a fused update projects back by what has just projected
- * the gradient. */
+/* P in a type: in place, or unpacked into the scratch, where it stays: a fused update projects back by what
+ * has just projected the gradient. */
 qg_status qg_projector_read(qg_optim_context *o, const qg_projector *p, qg_dtype type, qg_view *out);
 /* Stores a P that is on the device, f32. */
 qg_status qg_projector_keep(qg_optim_context *o, const qg_projector *p, const float *device);

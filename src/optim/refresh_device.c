@@ -40,7 +40,8 @@ static qg_subspace_args describe(const qg_projected *p, const float *previous)
                             .singular_values = r->singular_values};
 }
 
-static qg_status change_basis(const qg_projected *p, const float *from, const float *to, qg_basis_change_args *out)
+static qg_status change_basis(const qg_projected *p, const float *from, const float *to,
+                              qg_basis_change_args *out)
 {
   const qg_optim_context *o = p->sink.o;
   *out = (qg_basis_change_args){.left = p->projector.side == QG_SIDE_LEFT,

@@ -31,7 +31,7 @@ static bool solves_waves(const qg_optim_context *o)
 }
 
 /* Several subspaces at once keep all threads busy while single ones wait for their last BLAS calls. */
-static int choose_slots(const qg_optim_context *o, const qg_scratch_sizes *sizes)
+static int choose_wave(const qg_optim_context *o, const qg_scratch_sizes *sizes)
 {
   int most = 2 * (int)qg_max_i64(1, o->options.subspace.threads);
   int wave = sizes->waiting < most ? sizes->waiting : most;
@@ -48,8 +48,8 @@ static qg_subspace_job shape_of(const qg_projected *p, qg_implicit_gradient *imp
                            .implicit = p->route == QG_REFRESH_IMPLICIT ? implicit : NULL};
 }
 
-/* One at a time: the hungriest matrix. Several: no wave of them asks for more than all of them together. A
- * matrix that all ranks solve together is its owner's alone when they fail. */
+/* One at a time: the matrix that needs most. Several: no wave of them asks for more than all of them
+ * together. A matrix that all ranks solve together is its owner's alone when they fail. */
 static qg_status measure_solver(const qg_optim_context *o, qg_projected *const *projected, int count,
                                 size_t *bytes)
 {
@@ -106,21 +106,21 @@ static qg_status take_jobs(qg_optim_context *o, qg_projected *const *projected, 
   if (!o->be->ops->unified_memory)
     QG_TRY(qg_mem_alloc_host(o->mem, QG_OWNER_WORKSPACE, "the subspace solver", r->workspace_bytes,
                              &r->workspace));
-  QG_TRY(qg_calloc((size_t)r->slots, sizeof *r->jobs, "subspace jobs", (void **)&r->jobs));
-  return qg_calloc((size_t)r->slots, sizeof *r->pending, "pending refreshes", (void **)&r->pending);
+  QG_TRY(qg_calloc((size_t)r->wave, sizeof *r->jobs, "subspace jobs", (void **)&r->jobs));
+  return qg_calloc((size_t)r->wave, sizeof *r->pending, "pending refreshes", (void **)&r->pending);
 }
 
 static qg_status take_bases(qg_optim_context *o, const qg_scratch_sizes *sizes)
 {
   qg_refresher *r = o->refresher;
-  size_t bases = qg_dtype_bytes(QG_F32, r->slots * sizes->basis);
+  size_t bases = qg_dtype_bytes(QG_F32, r->wave * sizes->basis);
   QG_TRY(take_for_host(o, "old subspaces", bases, (void **)&r->previous));
   QG_TRY(take_for_host(o, "new subspaces", bases, (void **)&r->basis));
-  QG_TRY(take_for_host(o, "singular values", qg_dtype_bytes(QG_F32, r->slots * sizes->rank),
+  QG_TRY(take_for_host(o, "singular values", qg_dtype_bytes(QG_F32, r->wave * sizes->rank),
                        (void **)&r->singular_values));
   if (o->be->ops->unified_memory) return QG_OK;
   return qg_mem_alloc_host(o->mem, QG_OWNER_GRADIENTS, "gradients on the host",
-                           qg_dtype_bytes(QG_F32, r->slots * sizes->full), (void **)&r->gradients);
+                           qg_dtype_bytes(QG_F32, r->wave * sizes->full), (void **)&r->gradients);
 }
 
 /* Every rank has a part in every distributed solution, whoever holds the matrix. */
@@ -147,11 +147,11 @@ qg_status qg_refresher_open(qg_optim_context *o, qg_projected *const *projected,
   QG_TRY(qg_calloc(1, sizeof *r, "the refresher of subspaces", (void **)&r));
   o->refresher = r;
   QG_TRY(qg_calloc((size_t)parameters, sizeof *r->records, "records of refreshes", (void **)&r->records));
-  r->slots = choose_slots(o, sizes);
+  r->wave = choose_wave(o, sizes);
   r->basis_stride = sizes->basis;
   r->gradient_stride = sizes->full;
   r->rank_stride = sizes->rank;
-  if (r->slots > 0) {
+  if (r->wave > 0) {
     QG_TRY(take_bases(o, sizes));
     QG_TRY(take_rotation(o, sizes));
     QG_TRY(take_jobs(o, projected, count));

@@ -4,14 +4,14 @@
 
 #include "optim/projected.h"
 
-/* For up to `slots` subspaces in one call; host-readable f32 unless said otherwise. */
+/* For up to `wave` subspaces in one call; host-readable f32 unless said otherwise. */
 struct qg_refresher {
-  int slots;
+  int wave;
   int64_t basis_stride, gradient_stride, rank_stride; /* largest P, projected matrix and rank, in elements */
-  float *previous, *basis;                            /* [slots, basis_stride] */
-  float *singular_values;                             /* [slots, rank_stride] */
-  float *gradients;                                   /* [slots, gradient_stride]; NULL in unified memory */
-  float *rotation; /* [2, rank_stride^2] host twin of scratch.rotation; the same in unified memory */
+  float *previous, *basis;                            /* [wave, basis_stride] */
+  float *singular_values;                             /* [wave, rank_stride] */
+  float *gradients;                                   /* [wave, gradient_stride]; NULL in unified memory */
+  float *rotation; /* [2, rank_stride^2] host copy of scratch.rotation; the same in unified memory */
   void *workspace;
   size_t workspace_bytes;
   void *device_workspace; /* of a device that solves subspaces; NULL: there is none */
@@ -20,8 +20,8 @@ struct qg_refresher {
   void *distributed;   /* [distributed_bytes]: this rank's part of a solution by all ranks */
   size_t distributed_bytes;
   qg_implicit_gradient implicit; /* scratch of an implicit gradient */
-  qg_subspace_job *jobs;         /* [slots] */
-  qg_projected **pending;        /* [slots] */
+  qg_subspace_job *jobs;         /* [wave] */
+  qg_projected **pending;        /* [wave] */
   qg_refresh_record *records;    /* [parameters] of this step */
   int step_refreshes, step_failed;
   int64_t failed_refreshes; /* of this run */

@@ -22,7 +22,7 @@ typedef struct {
 
   /* Life. Device memory comes from the ledger. */
   qg_status (*take)(qg_grad_sink *sink, qg_mem *mem);
-  void (*release)(qg_grad_sink *sink, qg_mem *mem); /* gives it back to the ledger */
+  void (*release)(qg_grad_sink *sink, qg_mem *mem);                   /* gives it back to the ledger */
   void (*measure)(const qg_grad_sink *sink, qg_scratch_sizes *sizes); /* optional */
   void (*share)(qg_grad_sink *sink,
                 const qg_shared_gradients *shared); /* optional: gradients that fused sinks share */
@@ -89,13 +89,15 @@ static inline qg_status qg_sink_clear(qg_grad_sink *sink, qg_view gradient)
                                 qg_dtype_bytes(gradient.type, gradient.rows * gradient.cols));
 }
 
-/* The gate of an update inside backward. Of a step that is over the host knows whether to update at all. */
+/* The finite guard of an update inside backward. Of a step that is over the host knows whether to update at
+ * all. */
 static inline const qg_finite_guard *qg_sink_guard(const qg_grad_sink *sink)
 {
   return sink->fused ? qg_step_guard_device(&sink->o->guard) : NULL;
 }
 
-/* Updates the parameter from its gradient. Without anything to update by it stays as it is: requantising would only add noise. */
+/* Updates the parameter from its gradient. Without anything to update by it stays as it is: requantising
+ * would only add noise. */
 static inline qg_status qg_sink_apply(qg_grad_sink *sink, const qg_step_rates *rates)
 {
   qg_step_guard *guard = &sink->o->guard;

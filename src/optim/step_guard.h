@@ -13,7 +13,7 @@ typedef struct {
   int count;    /* parameters */
   double *sums; /* device f64 [count + 1] and the finite guard: sums of squares, that of the incoming gradient
                    last */
-  double *host_sums;    /* host twin */
+  double *host_sums;    /* the same on the host */
   bool discarded;       /* the step's gradient is known not to be finite: nothing of it may reach any state */
   bool state_modified;  /* something of the step is known to have reached the state */
   int64_t noted;        /* sums that the guard was shown in this step */

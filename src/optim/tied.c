@@ -39,7 +39,8 @@ static qg_status begin(qg_grad_sink *sink)
   tied(sink)->combined = false;
   QG_TRY(qg_dense_ops.begin(sink));
   if (!sink->param->held) return QG_OK;
-  return sink->o->be->ops->zero(sink->o->be, head_part.data, qg_dtype_bytes(QG_F32, head_part.rows * head_part.cols));
+  return sink->o->be->ops->zero(sink->o->be, head_part.data,
+                                qg_dtype_bytes(QG_F32, head_part.rows * head_part.cols));
 }
 
 static qg_status add_matrix(qg_grad_sink *sink, qg_view dy, qg_view x)
@@ -58,9 +59,9 @@ qg_status qg_tied_create_sink(const qg_grad_sink *sink, qg_grad_sink **out)
 {
   tied_sink *t;
   QG_TRY(qg_calloc(1, sizeof *t, "a gradient sink", (void **)&t));
-  *t = (tied_sink){.dense = {.sink = *sink,
-                             .moments = qg_moments_make(&sink->o->options, qg_param_elements(sink->param))},
-                   .ops = qg_dense_ops};
+  *t = (tied_sink){
+      .dense = {.sink = *sink, .moments = qg_moments_make(&sink->o->options, qg_param_elements(sink->param))},
+      .ops = qg_dense_ops};
   t->ops.name = "tied";
   t->ops.take = take;
   t->ops.release = release;

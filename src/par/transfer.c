@@ -39,7 +39,7 @@ qg_status qg_transfer_create(qg_par *par, size_t bytes, qg_transfer **out)
   qg_status status = QG_OK;
   void *memory, *requests, *results;
   *out = NULL;
-  QG_TRY(qg_calloc(1, sizeof(qg_transfer), "a message slot", &memory));
+  QG_TRY(qg_calloc(1, sizeof(qg_transfer), "a transfer", &memory));
   qg_transfer *t = memory;
   t->par = par;
   t->capacity = bytes;
@@ -57,7 +57,8 @@ out:
 void qg_transfer_free(qg_transfer *t)
 {
   if (!t) return;
-  /* Only a run that failed frees an active slot; its buffer may go away, so nothing may arrive any more. */
+  /* Only a run that failed frees an active transfer; its buffer may go away, so nothing may arrive any more.
+   */
   for (int i = 0; i < t->started; i++) {
     if (t->receiving) MPI_Cancel(&t->requests[i]);
     MPI_Request_free(&t->requests[i]);
@@ -70,9 +71,9 @@ void qg_transfer_free(qg_transfer *t)
 static qg_status begin(qg_transfer *t, size_t bytes, int stage, bool receiving)
 {
   const qg_grid *grid = &t->par->grid;
-  QG_CHECK(t->pieces == 0, QG_ERR_RUNTIME, "a message slot was used again before qg_transfer_wait");
-  QG_CHECK(bytes <= t->capacity, QG_ERR_RUNTIME, "a message of %zu bytes does not fit its slot of %zu", bytes,
-           t->capacity);
+  QG_CHECK(t->pieces == 0, QG_ERR_RUNTIME, "a transfer was used again before qg_transfer_wait");
+  QG_CHECK(bytes <= t->capacity, QG_ERR_RUNTIME, "a message of %zu bytes does not fit its transfer of %zu",
+           bytes, t->capacity);
   QG_CHECK(stage >= 0 && stage < grid->stages, QG_ERR_RUNTIME, "there is no pipeline stage %d among %d",
            stage, grid->stages);
   t->peer = grid->replica * grid->stages + stage;

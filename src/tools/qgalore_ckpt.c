@@ -67,7 +67,7 @@ static void show_header(const qg_ckpt_file *file)
   printf("elapsed         %s of training\n", qg_format_seconds(elapsed, sizeof elapsed, m->elapsed));
   printf("last loss       %.17g\n", m->last_loss);
   printf("last grad norm  %.17g\n", m->last_grad_norm);
-  printf("probe loss      %.17g (%s)\n", m->selftest_loss, m->arrangement);
+  printf("self-test loss  %.17g (%s)\n", m->selftest_loss, m->arrangement);
   show_history(m->history);
   printf("input\n");
   ini_parse_string(m->resolved_input, show_key, NULL);

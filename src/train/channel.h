@@ -37,7 +37,7 @@ typedef struct {
   qg_event
       *stage_done; /* the copy between device buffer and stage memory; NULL: calls return when it is done */
   qg_event *host_done; /* the copy between device buffer and host memory; NULL: there is none */
-} qg_channel_slot;
+} qg_channel_buffer;
 
 typedef struct qg_channel {
   qg_channel_request shape;
@@ -46,7 +46,7 @@ typedef struct qg_channel {
   int messages;            /* of this step */
   int handled;             /* of these, how many were copied from, or to, stage memory */
   int started;             /* and how many MPI knows of */
-  qg_channel_slot slots[QG_CHANNEL_DEPTH];
+  qg_channel_buffer buffers[QG_CHANNEL_DEPTH];
 } qg_channel;
 
 /* A group of its own. par == NULL: plan only (dry ledger, `be` is asked for sizes). Local. */

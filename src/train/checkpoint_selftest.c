@@ -147,12 +147,12 @@ qg_status qg_selftest_check(qg_selftest *test, const qg_ckpt_meta *saved)
   double tolerance = is_fp32(here) && is_fp32(saved->arrangement) ? tolerance_fp32 : tolerance_bf16;
   bool same = alike ? memcmp(&loss, &saved->selftest_loss, sizeof loss) == 0
                     : is_close(saved->selftest_loss, loss, tolerance);
-  QG_CHECK(
-      same, QG_ERR_CHECKPOINT,
-      "the probe of the checkpoint had a loss of %.17g when it was saved, and has %.17g after loading%s; the "
-      "weights are not those that were saved, or this machine computes something else "
-      "(checkpoint.selftest=no "
-      "goes on all the same)",
-      saved->selftest_loss, loss, alike ? " on the same arrangement" : "");
+  QG_CHECK(same, QG_ERR_CHECKPOINT,
+           "the self-test of the checkpoint had a loss of %.17g when it was saved, and has %.17g after "
+           "loading%s; the "
+           "weights are not those that were saved, or this machine computes something else "
+           "(checkpoint.selftest=no "
+           "goes on all the same)",
+           saved->selftest_loss, loss, alike ? " on the same arrangement" : "");
   return QG_OK;
 }

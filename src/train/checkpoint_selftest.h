@@ -16,7 +16,7 @@ typedef struct {
   qg_mem *mem;
   const qg_partition *part;
   int stage_index, stages;
-  bool device_pointers;      /* as in qg_trainer_request */
+  bool device_pointers; /* as in qg_trainer_request */
   const qg_weight_reader *weights;
   int32_t *inputs,
       *targets; /* device memory of a step's batch, free between steps; NULL where a stage has none */

@@ -20,9 +20,9 @@ typedef struct {
   void *context;
 } qg_validation_observer;
 
-/* Mean loss over the first `sequences` sequences of a file, or all (0), in pieces of micro_batches micro-batches. `tokens` is read on
- * the first and the last stage, NULL on others. Collective. */
-qg_status qg_evaluate(qg_pipeline *p, qg_tokens *tokens, int64_t sequences, const qg_validation_observer *observer,
-                      qg_validation_result *result);
+/* Mean loss over the first `sequences` sequences of a file, or all (0), in pieces of micro_batches
+ * micro-batches. `tokens` is read on the first and the last stage, NULL on others. Collective. */
+qg_status qg_evaluate(qg_pipeline *p, qg_tokens *tokens, int64_t sequences,
+                      const qg_validation_observer *observer, qg_validation_result *result);
 
 #endif

@@ -1,4 +1,5 @@
-/* Everything that one rank holds to evaluate a model: weights and a stage that only goes forward. No gradients, moments or projectors. */
+/* Everything that one rank holds to evaluate a model: weights and a stage that only goes forward. No
+ * gradients, moments or projectors. */
 #ifndef QG_TRAIN_EVALUATOR_H
 #define QG_TRAIN_EVALUATOR_H
 
@@ -16,8 +17,8 @@ typedef struct {
   qg_timers timers;
 } qg_evaluator;
 
-/* Takes its memory from the ledger of `request`, dry or live; on a device that was reserved. Destroy it also after a failure. It must
- * stay where it is. Local. */
+/* Takes its memory from the ledger of `request`, dry or live; on a device that was reserved. Destroy it also
+ * after a failure. It must stay where it is. Local. */
 qg_status qg_evaluator_create(const qg_trainer_request *request, qg_evaluator *e);
 void qg_evaluator_destroy(qg_evaluator *e);
 /* Reserves in the ledger of `request` what qg_evaluator_create will take on the device. Local. */

@@ -8,7 +8,7 @@
 /* this_rank and all_ranks are left 0. Pure. */
 qg_optim_options qg_optim_options_from_config(const qg_config *config, int threads);
 /* Takes the storage of the held parameters, in the formats that the method asks for. Local. */
-qg_status qg_weights_from_config(const qg_config *config, qg_mem *mem, qg_backend *be, const qg_param_list *params,
-                                 qg_weights **out);
+qg_status qg_weights_from_config(const qg_config *config, qg_mem *mem, qg_backend *be,
+                                 const qg_param_list *params, qg_weights **out);
 
 #endif

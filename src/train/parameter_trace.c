@@ -59,12 +59,14 @@ static qg_status complete(void *impl, int param)
   return inner->complete(inner->impl, param);
 }
 
-void qg_parameter_trace_make(const qg_weight_reader *weights, const qg_gradient_port *gradients, qg_timers *timers,
-                             qg_parameter_trace *out)
+void qg_parameter_trace_make(const qg_weight_reader *weights, const qg_gradient_port *gradients,
+                             qg_timers *timers, qg_parameter_trace *out)
 {
   *out = (qg_parameter_trace){.inner_weights = weights, .inner_gradients = gradients, .timers = timers};
-  out->weights = (qg_weight_reader){
-      .impl = out, .read = read_param, .prefetch = weights->prefetch ? prefetch : NULL, .read_rows = read_rows};
+  out->weights = (qg_weight_reader){.impl = out,
+                                    .read = read_param,
+                                    .prefetch = weights->prefetch ? prefetch : NULL,
+                                    .read_rows = read_rows};
   out->gradients = (qg_gradient_port){
       .impl = out, .add_matrix = add_matrix, .add_rows = add_rows, .vector = vector, .complete = complete};
 }

@@ -1,4 +1,5 @@
-/* One rank's stage of the pipeline at work: micro-batches pass through it, forward alone or forward and backward. */
+/* One rank's stage of the pipeline at work: micro-batches pass through it, forward alone or forward and
+ * backward. */
 #ifndef QG_TRAIN_PIPELINE_H
 #define QG_TRAIN_PIPELINE_H
 
@@ -15,7 +16,7 @@ typedef struct {
 typedef struct {
   void *context;
   void (*before_gradients)(void *context); /* from its first gradient on a step changes the state */
-  qg_status (*incoming)(void *context, qg_view gradient);          /* enters the backward of a micro-batch */
+  qg_status (*incoming)(void *context, qg_view gradient);           /* enters the backward of a micro-batch */
   qg_status (*end_micro_batch)(void *context, int64_t micro_batch); /* its backward is done */
 } qg_pipeline_hooks;
 
@@ -25,9 +26,9 @@ typedef struct {
   qg_par *par; /* NULL: memory is only planned */
   const qg_model_shape *shape;
   qg_partition part;
-  int index, stages;    /* of this stage */
-  bool device_pointers; /* MPI reads and writes device memory */
-  int micro_batches;    /* a step, or at most at once */
+  int index, stages;        /* of this stage */
+  bool device_pointers;     /* MPI reads and writes device memory */
+  int micro_batches;        /* a step, or at most at once */
   qg_stage_options options; /* slots: filled in by qg_pipeline_create */
   qg_timers *timers;
 } qg_pipeline_request;
@@ -40,7 +41,7 @@ typedef struct {
   qg_pipeline_hooks hooks;
   qg_op *schedule; /* [2 * micro_batches]; NULL: forward only */
   qg_channel forward_in, forward_out, backward_in, backward_out;
-  qg_view d_out; /* gradient of this stage's output as it arrives; empty on the last stage */
+  qg_view d_out;                  /* gradient of this stage's output as it arrives; empty on the last stage */
   qg_token_batch inputs, targets; /* first stage, last stage; NULL elsewhere */
   double *loss;                   /* device f64 [1], last stage: the sum of token losses */
 } qg_pipeline;
@@ -54,11 +55,12 @@ static inline bool qg_pipeline_is_last(const qg_pipeline *p)
   return p->use.part.has_head;
 }
 
-/* The part of stage `index` of `stages`, as the input asks for. QG_ERR_INPUT where that is not possible. Local. */
+/* The part of stage `index` of `stages`, as the input asks for. QG_ERR_INPUT where that is not possible.
+ * Local. */
 qg_status qg_pipeline_part(const qg_config *config, int index, int stages, qg_partition *out);
 
-/* Takes the memory of the stage and of its messages. gradients NULL: evaluation alone (options.forward_only). Destroy it also
- * after a failure. Local. */
+/* Takes the memory of the stage and of its messages. gradients NULL: evaluation alone (options.forward_only).
+ * Destroy it also after a failure. Local. */
 qg_status qg_pipeline_create(const qg_pipeline_request *request, const qg_weight_reader *weights,
                              const qg_gradient_port *gradients, qg_pipeline *p);
 void qg_pipeline_destroy(qg_pipeline *p);
@@ -70,10 +72,11 @@ qg_status qg_pipeline_upload(const qg_pipeline *p);
 qg_status qg_pipeline_clear_loss(const qg_pipeline *p);
 qg_status qg_pipeline_read_loss(const qg_pipeline *p, double *loss); /* 0 but on the last stage */
 
-/* Runs the schedule of one step over the batch in the token buffers. grad_scale = 1 / targets of the batch. Collective over the
- * pipeline. */
+/* Runs the schedule of one step over the batch in the token buffers. grad_scale = 1 / targets of the batch.
+ * Collective over the pipeline. */
 qg_status qg_pipeline_run(qg_pipeline *p, float grad_scale);
-/* Forward only over `micro_batches` micro-batches of the same buffers; adds to the loss. Collective over the pipeline. */
+/* Forward only over `micro_batches` micro-batches of the same buffers; adds to the loss. Collective over the
+ * pipeline. */
 qg_status qg_pipeline_evaluate(qg_pipeline *p, int micro_batches);
 
 #endif

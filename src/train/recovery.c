@@ -101,7 +101,7 @@ static void log_undone(const qg_run *run, int64_t number)
 
 /* Repeated steps come out as before. So the bad steps in a row that the run is about to repeat are taken off
  * the count. */
-static qg_status undo(qg_run *run, const qg_excluded_step *step)
+static qg_status roll_back_step(qg_run *run, const qg_excluded_step *step)
 {
   qg_excluded_steps *excluded = &run->bad.excluded;
   (void)qg_run_advance_save(run, true);
@@ -127,7 +127,7 @@ qg_status qg_recovery_check(qg_run *run, const qg_step_result *result, double se
   qg_excluded_step step = {run->state.step - 1, run->state.cursor - c->train.global_batch, seconds, *result};
   bool ends_run = run->bad.in_a_row + 1 >= c->run.max_bad_steps;
   *rolled_back = result->partial && c->run.nonfinite_partial == QG_PARTIAL_ROLLBACK && !ends_run;
-  if (*rolled_back) return undo(run, &step);
+  if (*rolled_back) return roll_back_step(run, &step);
   return result->skipped ? QG_OK : check_spike(run, result, rolled_back);
 }
 

@@ -2,7 +2,8 @@
 #ifndef QG_TRAIN_STOP_VOTE_H
 #define QG_TRAIN_STOP_VOTE_H
 
-/* What this rank votes for, asked as late as possible and added up over ranks (stop.h). ask NULL: for nothing. */
+/* What this rank votes for, asked as late as possible and added up over ranks (stop.h). ask NULL: for
+ * nothing. */
 typedef struct {
   double (*ask)(const void *context);
   const void *context;

@@ -26,7 +26,8 @@ qg_status qg_tied_create(const qg_tied_request *request, qg_tied *tied)
   tied->chunk = qg_min_size(tied->bytes, TIED_CHUNK_BYTES);
   if (tied->bytes == 0) return QG_OK;
   if (!tied->direct)
-    QG_TRY(qg_mem_alloc_host(request->mem, QG_OWNER_TRANSFER, "tied gradient", 2 * tied->chunk, &tied->buffer));
+    QG_TRY(
+        qg_mem_alloc_host(request->mem, QG_OWNER_TRANSFER, "tied gradient", 2 * tied->chunk, &tied->buffer));
   if (!request->par) return QG_OK;
   QG_TRY(qg_transfer_create(request->par, tied->chunk, &tied->sending));
   return qg_transfer_create(request->par, tied->chunk, &tied->receiving);
@@ -70,5 +71,6 @@ qg_status qg_tied_exchange(const qg_tied *t, qg_optim *optim)
   qg_view embedding_part, head_part;
   if (t->bytes == 0) return QG_OK;
   QG_TRY(qg_optim_tied_gradients(optim, &embedding_part, &head_part));
-  return swap(t, t->first ? embedding_part.data : head_part.data, t->first ? head_part.data : embedding_part.data);
+  return swap(t, t->first ? embedding_part.data : head_part.data,
+              t->first ? head_part.data : embedding_part.data);
 }

@@ -1,5 +1,6 @@
-/* A tied embedding lives on the first stage (as embedding) and on the last (as head). Both hold the weight and its moments; each
- * computes one part of the gradient. Both parts go to both stages, which then make the same update. */
+/* A tied embedding lives on the first stage (as embedding) and on the last (as head). Both hold the weight
+ * and its moments; each computes one part of the gradient. Both parts go to both stages, which then make the
+ * same update. */
 #ifndef QG_TRAIN_TIED_H
 #define QG_TRAIN_TIED_H
 
@@ -18,9 +19,9 @@ typedef struct {
 
 typedef struct {
   qg_backend *be;
-  int peer;            /* the other stage */
-  bool first;          /* this is the stage of the lookups */
-  bool direct;         /* MPI reads and writes the gradients themselves; else chunks pass through host memory */
+  int peer;    /* the other stage */
+  bool first;  /* this is the stage of the lookups */
+  bool direct; /* MPI reads and writes the gradients themselves; else chunks pass through host memory */
   size_t bytes, chunk; /* of the gradient, and of one message; 0: this stage exchanges nothing */
   qg_transfer *sending, *receiving;
   void *buffer; /* host, two chunks, unless direct */

@@ -33,8 +33,8 @@ struct qg_trainer {
   qg_optim *optim;
   qg_pipeline pipeline;
   qg_tied tied;
-  double *reduce;    /* host [parameters + QG_REDUCE_EXTRA] */
-  double *shared;    /* host [QG_SHARED_FIELDS * parameters]: what ranks tell about their refreshes */
+  double *reduce; /* host [parameters + QG_REDUCE_EXTRA] */
+  double *shared; /* host [QG_SHARED_FIELDS * parameters]: what ranks tell about their refreshes */
   qg_refresh_record *refreshes; /* [parameters]: those of the last step, of all ranks */
   double clip_norm; /* gradient norm that fused updates clip by: the last finite one; 0: none yet */
   qg_tokens *train_tokens, *valid_tokens;

@@ -153,20 +153,20 @@ static qg_status is_any_device(qg_par *par, const qg_backend *be, bool *any)
 
 qg_status qg_transport_choose(const qg_config *config, qg_par *par, qg_backend *be, qg_transport *out)
 {
-  qg_transport_wish wish = config->parallel.transport;
+  qg_transport_choice choice = config->parallel.transport;
   bool any = false;
   *out = (qg_transport){.device_pointers = false};
   QG_TRY(is_any_device(par, be, &any));
   if (!any) return QG_OK;
   snprintf(out->line, sizeof out->line, "pinned host memory (parallel.transport = host)");
-  if (wish == QG_TRANSPORT_HOST) return QG_OK;
-  qg_status status = try_device_pointers(par, be, wish == QG_TRANSPORT_DEVICE);
+  if (choice == QG_TRANSPORT_HOST) return QG_OK;
+  qg_status status = try_device_pointers(par, be, choice == QG_TRANSPORT_DEVICE);
   out->device_pointers = status == QG_OK;
   snprintf(out->line, sizeof out->line, "device pointers (test messages of 1 KiB and 4 MiB arrived whole)");
   if (status == QG_OK) return QG_OK;
   char reason[192];
   snprintf(reason, sizeof reason, "%s", qg_error_message());
-  if (wish == QG_TRANSPORT_DEVICE)
+  if (choice == QG_TRANSPORT_DEVICE)
     return QG_FAIL(QG_ERR_RESOURCE, "parallel.transport = device, but %s; use auto or host", reason);
   qg_error_clear();
   snprintf(out->line, sizeof out->line, "pinned host memory: %s", reason);

@@ -35,7 +35,8 @@ static inline qg_dtype qg_weight_type(const qg_weight *w)
   return w->format == QG_WEIGHT_BF16 ? QG_BF16 : QG_F32;
 }
 
-/* The weight of a parameter that is held here, which operations are about from then on; else QG_ERR_RUNTIME. */
+/* The weight of a parameter that is held here, which operations are about from then on; else QG_ERR_RUNTIME.
+ */
 static inline qg_status qg_weights_find(const qg_weights *weights, int param, qg_weight **out)
 {
   *out = NULL;

@@ -45,7 +45,7 @@ check "packed nibbles as elements" says_line 'projector/mlp\.up_proj/codes +u4 +
 total=$(sed -n 's/^[0-9]* datasets, \([0-9]*\) bytes.*/\1/p' <<<"$output")
 check "and the bytes of all together" [ "$total" -gt 100000 -a "$total" -lt "$(stat -c %s "$six")" ]
 check "and the layout" says_line 'layout +shared, the file itself has [0-9]+ bytes'
-check "the loss of the probe and what computed it" says_line 'probe loss +[0-9.]+ \(bf16, cpu .*threads [0-9]+.*'
+check "the loss of the self-test and what computed it" says_line 'self-test loss +[0-9.]+ \(bf16, cpu .*threads [0-9]+.*'
 check "and each attempt of the run" says_line '  20[0-9TZ:-]+ from step 0 on [0-9] ranks: bf16, cpu.*'
 
 qckpt input "$six"

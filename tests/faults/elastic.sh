@@ -66,16 +66,16 @@ swap_layers() {
     "$ckpt" verify "$checkpoint" >/dev/null
 }
 
-refused_by_the_probe() {
-  ! train 2 wrong "${keys[@]}" && log_says wrong "the probe of the checkpoint had a loss of .* on the same arrangement"
+refused_by_the_self_test() {
+  ! train 2 wrong "${keys[@]}" && log_says wrong "the self-test of the checkpoint had a loss of .* on the same arrangement"
 }
 
 if command -v h5dump >/dev/null; then
   check "two layers change places in a checkpoint with right checksums" swap_layers
-  check "the probe notices" refused_by_the_probe
+  check "the self-test notices" refused_by_the_self_test
   check "and can be told to be silent" run_to_the_end 2 wrong checkpoint.selftest=no
 else
-  skip "the probe notices" "h5dump (hdf5-tools) is not installed"
+  skip "the self-test notices" "h5dump (hdf5-tools) is not installed"
 fi
 go_back alone other
 check "another precision is no reason to refuse" run_to_the_end 2 other backend.precision=bf16

@@ -18,7 +18,7 @@ typedef enum {
   QG_RNG_SHUFFLE = 3,  /* order of the training sequences */
   QG_RNG_SUBSPACE = 4, /* random test matrices */
   QG_RNG_SYNTHETIC = 5, /* random tokens for benches */
-  QG_RNG_SELFTEST = 6     /* tokens of a checkpoint's probe */
+  QG_RNG_SELFTEST = 6     /* tokens of a checkpoint's self-test */
 } qg_rng_purpose;
 
 typedef struct {
