@@ -20,36 +20,50 @@ typedef struct qg_projected qg_projected;
 typedef struct {
   const char *name;
 
-  /* Life. Device memory comes from the ledger. */
-  qg_status (*take)(qg_grad_sink *sink, qg_mem *mem);
-  void (*release)(qg_grad_sink *sink, qg_mem *mem);                   /* gives it back to the ledger */
-  void (*measure)(const qg_grad_sink *sink, qg_scratch_sizes *sizes); /* optional */
-  void (*share)(qg_grad_sink *sink,
-                const qg_shared_gradients *shared); /* optional: gradients that fused sinks share */
-  qg_status (*reset)(qg_grad_sink *sink);           /* as before the first step */
-  qg_status (*list_state)(qg_grad_sink *sink, qg_state_list *list);
-  qg_status (*state_loaded)(qg_grad_sink *sink); /* optional: a checkpoint is somebody's file */
-  qg_projected *(*projected)(
-      qg_grad_sink *sink); /* optional: itself, if its gradient lives in a subspace (projected.h) */
+  /* --- Memory and state --- */
 
-  /* One step. */
-  qg_status (*begin)(
-      qg_grad_sink *sink); /* clears, and decides whether the subspace is due; not held: only that */
-  qg_status (*add_matrix)(qg_grad_sink *sink, qg_view dy, qg_view x);        /* optional */
-  qg_status (*add_rows)(qg_grad_sink *sink, const int32_t *ids, qg_view dx); /* optional */
-  float *(*vector)(qg_grad_sink *sink);                                      /* optional: its accumulator */
-  bool (*refreshes_in_backward)(const qg_grad_sink *sink);                   /* optional */
-  qg_status (*finish)(qg_grad_sink *sink);  /* optional: all micro-batches are in; what got none is zero */
-  qg_status (*project)(qg_grad_sink *sink); /* optional: what has waited for the subspace */
-  qg_status (*combine)(
-      qg_grad_sink *sink); /* optional: parts of the gradient, once a step, before norms and apply */
-  qg_view (*accumulated)(
-      const qg_grad_sink *sink); /* sums of micro-batches, linear in the gradient: the finite check looks at
-                                  * them, and replicas may add them up */
-  qg_view (*gradient)(const qg_grad_sink *sink);                      /* what Adam sees */
-  qg_status (*apply)(qg_grad_sink *sink, const qg_step_rates *rates); /* Adam, and the update of the weight */
-  bool (*is_ready)(
-      const qg_grad_sink *sink); /* optional: false: there is nothing to update by at this step */
+  /* Takes its device memory from the ledger, and gives it back. */
+  qg_status (*take)(qg_grad_sink *sink, qg_mem *mem);
+  void (*release)(qg_grad_sink *sink, qg_mem *mem);
+  /* Optional: what it asks of scratch, and the gradients that fused sinks share. */
+  void (*measure)(const qg_grad_sink *sink, qg_scratch_sizes *sizes);
+  void (*share)(qg_grad_sink *sink, const qg_shared_gradients *shared);
+  /* As before the first step. */
+  qg_status (*reset)(qg_grad_sink *sink);
+  qg_status (*list_state)(qg_grad_sink *sink, qg_state_list *list);
+  /* Optional: checks what a load has brought. A checkpoint is somebody's file. */
+  qg_status (*state_loaded)(qg_grad_sink *sink);
+  /* Optional: itself, if its gradient lives in a subspace (projected.h). */
+  qg_projected *(*projected)(qg_grad_sink *sink);
+
+  /* --- Gradients of a step --- */
+
+  /* Clears what will be added to, and decides whether the subspace is due. Not held: only that. */
+  qg_status (*begin)(qg_grad_sink *sink);
+  /* Optional, by the kind of the parameter: as in qg_gradient_port. */
+  qg_status (*add_matrix)(qg_grad_sink *sink, qg_view dy, qg_view x);
+  qg_status (*add_rows)(qg_grad_sink *sink, const int32_t *ids, qg_view dx);
+  float *(*vector)(qg_grad_sink *sink);
+  /* Optional: whether this step will refresh the subspace inside backward. */
+  bool (*refreshes_in_backward)(const qg_grad_sink *sink);
+  /* Optional: all micro-batches are in. What got no gradient is zero. */
+  qg_status (*finish)(qg_grad_sink *sink);
+  /* Optional: projects what has waited for the subspace. */
+  qg_status (*project)(qg_grad_sink *sink);
+  /* Optional: adds up the parts of the gradient, once a step, before norms and apply. */
+  qg_status (*combine)(qg_grad_sink *sink);
+  /* The sum of micro-batches, linear in the gradient: the finite check looks at it, and replicas may add
+   * theirs up. */
+  qg_view (*accumulated)(const qg_grad_sink *sink);
+
+  /* --- The update --- */
+
+  /* What Adam sees, and the norm. */
+  qg_view (*gradient)(const qg_grad_sink *sink);
+  /* Optional: false where there is nothing to update by at this step. */
+  bool (*is_ready)(const qg_grad_sink *sink);
+  /* Adam, and the update of the weight. */
+  qg_status (*apply)(qg_grad_sink *sink, const qg_step_rates *rates);
 } qg_grad_sink_ops;
 
 struct qg_grad_sink {

@@ -219,16 +219,3 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
   destroy(&run);
   return status;
 }
-
-const qg_timers *qg_trainer_timers(const qg_trainer *t)
-{
-  return &t->timers;
-}
-const qg_partition *qg_trainer_partition(const qg_trainer *t)
-{
-  return &t->part;
-}
-qg_optim *qg_trainer_optim(qg_trainer *t)
-{
-  return t->optim;
-}

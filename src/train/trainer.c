@@ -261,3 +261,16 @@ double qg_trainer_unigram_entropy(qg_trainer *t)
   if (!t->valid_tokens || qg_tokens_unigram_entropy(t->valid_tokens, &entropy) != QG_OK) return NAN;
   return entropy;
 }
+
+const qg_timers *qg_trainer_timers(const qg_trainer *t)
+{
+  return &t->timers;
+}
+const qg_partition *qg_trainer_partition(const qg_trainer *t)
+{
+  return &t->part;
+}
+qg_optim *qg_trainer_optim(qg_trainer *t)
+{
+  return t->optim;
+}
