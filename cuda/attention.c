@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "cuda/cuda_backend.h"
+#include "qgalore/backend/attention.h"
 #include "qgalore/base.h"
 
 /* SCRATCH_BYTES: enough heads at once to fill a GPU at a sequence length of 256. */
@@ -14,7 +15,8 @@ enum { QUERY_ROWS = 256, SCRATCH_BYTES = 64 << 20 };
  */
 typedef struct {
   int64_t items;
-  size_t head, row_block;      /* elements of an item: [length, padded_dim] and [QUERY_ROWS, padded_length] */
+  size_t head, key_head;       /* elements of an item: [length, padded_dim] and [keys, padded_dim] */
+  size_t row_block;            /* [QUERY_ROWS, padded_keys] */
   char *q, *k, *v, *d_o, *out; /* packed heads; out: o, or d_q */
   float *d_k, *d_v;            /* packed */
   float *scores, *d_scores;
@@ -27,18 +29,21 @@ static int64_t rows_at_once(int64_t length)
   return qg_min_i64(length, QUERY_ROWS);
 }
 
-static size_t item_bytes(qg_dtype type, int64_t length, int64_t dim)
+static size_t item_bytes(qg_dtype type, int64_t length, int64_t keys, int64_t dim)
 {
-  int64_t head = length * qg_padded_stride(dim), block = rows_at_once(length) * qg_padded_stride(length);
-  return qg_dtype_bytes(type, 5 * head + 2 * block) +
-         qg_dtype_bytes(QG_F32, 2 * head + 2 * block + qg_padded_stride(length));
+  int64_t head = length * qg_padded_stride(dim), key_head = keys * qg_padded_stride(dim);
+  int64_t block = rows_at_once(length) * qg_padded_stride(keys);
+  return qg_dtype_bytes(type, 3 * head + 2 * key_head + 2 * block) +
+         qg_dtype_bytes(QG_F32, 2 * key_head + 2 * block + qg_padded_stride(length));
 }
 
-/* Where heads are fused, one item at a time is enough for views that are not aligned. */
+/* Where heads are fused, one item at a time is enough for views that are not aligned and for more keys than
+ * queries. */
 size_t qg_cuda_attention_bytes(const qg_backend *be, const qg_workload *w)
 {
   int64_t items = w->tokens / w->sequence_length * w->num_kv_heads, dim = w->hidden_size / w->num_heads;
-  size_t one = item_bytes(be->compute, w->sequence_length, dim), all = (size_t)items * one;
+  size_t one = item_bytes(be->compute, w->sequence_length, qg_workload_key_length(w), dim),
+         all = (size_t)items * one;
   if (qg_cuda_fuses_heads(be, dim))
     return qg_max_size(one, qg_cuda_attention_fused_bytes(w->num_heads, w->tokens));
   size_t enough = qg_max_size(one, SCRATCH_BYTES);
@@ -54,23 +59,25 @@ static void *take(char **memory, size_t bytes)
 
 static qg_status lay_out(qg_backend *be, const qg_attention_args *a, int64_t items, attention_scratch *s)
 {
-  int64_t length = a->sequence_length, dim = qg_padded_stride(a->head_dim);
-  size_t one = item_bytes(be->compute, length, a->head_dim);
+  int64_t length = a->sequence_length, keys = qg_attention_keys(a), dim = qg_padded_stride(a->head_dim);
+  size_t one = item_bytes(be->compute, length, keys, a->head_dim);
   s->items = qg_max_i64(1, qg_min_i64(items, (int64_t)(qg_cuda_of(be)->scratch_bytes / one)));
   s->head = (size_t)(length * dim);
-  s->row_block = (size_t)(rows_at_once(length) * qg_padded_stride(length));
+  s->key_head = (size_t)(keys * dim);
+  s->row_block = (size_t)(rows_at_once(length) * qg_padded_stride(keys));
   void *memory;
   QG_TRY(qg_cuda_scratch(be, (size_t)s->items * one, "attention", &memory));
   char *next = memory;
-  size_t heads = (size_t)s->items * s->head, blocks = (size_t)s->items * s->row_block;
+  size_t heads = (size_t)s->items * s->head, key_heads = (size_t)s->items * s->key_head;
+  size_t blocks = (size_t)s->items * s->row_block;
   size_t size = qg_dtype_bytes(be->compute, 1);
   s->q = take(&next, heads * size);
-  s->k = take(&next, heads * size);
-  s->v = take(&next, heads * size);
+  s->k = take(&next, key_heads * size);
+  s->v = take(&next, key_heads * size);
   s->d_o = take(&next, heads * size);
   s->out = take(&next, heads * size);
-  s->d_k = take(&next, heads * sizeof(float));
-  s->d_v = take(&next, heads * sizeof(float));
+  s->d_k = take(&next, key_heads * sizeof(float));
+  s->d_v = take(&next, key_heads * sizeof(float));
   s->scores = take(&next, blocks * sizeof(float));
   s->d_scores = take(&next, blocks * sizeof(float));
   s->p = take(&next, blocks * size);
@@ -101,17 +108,23 @@ static qg_status multiply(qg_backend *be, const qg_attention_block *block, int64
   return QG_OK;
 }
 
-/* Packed heads from row `first` on. */
-static operand heads(const qg_attention_block *b, void *data, qg_dtype type, int64_t first)
+/* Packed query heads from the block's first row on. */
+static operand queries(const qg_attention_block *b, void *data, qg_dtype type)
 {
-  char *from = (char *)data + qg_dtype_bytes(type, first * b->padded_dim);
+  char *from = (char *)data + qg_dtype_bytes(type, b->first_row * b->padded_dim);
   return (operand){from, type, b->padded_dim, b->length * b->padded_dim, false};
+}
+
+/* Packed heads of keys or values, or of their gradients. */
+static operand keys_of(const qg_attention_block *b, void *data, qg_dtype type)
+{
+  return (operand){data, type, b->padded_dim, b->keys * b->padded_dim, false};
 }
 
 /* Scores or probabilities of the block's rows. */
 static operand row_block(const qg_attention_block *b, void *data, qg_dtype type)
 {
-  return (operand){data, type, b->padded_length, b->rows * b->padded_length, false};
+  return (operand){data, type, b->padded_keys, b->rows * b->padded_keys, false};
 }
 
 static operand transpose(operand x)
@@ -125,31 +138,39 @@ static qg_attention_block first_block(const qg_attention_args *a)
   return (qg_attention_block){.kv_heads = a->kv_heads,
                               .group = a->heads / a->kv_heads,
                               .length = a->sequence_length,
+                              .keys = qg_attention_keys(a),
+                              .position = a->position,
+                              .key_length = qg_attention_key_length(a),
                               .dim = a->head_dim,
                               .padded_dim = qg_padded_stride(a->head_dim),
                               .rows = a->sequence_length,
-                              .padded_length = qg_padded_stride(a->sequence_length),
+                              .padded_keys = qg_padded_stride(qg_attention_keys(a)),
                               .tokens = a->q.rows,
                               .scale = 1.0f / sqrtf((float)a->head_dim)};
+}
+
+/* The keys that any query of the block may see. */
+static int64_t visible_keys(const qg_attention_block *b)
+{
+  return b->position + b->first_row + b->rows;
 }
 
 /* S = Q K^T / sqrt(dim) of the block's rows and the keys that any of them may see. */
 static qg_status score(qg_backend *be, const qg_attention_block *b, const attention_scratch *s)
 {
-  return multiply(be, b, b->rows, b->first_row + b->rows, b->padded_dim, b->scale,
-                  heads(b, s->q, be->compute, b->first_row), transpose(heads(b, s->k, be->compute, 0)), 0.0f,
-                  row_block(b, s->scores, QG_F32));
+  return multiply(be, b, b->rows, visible_keys(b), b->padded_dim, b->scale, queries(b, s->q, be->compute),
+                  transpose(keys_of(b, s->k, be->compute)), 0.0f, row_block(b, s->scores, QG_F32));
 }
 
 static qg_status forward_block(qg_backend *be, const qg_attention_args *a, const attention_scratch *s,
                                qg_attention_block *b)
 {
   cudaStream_t stream = qg_cuda_of(be)->stream;
-  operand out = heads(b, s->out, be->compute, b->first_row);
+  operand out = queries(b, s->out, be->compute);
   QG_TRY(score(be, b, s));
   QG_CUDA(be, qg_k_softmax(stream, b, s->scores, s->p, be->compute, a->lse));
-  QG_TRY(multiply(be, b, b->rows, b->padded_dim, b->first_row + b->rows, 1.0f,
-                  row_block(b, s->p, be->compute), heads(b, s->v, be->compute, 0), 0.0f, out));
+  QG_TRY(multiply(be, b, b->rows, b->padded_dim, visible_keys(b), 1.0f, row_block(b, s->p, be->compute),
+                  keys_of(b, s->v, be->compute), 0.0f, out));
   QG_CUDA(be, qg_k_unpack(stream, b, QG_HEADS_QUERY, out.data, be->compute, a->o));
   return QG_OK;
 }
@@ -160,17 +181,16 @@ static qg_status backward_block(qg_backend *be, const qg_attention_args *a, cons
 {
   cudaStream_t stream = qg_cuda_of(be)->stream;
   qg_dtype type = be->compute;
-  int64_t keys = b->first_row + b->rows, dim = b->padded_dim;
-  operand q = heads(b, s->q, type, b->first_row), d_o = heads(b, s->d_o, type, b->first_row);
-  operand out = heads(b, s->out, type, b->first_row);
+  int64_t keys = visible_keys(b), dim = b->padded_dim;
+  operand q = queries(b, s->q, type), d_o = queries(b, s->d_o, type), out = queries(b, s->out, type);
   operand p = row_block(b, s->p, type), d_s = row_block(b, s->d_s, type);
   QG_TRY(score(be, b, s));
-  QG_TRY(multiply(be, b, b->rows, keys, dim, 1.0f, d_o, transpose(heads(b, s->v, type, 0)), 0.0f,
+  QG_TRY(multiply(be, b, b->rows, keys, dim, 1.0f, d_o, transpose(keys_of(b, s->v, type)), 0.0f,
                   row_block(b, s->d_scores, QG_F32)));
   QG_CUDA(be, qg_k_softmax_backward(stream, b, s->scores, s->d_scores, a->lse, s->delta, s->p, s->d_s, type));
-  QG_TRY(multiply(be, b, keys, dim, b->rows, 1.0f, transpose(p), d_o, 1.0f, heads(b, s->d_v, QG_F32, 0)));
-  QG_TRY(multiply(be, b, b->rows, dim, keys, 1.0f, d_s, heads(b, s->k, type, 0), 0.0f, out));
-  QG_TRY(multiply(be, b, keys, dim, b->rows, 1.0f, transpose(d_s), q, 1.0f, heads(b, s->d_k, QG_F32, 0)));
+  QG_TRY(multiply(be, b, keys, dim, b->rows, 1.0f, transpose(p), d_o, 1.0f, keys_of(b, s->d_v, QG_F32)));
+  QG_TRY(multiply(be, b, b->rows, dim, keys, 1.0f, d_s, keys_of(b, s->k, type), 0.0f, out));
+  QG_TRY(multiply(be, b, keys, dim, b->rows, 1.0f, transpose(d_s), q, 1.0f, keys_of(b, s->d_k, QG_F32)));
   QG_CUDA(be, qg_k_unpack(stream, b, QG_HEADS_QUERY, out.data, type, a->d_q));
   return QG_OK;
 }
@@ -213,7 +233,7 @@ static qg_status backward_items(qg_backend *be, const qg_attention_args *a, cons
                                 qg_attention_block b)
 {
   cudaStream_t stream = qg_cuda_of(be)->stream;
-  size_t sums = (size_t)b.items * s->head * sizeof(float);
+  size_t sums = (size_t)b.items * s->key_head * sizeof(float);
   QG_TRY(pack_keys(be, a, s, &b));
   QG_CUDA(be, cudaMemsetAsync(s->d_k, 0, sums, stream));
   QG_CUDA(be, cudaMemsetAsync(s->d_v, 0, sums, stream));
@@ -249,6 +269,7 @@ static qg_status for_all_items(qg_backend *be, const qg_attention_args *a, items
 qg_status qg_cuda_attention(qg_backend *be, const qg_attention_args *args)
 {
   QG_CUDA_RANGE("attention");
+  QG_TRY(qg_attention_check(args));
   if (qg_cuda_fuses_forward(be, args)) return qg_cuda_attention_fused(be, args);
   return for_all_items(be, args, forward_items);
 }
@@ -256,6 +277,7 @@ qg_status qg_cuda_attention(qg_backend *be, const qg_attention_args *args)
 qg_status qg_cuda_attention_backward(qg_backend *be, const qg_attention_args *args)
 {
   QG_CUDA_RANGE("attention_backward");
+  QG_TRY(qg_attention_check_backward(args));
   if (qg_cuda_fuses_backward(be, args)) return qg_cuda_attention_fused_backward(be, args);
   return for_all_items(be, args, backward_items);
 }

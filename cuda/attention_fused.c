@@ -1,5 +1,6 @@
 /* Causal attention in one kernel a direction, or two: kernels/attention_forward.cu, attention_backward.cu. */
 #include "cuda/cuda_backend.h"
+#include "qgalore/backend/attention.h"
 #include "qgalore/base.h"
 
 enum { SMALLEST_HEAD = 16, LARGEST_HEAD = 128, ACCESS_BYTES = 16 };
@@ -17,10 +18,11 @@ static bool is_aligned(qg_view view)
          qg_dtype_bytes(view.type, view.stride) % ACCESS_BYTES == 0;
 }
 
+/* The kernels take as many keys as queries; more go in blocks. */
 bool qg_cuda_fuses_forward(const qg_backend *be, const qg_attention_args *a)
 {
-  return qg_cuda_fuses_heads(be, a->head_dim) && is_aligned(a->q) && is_aligned(a->k) && is_aligned(a->v) &&
-         is_aligned(a->o);
+  return qg_cuda_fuses_heads(be, a->head_dim) && !qg_attention_has_more_keys(a) && is_aligned(a->q) &&
+         is_aligned(a->k) && is_aligned(a->v) && is_aligned(a->o);
 }
 
 bool qg_cuda_fuses_backward(const qg_backend *be, const qg_attention_args *a)

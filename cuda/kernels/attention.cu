@@ -18,9 +18,17 @@ static inline int64_t blocks_of_rows(int64_t rows)
   return (rows + WARPS - 1) / WARPS;
 }
 
-__device__ static inline int64_t token_of(const qg_attention_block &b, int64_t item, int64_t row)
+/* Rows of one item of a packed array. */
+__host__ __device__ static inline int64_t rows_of(const qg_attention_block &b, qg_packed_heads heads)
 {
-  return (b.first_item + item) / b.kv_heads * b.length + row;
+  return heads == QG_HEADS_KV ? b.keys : b.length;
+}
+
+/* The row of a view. */
+__device__ static inline int64_t token_of(const qg_attention_block &b, qg_packed_heads heads, int64_t item,
+                                          int64_t row)
+{
+  return (b.first_item + item) / b.kv_heads * (heads == QG_HEADS_KV ? b.key_length : b.length) + row;
 }
 
 __device__ static inline int64_t head_of(const qg_attention_block &b, qg_packed_heads heads, int64_t item)
@@ -33,15 +41,16 @@ template <typename T>
 __device__ static inline T *head_row(const qg_attention_block &b, qg_packed_heads heads, const qg_view &view,
                                      int64_t item, int64_t row)
 {
-  return row_of<T>(view, token_of(b, item, row)) + head_of(b, heads, item) * b.dim;
+  return row_of<T>(view, token_of(b, heads, item, row)) + head_of(b, heads, item) * b.dim;
 }
 
 template <typename T>
 __global__ void k_pack(qg_attention_block b, qg_packed_heads heads, qg_view from, T *packed)
 {
-  for_part(b.items * b.length, b.padded_dim, [&](int64_t row, int64_t j, int count) {
+  int64_t rows = rows_of(b, heads);
+  for_part(b.items * rows, b.padded_dim, [&](int64_t row, int64_t j, int count) {
     alignas(WIDE) T x[PART];
-    const T *head = head_row<T>(b, heads, from, row / b.length, row % b.length);
+    const T *head = head_row<T>(b, heads, from, row / rows, row % rows);
     load_part(head + j, part_count(b.dim, j), x);
     store_part(packed + row * b.padded_dim + j, count, static_cast<const T *>(x));
   });
@@ -50,7 +59,7 @@ __global__ void k_pack(qg_attention_block b, qg_packed_heads heads, qg_view from
 cudaError_t qg_k_pack(cudaStream_t stream, const qg_attention_block *b, qg_packed_heads heads, qg_view from,
                       void *packed)
 {
-  int64_t blocks = blocks_of_parts(b->items * b->length, b->padded_dim);
+  int64_t blocks = blocks_of_parts(b->items * rows_of(*b, heads), b->padded_dim);
   if (from.type == QG_BF16)
     return launch(stream, blocks, THREADS, k_pack<bf16>, *b, heads, from, static_cast<bf16 *>(packed));
   return launch(stream, blocks, THREADS, k_pack<float>, *b, heads, from, static_cast<float *>(packed));
@@ -61,7 +70,7 @@ __global__ void k_unpack(qg_attention_block b, qg_packed_heads heads, const P *p
 {
   for_part(b.items * b.rows, b.dim, [&](int64_t index, int64_t j, int count) {
     int64_t item = index / b.rows, row = index % b.rows;
-    convert_part(packed + (item * b.length + row) * b.padded_dim + j, count,
+    convert_part(packed + (item * rows_of(b, heads) + row) * b.padded_dim + j, count,
                  head_row<T>(b, heads, to, item, b.first_row + row) + j);
   });
 }
@@ -81,7 +90,7 @@ cudaError_t qg_k_unpack(cudaStream_t stream, const qg_attention_block *b, qg_pac
 /* Where the statistics of a query row lie in lse [heads, tokens]. */
 __device__ static inline int64_t lse_index(const qg_attention_block &b, int64_t item, int64_t row)
 {
-  return head_of(b, QG_HEADS_QUERY, item) * b.tokens + token_of(b, item, row);
+  return head_of(b, QG_HEADS_QUERY, item) * b.tokens + token_of(b, QG_HEADS_QUERY, item, row);
 }
 
 /* work(j, count) for the parts of a row that the lanes of a warp share. */
@@ -125,15 +134,15 @@ __global__ void k_softmax(qg_attention_block b, const float *scores, T *p, float
 {
   packed_row r = row_of_warp(b.rows);
   if (r.item >= b.items) return;
-  int64_t visible = b.first_row + r.row + 1, keys = b.first_row + b.rows;
-  const float *s = scores + r.index * b.padded_length;
+  int64_t visible = b.position + b.first_row + r.row + 1, keys = b.position + b.first_row + b.rows;
+  const float *s = scores + r.index * b.padded_keys;
   float max = max_of_row(s, visible), sum = sum_of_row(s, visible, max), factor = 1.0f / sum;
   for_parts_of_warp(keys, [&](int64_t j, int count) {
     alignas(WIDE) float x[PART];
     load_part(s + j, count, x);
 #pragma unroll
     for (int i = 0; i < PART; i++) x[i] = j + i < visible ? expf(x[i] - max) * factor : 0.0f;
-    store_part(p + r.index * b.padded_length + j, count, static_cast<const float *>(x));
+    store_part(p + r.index * b.padded_keys + j, count, static_cast<const float *>(x));
   });
   if (threadIdx.x % WARP == 0) lse[lse_index(b, r.item, b.first_row + r.row)] = max + logf(sum);
 }
@@ -173,7 +182,8 @@ __global__ void k_softmax_backward(qg_attention_block b, const float *scores, co
 {
   packed_row r = row_of_warp(b.rows);
   if (r.item >= b.items) return;
-  int64_t visible = b.first_row + r.row + 1, keys = b.first_row + b.rows, at = r.index * b.padded_length;
+  int64_t visible = b.position + b.first_row + r.row + 1, keys = b.position + b.first_row + b.rows;
+  int64_t at = r.index * b.padded_keys;
   float shift = lse[lse_index(b, r.item, b.first_row + r.row)];
   float inner = delta[r.item * b.length + b.first_row + r.row];
   for_parts_of_warp(keys, [&](int64_t j, int count) {

@@ -49,14 +49,18 @@ cudaError_t qg_k_attention_forward(cudaStream_t stream, const qg_attention_args 
 cudaError_t qg_k_attention_backward(cudaStream_t stream, const qg_attention_args *args, float *delta);
 
 /* Attention in blocks. An item is one sequence of one kv head, and one of the query heads that share it: item
- * = sequence * kv_heads + kv_head. Packed arrays hold items one after the other, each [length, dim] with rows
- * of `padded_dim` elements (zeros beyond dim); scores hold items of [rows, padded_length]. */
+ * = sequence * kv_heads + kv_head. Packed arrays hold items one after the other, each [length, dim], or
+ * [keys, dim] of keys and values, with rows of `padded_dim` elements (zeros beyond dim); scores hold items of
+ * [rows, padded_keys]. */
 typedef struct {
   int64_t first_item, items;
   int64_t kv_heads, group, member; /* query head = kv_head * group + member */
-  int64_t length, dim, padded_dim;
+  int64_t length, keys; /* queries and keys of a sequence, the first query at `position` among its keys */
+  int64_t position;
+  int64_t key_length; /* rows of k and v from one sequence to the next */
+  int64_t dim, padded_dim;
   int64_t first_row, rows; /* block of query rows */
-  int64_t padded_length;
+  int64_t padded_keys;
   int64_t tokens;
   float scale;
 } qg_attention_block;

@@ -148,8 +148,9 @@ __global__ void k_rope(qg_rope_args a)
   int64_t half = a.head_dim / 2;
   for_part(a.x.rows * a.heads, half, [&](int64_t row, int64_t j, int count) {
     alignas(WIDE) float u[PART], v[PART], c[PART], s[PART];
-    int64_t token = row / a.heads, angle = token % a.sequence_length * half + j;
-    T *low = row_of<T>(a.x, token) + row % a.heads * a.head_dim + j, *high = low + half;
+    int64_t token = row / a.heads, head = row % a.heads;
+    int64_t angle = head * a.head_stride + (a.position + token % a.sequence_length) * half + j;
+    T *low = row_of<T>(a.x, token) + head * a.head_dim + j, *high = low + half;
     load_part(static_cast<const T *>(low), count, u);
     load_part(static_cast<const T *>(high), count, v);
     load_part(a.cos + angle, count, c);

@@ -35,6 +35,7 @@ typedef struct {
   int64_t hidden_size, intermediate_size;
   int64_t num_heads, num_kv_heads;
   int64_t vocab_size, logit_chunk_tokens; /* rows of logits alive at once */
+  int64_t key_length;      /* of attention; 0: sequence_length */
 } qg_workload;
 
 /* C = alpha * op(A) * op(B) + beta * C. A and B have one type (f32 or bf16), C is f32 or
@@ -67,26 +68,37 @@ typedef struct {
 
 /* Rotates pairs (j, j + head_dim/2) of every head in place (rotate-half convention):
  * (a, b) -> (a c - b s, b c + a s); inverse uses -s. x [tokens, heads * head_dim] in the
- * compute type; token t has position t % sequence_length; cos and sin are f32
- * [sequence_length, head_dim / 2]. */
+ * compute type; token t has position `position` + t % sequence_length; cos and sin are f32
+ * [position + sequence_length, head_dim / 2], one such table for all heads, or one for each. */
 typedef struct {
   qg_view x;
   const float *cos, *sin;
   int64_t sequence_length, heads, head_dim;
   bool inverse;
+  int64_t position;    /* of the first token of every sequence */
+  int64_t head_stride; /* elements of cos, and of sin, from one head's table to the next; 0: all heads share one */
 } qg_rope_args;
+
+/* How scores become weights of the values. A backend refuses a kind that it does not have with QG_ERR_INPUT. (Blocks or fused,
+ * qg_attention in config.h, is the route that computes it.) */
+typedef enum { QG_ATTENTION_SOFTMAX } qg_attention_kind;
 
 /* Causal attention over `tokens / sequence_length` independent sequences:
  * o = softmax(q k^T / sqrt(head_dim) + mask) v; query head h reads kv head
- * h / (heads / kv_heads). q, o [tokens, heads * head_dim], k, v [tokens, kv_heads * head_dim]
- * in the compute type; lse f32 [heads, tokens], the log-sum-exp of each row. Never holds more
- * than a block of scores per thread. (Dao et al., arXiv 2205.14135.)
- * Backward reads all of these and d_o, and overwrites d_q, d_k, d_v. */
+ * h / (heads / kv_heads). q, o [tokens, heads * head_dim],
+ * k, v [sequences * key_length, kv_heads * head_dim] in the compute type; lse f32 [heads, tokens],
+ * the log-sum-exp of each row. Query i of a sequence sees its keys 0 .. position + i; keys behind
+ * position + sequence_length are not read, so k and v may be a cache that is not full yet. Never
+ * holds more than a block of scores per thread. (Dao et al., arXiv 2205.14135.)
+ * Backward reads all of these and d_o, and overwrites d_q, d_k, d_v. It needs as many keys as queries. */
 typedef struct {
   qg_view q, k, v, o;
   float *lse;
   qg_view d_o, d_q, d_k, d_v; /* backward only */
   int64_t sequence_length, heads, kv_heads, head_dim;
+  qg_attention_kind kind;
+  int64_t key_length; /* rows of k and v of each sequence; 0: sequence_length */
+  int64_t position;   /* of the first query of every sequence among its keys */
 } qg_attention_args;
 
 /* out = silu(gate) * up, silu(x) = x / (1 + exp(-x)). All [rows, cols] in the compute type.

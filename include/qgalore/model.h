@@ -73,6 +73,17 @@ qg_status qg_stage_forward(qg_stage *stage, const qg_weight_reader *weights, int
 /* The same where no backward follows: nothing is offloaded for one. */
 qg_status qg_stage_evaluate(qg_stage *stage, const qg_weight_reader *weights, int slot, const int32_t *ids, qg_view *out);
 
+/* The parts of a layer that add to the residual stream. */
+typedef enum { QG_SUBLAYER_ATTENTION, QG_SUBLAYER_MLP } qg_sublayer;
+/* Whether an evaluation leaves out a sub-layer; `layer` counts over the whole model. */
+typedef bool qg_skip_sublayer(void *context, int layer, qg_sublayer sublayer);
+
+/* From here on qg_stage_evaluate asks `skip` about every layer before that begins: about attention, then about the MLP. What is
+ * left out passes the residual stream on as it is, and its weights are not read. While there is a `skip`, evaluation does
+ * not replay graphs, and no weight is prefetched from one layer to the next. qg_stage_forward never asks. NULL: nothing is
+ * left out. */
+void qg_stage_set_skip(qg_stage *stage, qg_skip_sublayer *skip, void *context);
+
 /* Last stage, after either of the same slot: adds the sum of the token losses to *loss (device f64). With `gradients`, and
  * grad_scale != 0, also runs the head's backward: hands out the gradients of head and final norm (of grad_scale * loss)
  * and keeps the gradient of the layer output for qg_stage_backward. NULL: the loss alone. targets: device int32, -1 ignored. */

@@ -100,6 +100,11 @@ qg_status qg_stage_evaluate(qg_stage *stage, const qg_weight_reader *weights, in
   return stage->ops->forward(stage, weights, slot, ids, false, out);
 }
 
+void qg_stage_set_skip(qg_stage *stage, qg_skip_sublayer *skip, void *context)
+{
+  stage->ops->set_skip(stage, skip, context);
+}
+
 qg_status qg_stage_loss(qg_stage *stage, const qg_weight_reader *weights, const qg_gradient_port *gradients,
                         int slot, const int32_t *targets, float grad_scale, double *loss)
 {
@@ -111,8 +116,9 @@ qg_status qg_stage_expect_backward(qg_stage *stage, int slot)
   return stage->ops->expect_backward(stage, slot);
 }
 
-qg_status qg_stage_backward(qg_stage *stage, const qg_weight_reader *weights, const qg_gradient_port *gradients,
-                            int slot, const int32_t *ids, qg_view d_out, qg_view *d_in)
+qg_status qg_stage_backward(qg_stage *stage, const qg_weight_reader *weights,
+                            const qg_gradient_port *gradients, int slot, const int32_t *ids, qg_view d_out,
+                            qg_view *d_in)
 {
   return stage->ops->backward(stage, weights, gradients, slot, ids, d_out, d_in);
 }

@@ -1,4 +1,5 @@
-/* What a model variant provides. The rest of the program calls qgalore/model.h, which finds the variant of a shape (model.c). */
+/* What a model variant provides. The rest of the program calls qgalore/model.h, which finds the variant of a
+ * shape (model.c). */
 #ifndef QG_MODEL_OPS_H
 #define QG_MODEL_OPS_H
 
@@ -25,13 +26,15 @@ typedef struct {
 
   qg_view (*input)(const qg_stage *stage, int slot);
   qg_view (*output_gradient)(const qg_stage *stage, int slot);
-  /* keep: a backward will follow. */
-  qg_status (*forward)(qg_stage *stage, const qg_weight_reader *weights, int slot, const int32_t *ids, bool keep, qg_view *out);
-  qg_status (*loss)(qg_stage *stage, const qg_weight_reader *weights, const qg_gradient_port *gradients, int slot,
-                    const int32_t *targets, float grad_scale, double *loss);
+  void (*set_skip)(qg_stage *stage, qg_skip_sublayer *skip, void *context);
+  /* keep: a backward will follow, and nothing is left out. */
+  qg_status (*forward)(qg_stage *stage, const qg_weight_reader *weights, int slot, const int32_t *ids,
+                       bool keep, qg_view *out);
+  qg_status (*loss)(qg_stage *stage, const qg_weight_reader *weights, const qg_gradient_port *gradients,
+                    int slot, const int32_t *targets, float grad_scale, double *loss);
   qg_status (*expect_backward)(qg_stage *stage, int slot);
-  qg_status (*backward)(qg_stage *stage, const qg_weight_reader *weights, const qg_gradient_port *gradients, int slot,
-                        const int32_t *ids, qg_view d_out, qg_view *d_in);
+  qg_status (*backward)(qg_stage *stage, const qg_weight_reader *weights, const qg_gradient_port *gradients,
+                        int slot, const int32_t *ids, qg_view d_out, qg_view *d_in);
 } qg_model_ops;
 
 /* What every variant's stage begins with. */

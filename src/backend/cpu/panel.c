@@ -39,9 +39,9 @@ void qg_host_split(int64_t count, const float *x, uint16_t *high, uint16_t *low)
   (void)count, (void)x, (void)high, (void)low;
 }
 
-size_t qg_attention_bf16_workspace(int threads, int64_t sequence_length, int64_t head_dim)
+size_t qg_attention_bf16_workspace(int threads, int64_t sequence_length, int64_t keys, int64_t head_dim)
 {
-  (void)threads, (void)sequence_length, (void)head_dim;
+  (void)threads, (void)sequence_length, (void)keys, (void)head_dim;
   return 0;
 }
 

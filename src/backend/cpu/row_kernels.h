@@ -23,7 +23,9 @@ typedef struct {
                    float eps); /* rstd */
   void (*rmsnorm_backward)(const void *x, const void *weight, const void *dy, void *dx, float rstd,
                            float *dweight, int64_t cols, bool accumulate);
-  void (*rope)(void *x, const float *cos, const float *sin, int64_t heads, int64_t head_dim, float sign);
+  /* cos and sin of the row's position; those of the next head lie head_stride further. */
+  void (*rope)(void *x, const float *cos, const float *sin, int64_t head_stride, int64_t heads,
+               int64_t head_dim, float sign);
   void (*swiglu)(const void *gate, const void *up, void *out, int64_t count);
   void (*swiglu_backward)(const void *gate, const void *up, const void *d_out, void *d_gate, void *d_up,
                           void *out, int64_t count);

@@ -155,8 +155,8 @@ qg_status qg_cpu_rope(qg_backend *be, const qg_rope_args *a)
   int64_t half = a->head_dim / 2;
 #pragma omp parallel for schedule(static) num_threads(be->threads)
   for (int64_t i = 0; i < a->x.rows; i++) {
-    int64_t position = i % a->sequence_length;
-    kernels->rope(qg_row(a->x, i), a->cos + position * half, a->sin + position * half, a->heads, a->head_dim,
+    int64_t angle = (a->position + i % a->sequence_length) * half;
+    kernels->rope(qg_row(a->x, i), a->cos + angle, a->sin + angle, a->head_stride, a->heads, a->head_dim,
                   a->inverse ? -1.0f : 1.0f);
   }
   return QG_OK;

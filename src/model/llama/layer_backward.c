@@ -47,8 +47,8 @@ static qg_status expand_backward(const layer_pass *pass, qg_view d_hidden)
   QG_TRY(qg_layer_norm_mid(pass));
   QG_TRY(backward_role(pass, QG_ROLE_GATE, kept->gate, scratch->normed, scratch->d_normed, false));
   QG_TRY(backward_role(pass, QG_ROLE_UP, kept->up, scratch->normed, scratch->d_normed, true));
-  QG_TRY(qg_norm_backward(stage->be, pass->weights, pass->gradients, qg_layer_param(pass, QG_ROLE_MLP_NORM), kept->mid,
-                          kept->mlp_rstd, scratch->d_normed, d_hidden, true));
+  QG_TRY(qg_norm_backward(stage->be, pass->weights, pass->gradients, qg_layer_param(pass, QG_ROLE_MLP_NORM),
+                          kept->mid, kept->mlp_rstd, scratch->d_normed, d_hidden, true));
   return QG_OK;
 }
 
@@ -77,8 +77,8 @@ static qg_status project_qkv_backward(const layer_pass *pass, qg_view d_hidden)
   QG_TRY(backward_role(pass, QG_ROLE_Q, pass->kept->d_q, scratch->normed, scratch->d_normed, false));
   QG_TRY(backward_role(pass, QG_ROLE_K, pass->kept->d_k, scratch->normed, scratch->d_normed, true));
   QG_TRY(backward_role(pass, QG_ROLE_V, pass->kept->d_v, scratch->normed, scratch->d_normed, true));
-  QG_TRY(qg_norm_backward(stage->be, pass->weights, pass->gradients, qg_layer_param(pass, QG_ROLE_ATTN_NORM), pass->kept->input,
-                          pass->kept->attn_rstd, scratch->d_normed, d_hidden, true));
+  QG_TRY(qg_norm_backward(stage->be, pass->weights, pass->gradients, qg_layer_param(pass, QG_ROLE_ATTN_NORM),
+                          pass->kept->input, pass->kept->attn_rstd, scratch->d_normed, d_hidden, true));
   return QG_OK;
 }
 

@@ -22,24 +22,29 @@ static qg_status project_qkv(const layer_pass *pass)
   return QG_OK;
 }
 
-/* The projection is written to `mid`; the norm that follows adds the residual to it in place. */
-static qg_status attend(const layer_pass *pass)
+static qg_status attend(const layer_pass *pass, qg_view projected)
 {
   qg_backend *be = pass->stage->be;
   qg_attention_args attention = qg_layer_attention(pass);
   QG_TRY(be->ops->attention(be, &attention));
-  QG_TRY(forward_role(pass, QG_ROLE_O, pass->kept->attention, pass->kept->mid));
+  QG_TRY(forward_role(pass, QG_ROLE_O, pass->kept->attention, projected));
   return QG_OK;
+}
+
+/* `mid` holds the projection of attention; the norm adds the residual to it in place. */
+static qg_status norm_mid_sum(const layer_pass *pass)
+{
+  const qg_llama_stage *stage = pass->stage;
+  const layer_buffers *kept = pass->kept;
+  return qg_norm_forward_sum(stage->be, pass->weights, qg_layer_param(pass, QG_ROLE_MLP_NORM),
+                             (float)stage->shape.rms_norm_eps, kept->mid, kept->input, kept->mid,
+                             kept->mlp_rstd, stage->scratch.normed);
 }
 
 static qg_status expand(const layer_pass *pass)
 {
-  const qg_llama_stage *stage = pass->stage;
   const layer_buffers *kept = pass->kept;
-  qg_view normed = stage->scratch.normed;
-  QG_TRY(qg_norm_forward_sum(stage->be, pass->weights, qg_layer_param(pass, QG_ROLE_MLP_NORM),
-                             (float)stage->shape.rms_norm_eps, kept->mid, kept->input, kept->mid,
-                             kept->mlp_rstd, normed));
+  qg_view normed = pass->stage->scratch.normed;
   QG_TRY(forward_role(pass, QG_ROLE_GATE, normed, kept->gate));
   QG_TRY(forward_role(pass, QG_ROLE_UP, normed, kept->up));
   return QG_OK;
@@ -61,7 +66,8 @@ static qg_status contract(const layer_pass *pass, qg_view output)
 qg_status qg_layer_refill(const layer_pass *pass)
 {
   QG_TRY(project_qkv(pass));
-  QG_TRY(attend(pass));
+  QG_TRY(attend(pass, pass->kept->mid));
+  QG_TRY(norm_mid_sum(pass));
   QG_TRY(expand(pass));
   return QG_OK;
 }
@@ -71,6 +77,41 @@ qg_status qg_layer_forward(const layer_pass *pass, qg_view output)
   QG_TRY(qg_layer_refill(pass));
   QG_TRY(contract(pass, output));
   return QG_OK;
+}
+
+/* output = input + attention. */
+static qg_status attention_alone(const layer_pass *pass, qg_view output)
+{
+  qg_backend *be = pass->stage->be;
+  layer_pass alone = *pass;
+  alone.attention_only = true;
+  QG_TRY(project_qkv(&alone));
+  QG_TRY(attend(&alone, output));
+  return be->ops->axpy(be, 1.0f, pass->kept->input, output);
+}
+
+/* output = input + MLP: the stream between the two sub-layers is the one that enters. */
+static qg_status mlp_alone(const layer_pass *pass, qg_view output)
+{
+  layer_pass alone = *pass;
+  layer_buffers kept = *pass->kept;
+  kept.mid = kept.input;
+  alone.kept = &kept;
+  QG_TRY(qg_layer_norm_mid(&alone));
+  QG_TRY(expand(&alone));
+  QG_TRY(contract(&alone, output));
+  return QG_OK;
+}
+
+qg_status qg_layer_evaluate(const layer_pass *pass, qg_view output)
+{
+  const qg_llama_stage *stage = pass->stage;
+  bool attention = !stage->skip(stage->skip_context, pass->layer, QG_SUBLAYER_ATTENTION);
+  bool mlp = !stage->skip(stage->skip_context, pass->layer, QG_SUBLAYER_MLP);
+  if (attention && mlp) return qg_layer_forward(pass, output);
+  if (attention) return attention_alone(pass, output);
+  if (mlp) return mlp_alone(pass, output);
+  return stage->be->ops->convert(stage->be, output, pass->kept->input);
 }
 
 /* All that differs from pass to pass is in device memory: a layer's forward depends on nothing else, and its

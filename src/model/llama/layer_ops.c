@@ -10,13 +10,14 @@ static const qg_role backward_order[MATRICES] = {QG_ROLE_DOWN, QG_ROLE_GATE, QG_
 static qg_status norm_role(const layer_pass *pass, qg_role role, qg_view x, float *rstd)
 {
   const qg_llama_stage *stage = pass->stage;
-  return qg_norm_forward(stage->be, pass->weights, qg_layer_param(pass, role), (float)stage->shape.rms_norm_eps,
-                         x, rstd, stage->scratch.normed);
+  return qg_norm_forward(stage->be, pass->weights, qg_layer_param(pass, role),
+                         (float)stage->shape.rms_norm_eps, x, rstd, stage->scratch.normed);
 }
 
 int qg_layer_next(const layer_pass *pass, qg_role role)
 {
   const qg_role *order = pass->backward ? backward_order : forward_order;
+  if (pass->attention_only && role == QG_ROLE_O) return pass->after;
   for (int i = 0; i + 1 < MATRICES; i++)
     if (order[i] == role) return qg_layer_param(pass, order[i + 1]);
   return pass->after;

@@ -36,8 +36,8 @@ qg_status qg_linear_backward(qg_backend *be, const qg_weight_reader *weights, in
   return QG_OK;
 }
 
-qg_status qg_norm_forward_sum(qg_backend *be, const qg_weight_reader *weights, int param, float eps, qg_view x,
-                              qg_view add, qg_view sum, float *rstd, qg_view y)
+qg_status qg_norm_forward_sum(qg_backend *be, const qg_weight_reader *weights, int param, float eps,
+                              qg_view x, qg_view add, qg_view sum, float *rstd, qg_view y)
 {
   qg_rmsnorm_args norm = {.x = x, .add = add, .sum = sum, .y = y, .rstd = rstd, .eps = eps};
   QG_TRY(weights->read(weights->impl, param, &norm.weight));
@@ -51,8 +51,8 @@ qg_status qg_norm_forward(qg_backend *be, const qg_weight_reader *weights, int p
   return qg_norm_forward_sum(be, weights, param, eps, x, (qg_view){0}, (qg_view){0}, rstd, y);
 }
 
-qg_status qg_norm_backward(qg_backend *be, const qg_weight_reader *weights, const qg_gradient_port *gradients, int param, qg_view x, const float *rstd,
-                           qg_view dy, qg_view dx, bool accumulate)
+qg_status qg_norm_backward(qg_backend *be, const qg_weight_reader *weights, const qg_gradient_port *gradients,
+                           int param, qg_view x, const float *rstd, qg_view dy, qg_view dx, bool accumulate)
 {
   qg_rmsnorm_backward_args norm = {.x = x, .dy = dy, .dx = dx, .rstd = rstd, .accumulate = accumulate};
   QG_TRY(weights->read(weights->impl, param, &norm.weight));

@@ -20,10 +20,10 @@ qg_status qg_matmul(qg_backend *be, qg_view a, qg_view b, float beta, qg_view c)
 qg_status qg_norm_forward(qg_backend *be, const qg_weight_reader *weights, int param, float eps, qg_view x,
                           float *rstd, qg_view y);
 /* sum = x + add first; sum may be x. */
-qg_status qg_norm_forward_sum(qg_backend *be, const qg_weight_reader *weights, int param, float eps, qg_view x,
-                              qg_view add, qg_view sum, float *rstd, qg_view y);
+qg_status qg_norm_forward_sum(qg_backend *be, const qg_weight_reader *weights, int param, float eps,
+                              qg_view x, qg_view add, qg_view sum, float *rstd, qg_view y);
 /* dx (+)= the norm's backward; the weight's gradient goes to `gradients`. */
-qg_status qg_norm_backward(qg_backend *be, const qg_weight_reader *weights, const qg_gradient_port *gradients, int param, qg_view x, const float *rstd,
-                           qg_view dy, qg_view dx, bool accumulate);
+qg_status qg_norm_backward(qg_backend *be, const qg_weight_reader *weights, const qg_gradient_port *gradients,
+                           int param, qg_view x, const float *rstd, qg_view dy, qg_view dx, bool accumulate);
 
 #endif

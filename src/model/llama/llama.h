@@ -12,7 +12,7 @@ qg_param qg_llama_describe(const qg_model_shape *shape, int index);
 bool qg_llama_holds(const qg_partition *part, const qg_param *param);
 
 /* loss.c */
-qg_status qg_llama_loss(qg_stage *base, const qg_weight_reader *weights, const qg_gradient_port *gradients, int slot,
-                        const int32_t *targets, float grad_scale, double *loss);
+qg_status qg_llama_loss(qg_stage *base, const qg_weight_reader *weights, const qg_gradient_port *gradients,
+                        int slot, const int32_t *targets, float grad_scale, double *loss);
 
 #endif

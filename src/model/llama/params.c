@@ -86,7 +86,8 @@ static int64_t rows_of(const qg_model_shape *shape, qg_role role)
   }
 }
 
-/* Layers share a dataset: "model.embed_tokens.weight" -> "embed_tokens", "self_attn.q_proj.weight" -> "self_attn.q_proj". */
+/* Layers share a dataset: "model.embed_tokens.weight" -> "embed_tokens", "self_attn.q_proj.weight" ->
+ * "self_attn.q_proj". */
 static void name_dataset(const char *role_name, char *out, size_t size)
 {
   const char *model = "model.", *weight = ".weight";

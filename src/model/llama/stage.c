@@ -174,11 +174,19 @@ static qg_status embed_tokens(qg_llama_stage *stage, const qg_weight_reader *wei
   return stage->be->ops->embed(stage->be, table, ids, out);
 }
 
+static void set_skip(qg_stage *base, qg_skip_sublayer *skip, void *context)
+{
+  qg_llama_stage *stage = qg_llama_of(base);
+  stage->skip = skip;
+  stage->skip_context = context;
+}
+
 static qg_status layer_forward(qg_llama_stage *stage, layer_pass *pass, int slot, int index, bool keep)
 {
   qg_view output = qg_llama_hidden(stage, slot, index + 1);
   if (keep) QG_TRY(qg_offload_keep(stage, slot, index));
   QG_TRY(qg_offload_make_room(stage, slot, index + 1));
+  if (!keep && stage->skip) return qg_layer_evaluate(pass, output);
   if (stage->graphs)
     return qg_layer_forward_by_graph(pass, &stage->graphs[slot * stage->part.num_layers + index], output);
   continue_with(pass, index + 1, QG_ROLE_Q);
@@ -249,6 +257,7 @@ const qg_model_ops qg_llama_ops = {.name = "llama",
                                    .init = init,
                                    .input = input,
                                    .output_gradient = output_gradient,
+                                   .set_skip = set_skip,
                                    .forward = forward,
                                    .loss = qg_llama_loss,
                                    .expect_backward = expect_backward,

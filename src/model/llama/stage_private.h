@@ -53,6 +53,8 @@ struct qg_llama_stage {
   qg_view *d_output; /* [slots]: gradient of the residual stream; one memory for all slots unless has_head */
   stage_scratch scratch;
   float *rope_cos, *rope_sin; /* [sequence_length, head_dim / 2]; NULL without layers */
+  qg_skip_sublayer *skip;     /* asked in evaluation; NULL: nothing is left out */
+  void *skip_context;
 };
 
 static inline qg_llama_stage *qg_llama_of(qg_stage *base)
@@ -74,9 +76,10 @@ typedef struct {
   const qg_weight_reader *weights;
   const qg_gradient_port *gradients; /* backward */
   const layer_buffers *kept;
-  int layer;     /* of the model */
-  bool backward; /* the order in which it reads matrices */
-  int after;     /* the matrix that is read after those of the layer; -1: none, or unknown */
+  int layer;           /* of the model */
+  bool backward;       /* the order in which it reads matrices */
+  bool attention_only; /* no MLP follows */
+  int after;           /* the matrix that is read after those of the layer; -1: none, or unknown */
 } layer_pass;
 
 /* kept->input -> output, filling `kept`. */
@@ -84,6 +87,9 @@ qg_status qg_layer_forward(const layer_pass *pass, qg_view output);
 /* The same by a graph, which is made at the second call. No weight may be announced
  * (qg_weight_reader.prefetch) before, or for after. */
 qg_status qg_layer_forward_by_graph(const layer_pass *pass, layer_graph *graph, qg_view output);
+/* The same without what the stage's skip leaves out. Only `input` of what the layer keeps is valid
+ * afterwards. */
+qg_status qg_layer_evaluate(const layer_pass *pass, qg_view output);
 /* Forward up to gate and up: all that backward needs. */
 qg_status qg_layer_refill(const layer_pass *pass);
 /* d_hidden holds the gradient of the layer's output and is turned into that of its input. */

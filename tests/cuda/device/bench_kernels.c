@@ -67,7 +67,12 @@ static qg_status rmsnorm_backward(bench *b)
 
 static qg_status rope(bench *b)
 {
-  qg_rope_args args = {b->x, b->cos, b->sin, SEQUENCE, b->hidden / HEAD_DIM, HEAD_DIM, false};
+  qg_rope_args args = {.x = b->x,
+                       .cos = b->cos,
+                       .sin = b->sin,
+                       .sequence_length = SEQUENCE,
+                       .heads = b->hidden / HEAD_DIM,
+                       .head_dim = HEAD_DIM};
   return b->be->ops->rope(b->be, &args);
 }
 

@@ -105,7 +105,14 @@ static void take_memory(bench *b)
 static void reserve(bench *b, qg_backend *be)
 {
   int64_t heads = b->hidden / HEAD_DIM;
-  qg_workload workload = {b->tokens, SEQUENCE, b->hidden, b->wide, heads, heads, b->vocab, LOSS_ROWS};
+  qg_workload workload = {.tokens = b->tokens,
+                          .sequence_length = SEQUENCE,
+                          .hidden_size = b->hidden,
+                          .intermediate_size = b->wide,
+                          .num_heads = heads,
+                          .num_kv_heads = heads,
+                          .vocab_size = b->vocab,
+                          .logit_chunk_tokens = LOSS_ROWS};
   size_t bytes = be->ops->workspace_bytes(be, &workload);
   be->ops->set_workspace(be, take(b, (int64_t)bytes), bytes);
 }

@@ -19,7 +19,8 @@ static const qg_workload largest = {.tokens = 3000,
                                     .num_heads = 8,
                                     .num_kv_heads = 8,
                                     .vocab_size = 32003,
-                                    .logit_chunk_tokens = 70};
+                                    .logit_chunk_tokens = 70,
+                                    .key_length = 310};
 
 static int give_back(void **state)
 {
@@ -32,51 +33,47 @@ static int give_back(void **state)
 #f, f, NULL, give_back, NULL \
   }
 
-/* What the tests of one run share. */
-typedef struct {
-  conformance c;
-  void *workspace;
-  size_t bytes;
-} suite;
-
 /* Gives the backend a workspace for `largest`. */
-static bool begin(suite *s, qg_backend *be, struct CMUnitTest *tests, size_t count)
+static bool begin(conformance *c, qg_backend *be, struct CMUnitTest *tests, size_t count)
 {
-  *s = (suite){.c.be = be, .bytes = be->ops->workspace_bytes(be, &largest)};
-  for (size_t i = 0; i < count; i++) tests[i].initial_state = &s->c;
-  if (s->bytes && be->ops->alloc(be, s->bytes, &s->workspace) != QG_OK) {
+  *c = (conformance){.be = be, .workspace_bytes = be->ops->workspace_bytes(be, &largest)};
+  for (size_t i = 0; i < count; i++) tests[i].initial_state = c;
+  if (c->workspace_bytes && be->ops->alloc(be, c->workspace_bytes, &c->workspace) != QG_OK) {
     fprintf(stderr, "no workspace: %s\n", qg_error_message());
     return false;
   }
-  be->ops->set_workspace(be, s->workspace, s->bytes);
+  be->ops->set_workspace(be, c->workspace, c->workspace_bytes);
   return true;
 }
 
-static void end(suite *s)
+static void end(conformance *c)
 {
-  qg_backend *be = s->c.be;
+  qg_backend *be = c->be;
   be->ops->set_workspace(be, NULL, 0);
-  if (s->workspace) be->ops->release(be, s->workspace, s->bytes);
+  if (c->workspace) be->ops->release(be, c->workspace, c->workspace_bytes);
 }
 
 int qg_conformance_run_attention(qg_backend *be)
 {
-  suite s;
+  conformance c;
   struct CMUnitTest tests[] = {
       TEST(attention_and_its_gradient),
       TEST(attention_shares_keys_within_a_group),
+      TEST(attention_sees_the_keys_before_its_queries),
+      TEST(attention_fits_the_workspace_of_its_workload),
+      TEST(attention_refuses_what_it_cannot_do),
       TEST(attention_survives_large_scores),
       TEST(attention_gives_the_same_bits_again),
   };
-  if (!begin(&s, be, tests, sizeof tests / sizeof tests[0])) return 1;
+  if (!begin(&c, be, tests, sizeof tests / sizeof tests[0])) return 1;
   int failures = cmocka_run_group_tests_name(be->description, tests, NULL, NULL);
-  end(&s);
+  end(&c);
   return failures;
 }
 
 int qg_conformance_run(qg_backend *be)
 {
-  suite s;
+  conformance c;
   struct CMUnitTest tests[] = {
       TEST(memory_is_aligned_zeroed_and_copied),
       TEST(host_memory_is_for_transfers),
@@ -99,11 +96,16 @@ int qg_conformance_run(qg_backend *be)
       TEST(rmsnorm_backward_gives_both_gradients),
       TEST(rmsnorm_backward_does_without_the_gradient_of_the_weight),
       TEST(rope_rotates_by_position_and_back),
+      TEST(rope_begins_at_a_position),
+      TEST(rope_takes_a_table_for_each_head),
       TEST(swiglu_gates),
       TEST(swiglu_backward_keeps_its_own_memory),
       TEST(swiglu_backward_works_in_place),
       TEST(attention_and_its_gradient),
       TEST(attention_shares_keys_within_a_group),
+      TEST(attention_sees_the_keys_before_its_queries),
+      TEST(attention_fits_the_workspace_of_its_workload),
+      TEST(attention_refuses_what_it_cannot_do),
       TEST(attention_survives_large_scores),
       TEST(attention_gives_the_same_bits_again),
       TEST(cross_entropy_gives_loss_and_gradient),
@@ -113,8 +115,8 @@ int qg_conformance_run(qg_backend *be)
       TEST(cross_entropy_survives_logits_far_from_zero),
       TEST(cross_entropy_shows_a_nan_logit),
   };
-  if (!begin(&s, be, tests, sizeof tests / sizeof tests[0])) return 1;
+  if (!begin(&c, be, tests, sizeof tests / sizeof tests[0])) return 1;
   int failures = cmocka_run_group_tests_name(be->description, tests, NULL, NULL);
-  end(&s);
+  end(&c);
   return failures;
 }

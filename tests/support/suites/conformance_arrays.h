@@ -14,6 +14,8 @@ enum { QG_CONFORMANCE_BLOCKS = 64 };
 /* State of one test: what it took from the device, given back by conformance_end. */
 typedef struct {
   qg_backend *be;
+  void *workspace; /* the backend's, for a test that gives it another one meanwhile */
+  size_t workspace_bytes;
   void *device[QG_CONFORMANCE_BLOCKS], *host[QG_CONFORMANCE_BLOCKS];
   size_t device_bytes[QG_CONFORMANCE_BLOCKS];
   int devices, hosts;

@@ -138,30 +138,43 @@ static void rotate(double *x, const double *cosine, const double *sine, int64_t 
   }
 }
 
-static void check_rope(conformance *c, int64_t length, int64_t heads, int64_t head_dim)
+enum { ONE_TABLE = -1, SEQUENCES = 3 };
+
+typedef struct {
+  int64_t length, heads, head_dim, position;
+  int64_t apart; /* rows between the tables of two heads; ONE_TABLE: for all heads */
+} rope_shape;
+
+static array rope_table(conformance *c, int64_t rows, int64_t half, double (*of)(double))
 {
-  int64_t half = head_dim / 2, tokens = 3 * length;
+  array table = constant_array(c, QG_F32, rows, half, 0, 0.0);
+  for (int64_t i = 0; i < rows * half; i++) table.value[i] = rounded(QG_F32, of(0.3 * (double)i));
+  upload(c, table);
+  return table;
+}
+
+static void check_rope(conformance *c, rope_shape s)
+{
+  int64_t half = s.head_dim / 2, tokens = SEQUENCES * s.length, heads = s.heads;
+  int64_t table_rows = s.apart == ONE_TABLE ? 0 : s.position + s.length + s.apart;
+  int64_t rows = s.position + s.length + (heads - 1) * table_rows;
   qg_dtype type = c->be->compute;
-  array x = random_array(c, type, tokens, heads * head_dim, 6, 1, 1.0);
-  array cosine = constant_array(c, QG_F32, length, half, 0, 0.0),
-        sine = constant_array(c, QG_F32, length, half, 0, 0.0);
-  for (int64_t i = 0; i < length * half; i++) {
-    cosine.value[i] = rounded(QG_F32, cos(0.3 * (double)i));
-    sine.value[i] = rounded(QG_F32, sin(0.3 * (double)i));
+  array x = random_array(c, type, tokens, heads * s.head_dim, 6, 1, 1.0);
+  array cosine = rope_table(c, rows, half, cos), sine = rope_table(c, rows, half, sin);
+  double *before = host_bytes(c, (size_t)(tokens * heads * s.head_dim) * sizeof *before);
+  memcpy(before, x.value, (size_t)(tokens * heads * s.head_dim) * sizeof *before);
+  for (int64_t i = 0; i < tokens * heads; i++) {
+    int64_t angle = (i % heads * table_rows + s.position + i / heads % s.length) * half;
+    rotate(x.value + i * s.head_dim, cosine.value + angle, sine.value + angle, s.head_dim);
   }
-  upload(c, cosine);
-  upload(c, sine);
-  double *before = host_bytes(c, (size_t)(tokens * heads * head_dim) * sizeof *before);
-  memcpy(before, x.value, (size_t)(tokens * heads * head_dim) * sizeof *before);
-  for (int64_t i = 0; i < tokens * heads; i++)
-    rotate(x.value + i * head_dim, cosine.value + i / heads % length * half,
-           sine.value + i / heads % length * half, head_dim);
   qg_rope_args args = {.x = x.view,
                        .cos = cosine.view.data,
                        .sin = sine.view.data,
-                       .sequence_length = length,
+                       .sequence_length = s.length,
                        .heads = heads,
-                       .head_dim = head_dim};
+                       .head_dim = s.head_dim,
+                       .position = s.position,
+                       .head_stride = table_rows * half};
   expect_ok(c->be->ops->rope(c->be, &args));
   expect_close(c, "rope", x.view, x.value, tolerance_of(type));
   args.inverse = true;
@@ -172,9 +185,21 @@ static void check_rope(conformance *c, int64_t length, int64_t heads, int64_t he
 
 void rope_rotates_by_position_and_back(void **state)
 {
-  check_rope(*state, 1, 1, 2);
-  check_rope(*state, 7, 3, 6);
-  check_rope(*state, 16, 2, 64);
+  static const rope_shape shapes[] = {
+      {1, 1, 2, 0, ONE_TABLE}, {7, 3, 6, 0, ONE_TABLE}, {16, 2, 64, 0, ONE_TABLE}};
+  for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) check_rope(*state, shapes[i]);
+}
+
+void rope_begins_at_a_position(void **state)
+{
+  static const rope_shape shapes[] = {{1, 2, 64, 9, ONE_TABLE}, {7, 3, 6, 5, ONE_TABLE}};
+  for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) check_rope(*state, shapes[i]);
+}
+
+void rope_takes_a_table_for_each_head(void **state)
+{
+  static const rope_shape shapes[] = {{7, 3, 6, 0, 0}, {16, 2, 64, 0, 1}, {5, 4, 32, 11, 3}};
+  for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) check_rope(*state, shapes[i]);
 }
 
 enum { SWIGLU_ROWS = 7, SWIGLU_COLS = 137, SWIGLU_COUNT = SWIGLU_ROWS * SWIGLU_COLS };

@@ -11,6 +11,7 @@
 #include "backend/cpu/bf16/attention_kernels.h"
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/panel.h"
+#include "qgalore/backend/attention.h"
 
 enum { CHUNK = 4, CHUNK_STEPS = CHUNK * CHUNK * QG_PANEL_STEP_ELEMENTS };
 
@@ -19,9 +20,10 @@ enum { CHUNK = 4, CHUNK_STEPS = CHUNK * CHUNK * QG_PANEL_STEP_ELEMENTS };
 typedef struct {
   const qg_attention_args *args;
   const qg_panel_kernels *kernels;
-  int64_t length, dim, group; /* group: query heads per kv head */
-  int64_t blocks, wide;       /* of tokens, and of the head's columns */
-  int64_t row_panel, col_panel;
+  int64_t length, keys, dim;        /* queries and keys of a sequence; as many of both in backward */
+  int64_t group;                    /* query heads per kv head */
+  int64_t blocks, key_blocks, wide; /* of queries, of keys, and of the head's columns */
+  int64_t row_panel, col_panel;     /* elements: by rows; by columns, as deep as there are keys */
   float scale;
   uint16_t *k, *v, *kt;                 /* K and V; K by columns (backward) */
   uint16_t *q, *d_o, *q_cols, *do_cols; /* Q and dO by rows and by columns; forward: one panel of Q */
@@ -31,32 +33,35 @@ typedef struct {
   float *lse, *delta;                   /* [blocks * QG_PANEL] */
 } head_work;
 
-static size_t thread_bytes(int64_t length, int64_t dim)
+static size_t thread_bytes(int64_t length, int64_t keys, int64_t dim)
 {
-  size_t tokens = (size_t)qg_panel_steps(length) * QG_PANEL, cols = (size_t)qg_panel_steps(dim) * QG_PANEL;
-  size_t panels = 7 * tokens * cols + 3 * CHUNK_STEPS;
-  size_t sums = 3 * tokens * cols + (size_t)CHUNK * QG_PANEL_SUMS + QG_PANEL * cols + 2 * tokens;
+  size_t rows = (size_t)qg_panel_steps(length) * QG_PANEL, cols = (size_t)qg_panel_steps(dim) * QG_PANEL;
+  size_t key_rows = (size_t)qg_panel_steps(keys) * QG_PANEL;
+  size_t panels = (3 * key_rows + 4 * rows) * cols + 3 * CHUNK_STEPS;
+  size_t sums = (2 * key_rows + rows) * cols + (size_t)CHUNK * QG_PANEL_SUMS + QG_PANEL * cols + 2 * rows;
   return panels * sizeof(uint16_t) + sums * sizeof(float);
 }
 
-size_t qg_attention_bf16_workspace(int threads, int64_t length, int64_t dim)
+size_t qg_attention_bf16_workspace(int threads, int64_t length, int64_t keys, int64_t dim)
 {
-  return (size_t)threads * thread_bytes(length, dim);
+  return (size_t)threads * thread_bytes(length, keys, dim);
 }
 
 /* Every part is a multiple of 64 bytes long. */
 static void place(head_work *w, void *memory)
 {
-  int64_t elements = w->blocks * w->row_panel;
-  uint16_t **panels[] = {&w->k, &w->v, &w->kt, &w->q, &w->d_o, &w->q_cols, &w->do_cols};
+  int64_t of_queries = w->blocks * w->row_panel, of_keys = w->key_blocks * w->row_panel;
+  uint16_t **keys[] = {&w->k, &w->v, &w->kt};
+  uint16_t **queries[] = {&w->q, &w->d_o, &w->q_cols, &w->do_cols};
   uint16_t **chunks[] = {&w->p, &w->ds, &w->ds_b};
-  float **sums[] = {&w->d_k, &w->d_v, &w->d_qt};
   uint16_t *next = memory;
-  for (int i = 0; i < QG_COUNT_OF(panels); i++, next += elements) *panels[i] = next;
+  for (int i = 0; i < QG_COUNT_OF(keys); i++, next += of_keys) *keys[i] = next;
+  for (int i = 0; i < QG_COUNT_OF(queries); i++, next += of_queries) *queries[i] = next;
   for (int i = 0; i < QG_COUNT_OF(chunks); i++, next += CHUNK_STEPS) *chunks[i] = next;
-  float *floats = (float *)next;
-  for (int i = 0; i < QG_COUNT_OF(sums); i++, floats += elements) *sums[i] = floats;
-  w->scores = floats;
+  w->d_k = (float *)next;
+  w->d_v = w->d_k + of_keys;
+  w->d_qt = w->d_v + of_keys;
+  w->scores = w->d_qt + of_queries;
   w->out = w->scores + CHUNK * QG_PANEL_SUMS;
   w->lse = w->out + w->wide * QG_PANEL_SUMS;
   w->delta = w->lse + w->blocks * QG_PANEL;
@@ -67,32 +72,42 @@ static head_work make_work(const qg_attention_args *a, void *memory)
   head_work w = {.args = a,
                  .kernels = qg_panels(),
                  .length = a->sequence_length,
+                 .keys = qg_attention_keys(a),
                  .dim = a->head_dim,
                  .group = a->heads / a->kv_heads,
                  .blocks = qg_panel_steps(a->sequence_length),
+                 .key_blocks = qg_panel_steps(qg_attention_keys(a)),
                  .wide = qg_panel_steps(a->head_dim),
                  .row_panel = qg_panel_elements(a->head_dim),
-                 .col_panel = qg_panel_elements(a->sequence_length),
+                 .col_panel = qg_panel_elements(qg_attention_keys(a)),
                  .scale = 1.0f / sqrtf((float)a->head_dim)};
   place(&w, memory);
   return w;
 }
 
-static qg_view head_of(const head_work *w, qg_view all, int64_t sequence, int64_t head)
+/* One head of one sequence, in q and what has its shape, or in k and what has its shape. */
+static qg_view query_head(const head_work *w, qg_view all, int64_t sequence, int64_t head)
 {
   return qg_view_cols(qg_view_rows(all, sequence * w->length, w->length), head * w->dim, w->dim);
+}
+
+static qg_view key_head(const head_work *w, qg_view all, int64_t sequence, int64_t head)
+{
+  int64_t first = sequence * qg_attention_key_length(w->args);
+  return qg_view_cols(qg_view_rows(all, first, w->keys), head * w->dim, w->dim);
 }
 
 static void pack_block(const head_work *w, qg_panel_side side, qg_view head, int64_t block, uint16_t *panel)
 {
   const uint16_t *data = head.data;
   qg_panel_source from = {data + block * QG_PANEL * head.stride, head.stride, true};
-  qg_panel_pack(side, from, w->length - block * QG_PANEL, w->dim, panel);
+  qg_panel_pack(side, from, head.rows - block * QG_PANEL, w->dim, panel);
 }
 
 static void pack_rows(const head_work *w, qg_panel_side side, qg_view head, uint16_t *panels)
 {
-  for (int64_t i = 0; i < w->blocks; i++) pack_block(w, side, head, i, panels + i * w->row_panel);
+  int64_t blocks = qg_panel_steps(head.rows);
+  for (int64_t i = 0; i < blocks; i++) pack_block(w, side, head, i, panels + i * w->row_panel);
 }
 
 static void pack_cols(const head_work *w, qg_panel_side side, qg_view head, uint16_t *panels)
@@ -100,21 +115,22 @@ static void pack_cols(const head_work *w, qg_panel_side side, qg_view head, uint
   const uint16_t *data = head.data;
   for (int64_t j = 0; j < w->wide; j++) {
     qg_panel_source from = {data + j * QG_PANEL, head.stride, false};
-    qg_panel_pack(side, from, w->dim - j * QG_PANEL, w->length, panels + j * w->col_panel);
+    qg_panel_pack(side, from, w->dim - j * QG_PANEL, head.rows, panels + j * w->col_panel);
   }
 }
 
 /* --- forward: softmax over chunks of keys, with running maximum and sum --- */
 
-/* A block of queries against `count` blocks of keys, of which the last may be on the diagonal. */
+/* A block of queries against `count` blocks of keys, of which the last ones may be on the diagonal. */
 static void forward_chunk(const head_work *w, int64_t query, int64_t key, int64_t count,
                           qg_softmax_state *state)
 {
   float rescale[QG_PANEL];
+  int64_t visible = w->args->position + (query - key) * QG_PANEL + 1;
   for (int64_t b = 0; b < count; b++)
     w->kernels->multiply(qg_panel_packed(w->q), w->k + (key + b) * w->row_panel, w->wide, false,
                          w->scores + b * QG_PANEL_SUMS);
-  qg_softmax_block(state, w->scores, count, (query - key) * QG_PANEL + 1, w->scale, w->p, rescale);
+  qg_softmax_block(state, w->scores, count, visible, w->scale, w->p, rescale);
   if (key > 0) qg_scale_rows(w->out, w->wide, rescale);
   for (int64_t j = 0; j < w->wide; j++)
     w->kernels->multiply(qg_panel_packed(w->p), w->v + j * w->col_panel + key * QG_PANEL_STEP_ELEMENTS, count,
@@ -125,24 +141,25 @@ static void forward_block(const head_work *w, qg_view q, qg_view o, int64_t quer
 {
   qg_softmax_state state;
   float row_lse[QG_PANEL], factor[QG_PANEL];
+  int64_t rows = qg_min_i64(QG_PANEL, w->length - query * QG_PANEL);
+  int64_t blocks = qg_panel_steps(w->args->position + query * QG_PANEL + rows);
   pack_block(w, QG_PANEL_A, q, query, w->q);
   qg_softmax_begin(&state);
-  for (int64_t key = 0; key <= query; key += CHUNK)
-    forward_chunk(w, query, key, qg_min_i64(CHUNK, query + 1 - key), &state);
+  for (int64_t key = 0; key < blocks; key += CHUNK)
+    forward_chunk(w, query, key, qg_min_i64(CHUNK, blocks - key), &state);
   qg_softmax_end(&state, row_lse, factor);
   qg_scale_rows(w->out, w->wide, factor);
   for (int64_t j = 0; j < w->wide; j++)
     qg_panel_write(w->out + j * QG_PANEL_SUMS, 1.0f, 0.0f, o, query * QG_PANEL, j * QG_PANEL);
-  int64_t rows = qg_min_i64(QG_PANEL, w->length - query * QG_PANEL);
   memcpy(lse + query * QG_PANEL, row_lse, (size_t)rows * sizeof *lse);
 }
 
 static void forward_head(const head_work *w, int64_t sequence, int64_t head)
 {
   const qg_attention_args *a = w->args;
-  qg_view q = head_of(w, a->q, sequence, head), o = head_of(w, a->o, sequence, head);
-  pack_rows(w, QG_PANEL_B, head_of(w, a->k, sequence, head / w->group), w->k);
-  pack_cols(w, QG_PANEL_B, head_of(w, a->v, sequence, head / w->group), w->v);
+  qg_view q = query_head(w, a->q, sequence, head), o = query_head(w, a->o, sequence, head);
+  pack_rows(w, QG_PANEL_B, key_head(w, a->k, sequence, head / w->group), w->k);
+  pack_cols(w, QG_PANEL_B, key_head(w, a->v, sequence, head / w->group), w->v);
   float *lse = a->lse + head * a->q.rows + sequence * w->length;
   for (int64_t query = 0; query < w->blocks; query++) forward_block(w, q, o, query, lse);
 }
@@ -215,7 +232,7 @@ static void backward_chunk(const head_work *w, const chunk *c)
 static void pack_query_head(const head_work *w, int64_t sequence, int64_t head)
 {
   const qg_attention_args *a = w->args;
-  qg_view q = head_of(w, a->q, sequence, head), d_o = head_of(w, a->d_o, sequence, head);
+  qg_view q = query_head(w, a->q, sequence, head), d_o = query_head(w, a->d_o, sequence, head);
   size_t padded = (size_t)(w->blocks * QG_PANEL) * sizeof(float);
   pack_rows(w, QG_PANEL_B, q, w->q);
   pack_rows(w, QG_PANEL_B, d_o, w->d_o);
@@ -224,7 +241,7 @@ static void pack_query_head(const head_work *w, int64_t sequence, int64_t head)
   memset(w->lse, 0, padded);
   memset(w->delta, 0, padded);
   memcpy(w->lse, a->lse + head * a->q.rows + sequence * w->length, (size_t)w->length * sizeof(float));
-  qg_row_dots(d_o, head_of(w, a->o, sequence, head), w->delta);
+  qg_row_dots(d_o, query_head(w, a->o, sequence, head), w->delta);
 }
 
 static size_t head_sums(const head_work *w)
@@ -234,7 +251,7 @@ static size_t head_sums(const head_work *w)
 
 static void backward_query_head(const head_work *w, int64_t sequence, int64_t head)
 {
-  qg_view d_q = head_of(w, w->args->d_q, sequence, head);
+  qg_view d_q = query_head(w, w->args->d_q, sequence, head);
   pack_query_head(w, sequence, head);
   memset(w->d_qt, 0, head_sums(w));
   for (int64_t key = 0; key < w->blocks; key += CHUNK)
@@ -259,15 +276,15 @@ static void write_key_gradient(const head_work *w, const float *sums, qg_view he
 static void backward_kv_head(const head_work *w, int64_t sequence, int64_t kv_head)
 {
   const qg_attention_args *a = w->args;
-  qg_view k = head_of(w, a->k, sequence, kv_head);
+  qg_view k = key_head(w, a->k, sequence, kv_head);
   pack_rows(w, QG_PANEL_A, k, w->k);
   pack_cols(w, QG_PANEL_A, k, w->kt);
-  pack_rows(w, QG_PANEL_A, head_of(w, a->v, sequence, kv_head), w->v);
+  pack_rows(w, QG_PANEL_A, key_head(w, a->v, sequence, kv_head), w->v);
   memset(w->d_k, 0, head_sums(w));
   memset(w->d_v, 0, head_sums(w));
   for (int64_t i = 0; i < w->group; i++) backward_query_head(w, sequence, kv_head * w->group + i);
-  write_key_gradient(w, w->d_k, head_of(w, a->d_k, sequence, kv_head));
-  write_key_gradient(w, w->d_v, head_of(w, a->d_v, sequence, kv_head));
+  write_key_gradient(w, w->d_k, key_head(w, a->d_k, sequence, kv_head));
+  write_key_gradient(w, w->d_v, key_head(w, a->d_v, sequence, kv_head));
 }
 
 typedef void head_pass(const head_work *w, int64_t sequence, int64_t head);
@@ -275,7 +292,7 @@ typedef void head_pass(const head_work *w, int64_t sequence, int64_t head);
 static qg_status over_heads(qg_backend *be, const qg_attention_args *a, int64_t heads, const char *name,
                             head_pass *pass)
 {
-  size_t bytes = thread_bytes(a->sequence_length, a->head_dim);
+  size_t bytes = thread_bytes(a->sequence_length, qg_attention_keys(a), a->head_dim);
   int64_t items = a->q.rows / a->sequence_length * heads;
   void *scratch;
   QG_TRY(qg_cpu_scratch(be, (size_t)be->threads * bytes, name, &scratch));

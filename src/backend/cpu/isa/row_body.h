@@ -40,11 +40,11 @@ static void ROW(rmsnorm_backward)(const void *xv, const void *wv, const void *dy
     for (int64_t j = 0; j < cols; j++) STORE(dx[j], LOAD(dy[j]) * LOAD(w[j]) * rstd - LOAD(x[j]) * mean);
 }
 
-static void ROW(rope)(void *xv, const float *cos, const float *sin, int64_t heads, int64_t head_dim,
-                      float sign)
+static void ROW(rope)(void *xv, const float *cos, const float *sin, int64_t head_stride, int64_t heads,
+                      int64_t head_dim, float sign)
 {
   int64_t half = head_dim / 2;
-  for (int64_t h = 0; h < heads; h++) {
+  for (int64_t h = 0; h < heads; h++, cos += head_stride, sin += head_stride) {
     ELEMENT *low = (ELEMENT *)xv + h * head_dim, *high = low + half;
     for (int64_t j = 0; j < half; j++) {
       float a = LOAD(low[j]), b = LOAD(high[j]), s = sign * sin[j];
