@@ -102,7 +102,9 @@ qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *c
   const qg_state_entry *optim;
   int held, tests = t->selftest.stage ? 1 : 0;
   QG_TRY(qg_optim_state(t->optim, &optim, &held));
-  if (!t->state) {
+  if (t->state_count != held + tests) {
+    free(t->state);
+    t->state = NULL;
     t->state_count = held + tests;
     QG_TRY(
         qg_calloc((size_t)t->state_count, sizeof *t->state, "the list of saved state", (void **)&t->state));

@@ -55,8 +55,8 @@ static inline bool qg_trainer_is_last(const qg_trainer *t)
   return t->part.has_head;
 }
 
-/* Everything to save, as qg_optim_state, and the tokens of the self-test. The array belongs to the trainer.
- * Local. */
+/* Everything to save, as qg_optim_state, and last the tokens of the self-test, if there is one. The array
+ * belongs to the trainer. Local. */
 qg_status qg_trainer_state(qg_trainer *t, const qg_state_entry **entries, int *count);
 
 /* Fresh weights and an optimizer without history. Local. */

@@ -160,4 +160,10 @@ run eval "$(tail -n 1 <<<"$output")"
 expect "the command at the end of the log goes on where the run ended" 0 "start     resumed $tmp/two words/tiny/checkpoints"
 check "with more steps" grep -q "finished  all 4 steps done" <<<"$output"
 
+this=untested
+attempt 1 $this checkpoint.selftest=no train.steps=4 train.validate_every=0
+expect "a run without a self-test" 0 "all 4 steps done"
+attempt 1 $this checkpoint.selftest=yes train.steps=6 train.validate_every=0
+expect "goes on with one" 0 "all 6 steps done"
+
 finish

@@ -150,7 +150,7 @@ check "to the bits" as_if_never spiky spiky-clean
 # --- run.nonfinite_partial = keep ---
 
 check "with run.nonfinite_partial = keep a run finishes" bad 2 keep 16 "${fused[@]}" run.nonfinite_partial=keep
-check "without a way back" ways_back keep 0
+check "without a rollback" rollbacks keep 0
 check "the step is skipped" skipped keep 1
 trace() { ! "$ckpt" diff "$(newest keep)" "$(newest fused16)" >/dev/null; }
 check "and leaves a trace" trace
