@@ -19,9 +19,6 @@
 #include "support/bench/samples.h"
 #include "support/bench/step_operations.h"
 #include "qgalore/base.h"
-#include "support/bench/peer_process.h"
-#include "support/bench/samples.h"
-#include "support/bench/step_operations.h"
 
 enum { MAX_ROUNDS = 50, TOKENS = 8 * 256, UPDATE_GAP = 200 };
 

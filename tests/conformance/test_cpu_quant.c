@@ -10,8 +10,6 @@
 #include "support/suites/adam_conformance.h"
 #include "support/suites/quant_conformance.h"
 #include "qgalore/base.h"
-#include "support/suites/adam_conformance.h"
-#include "support/suites/quant_conformance.h"
 
 static int run_level(const char *level)
 {

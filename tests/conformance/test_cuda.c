@@ -6,10 +6,6 @@
 #include "support/fixtures/cuda_schedules.h"
 #include "support/suites/quant_conformance.h"
 #include "qgalore/base.h"
-#include "support/fixtures/cuda_schedules.h"
-#include "support/suites/adam_conformance.h"
-#include "support/suites/conformance.h"
-#include "support/suites/quant_conformance.h"
 
 static int run_precision(const char *precision)
 {

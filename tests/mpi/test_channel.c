@@ -17,9 +17,6 @@
 #include "support/fixtures/faulty_device.h"
 #include "support/fixtures/mpi_test.h"
 #include "qgalore/base.h"
-#include "support/fixtures/assert_ok.h"
-#include "support/fixtures/faulty_device.h"
-#include "support/fixtures/mpi_test.h"
 #include "train/channel.h"
 
 enum { MESSAGES = 24, ELEMENTS = 600, TAG_DOWN = 1, TAG_UP = 2 };

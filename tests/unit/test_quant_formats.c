@@ -12,8 +12,6 @@
 #include "support/reference/quant_reference.h"
 #include "support/fixtures/tolerances.h"
 #include "qgalore/base.h"
-#include "support/fixtures/tolerances.h"
-#include "support/reference/quant_reference.h"
 
 static float from_bits(uint32_t bits)
 {

@@ -11,8 +11,6 @@
 #include "support/reference/quant_reference.h"
 #include "support/fixtures/tolerances.h"
 #include "qgalore/base.h"
-#include "support/fixtures/tolerances.h"
-#include "support/reference/quant_reference.h"
 
 static void stochastic_rounding_hits_only_the_two_neighbours(void **state)
 {

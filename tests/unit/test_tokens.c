@@ -15,7 +15,6 @@
 #include "support/fixtures/tolerances.h"
 #include "qgalore/base.h"
 #include "qgalore/data.h"
-#include "support/fixtures/tolerances.h"
 
 enum { SEED = 7, LENGTH = 8 };
 
