@@ -117,7 +117,8 @@ typedef struct {
  * mean ...?)". QG_ERR_INPUT. Local; pure apart from reading the files. */
 qg_status qg_config_load(const char *path, int overrides, char *const *override, qg_config *out);
 
-/* A job as the input sees it: run.job names it, and it uses these sections. Keys without a default of others need not be given. */
+/* A job as the input sees it: run.job names it, and it uses these sections. Keys without a default of others need not be given, nor conditions between their
+ * keys hold. */
 typedef struct {
   const char *name;
   const char *sections; /* separated by spaces */
@@ -133,8 +134,8 @@ qg_status qg_config_resolved(const qg_config *config, char **text);
 /* Keys whose value differs and that the schema does not allow to change on restart: one "section.key: checkpoint A,
  * input B" per line. QG_ERR_INPUT if any. `saved` is the resolved text of a checkpoint. Local. */
 qg_status qg_config_check_restart(const qg_config *config, const char *saved);
-/* The same for the keys of [model] alone: whether weights of that checkpoint mean the same here. */
-qg_status qg_config_check_model(const qg_config *config, const char *saved);
+/* The same for the model and the storage of weights alone: whether weights of that checkpoint mean the same here. */
+qg_status qg_config_check_weights(const qg_config *config, const char *saved);
 
 /* --help-input: plain text for a terminal; doc/inputs.md: Markdown. `topic` is a section, a key, or section.key; NULL: all.
  * QG_ERR_INPUT names the nearest of them if there is no such thing. */

@@ -1,4 +1,5 @@
-/* The memory ledger: every byte has a named owner, and is taken once, before the first step.
+/* The memory ledger: every byte has a named owner, and is taken before the first step. Between steps memory may be given back and taken
+ * again (qg_mem_free).
  *
  * A ledger without a backend is dry: qg_mem_alloc only counts and hands out NULL. The
  * creators of all modules run against a dry ledger for `--check` and against a live one for
@@ -43,7 +44,7 @@ bool qg_mem_is_dry(const qg_mem *mem);
  * plan's largest owners, what is free, and what to do. For devices with memory of their own; before any allocation. */
 qg_status qg_mem_reserve(qg_mem *mem, const qg_mem *plan);
 
-/* Device memory, zeroed, 64-byte aligned (256 in a reserved piece). Freed by qg_mem_destroy. QG_ERR_RESOURCE names what, bytes and
+/* Device memory, zeroed, 64-byte aligned (256 in a reserved piece). Freed by qg_mem_free or qg_mem_destroy. QG_ERR_RESOURCE names what, bytes and
  * the largest owners so far. bytes == 0 gives NULL. */
 qg_status qg_mem_alloc(qg_mem *mem, qg_owner owner, const char *what, size_t bytes, void **out);
 /* Gives back what qg_mem_alloc handed out, with the same owner and bytes. In a reserved piece it serves the next request of that size.

@@ -51,7 +51,9 @@ const qg_weight_staging *qg_optim_staging(const qg_optim *optim);
 
 /* Between steps: a parameter is not trained from here on; its gradient, projector and moments leave the memory. Of one that is frozen: no
  * effect. And back, as before its first step; QG_ERR_RUNTIME unless request.thaws. What qg_optim_state has given is void after either. Where
- * memory was reserved, what is frozen has to make room for what is thawed. On every rank for the same parameters. Local. */
+ * memory was reserved, what is frozen has to make room for what is thawed. No save may be under way (qg_ckpt_await_copy), and a
+ * checkpoint needs a parameter of all layers or of none. Where all ranks solve together, qg_optim_share_schedule has to follow a thaw. On
+ * every rank for the same parameters. Local. */
 qg_status qg_optim_freeze(qg_optim *optim, int param);
 qg_status qg_optim_thaw(qg_optim *optim, int param);
 
@@ -96,7 +98,7 @@ qg_status qg_optim_refresh_distributed(qg_optim *optim, qg_par *par);
  * embedding part + head part, added once and in this order, so that bits do not depend on the partition. */
 qg_status qg_optim_tied_gradients(qg_optim *optim, qg_view *embedding_part, qg_view *head_part);
 
-/* sum_squares[param] of each parameter held here (others untouched) of the gradient that Adam will see. A tied
+/* sum_squares[param] of each parameter that is held here and not frozen (others untouched) of the gradient that Adam will see. A tied
  * parameter is counted by the stage that holds the embedding. */
 qg_status qg_optim_norms(qg_optim *optim, double *sum_squares);
 
@@ -131,7 +133,7 @@ typedef struct {
 } qg_sink_info;
 qg_sink_info qg_optim_sink_info(const qg_optim *optim, int param);
 
-/* Everything to save, as state entries (state.h): the same list, in the same order, on every rank for a given shape and options;
+/* Everything to save, as state entries (state.h): the same list, in the same order, on every rank for a given shape, options and frozen parameters;
  * entries not held here have data == NULL. Also works on a dry optimizer, for sizes. The array belongs to the optimizer. */
 qg_status qg_optim_state(qg_optim *optim, const qg_state_entry **entries, int *count);
 /* After the data of the entries was overwritten by a load: rebuilds what is derived from them. */

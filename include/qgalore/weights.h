@@ -35,7 +35,7 @@ qg_weight_format qg_weights_format(const qg_weights *weights, int param);
 /* Reading unpacks into scratch: bytes of the largest weight that is not stored in the compute type. With a device that works
  * asynchronously INT8 weights are unpacked one ahead of the model, into a second scratch of the same size. */
 size_t qg_weights_scratch_bytes(const qg_weights *weights);
-bool qg_weights_prefetch(const qg_weights *weights);
+bool qg_weights_prefetches(const qg_weights *weights);
 /* Whether reading this parameter needs scratch. */
 bool qg_weights_unpacks(const qg_weights *weights, int param);
 /* Hands the scratch over, `next` only with prefetch. Its owner may use it for something else while no weight is read, after
@@ -75,6 +75,8 @@ typedef struct {
   int64_t elements;
 } qg_weight_staging;
 int64_t qg_weights_staging_elements(const qg_weights *weights);
+/* Takes staging of so many elements, or of as many as the weights ask for. */
+qg_status qg_weight_staging_take(qg_mem *mem, const qg_backend *be, int64_t elements, qg_weight_staging *out);
 qg_status qg_weights_take_staging(const qg_weights *weights, qg_mem *mem, qg_weight_staging *out);
 
 /* Fresh weights: N(0, 0.02), vectors 1, keyed by (seed, id, element): the same on every partition. */
@@ -87,6 +89,10 @@ qg_status qg_weights_get_rows(qg_weights *weights, const qg_weight_staging *stag
  * stored anew with the group's new scale, so write as many rows at once as possible. Call qg_weights_changed at the end. */
 qg_status qg_weights_set_rows(qg_weights *weights, const qg_weight_staging *staging, int param, int64_t first, int64_t count,
                               const float *values);
+
+/* Appends one array of a parameter as "GROUP/DATASET/FIELD"; data counts where it is held. */
+qg_status qg_param_append_state(const qg_param *param, const char *group, const char *field, qg_dtype type, int64_t elements,
+                                void *data, bool on_device, qg_state_list *list);
 
 /* Appends the stored arrays of one parameter, held or not. */
 qg_status qg_weights_list_state(const qg_weights *weights, int param, qg_state_list *list);

@@ -4,8 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/check.h"
-#include "app/hardware.h"
 #include "app/jobs.h"
 #include "app/options.h"
 #include "app/report.h"

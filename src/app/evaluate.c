@@ -14,6 +14,7 @@
 #include "train/evaluator.h"
 #include "train/run_folder.h"
 #include "train/transport.h"
+#include "train/watchdog.h"
 
 /* One evaluation under way. */
 typedef struct {
@@ -25,6 +26,7 @@ typedef struct {
   char files[4 * QG_PATH_MAX]; /* names one after the other, each with its end */
   int file_count;
   json_t *results; /* root; NULL elsewhere */
+  qg_watchdog *watchdog;
 } evaluation;
 
 /* --- What to evaluate --- */
@@ -105,25 +107,10 @@ static qg_status print_opening(const evaluation *e)
 
 /* --- Files --- */
 
-static bool reads_tokens(const evaluation *e)
-{
-  return e->evaluator.part.has_embedding || e->evaluator.part.has_head;
-}
-
-static qg_status open_tokens(const evaluation *e, const char *path, qg_tokens **tokens)
-{
-  const qg_config *c = &e->s->config;
-  *tokens = NULL;
-  if (!reads_tokens(e)) return QG_OK;
-  QG_TRY(qg_tokens_open(path, c->model.vocab_size, (uint64_t)c->train.seed + 1, tokens));
-  QG_CHECK(qg_tokens_sequences(*tokens, c->train.sequence_length) > 0, QG_ERR_INPUT,
-           "%s holds %lld tokens, which is less than one sequence of train.sequence_length = %lld", path,
-           (long long)qg_tokens_get_info(*tokens)->tokens, (long long)c->train.sequence_length);
-  return QG_OK;
-}
-
 static void print_heading(const evaluation *e)
 {
+  qg_log_info(&e->s->log, "data      sequences of train.sequence_length = %lld tokens",
+              (long long)e->s->config.train.sequence_length);
   qg_log_info(&e->s->log, "\n%12s %10s %12s %10s %10s  %s", "tokens", "loss", "perplexity", "bits/byte",
               "tok/s", "file");
 }
@@ -156,21 +143,23 @@ static void add_result(evaluation *e, const char *path, const qg_validation_resu
   json_array_append_new(e->results, o);
 }
 
-static bool always(void *context, double votes)
+/* A piece is done. */
+static bool go_on(void *evaluation_, double votes)
 {
-  (void)context;
+  evaluation *e = evaluation_;
   (void)votes;
+  qg_watchdog_feed(e->watchdog, e->meta.step);
   return true;
 }
 
 static qg_status evaluate_tokens(evaluation *e, qg_tokens *tokens, const char *path)
 {
-  static const qg_validation_observer nobody = {.go_on = always};
+  const qg_validation_observer observer = {.go_on = go_on, .context = e};
   qg_validation_result result;
   double begun = qg_now();
   qg_timers *timers = &e->evaluator.timers;
   qg_timer_start(timers, QG_PHASE_VALIDATE);
-  QG_TRY(qg_evaluate(&e->evaluator.pipeline, tokens, e->s->config.evaluate.sequences, &nobody, &result));
+  QG_TRY(qg_evaluate(&e->evaluator.pipeline, tokens, e->s->config.evaluate.sequences, &observer, &result));
   qg_timer_stop(timers, QG_PHASE_VALIDATE);
   QG_CHECK(isfinite(result.loss), QG_ERR_NUMERICAL,
            "the loss over %s is not finite: the weights of %s are damaged", path, e->checkpoint);
@@ -178,15 +167,6 @@ static qg_status evaluate_tokens(evaluation *e, qg_tokens *tokens, const char *p
   print_result(e, path, &result, seconds);
   if (e->results) add_result(e, path, &result, seconds);
   return QG_OK;
-}
-
-static qg_status evaluate_file(evaluation *e, const char *path)
-{
-  qg_tokens *tokens;
-  qg_status status = qg_par_agree(e->s->par, open_tokens(e, path, &tokens));
-  if (status == QG_OK) status = evaluate_tokens(e, tokens, path);
-  qg_tokens_close(tokens);
-  return status;
 }
 
 static qg_status write_results(const evaluation *e)
@@ -197,8 +177,41 @@ static qg_status write_results(const evaluation *e)
   QG_CHECK(text, QG_ERR_RESOURCE, "no host memory for the results");
   qg_status status = qg_write_file_atomic(path, text, strlen(text));
   free(text);
-  if (status == QG_OK) qg_log_info(&e->s->log, "results   %s", path);
   return status;
+}
+
+/* Inside an evaluation a rank may fail alone. */
+static qg_status evaluate_file(evaluation *e, const char *path)
+{
+  qg_session *s = e->s;
+  qg_tokens *tokens;
+  uint64_t seed = (uint64_t)s->config.train.seed + 1; /* as for data.valid */
+  qg_status status =
+      qg_par_agree(s->par, qg_pipeline_open_tokens(&e->evaluator.pipeline, path, seed, &tokens));
+  if (status == QG_OK) {
+    s->alone = true;
+    status = evaluate_tokens(e, tokens, path);
+    s->alone = status != QG_OK && status != QG_ERR_NUMERICAL; /* all ranks know the loss */
+  }
+  qg_tokens_close(tokens);
+  QG_TRY(status);
+  return qg_par_agree(s->par, write_results(e));
+}
+
+static qg_status start_watchdog(evaluation *e)
+{
+  const qg_config *c = &e->s->config;
+  return qg_watchdog_start(c->run.watchdog, &e->evaluator.timers, &c->model, e->s->grid, &e->watchdog);
+}
+
+static qg_status evaluate_files(evaluation *e)
+{
+  const char *path = e->files;
+  QG_TRY(qg_par_agree(e->s->par, start_watchdog(e)));
+  print_heading(e);
+  for (int i = 0; i < e->file_count; i++, path += strlen(path) + 1) QG_TRY(evaluate_file(e, path));
+  if (e->s->config.evaluate.output[0]) qg_log_info(&e->s->log, "results   %s", e->s->config.evaluate.output);
+  return qg_report_memory(e->s->par, &e->s->log, e->s->be, e->s->mem);
 }
 
 static qg_status run(evaluation *e)
@@ -206,22 +219,20 @@ static qg_status run(evaluation *e)
   qg_session *s = e->s;
   QG_TRY(qg_par_agree(s->par, list_files(e)));
   QG_TRY(qg_transport_choose(&s->config, s->par, s->be, &e->transport));
-  QG_TRY(qg_memory_check(&s->config, s->par, s->be, qg_dry_run_evaluation, &s->log));
+  QG_TRY(qg_memory_check(&s->config, s->par, s->be, qg_dry_run_evaluation, "a smaller evaluate.micro_batch",
+                         &s->log));
   QG_TRY(choose_checkpoint(e));
   QG_TRY(qg_par_agree(s->par, create(e)));
   QG_TRY(qg_evaluator_load(&e->evaluator, e->checkpoint, &e->meta));
   QG_TRY(print_opening(e));
-  print_heading(e);
-  const char *path = e->files;
-  for (int i = 0; i < e->file_count; i++, path += strlen(path) + 1) QG_TRY(evaluate_file(e, path));
-  QG_TRY(qg_par_agree(s->par, write_results(e)));
-  return qg_report_memory(s->par, &s->log, s->be, s->mem);
+  return evaluate_files(e);
 }
 
 qg_status qg_evaluate_run(qg_session *s)
 {
   evaluation e = {.s = s, .results = qg_par_is_root(s->grid) ? json_array() : NULL};
   qg_status status = run(&e);
+  qg_watchdog_stop(e.watchdog);
   qg_evaluator_destroy(&e.evaluator);
   json_decref(e.results);
   return status;

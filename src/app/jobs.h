@@ -11,8 +11,8 @@ typedef struct {
   qg_status (*check)(qg_session *session); /* --check: what run would need, without running it */
 } qg_job;
 
-/* Runs the job of the input, or its check where the command line asks for that. session->alone tells whether
- * the ranks have agreed upon a failure. Collective. */
+/* Runs the job of the input, or its check where the command line asks for that. *alone: after a failure,
+ * whether this rank failed without the others. Collective. */
 qg_status qg_jobs_run(const qg_app_options *options, qg_par *par, double started, bool *alone);
 
 #endif

@@ -39,16 +39,14 @@ static int add_to_node(node_memory *nodes, int count, const node_memory *rank)
   return count;
 }
 
-static qg_status check_node(const node_memory *node, const qg_log *log)
+static qg_status check_node(const node_memory *node, const char *advice, const qg_log *log)
 {
   char planned[32], has[32];
   qg_format_bytes(planned, sizeof planned, (double)node->planned);
   QG_CHECK(node->planned <= node->limit, QG_ERR_RESOURCE,
            "the plan for %s, %s with %d of the ranks, does not fit into the %s that it may use: more nodes, "
-           "a smaller "
-           "train.micro_batch, train.activation_checkpointing = yes or a lower qgalore.rank; --check shows "
-           "who needs what",
-           node->host, planned, node->ranks, qg_format_bytes(has, sizeof has, (double)node->limit));
+           "or %s; --check shows who needs what",
+           node->host, planned, node->ranks, qg_format_bytes(has, sizeof has, (double)node->limit), advice);
   size_t free = node->available == SIZE_MAX ? SIZE_MAX : node->available + node->resident;
   if (node->planned > free)
     qg_log_warn(log, "the plan for %s is %s, but only %s are available there at present", node->host, planned,
@@ -56,19 +54,19 @@ static qg_status check_node(const node_memory *node, const qg_log *log)
   return QG_OK;
 }
 
-static qg_status check_nodes(node_memory *ranks, int count, const qg_log *log)
+static qg_status check_nodes(node_memory *ranks, int count, const char *advice, const qg_log *log)
 {
   int nodes = 0;
   for (int i = 0; i < count; i++) {
     node_memory rank = ranks[i];
     nodes = add_to_node(ranks, nodes, &rank);
   }
-  for (int i = 0; i < nodes; i++) QG_TRY(check_node(&ranks[i], log));
+  for (int i = 0; i < nodes; i++) QG_TRY(check_node(&ranks[i], advice, log));
   return QG_OK;
 }
 
 qg_status qg_memory_check(const qg_config *config, qg_par *par, qg_backend *be, qg_dry_run_job job,
-                          const qg_log *log)
+                          const char *advice, const qg_log *log)
 {
   const qg_grid *grid = qg_par_grid(par);
   node_memory mine = {.ranks = 1,
@@ -81,7 +79,7 @@ qg_status qg_memory_check(const qg_config *config, qg_par *par, qg_backend *be, 
   QG_TRY(qg_par_agree(par, plan_rank(config, grid, be, job, &mine)));
   QG_TRY_OUT(qg_calloc((size_t)grid->size, sizeof *all, "the plans of the ranks", (void **)&all));
   QG_TRY_OUT(qg_par_gather(par, &mine, sizeof mine, all, 0));
-  if (qg_par_is_root(grid)) status = check_nodes(all, grid->size, log);
+  if (qg_par_is_root(grid)) status = check_nodes(all, grid->size, advice, log);
 out:
   free(all);
   return qg_par_agree(par, status);

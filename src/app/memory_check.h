@@ -10,8 +10,9 @@
 #include "qgalore/train.h"
 
 /* The plans of the ranks of each node against its memory: QG_ERR_RESOURCE where it has less, a warning where
- * less is available at present. Host memory; that of devices is taken in one piece. Collective. */
+ * less is available at present. Host memory; that of devices is taken in one piece. advice: keys that
+ * make this job smaller. Collective. */
 qg_status qg_memory_check(const qg_config *config, qg_par *par, qg_backend *be, qg_dry_run_job job,
-                          const qg_log *log);
+                          const char *advice, const qg_log *log);
 
 #endif

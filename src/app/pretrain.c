@@ -95,7 +95,9 @@ qg_status qg_pretrain_run(qg_session *s)
   /* Reading and checking files may take minutes, in which a request to stop must not kill. */
   qg_stop_catch_signals();
   QG_TRY(qg_transport_choose(&s->config, s->par, s->be, &transport));
-  QG_TRY(qg_memory_check(&s->config, s->par, s->be, qg_dry_run_training, &s->log));
+  QG_TRY(qg_memory_check(
+      &s->config, s->par, s->be, qg_dry_run_training,
+      "a smaller train.micro_batch, train.activation_checkpointing = yes or a lower qgalore.rank", &s->log));
   qg_status status = train(s, &transport, &trainer);
   qg_trainer_destroy(trainer);
   return status;

@@ -119,7 +119,8 @@ static qg_status report_host(qg_par *par, const qg_log *log, size_t planned)
   return QG_OK;
 }
 
-/* Devices tell what all processes use together; nothing is given back or taken after the first step. */
+/* Devices tell what all processes use together; a training gives nothing back and takes nothing after the
+ * first step. */
 static qg_status report_device(qg_par *par, const qg_log *log, qg_backend *be, const qg_mem *mem)
 {
   char a[32], b[32], c[32];

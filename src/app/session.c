@@ -37,7 +37,9 @@ qg_status qg_session_open_backend(qg_session *s, bool plan)
 {
   QG_TRY(qg_par_agree(s->par, qg_hardware_open_backend(&s->config, s->grid, plan, &s->be)));
   QG_TRY(qg_devices_check(&s->config, s->par, s->be));
-  if (s->be->planned) return QG_OK;
+  double planned = s->be->planned;
+  QG_TRY(qg_par_max(s->par, &planned, 1)); /* perhaps of some ranks alone */
+  if (planned > 0.0) return QG_OK;
   QG_TRY(qg_par_agree(s->par, qg_library_memory_warm_up(s->be)));
   QG_TRY(qg_par_barrier(s->par)); /* the ranks of a node share its speed: measure together */
   return qg_par_agree(s->par, qg_hardware_gemm_rate(s->be, &s->gemm_flops));

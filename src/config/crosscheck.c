@@ -56,9 +56,7 @@ static void check_heads(qg_loader *loader)
 static void check_rank(qg_loader *loader)
 {
   const qg_config *c = loader->config;
-  if (!qg_loader_needs(loader, "optimizer") || !qg_config_projects(c) || !heads_are_valid(loader) ||
-      !heads_fit(&c->model))
-    return;
+  if (!qg_config_projects(c) || !heads_are_valid(loader) || !heads_fit(&c->model)) return;
   if (!VALID(loader, qgalore.rank) || !VALID(loader, model.intermediate_size) ||
       !VALID(loader, optimizer.method))
     return;
@@ -179,17 +177,39 @@ static void check_spike(qg_loader *loader)
            "%g would take ordinary losses for spikes; use more than 1, or 0 for never", factor);
 }
 
-void qg_crosscheck(qg_loader *loader)
+/* Of the micro-batches of an evaluation, or of those of training that it uses in their place. */
+static void check_evaluation(qg_loader *loader)
 {
-  check_name(loader);
+  const qg_config *c = loader->config;
+  if (!VALID(loader, evaluate.micro_batch) || !VALID(loader, train.sequence_length)) return;
+  if (c->evaluate.micro_batch * c->train.sequence_length > INT32_MAX)
+    REPORT(loader, evaluate.micro_batch,
+           "a micro-batch would have %" PRId64 " tokens; at most %d are possible",
+           c->evaluate.micro_batch * c->train.sequence_length, INT32_MAX);
+}
+
+static void check_training(qg_loader *loader)
+{
   check_spike(loader);
-  check_heads(loader);
-  check_rank(loader);
   check_batch(loader);
   check_offload(loader);
   check_update(loader);
-  check_project_head(loader);
   check_schedule(loader);
+}
+
+static void check_projection(qg_loader *loader)
+{
+  check_rank(loader);
+  check_project_head(loader);
   check_lazy(loader);
+}
+
+void qg_crosscheck(qg_loader *loader)
+{
+  check_name(loader);
+  check_heads(loader);
+  if (qg_loader_needs(loader, "train")) check_training(loader);
+  if (qg_loader_needs(loader, "qgalore")) check_projection(loader);
   check_stages(loader);
+  check_evaluation(loader);
 }

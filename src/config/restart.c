@@ -36,14 +36,21 @@ static void settle_bits(qg_config *config)
   config->qgalore.projector_bits = qg_config_projector_bits(config);
 }
 
-/* section NULL: all. */
-static void compare(const qg_config *saved, const qg_config *input, const char *section,
+/* What weights depend on: the model, and how they are stored. */
+static bool is_of_weights(const qg_key *key)
+{
+  return strcmp(key->section, "model") == 0 || strcmp(key->name, "weight_bits") == 0 ||
+         strcmp(key->name, "dense_weights") == 0;
+}
+
+/* weights_only: not what concerns the optimizer and the data alone. */
+static void compare(const qg_config *saved, const qg_config *input, bool weights_only,
                     qg_input_errors *errors)
 {
   char before[QG_VALUE_TEXT_MAX], after[QG_VALUE_TEXT_MAX], name[128];
   for (int i = 0; i < qg_schema_count; i++) {
     const qg_key *key = &qg_schema[i];
-    if (key->may_change || (section && strcmp(key->section, section) != 0)) continue;
+    if (key->may_change || (weights_only && !is_of_weights(key))) continue;
     qg_value_print(key, saved, before, sizeof before);
     qg_value_print(key, input, after, sizeof after);
     if (!strcmp(before, after)) continue;
@@ -52,7 +59,7 @@ static void compare(const qg_config *saved, const qg_config *input, const char *
   }
 }
 
-static qg_status check(const qg_config *config, const char *saved, const char *section, const char *key,
+static qg_status check(const qg_config *config, const char *saved, bool weights_only, const char *key,
                        const char *remedy)
 {
   qg_status status = QG_OK;
@@ -64,7 +71,7 @@ static qg_status check(const qg_config *config, const char *saved, const char *s
   *after = *config;
   settle_bits(before);
   settle_bits(after);
-  compare(before, after, section, &errors);
+  compare(before, after, weights_only, &errors);
   if (errors.count > 0) qg_input_errors_add(&errors, key, "%s", remedy);
   QG_TRY_OUT(qg_input_errors_raise(&errors, QG_ERR_INPUT));
 out:
@@ -74,12 +81,12 @@ out:
 
 qg_status qg_config_check_restart(const qg_config *config, const char *saved)
 {
-  return check(config, saved, NULL, "run.restart",
+  return check(config, saved, false, "run.restart",
                "cannot change these keys; set them back, or give the run another run.name");
 }
 
-qg_status qg_config_check_model(const qg_config *config, const char *saved)
+qg_status qg_config_check_weights(const qg_config *config, const char *saved)
 {
-  return check(config, saved, "model", "evaluate.checkpoint",
-               "is of another model; set these keys back, or name another checkpoint");
+  return check(config, saved, true, "evaluate.checkpoint",
+               "holds other weights; set these keys back, or name another checkpoint");
 }

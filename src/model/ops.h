@@ -7,8 +7,6 @@
 
 /* Calls are those of qgalore/model.h with the same names, for shapes and stages of this variant. */
 typedef struct {
-  const char *name;
-
   /* Parameters, in an order that pipelines follow: embedding, layers, head. */
   int (*param_count)(const qg_model_shape *shape);
   qg_param (*param)(const qg_model_shape *shape, int index);

@@ -1,5 +1,7 @@
 #include "optim/arrays.h"
 
+#include "qgalore/weights.h"
+
 qg_status qg_arrays_take(const qg_sink_array *arrays, int count, qg_mem *mem, qg_owner owner,
                          const char *name)
 {
@@ -28,20 +30,7 @@ qg_status qg_arrays_list_state(const qg_sink_array *arrays, int count, const cha
                                const qg_param *param, qg_state_list *list)
 {
   for (int i = 0; i < count; i++)
-    QG_TRY(qg_sink_append(param, group, arrays[i].field, arrays[i].type, arrays[i].elements, *arrays[i].data,
-                          true, list));
+    QG_TRY(qg_param_append_state(param, group, arrays[i].field, arrays[i].type, arrays[i].elements,
+                                 *arrays[i].data, true, list));
   return QG_OK;
-}
-
-qg_status qg_sink_append(const qg_param *param, const char *group, const char *field, qg_dtype type,
-                         int64_t elements, void *data, bool on_device, qg_state_list *list)
-{
-  qg_state_entry entry = {.type = type,
-                          .items = param->layers,
-                          .item = param->layer < 0 ? 0 : param->layer,
-                          .elements = elements,
-                          .data = param->held ? data : NULL,
-                          .on_device = on_device,
-                          .owner = param->owned};
-  return qg_state_append(list, group, param->dataset, field, &entry);
 }

@@ -24,8 +24,4 @@ qg_status qg_arrays_clear(const qg_sink_array *arrays, int count, qg_backend *be
 qg_status qg_arrays_list_state(const qg_sink_array *arrays, int count, const char *group,
                                const qg_param *param, qg_state_list *list);
 
-/* One entry of a parameter; data NULL where it is not held. */
-qg_status qg_sink_append(const qg_param *param, const char *group, const char *field, qg_dtype type,
-                         int64_t elements, void *data, bool on_device, qg_state_list *list);
-
 #endif

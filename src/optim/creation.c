@@ -39,23 +39,20 @@ static qg_status check_batch(const qg_optim_options *o, int64_t micro_batches)
   return QG_OK;
 }
 
-/* Matrices are numbered through the model, so that the plan of refreshes is the same on every partition and
- * whatever is frozen. */
-static void stagger(qg_optim *optim, int param)
+/* `number`: of this parameter among the projected ones of the model. Counted through the model, so that the
+ * plan of refreshes is the same on every partition and whatever is frozen. */
+static qg_status create_sink(qg_optim *optim, int param, int number)
 {
   const qg_optim_options *options = &optim->o.options;
+  QG_TRY(qg_choose_sink(&optim->o, &optim->params.params[param], param, &optim->sinks[param]));
   qg_projected *p = qg_optim_projected(optim, param);
-  int index = 0;
-  if (!p || !options->stagger) return;
-  for (int i = 0; i < param; i++) index += qg_optim_projects(options, &optim->params.params[i]);
-  p->tracker.phase = qg_tracker_phase(index, options->update_gap);
+  if (p && options->stagger) p->tracker.phase = qg_tracker_phase(number, options->update_gap);
+  return QG_OK;
 }
 
-static qg_status create_sink(qg_optim *optim, int param)
+static int is_numbered(const qg_optim *optim, int param)
 {
-  QG_TRY(qg_choose_sink(&optim->o, &optim->params.params[param], param, &optim->sinks[param]));
-  stagger(optim, param);
-  return QG_OK;
+  return qg_optim_projects(&optim->o.options, &optim->params.params[param]);
 }
 
 static qg_status take_sink(qg_optim *optim, int param)
@@ -68,10 +65,11 @@ static qg_status take_sink(qg_optim *optim, int param)
 static qg_status create_sinks(qg_optim *optim, const bool *frozen)
 {
   size_t count = (size_t)optim->params.count;
+  int number = 0;
   QG_TRY(qg_calloc(count, sizeof *optim->sinks, "gradient sinks", (void **)&optim->sinks));
-  for (int i = 0; i < optim->params.count; i++) {
+  for (int i = 0; i < optim->params.count; number += is_numbered(optim, i++)) {
     bool is_frozen = frozen && frozen[i];
-    if (!is_frozen || optim->thaws) QG_TRY(create_sink(optim, i));
+    if (!is_frozen || optim->thaws) QG_TRY(create_sink(optim, i, number));
     if (!is_frozen) QG_TRY(take_sink(optim, i));
   }
   return QG_OK;
@@ -180,6 +178,15 @@ static qg_status check_param(const qg_optim *optim, int param)
   return QG_OK;
 }
 
+/* Also of a sink that has got a part of its memory alone. */
+static void drop_sink(qg_optim *optim, int param)
+{
+  qg_grad_sink *sink = optim->sinks[param];
+  if (qg_optim_is_held(optim, param)) sink->ops->release(sink, optim->o.mem);
+  free(sink);
+  optim->sinks[param] = NULL;
+}
+
 /* What scratch holds of the sink is nobody's from here on. */
 qg_status qg_optim_freeze(qg_optim *optim, int param)
 {
@@ -188,9 +195,7 @@ qg_status qg_optim_freeze(qg_optim *optim, int param)
   if (!sink) return QG_OK;
   QG_TRY(optim->o.be->ops->sync(optim->o.be));
   qg_projector_forget(&optim->o);
-  if (qg_optim_is_held(optim, param)) sink->ops->release(sink, optim->o.mem);
-  free(sink);
-  optim->sinks[param] = NULL;
+  drop_sink(optim, param);
   forget_state(optim);
   return QG_OK;
 }
@@ -201,8 +206,14 @@ qg_status qg_optim_thaw(qg_optim *optim, int param)
   QG_CHECK(optim->thaws, QG_ERR_RUNTIME, "%s is frozen for good: no scratch was taken for it",
            optim->params.params[param].name);
   if (optim->sinks[param]) return QG_OK;
-  QG_TRY(create_sink(optim, param));
-  QG_TRY(take_sink(optim, param));
+  int number = 0;
+  for (int i = 0; i < param; i++) number += is_numbered(optim, i);
+  QG_TRY(create_sink(optim, param, number));
+  qg_status status = take_sink(optim, param);
+  if (status != QG_OK) {
+    drop_sink(optim, param);
+    return status;
+  }
   share(optim, param);
   forget_state(optim);
   return QG_OK;
@@ -236,7 +247,11 @@ static qg_status list_state(qg_optim *optim)
 
 qg_status qg_optim_state(qg_optim *optim, const qg_state_entry **entries, int *count)
 {
-  if (optim->state.count == 0) QG_TRY(list_state(optim));
+  qg_status status = optim->state.count == 0 ? list_state(optim) : QG_OK;
+  if (status != QG_OK) {
+    forget_state(optim);
+    return status;
+  }
   *entries = optim->state.entries;
   *count = optim->state.count;
   return QG_OK;

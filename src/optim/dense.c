@@ -60,8 +60,10 @@ static qg_status begin(qg_grad_sink *sink)
                                                                      : QG_OK;
 }
 
+/* The gradient that fused ones share lies where weights are unpacked. */
 static qg_status add_matrix(qg_grad_sink *sink, qg_view dy, qg_view x)
 {
+  if (sink->fused) QG_TRY(qg_weights_drop_prefetched(sink->o->weights));
   return qg_multiply_transposed(sink->o->be, dy, x, qg_sink_keep(sink), gradient(sink));
 }
 

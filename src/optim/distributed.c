@@ -111,6 +111,8 @@ static qg_status prepare_owner(qg_projected *p)
 static qg_status refresh_one(distributed_sink *d, qg_par *par)
 {
   qg_projected *p = &d->projected;
+  QG_CHECK(d->owner >= 0, QG_ERR_RUNTIME, "nobody knows who holds %s: qg_optim_share_schedule is missing",
+           p->sink.param->name);
   qg_refresher *r = p->sink.o->refresher;
   bool owner = d->owner == p->sink.o->options.this_rank;
   qg_subspace_job shape = shape_of(p), *job = owner ? r->jobs : &shape;

@@ -12,7 +12,8 @@ qg_moments qg_moments_make(const qg_optim_options *options, int64_t count)
                       .block = options->moment_block};
 }
 
-int qg_moments_arrays(qg_moments *moments, qg_sink_array *out)
+/* Its stored arrays; returns how many. */
+static int arrays_of(qg_moments *moments, qg_sink_array *out)
 {
   int64_t count = moments->count, blocks = qg_ceil_div(count, moments->block);
   if (!moments->eight_bit) {
@@ -30,25 +31,25 @@ int qg_moments_arrays(qg_moments *moments, qg_sink_array *out)
 qg_status qg_moments_take(qg_moments *moments, qg_mem *mem, const char *name)
 {
   qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  return qg_arrays_take(arrays, qg_moments_arrays(moments, arrays), mem, QG_OWNER_MOMENTS, name);
+  return qg_arrays_take(arrays, arrays_of(moments, arrays), mem, QG_OWNER_MOMENTS, name);
 }
 
 void qg_moments_release(qg_moments *moments, qg_mem *mem)
 {
   qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  qg_arrays_release(arrays, qg_moments_arrays(moments, arrays), mem, QG_OWNER_MOMENTS);
+  qg_arrays_release(arrays, arrays_of(moments, arrays), mem, QG_OWNER_MOMENTS);
 }
 
 qg_status qg_moments_clear(qg_moments *moments, qg_backend *be)
 {
   qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  return qg_arrays_clear(arrays, qg_moments_arrays(moments, arrays), be);
+  return qg_arrays_clear(arrays, arrays_of(moments, arrays), be);
 }
 
 qg_status qg_moments_list_state(qg_moments *moments, const qg_param *param, qg_state_list *list)
 {
   qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  return qg_arrays_list_state(arrays, qg_moments_arrays(moments, arrays), "moments", param, list);
+  return qg_arrays_list_state(arrays, arrays_of(moments, arrays), "moments", param, list);
 }
 
 qg_moments qg_moments_from(const qg_moments *moments, int64_t first)

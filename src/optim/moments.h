@@ -15,9 +15,7 @@ typedef struct {
 
 /* 8 bits where options ask for them and the count is large enough for them to save anything. */
 qg_moments qg_moments_make(const qg_optim_options *options, int64_t count);
-/* Its stored arrays, up to QG_SINK_ARRAYS_MAX; returns how many. */
-int qg_moments_arrays(qg_moments *moments, qg_sink_array *out);
-/* Life and state of the moments of a sink, by these. */
+/* Life and state of the moments of a sink. */
 qg_status qg_moments_take(qg_moments *moments, qg_mem *mem, const char *name);
 void qg_moments_release(qg_moments *moments, qg_mem *mem);
 qg_status qg_moments_clear(qg_moments *moments, qg_backend *be);

@@ -14,7 +14,7 @@ static qg_status apply_in_backward(qg_grad_sink *sink, const qg_step_rates *rate
   return QG_OK;
 }
 
-/* The sink of a parameter held here; NULL: its gradient is not wanted, or nothing of this step is. */
+/* The sink of a parameter held here; NULL: its gradient is not wanted. */
 static qg_status find(const qg_optim *optim, int param, qg_grad_sink **sink)
 {
   *sink = NULL;

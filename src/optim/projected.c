@@ -85,13 +85,14 @@ qg_status qg_projected_reset(qg_grad_sink *sink)
 
 static qg_status list_tracker(const qg_param *param, qg_tracker *tracker, qg_state_list *list)
 {
-  QG_TRY(qg_sink_append(param, "tracker", "interval", QG_I64, 1, &tracker->interval, false, list));
-  QG_TRY(qg_sink_append(param, "tracker", "last_refresh", QG_I64, 1, &tracker->last_refresh, false, list));
-  QG_TRY(qg_sink_append(param, "tracker", "refreshes", QG_I64, 1, &tracker->refreshes, false, list));
-  QG_TRY(qg_sink_append(param, "tracker", "saved", QG_I64, 1, &tracker->saved, false, list));
-  QG_TRY(qg_sink_append(param, "tracker", "count", QG_I32, 1, &tracker->count, false, list));
-  return qg_sink_append(param, "tracker", "queue", QG_F32, QG_TRACKER_WINDOW_MAX, tracker->queue, false,
-                        list);
+  QG_TRY(qg_param_append_state(param, "tracker", "interval", QG_I64, 1, &tracker->interval, false, list));
+  QG_TRY(qg_param_append_state(param, "tracker", "last_refresh", QG_I64, 1, &tracker->last_refresh, false,
+                               list));
+  QG_TRY(qg_param_append_state(param, "tracker", "refreshes", QG_I64, 1, &tracker->refreshes, false, list));
+  QG_TRY(qg_param_append_state(param, "tracker", "saved", QG_I64, 1, &tracker->saved, false, list));
+  QG_TRY(qg_param_append_state(param, "tracker", "count", QG_I32, 1, &tracker->count, false, list));
+  return qg_param_append_state(param, "tracker", "queue", QG_F32, QG_TRACKER_WINDOW_MAX, tracker->queue,
+                               false, list);
 }
 
 qg_status qg_projected_list_state(qg_grad_sink *sink, qg_state_list *list)

@@ -15,7 +15,8 @@ qg_projector qg_projector_make(const qg_optim_options *options, int64_t m, int64
                         .int4 = options->projector_bits == 4};
 }
 
-int qg_projector_arrays(qg_projector *p, qg_sink_array *out)
+/* Its stored arrays; returns how many. */
+static int arrays_of(qg_projector *p, qg_sink_array *out)
 {
   int64_t elements = qg_projector_elements(p), groups = qg_group_count(elements);
   if (!p->int4) {
@@ -31,25 +32,25 @@ int qg_projector_arrays(qg_projector *p, qg_sink_array *out)
 qg_status qg_projector_take(qg_projector *p, qg_mem *mem, const char *name)
 {
   qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  return qg_arrays_take(arrays, qg_projector_arrays(p, arrays), mem, QG_OWNER_PROJECTORS, name);
+  return qg_arrays_take(arrays, arrays_of(p, arrays), mem, QG_OWNER_PROJECTORS, name);
 }
 
 void qg_projector_release(qg_projector *p, qg_mem *mem)
 {
   qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  qg_arrays_release(arrays, qg_projector_arrays(p, arrays), mem, QG_OWNER_PROJECTORS);
+  qg_arrays_release(arrays, arrays_of(p, arrays), mem, QG_OWNER_PROJECTORS);
 }
 
 qg_status qg_projector_clear(qg_projector *p, qg_backend *be)
 {
   qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  return qg_arrays_clear(arrays, qg_projector_arrays(p, arrays), be);
+  return qg_arrays_clear(arrays, arrays_of(p, arrays), be);
 }
 
 qg_status qg_projector_list_state(qg_projector *p, const qg_param *param, qg_state_list *list)
 {
   qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  return qg_arrays_list_state(arrays, qg_projector_arrays(p, arrays), "projector", param, list);
+  return qg_arrays_list_state(arrays, arrays_of(p, arrays), "projector", param, list);
 }
 
 void qg_projector_forget(qg_optim_context *o)

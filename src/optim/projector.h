@@ -20,9 +20,7 @@ static inline int64_t qg_projector_elements(const qg_projector *p)
 
 /* For a gradient [m, n]; the rank is at most its short side. */
 qg_projector qg_projector_make(const qg_optim_options *options, int64_t m, int64_t n);
-/* Its stored arrays, up to QG_SINK_ARRAYS_MAX; returns how many. */
-int qg_projector_arrays(qg_projector *p, qg_sink_array *out);
-/* Life and state of the projector of a sink, by these. */
+/* Life and state of the projector of a sink. */
 qg_status qg_projector_take(qg_projector *p, qg_mem *mem, const char *name);
 void qg_projector_release(qg_projector *p, qg_mem *mem);
 qg_status qg_projector_clear(qg_projector *p, qg_backend *be);

@@ -24,7 +24,7 @@ static void place_weights(qg_optim_context *o, const qg_scratch_sizes *sizes, qg
   size_t bytes = qg_weights_scratch_bytes(o->weights);
   qg_mem_cursor gradient = *from;
   void *weight = qg_mem_place(from, bytes), *next = NULL;
-  if (qg_weights_prefetch(o->weights)) next = qg_mem_place(from, bytes);
+  if (qg_weights_prefetches(o->weights)) next = qg_mem_place(from, bytes);
   qg_weights_set_scratch(o->weights, weight, next);
   *formed = qg_mem_place(&gradient, qg_dtype_bytes(QG_F32, sizes->formed));
   from->used = qg_max_size(from->used, gradient.used);
@@ -80,23 +80,13 @@ static size_t place(qg_optim_context *o, const qg_scratch_sizes *sizes, char *ba
   return qg_max_size(update.used, dense.used);
 }
 
-static qg_status take_staging(qg_optim_context *o, int64_t elements, qg_weight_staging *out)
-{
-  size_t bytes = qg_dtype_bytes(QG_F32, elements);
-  *out = (qg_weight_staging){.elements = elements};
-  QG_TRY(qg_mem_alloc(o->mem, QG_OWNER_WORKSPACE, "rows of an update", bytes, (void **)&out->device));
-  out->host = out->device;
-  if (o->be->ops->unified_memory) return QG_OK;
-  return qg_mem_alloc_host(o->mem, QG_OWNER_WORKSPACE, "fresh weights", bytes, (void **)&out->host);
-}
-
 qg_status qg_scratch_take(qg_optim_context *o, const qg_scratch_sizes *sizes, qg_shared_gradients *shared)
 {
   qg_optim_scratch *scratch = &o->scratch;
   void *base;
   QG_TRY(qg_mem_alloc(o->mem, QG_OWNER_WORKSPACE, "a projector", qg_dtype_bytes(QG_F32, sizes->basis),
                       &scratch->projector));
-  QG_TRY(take_staging(o, sizes->update, &scratch->update));
+  QG_TRY(qg_weight_staging_take(o->mem, o->be, sizes->update, &scratch->update));
   size_t bytes = place(o, sizes, NULL, shared);
   QG_TRY(
       qg_mem_alloc(o->mem, QG_OWNER_WORKSPACE, "weights, gradient and update of one matrix", bytes, &base));

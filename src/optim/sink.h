@@ -15,7 +15,8 @@
 typedef struct qg_grad_sink qg_grad_sink;
 typedef struct qg_projected qg_projected;
 
-/* Entries marked optional may be NULL. Of parameters that are not held only list_state and begin are called.
+/* Entries marked optional may be NULL. Of parameters that are not held only list_state, begin and projected
+ * are called.
  */
 typedef struct {
   const char *name;

@@ -79,7 +79,7 @@ qg_status qg_evaluator_load(qg_evaluator *e, const char *path, qg_ckpt_meta *met
   qg_status status;
   QG_TRY_OUT(qg_ckpt_open(par, path, &file));
   *meta = *qg_ckpt_get_meta(file);
-  QG_TRY_OUT(qg_par_agree(par, qg_config_check_model(e->config, meta->resolved_input)));
+  QG_TRY_OUT(qg_par_agree(par, qg_config_check_weights(e->config, meta->resolved_input)));
   QG_TRY_OUT(qg_ckpt_load(file, e->be, e->state.entries, e->state.count));
   QG_TRY_OUT(qg_par_agree(par, qg_weights_changed(e->weights)));
 out:

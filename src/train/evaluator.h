@@ -24,7 +24,8 @@ void qg_evaluator_destroy(qg_evaluator *e);
 /* Reserves in the ledger of `request` what qg_evaluator_create will take on the device. Local. */
 qg_status qg_evaluator_reserve(const qg_trainer_request *request);
 
-/* Reads the weights of a checkpoint, of a model with the same [model]. Collective. */
+/* Reads the weights of a checkpoint, of the same model and stored alike; the texts of *meta are NULL.
+ * Collective. */
 qg_status qg_evaluator_load(qg_evaluator *e, const char *path, qg_ckpt_meta *meta);
 
 #endif

@@ -134,6 +134,19 @@ qg_status qg_pipeline_init(qg_pipeline *p)
 
 /* --- Tokens and loss --- */
 
+qg_status qg_pipeline_open_tokens(const qg_pipeline *p, const char *path, uint64_t seed, qg_tokens **tokens)
+{
+  int64_t length = p->use.options.sequence_length;
+  *tokens = NULL;
+  if (!qg_pipeline_is_first(p) && !qg_pipeline_is_last(p)) return QG_OK;
+  QG_TRY(qg_tokens_open(path, p->use.shape->vocab_size, seed, tokens));
+  QG_CHECK(qg_tokens_sequences(*tokens, length) > 0, QG_ERR_INPUT,
+           "%s holds %lld tokens, which is less than one sequence of train.sequence_length = %lld; "
+           "use a longer text or shorter sequences",
+           path, (long long)qg_tokens_get_info(*tokens)->tokens, (long long)length);
+  return QG_OK;
+}
+
 static qg_status upload(const qg_pipeline *p, const qg_token_batch *batch)
 {
   qg_backend *be = p->use.be;

@@ -59,14 +59,19 @@ static inline bool qg_pipeline_is_last(const qg_pipeline *p)
  * Local. */
 qg_status qg_pipeline_part(const qg_config *config, int index, int stages, qg_partition *out);
 
-/* Takes the memory of the stage and of its messages. gradients NULL: evaluation alone (options.forward_only).
- * Destroy it also after a failure. Local. */
+/* It must stay where it is: channels and trace point into it. What the request and the two ports point to
+ * must outlive it. Takes the memory of the stage and of its messages. gradients NULL: evaluation alone
+ * (options.forward_only). Destroy it also after a failure. Local. */
 qg_status qg_pipeline_create(const qg_pipeline_request *request, const qg_weight_reader *weights,
                              const qg_gradient_port *gradients, qg_pipeline *p);
 void qg_pipeline_destroy(qg_pipeline *p);
 /* Tables in device memory. Once, live. */
 qg_status qg_pipeline_init(qg_pipeline *p);
 
+/* Opens a token file where this stage reads tokens: on the first and the last; else *tokens is NULL. `seed`
+ * is for random tokens. Local, but rank 0 holds the first stage on every arrangement, so that everyone can
+ * hear of a bad file. */
+qg_status qg_pipeline_open_tokens(const qg_pipeline *p, const char *path, uint64_t seed, qg_tokens **tokens);
 /* The token buffers' host memory to the device; nothing on stages that have none. */
 qg_status qg_pipeline_upload(const qg_pipeline *p);
 qg_status qg_pipeline_clear_loss(const qg_pipeline *p);

@@ -71,6 +71,7 @@ qg_status qg_tied_exchange(const qg_tied *t, qg_optim *optim)
   qg_view embedding_part, head_part;
   if (t->bytes == 0) return QG_OK;
   QG_TRY(qg_optim_tied_gradients(optim, &embedding_part, &head_part));
+  if (!embedding_part.data) return QG_OK; /* frozen, on both stages */
   return swap(t, t->first ? embedding_part.data : head_part.data,
               t->first ? head_part.data : embedding_part.data);
 }

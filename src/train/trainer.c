@@ -217,32 +217,13 @@ void qg_trainer_destroy(qg_trainer *t)
   free(t);
 }
 
-static bool reads_tokens(const qg_trainer *t)
-{
-  return qg_trainer_is_first(t) || qg_trainer_is_last(t);
-}
-
-static qg_status check_length(const qg_trainer *t, const qg_tokens *tokens, const char *path)
-{
-  QG_CHECK(qg_tokens_sequences(tokens, t->config->train.sequence_length) > 0, QG_ERR_INPUT,
-           "%s holds %lld tokens, which is less than one sequence of train.sequence_length = %lld; "
-           "use a longer text or shorter sequences",
-           path, (long long)qg_tokens_get_info(tokens)->tokens, (long long)t->config->train.sequence_length);
-  return QG_OK;
-}
-
-/* Rank 0 opens the files on every arrangement (it holds the first stage), so that everyone hears of a bad
- * one. */
 qg_status qg_trainer_open_data(qg_trainer *t)
 {
   const qg_config *c = t->config;
   uint64_t seed = (uint64_t)c->train.seed;
-  if (!reads_tokens(t)) return QG_OK;
-  QG_TRY(qg_tokens_open(c->data.train, c->model.vocab_size, seed, &t->train_tokens));
-  QG_TRY(check_length(t, t->train_tokens, c->data.train));
+  QG_TRY(qg_pipeline_open_tokens(&t->pipeline, c->data.train, seed, &t->train_tokens));
   if (c->data.valid[0] == '\0') return QG_OK;
-  QG_TRY(qg_tokens_open(c->data.valid, c->model.vocab_size, seed + 1, &t->valid_tokens));
-  return check_length(t, t->valid_tokens, c->data.valid);
+  return qg_pipeline_open_tokens(&t->pipeline, c->data.valid, seed + 1, &t->valid_tokens);
 }
 
 qg_status qg_trainer_start_fresh(qg_trainer *t)

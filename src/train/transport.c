@@ -7,7 +7,7 @@
 
 #include "qgalore/base.h"
 #include "qgalore/base/fault.h"
-#include "train/trainer.h"
+#include "train/channel.h"
 
 /* Of a test message: MPI libraries send short and long ones in different ways. */
 static const size_t lengths[] = {1 << 10, 4 << 20};

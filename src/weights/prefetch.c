@@ -16,7 +16,7 @@ qg_status qg_weights_prefetch_param(void *impl, int param)
   qg_backend *be = weights->be;
   qg_weight *w;
   QG_TRY(qg_weights_find(weights, param, &w));
-  if (!prefetch->scratch || w->format != QG_WEIGHT_INT8) return QG_OK;
+  if (!prefetch->before || w->format != QG_WEIGHT_INT8) return QG_OK;
   qg_view weight = qg_view_make_padded(prefetch->scratch, be->compute, w->param.rows, w->param.cols);
   QG_TRY(be->ops->async->record(be, prefetch->before));
   QG_TRY(be->ops->async->dequantize_int8(be, w->codes, weight, prefetch->before, prefetch->done));

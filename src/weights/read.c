@@ -85,7 +85,7 @@ size_t qg_weights_scratch_bytes(const qg_weights *weights)
   return qg_dtype_bytes(weights->be->compute, largest);
 }
 
-bool qg_weights_prefetch(const qg_weights *weights)
+bool qg_weights_prefetches(const qg_weights *weights)
 {
   if (!weights->be->ops->async) return false;
   for (int i = 0; i < weights->count; i++)
@@ -104,7 +104,7 @@ qg_status qg_weights_take_scratch(qg_weights *weights, qg_mem *mem)
   size_t bytes = qg_weights_scratch_bytes(weights);
   void *scratch, *next = NULL;
   QG_TRY(qg_mem_alloc(mem, QG_OWNER_WORKSPACE, "one unpacked weight", bytes, &scratch));
-  if (qg_weights_prefetch(weights))
+  if (qg_weights_prefetches(weights))
     QG_TRY(qg_mem_alloc(mem, QG_OWNER_WORKSPACE, "the next unpacked weight", bytes, &next));
   qg_weights_set_scratch(weights, scratch, next);
   return QG_OK;

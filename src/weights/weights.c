@@ -2,7 +2,6 @@
 #include "qgalore/weights.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "qgalore/base.h"
 #include "weights/weights_private.h"
@@ -78,18 +77,23 @@ qg_weight_format qg_weights_format(const qg_weights *weights, int param)
   return weights->weights[param].format;
 }
 
-static qg_status append(const qg_weight *w, const char *field, qg_dtype type, int64_t elements, void *data,
-                        qg_state_list *list)
+qg_status qg_param_append_state(const qg_param *param, const char *group, const char *field, qg_dtype type,
+                                int64_t elements, void *data, bool on_device, qg_state_list *list)
 {
-  const qg_param *param = &w->param;
   qg_state_entry entry = {.type = type,
                           .items = param->layers,
                           .item = param->layer < 0 ? 0 : param->layer,
                           .elements = elements,
                           .data = param->held ? data : NULL,
-                          .on_device = true,
+                          .on_device = on_device,
                           .owner = param->owned};
-  return qg_state_append(list, "weights", param->dataset, field, &entry);
+  return qg_state_append(list, group, param->dataset, field, &entry);
+}
+
+static qg_status append(const qg_weight *w, const char *field, qg_dtype type, int64_t elements, void *data,
+                        qg_state_list *list)
+{
+  return qg_param_append_state(&w->param, "weights", field, type, elements, data, true, list);
 }
 
 qg_status qg_weights_list_state(const qg_weights *weights, int param, qg_state_list *list)

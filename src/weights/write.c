@@ -64,22 +64,27 @@ qg_status qg_weights_changed(qg_weights *weights)
 
 int64_t qg_weights_staging_elements(const qg_weights *weights)
 {
-  int64_t most = qg_ceil_div(weights->be->update_elements, QG_GROUP) * QG_GROUP, elements = 0;
+  int64_t most = weights->be->update_elements, elements = 0;
   for (int i = 0; i < weights->count; i++)
     if (weights->weights[i].param.held)
       elements = qg_max_i64(elements, qg_min_i64(most, qg_param_elements(&weights->weights[i].param)));
   return elements;
 }
 
-qg_status qg_weights_take_staging(const qg_weights *weights, qg_mem *mem, qg_weight_staging *out)
+qg_status qg_weight_staging_take(qg_mem *mem, const qg_backend *be, int64_t elements, qg_weight_staging *out)
 {
-  int64_t elements = qg_weights_staging_elements(weights);
+  const char *what = "rows of an update, or fresh weights";
   size_t bytes = qg_dtype_bytes(QG_F32, elements);
   *out = (qg_weight_staging){.elements = elements};
-  QG_TRY(qg_mem_alloc(mem, QG_OWNER_WORKSPACE, "weights as fp32", bytes, (void **)&out->device));
+  QG_TRY(qg_mem_alloc(mem, QG_OWNER_WORKSPACE, what, bytes, (void **)&out->device));
   out->host = out->device;
-  if (weights->be->ops->unified_memory) return QG_OK;
-  return qg_mem_alloc_host(mem, QG_OWNER_WORKSPACE, "weights as fp32", bytes, (void **)&out->host);
+  if (be->ops->unified_memory) return QG_OK;
+  return qg_mem_alloc_host(mem, QG_OWNER_WORKSPACE, what, bytes, (void **)&out->host);
+}
+
+qg_status qg_weights_take_staging(const qg_weights *weights, qg_mem *mem, qg_weight_staging *out)
+{
+  return qg_weight_staging_take(mem, weights->be, qg_weights_staging_elements(weights), out);
 }
 
 /* Elements [first, first + count) of the flat weight from the staging, rounded to nearest; first at a group.

@@ -90,7 +90,7 @@ check "a training input without data.train will do for it" needs_no_training_dat
 check "an unknown job is named with those that there are" fails 2 'no job "train"; jobs are pretrain, evaluate, check' fp32 run.job=train
 check "a checkpoint of another model" fails 2 'model.rope_theta' fp32 model.rope_theta=500
 check "of another shape" fails 2 'model.hidden_size' fp32 model.hidden_size=64
-check "of another method" fails 3 'another model or method' fp32 optimizer.method=adamw
+check "with weights that are stored otherwise" fails 2 'qgalore.weight_bits' fp32 optimizer.method=adamw
 check "no checkpoint" fails 3 'holds no checkpoint' nothing
 check "a file that is not there" fails 3 'missing.h5' fp32 "evaluate.checkpoint=$tmp/missing.h5"
 check "no data" fails 2 'evaluate.data names no token file' fp32 data.valid=

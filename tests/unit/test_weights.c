@@ -208,7 +208,7 @@ static void nothing_is_unpacked_ahead_on_the_cpu(void **state)
   qg_view view;
   weights_open(&f, &(weights_setup){.format = QG_WEIGHT_INT8});
   size_t workspace = qg_weights_scratch_bytes(f.weights) + qg_dtype_bytes(QG_F32, f.staging.elements);
-  assert_false(qg_weights_prefetch(f.weights));
+  assert_false(qg_weights_prefetches(f.weights));
   assert_int_equal(qg_mem_bytes(f.mem, QG_OWNER_WORKSPACE), workspace);
   assert_ok(qg_weights_initialise(f.weights, &f.staging));
   const qg_weight_reader *reader = qg_weights_reader(f.weights);

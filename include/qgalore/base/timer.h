@@ -37,7 +37,7 @@ typedef struct {
   /* For other threads that ask where this one is. */
   _Atomic int running;      /* 1 + the innermost phase that was started, 0: none */
   _Atomic int micro_batch;  /* of the last forward or backward */
-  _Atomic int parameter;    /* that the model asked for last, its global id */
+  _Atomic int parameter;    /* that the model asked for last, its index */
 } qg_timers;
 
 /* Phases may nest. */

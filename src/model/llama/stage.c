@@ -245,8 +245,7 @@ static qg_status backward(qg_stage *base, const qg_weight_reader *weights, const
   return stage->part.has_embedding ? embedding_backward(stage, gradients, ids, d_hidden) : QG_OK;
 }
 
-const qg_model_ops qg_llama_ops = {.name = "llama",
-                                   .param_count = qg_llama_param_count,
+const qg_model_ops qg_llama_ops = {.param_count = qg_llama_param_count,
                                    .param = qg_llama_describe,
                                    .holds = qg_llama_holds,
                                    .layer_flops = qg_llama_layer_flops,
