@@ -21,7 +21,7 @@ int64_t qg_model_parameters(const qg_model_shape *shape); /* elements of all */
 
 /* FLOPs of one token, forward and backward without recomputation, in the convention of the log:
  * 6 N + 6 L C T, N = matrix parameters without the input embedding, with the head; C = hidden_size,
- * T = sequence_length (causal attention counts half; doc/manual.md). */
+ * T = sequence_length (causal attention counts half; doc/method.md section 12). */
 double qg_model_flops_per_token(const qg_model_shape *shape, int64_t sequence_length);
 
 /* What one pipeline stage holds. */

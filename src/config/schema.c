@@ -59,8 +59,9 @@ const int qg_section_count = QG_COUNT_OF(qg_sections);
 const qg_key qg_schema[] = {
     /* run */
     {KEY(run, job), QG_KEY_STRING, MEMBER(run, job), .fallback = "pretrain", .may_change = true,
-     .doc = "What the program does with this input. pretrain: trains. evaluate: tells the loss of a checkpoint "
-            "over token files, see [evaluate]. check: what a training would need, as --check."},
+     .doc =
+         "What the program does with this input. pretrain: trains. evaluate: prints the loss of a checkpoint "
+         "over token files, see [evaluate]. check: what a training would need, as --check."},
     {KEY(run, name), QG_KEY_STRING, MEMBER(run, name), .fallback = "", .may_change = true,
      .doc = "Name of the run and of its folder in run.output_dir. Empty: the name of the input file without "
             "its folder and extension."},
@@ -208,8 +209,8 @@ const qg_key qg_schema[] = {
     /* qgalore */
     {KEY(qgalore, compat), QG_KEY_ENUM, MEMBER(qgalore, compat), .fallback = "none",
      .choices = compat_choices, .may_change = true,
-     .doc = "reference: the defaults of all keys follow the reference code of Q-GaLore, defects included, "
-            "for comparison. A key that is given wins over it."},
+     .doc = "reference: the keys that doc/method.md lists in section 13 get the values of the published code "
+            "of Q-GaLore, defects included, for comparison. A key that is given wins over it."},
     {KEY(qgalore, rank), QG_KEY_INT, MEMBER(qgalore, rank), .fallback = "128", .range = "[1, 1048576]",
      .doc = "Rank of the projected gradients. At most the smallest dimension of a layer matrix."},
     {KEY(qgalore, scale), QG_KEY_REAL, MEMBER(qgalore, scale), .fallback = "0.25", .range = "(0, inf)",
@@ -275,7 +276,7 @@ const qg_key qg_schema[] = {
             "energy gets more iterations, then the exact method."},
     {KEY(subspace, validate), QG_KEY_BOOL, MEMBER(subspace, validate), .fallback = "no", .may_change = true,
      .doc = "A GPU that refreshes a projector also computes the singular vectors of the gradient, which is "
-            "slow and takes memory; the log's end tells the largest loss of energy and the least overlap."},
+            "slow and takes memory; the log's end gives the largest loss of energy and the least overlap."},
     {KEY(subspace, distributed_min), QG_KEY_INT, MEMBER(subspace, distributed_min), .fallback = "4096",
      .range = "[1, 1073741824]", .may_change = true,
      .doc = "Smaller side of the matrices that method = scalapack gives to all ranks."},
@@ -285,8 +286,9 @@ const qg_key qg_schema[] = {
             "longer. no: all at multiples of their gap."},
     {KEY(subspace, sample), QG_KEY_ENUM, MEMBER(subspace, sample), .fallback = "batch",
      .choices = sample_choices, .may_change = true,
-     .doc = "Gradient that a refresh sees: of the whole batch, or of its first micro-batch, which needs no "
-            "full gradient accumulator."},
+     .doc = "Gradient that a refresh sees: of the whole batch, or of its first micro-batch. With several "
+            "micro-batches a step, batch holds an fp32 gradient of every projected matrix for the whole run; "
+            "micro_batch holds none."},
 
     /* parallel */
     {KEY(parallel, pipeline), QG_KEY_INT, MEMBER(parallel, pipeline), .unit = "stages", .fallback = "0",
@@ -325,7 +327,8 @@ const qg_key qg_schema[] = {
     /* checkpoint */
     {KEY(checkpoint, every), QG_KEY_INT, MEMBER(checkpoint, every), .unit = "steps", .fallback = "0",
      .range = "[0, inf)", .may_change = true,
-     .doc = "Steps between two checkpoints. 0: only at the end and when the run is asked to stop."},
+     .doc = "Steps between two checkpoints. 0: only at the end and on request, so a rank that dies loses the "
+            "whole run."},
     {KEY(checkpoint, keep_last), QG_KEY_INT, MEMBER(checkpoint, keep_last), .unit = "checkpoints",
      .fallback = "2", .range = "[1, 1000000]", .may_change = true, .doc = "The newest so many are kept."},
     {KEY(checkpoint, keep_every), QG_KEY_INT, MEMBER(checkpoint, keep_every), .unit = "steps",
@@ -357,11 +360,11 @@ const qg_key qg_schema[] = {
      .doc = "Token files, separated by commas. Empty: data.valid."},
     {KEY(evaluate, micro_batch), QG_KEY_INT, MEMBER(evaluate, micro_batch), .unit = "sequences",
      .fallback = "0", .range = "[0, 1073741824]", .may_change = true,
-     .doc = "Sequences that go through a pipeline stage at once. There is no backward pass, so more of them fit "
-            "than in training. 0: train.micro_batch."},
+     .doc =
+         "Sequences that go through a pipeline stage at once. There is no backward pass, so more of them fit "
+         "than in training. 0: train.micro_batch."},
     {KEY(evaluate, sequences), QG_KEY_INT, MEMBER(evaluate, sequences), .unit = "sequences", .fallback = "0",
-     .range = "[0, inf)", .may_change = true,
-     .doc = "Sequences of each file, from its beginning. 0: all."},
+     .range = "[0, inf)", .may_change = true, .doc = "Sequences of each file, from its beginning. 0: all."},
     {KEY(evaluate, output), QG_KEY_PATH, MEMBER(evaluate, output), .fallback = "", .may_change = true,
      .doc = "File for the results as JSON. Empty: they are in the log alone."},
 };

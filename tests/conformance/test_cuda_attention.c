@@ -148,8 +148,8 @@ static long products_of(fused_case *f, int64_t head_dim)
   return count_in_a_child(f, head_dim) - count_in_a_child(f, 0);
 }
 
-/* doc/design.md: 2 N C (T + S) FLOPs forward, 7 N C (T + 32) backward; S = 64 for heads of up to 64, else 32.
- */
+/* doc/design-cuda.md: 2 N C (T + S) FLOPs forward, 7 N C (T + 32) backward; S = 64 for heads of up to 64,
+ * else 32. */
 static void only_products_of_visible_steps_are_made(void **state)
 {
   const int64_t flops = 4096, rows = LENGTH * HEADS;
