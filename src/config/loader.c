@@ -16,8 +16,8 @@ void qg_input_errors_add(qg_input_errors *errors, const char *origin, const char
   snprintf(line, sizeof line, "%s: %s", origin, what);
   size_t length = strlen(line);
   errors->count++;
-  if (errors->left_out || errors->used + length + 2 > sizeof errors->text) {
-    errors->left_out++;
+  if (errors->omitted || errors->used + length + 2 > sizeof errors->text) {
+    errors->omitted++;
     return;
   }
   if (errors->used) errors->text[errors->used++] = '\n';
@@ -28,8 +28,8 @@ void qg_input_errors_add(qg_input_errors *errors, const char *origin, const char
 qg_status qg_input_errors_raise(const qg_input_errors *errors, qg_status code)
 {
   if (errors->count == 0) return QG_OK;
-  if (errors->left_out)
-    return QG_FAIL(code, "%s\nand %d more; correct these first", errors->text, errors->left_out);
+  if (errors->omitted)
+    return QG_FAIL(code, "%s\nand %d more; correct these first", errors->text, errors->omitted);
   return QG_FAIL(code, "%s", errors->text);
 }
 

@@ -14,7 +14,7 @@ enum { QG_INPUT_ERRORS_BYTES = 1900 };
 typedef struct {
   char text[QG_INPUT_ERRORS_BYTES];
   size_t used;
-  int count, left_out;
+  int count, omitted;
 } qg_input_errors;
 
 /* Adds "origin: what". Local. */

@@ -16,12 +16,17 @@ typedef struct {
   void **data; /* where the pointer is kept */
 } qg_sink_array;
 
-qg_status qg_arrays_take(const qg_sink_array *arrays, int count, qg_mem *mem, qg_owner owner,
-                         const char *name);
-void qg_arrays_release(const qg_sink_array *arrays, int count, qg_mem *mem, qg_owner owner);
-qg_status qg_arrays_clear(const qg_sink_array *arrays, int count, qg_backend *be);
+/* All of one part of a sink. */
+typedef struct {
+  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
+  int count;
+} qg_sink_arrays;
+
+qg_status qg_arrays_take(const qg_sink_arrays *list, qg_mem *mem, qg_owner owner, const char *name);
+void qg_arrays_release(const qg_sink_arrays *list, qg_mem *mem, qg_owner owner);
+qg_status qg_arrays_clear(const qg_sink_arrays *list, qg_backend *be);
 /* As "GROUP/DATASET/FIELD" of the parameter. */
-qg_status qg_arrays_list_state(const qg_sink_array *arrays, int count, const char *group,
-                               const qg_param *param, qg_state_list *list);
+qg_status qg_arrays_list_state(const qg_sink_arrays *list, const char *group, const qg_param *param,
+                               qg_state_list *state);
 
 #endif

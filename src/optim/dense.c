@@ -17,7 +17,8 @@ static qg_status take(qg_grad_sink *sink, qg_mem *mem)
   qg_dense_sink *d = dense(sink);
   size_t bytes = qg_dtype_bytes(sink->type, qg_param_elements(sink->param));
   if (!sink->fused) QG_TRY(qg_mem_alloc(mem, QG_OWNER_GRADIENTS, sink->param->name, bytes, &d->gradient));
-  return qg_moments_take(&d->moments, mem, sink->param->name);
+  qg_sink_arrays moments = qg_moments_arrays(&d->moments);
+  return qg_arrays_take(&moments, mem, QG_OWNER_MOMENTS, sink->param->name);
 }
 
 static void release(qg_grad_sink *sink, qg_mem *mem)
@@ -25,7 +26,8 @@ static void release(qg_grad_sink *sink, qg_mem *mem)
   qg_dense_sink *d = dense(sink);
   size_t bytes = qg_dtype_bytes(sink->type, qg_param_elements(sink->param));
   if (!sink->fused) qg_mem_free(mem, QG_OWNER_GRADIENTS, bytes, d->gradient);
-  qg_moments_release(&d->moments, mem);
+  qg_sink_arrays moments = qg_moments_arrays(&d->moments);
+  qg_arrays_release(&moments, mem, QG_OWNER_MOMENTS);
 }
 
 static void measure(const qg_grad_sink *sink, qg_scratch_sizes *sizes)
@@ -43,12 +45,14 @@ static void share(qg_grad_sink *sink, const qg_shared_gradients *shared)
 
 static qg_status reset(qg_grad_sink *sink)
 {
-  return qg_moments_clear(&dense(sink)->moments, sink->o->be);
+  qg_sink_arrays moments = qg_moments_arrays(&dense(sink)->moments);
+  return qg_arrays_clear(&moments, sink->o->be);
 }
 
 static qg_status list_state(qg_grad_sink *sink, qg_state_list *list)
 {
-  return qg_moments_list_state(&dense(sink)->moments, sink->param, list);
+  qg_sink_arrays moments = qg_moments_arrays(&dense(sink)->moments);
+  return qg_arrays_list_state(&moments, "moments", sink->param, list);
 }
 
 /* Rows are added to; what products make needs no clearing before the first of them. Memory that is shared is

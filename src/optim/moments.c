@@ -12,44 +12,17 @@ qg_moments qg_moments_make(const qg_optim_options *options, int64_t count)
                       .block = options->moment_block};
 }
 
-/* Its stored arrays; returns how many. */
-static int arrays_of(qg_moments *moments, qg_sink_array *out)
+qg_sink_arrays qg_moments_arrays(qg_moments *moments)
 {
   int64_t count = moments->count, blocks = qg_ceil_div(count, moments->block);
-  if (!moments->eight_bit) {
-    out[0] = (qg_sink_array){"m", QG_F32, count, (void **)&moments->m};
-    out[1] = (qg_sink_array){"v", QG_F32, count, (void **)&moments->v};
-    return 2;
-  }
-  out[0] = (qg_sink_array){"m_codes", QG_U8, count, (void **)&moments->m_codes};
-  out[1] = (qg_sink_array){"v_codes", QG_U8, count, (void **)&moments->v_codes};
-  out[2] = (qg_sink_array){"m_absmax", QG_F32, blocks, (void **)&moments->m_absmax};
-  out[3] = (qg_sink_array){"v_absmax", QG_F32, blocks, (void **)&moments->v_absmax};
-  return 4;
-}
-
-qg_status qg_moments_take(qg_moments *moments, qg_mem *mem, const char *name)
-{
-  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  return qg_arrays_take(arrays, arrays_of(moments, arrays), mem, QG_OWNER_MOMENTS, name);
-}
-
-void qg_moments_release(qg_moments *moments, qg_mem *mem)
-{
-  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  qg_arrays_release(arrays, arrays_of(moments, arrays), mem, QG_OWNER_MOMENTS);
-}
-
-qg_status qg_moments_clear(qg_moments *moments, qg_backend *be)
-{
-  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  return qg_arrays_clear(arrays, arrays_of(moments, arrays), be);
-}
-
-qg_status qg_moments_list_state(qg_moments *moments, const qg_param *param, qg_state_list *list)
-{
-  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  return qg_arrays_list_state(arrays, arrays_of(moments, arrays), "moments", param, list);
+  if (!moments->eight_bit)
+    return (qg_sink_arrays){
+        {{"m", QG_F32, count, (void **)&moments->m}, {"v", QG_F32, count, (void **)&moments->v}}, 2};
+  return (qg_sink_arrays){{{"m_codes", QG_U8, count, (void **)&moments->m_codes},
+                           {"v_codes", QG_U8, count, (void **)&moments->v_codes},
+                           {"m_absmax", QG_F32, blocks, (void **)&moments->m_absmax},
+                           {"v_absmax", QG_F32, blocks, (void **)&moments->v_absmax}},
+                          4};
 }
 
 qg_moments qg_moments_from(const qg_moments *moments, int64_t first)

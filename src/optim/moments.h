@@ -15,11 +15,8 @@ typedef struct {
 
 /* 8 bits where options ask for them and the count is large enough for them to save anything. */
 qg_moments qg_moments_make(const qg_optim_options *options, int64_t count);
-/* Life and state of the moments of a sink. */
-qg_status qg_moments_take(qg_moments *moments, qg_mem *mem, const char *name);
-void qg_moments_release(qg_moments *moments, qg_mem *mem);
-qg_status qg_moments_clear(qg_moments *moments, qg_backend *be);
-qg_status qg_moments_list_state(qg_moments *moments, const qg_param *param, qg_state_list *list);
+/* Its stored arrays, for arrays.h. */
+qg_sink_arrays qg_moments_arrays(qg_moments *moments);
 /* The moments from element `first` on, a multiple of the block. */
 qg_moments qg_moments_from(const qg_moments *moments, int64_t first);
 

@@ -34,8 +34,10 @@ qg_status qg_projected_take(qg_grad_sink *sink, qg_mem *mem)
   const char *name = sink->param->name;
   size_t low_rank = qg_dtype_bytes(sink->type, p->rows * p->cols);
   if (!sink->fused) QG_TRY(qg_mem_alloc(mem, QG_OWNER_GRADIENTS, name, low_rank, &p->low_rank));
-  QG_TRY(qg_projector_take(&p->projector, mem, name));
-  return qg_moments_take(&p->moments, mem, name);
+  qg_sink_arrays projector = qg_projector_arrays(&p->projector);
+  QG_TRY(qg_arrays_take(&projector, mem, QG_OWNER_PROJECTORS, name));
+  qg_sink_arrays moments = qg_moments_arrays(&p->moments);
+  return qg_arrays_take(&moments, mem, QG_OWNER_MOMENTS, name);
 }
 
 void qg_projected_release(qg_grad_sink *sink, qg_mem *mem)
@@ -43,8 +45,10 @@ void qg_projected_release(qg_grad_sink *sink, qg_mem *mem)
   qg_projected *p = qg_projected_of(sink);
   if (!sink->fused)
     qg_mem_free(mem, QG_OWNER_GRADIENTS, qg_dtype_bytes(sink->type, p->rows * p->cols), p->low_rank);
-  qg_projector_release(&p->projector, mem);
-  qg_moments_release(&p->moments, mem);
+  qg_sink_arrays projector = qg_projector_arrays(&p->projector);
+  qg_arrays_release(&projector, mem, QG_OWNER_PROJECTORS);
+  qg_sink_arrays moments = qg_moments_arrays(&p->moments);
+  qg_arrays_release(&moments, mem, QG_OWNER_MOMENTS);
 }
 
 void qg_projected_measure(const qg_grad_sink *sink, qg_scratch_sizes *sizes)
@@ -79,8 +83,10 @@ qg_status qg_projected_reset(qg_grad_sink *sink)
 {
   qg_projected *p = qg_projected_of(sink);
   reset_tracker(&p->tracker, sink->o->options.update_gap);
-  QG_TRY(qg_projector_clear(&p->projector, sink->o->be));
-  return qg_moments_clear(&p->moments, sink->o->be);
+  qg_sink_arrays projector = qg_projector_arrays(&p->projector);
+  QG_TRY(qg_arrays_clear(&projector, sink->o->be));
+  qg_sink_arrays moments = qg_moments_arrays(&p->moments);
+  return qg_arrays_clear(&moments, sink->o->be);
 }
 
 static qg_status list_tracker(const qg_param *param, qg_tracker *tracker, qg_state_list *list)
@@ -98,8 +104,9 @@ static qg_status list_tracker(const qg_param *param, qg_tracker *tracker, qg_sta
 qg_status qg_projected_list_state(qg_grad_sink *sink, qg_state_list *list)
 {
   qg_projected *p = qg_projected_of(sink);
-  QG_TRY(qg_projector_list_state(&p->projector, sink->param, list));
-  QG_TRY(qg_moments_list_state(&p->moments, sink->param, list));
+  qg_sink_arrays projector = qg_projector_arrays(&p->projector), moments = qg_moments_arrays(&p->moments);
+  QG_TRY(qg_arrays_list_state(&projector, "projector", sink->param, list));
+  QG_TRY(qg_arrays_list_state(&moments, "moments", sink->param, list));
   return list_tracker(sink->param, &p->tracker, list);
 }
 

@@ -15,42 +15,14 @@ qg_projector qg_projector_make(const qg_optim_options *options, int64_t m, int64
                         .int4 = options->projector_bits == 4};
 }
 
-/* Its stored arrays; returns how many. */
-static int arrays_of(qg_projector *p, qg_sink_array *out)
+qg_sink_arrays qg_projector_arrays(qg_projector *p)
 {
   int64_t elements = qg_projector_elements(p), groups = qg_group_count(elements);
-  if (!p->int4) {
-    out[0] = (qg_sink_array){"values", QG_F32, elements, (void **)&p->basis};
-    return 1;
-  }
-  out[0] = (qg_sink_array){"codes", QG_U4, elements, (void **)&p->packed.codes};
-  out[1] = (qg_sink_array){"scale", QG_F32, groups, (void **)&p->packed.scale};
-  out[2] = (qg_sink_array){"zero", QG_U8, groups, (void **)&p->packed.zero};
-  return 3;
-}
-
-qg_status qg_projector_take(qg_projector *p, qg_mem *mem, const char *name)
-{
-  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  return qg_arrays_take(arrays, arrays_of(p, arrays), mem, QG_OWNER_PROJECTORS, name);
-}
-
-void qg_projector_release(qg_projector *p, qg_mem *mem)
-{
-  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  qg_arrays_release(arrays, arrays_of(p, arrays), mem, QG_OWNER_PROJECTORS);
-}
-
-qg_status qg_projector_clear(qg_projector *p, qg_backend *be)
-{
-  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  return qg_arrays_clear(arrays, arrays_of(p, arrays), be);
-}
-
-qg_status qg_projector_list_state(qg_projector *p, const qg_param *param, qg_state_list *list)
-{
-  qg_sink_array arrays[QG_SINK_ARRAYS_MAX];
-  return qg_arrays_list_state(arrays, arrays_of(p, arrays), "projector", param, list);
+  if (!p->int4) return (qg_sink_arrays){{{"values", QG_F32, elements, (void **)&p->basis}}, 1};
+  return (qg_sink_arrays){{{"codes", QG_U4, elements, (void **)&p->packed.codes},
+                           {"scale", QG_F32, groups, (void **)&p->packed.scale},
+                           {"zero", QG_U8, groups, (void **)&p->packed.zero}},
+                          3};
 }
 
 void qg_projector_forget(qg_optim_context *o)

@@ -20,11 +20,8 @@ static inline int64_t qg_projector_elements(const qg_projector *p)
 
 /* For a gradient [m, n]; the rank is at most its short side. */
 qg_projector qg_projector_make(const qg_optim_options *options, int64_t m, int64_t n);
-/* Life and state of the projector of a sink. */
-qg_status qg_projector_take(qg_projector *p, qg_mem *mem, const char *name);
-void qg_projector_release(qg_projector *p, qg_mem *mem);
-qg_status qg_projector_clear(qg_projector *p, qg_backend *be);
-qg_status qg_projector_list_state(qg_projector *p, const qg_param *param, qg_state_list *list);
+/* Its stored arrays, for arrays.h. */
+qg_sink_arrays qg_projector_arrays(qg_projector *p);
 
 /* What lies unpacked in the scratch is nobody's from here on. */
 void qg_projector_forget(qg_optim_context *o);

@@ -23,24 +23,28 @@ static qg_status take(qg_grad_sink *sink, qg_mem *mem)
   vector_sink *v = vector_of(sink);
   size_t bytes = qg_dtype_bytes(QG_F32, sink->param->cols);
   QG_TRY(qg_mem_alloc(mem, QG_OWNER_GRADIENTS, sink->param->name, bytes, (void **)&v->gradient));
-  return qg_moments_take(&v->moments, mem, sink->param->name);
+  qg_sink_arrays moments = qg_moments_arrays(&v->moments);
+  return qg_arrays_take(&moments, mem, QG_OWNER_MOMENTS, sink->param->name);
 }
 
 static void release(qg_grad_sink *sink, qg_mem *mem)
 {
   vector_sink *v = vector_of(sink);
   qg_mem_free(mem, QG_OWNER_GRADIENTS, qg_dtype_bytes(QG_F32, sink->param->cols), v->gradient);
-  qg_moments_release(&v->moments, mem);
+  qg_sink_arrays moments = qg_moments_arrays(&v->moments);
+  qg_arrays_release(&moments, mem, QG_OWNER_MOMENTS);
 }
 
 static qg_status reset(qg_grad_sink *sink)
 {
-  return qg_moments_clear(&vector_of(sink)->moments, sink->o->be);
+  qg_sink_arrays moments = qg_moments_arrays(&vector_of(sink)->moments);
+  return qg_arrays_clear(&moments, sink->o->be);
 }
 
 static qg_status list_state(qg_grad_sink *sink, qg_state_list *list)
 {
-  return qg_moments_list_state(&vector_of(sink)->moments, sink->param, list);
+  qg_sink_arrays moments = qg_moments_arrays(&vector_of(sink)->moments);
+  return qg_arrays_list_state(&moments, "moments", sink->param, list);
 }
 
 static qg_status begin(qg_grad_sink *sink)
