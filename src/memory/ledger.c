@@ -107,12 +107,18 @@ static allocation *unlink_line(allocation **list, const void *memory, size_t byt
   return NULL;
 }
 
+/* A piece that cannot be cleared stays where it was. */
 static qg_status reuse(qg_mem *mem, allocation *returned, void **out)
 {
-  *out = returned->memory;
   qg_status status = mem->be->ops->zero(mem->be, returned->memory, returned->bytes);
+  if (status != QG_OK) {
+    returned->next = mem->returned;
+    mem->returned = returned;
+    return qg_error_frame(status, __FILE__, __LINE__, __func__);
+  }
+  *out = returned->memory;
   free(returned);
-  return status;
+  return QG_OK;
 }
 
 /* A piece that was never handed out is zero as the whole is. */

@@ -15,7 +15,8 @@
 /* A backend that hands out host memory up to a limit and knows what is still out. */
 typedef struct {
   size_t limit, device_bytes, host_bytes;
-  int device_calls;
+  int device_calls, device_releases;
+  bool cannot_clear;
   void *workspace;
   size_t workspace_bytes;
 } fake;
@@ -45,7 +46,9 @@ static qg_status fake_alloc_host(qg_backend *be, size_t bytes, void **out)
 
 static void fake_release(qg_backend *be, void *memory, size_t bytes)
 {
-  ((fake *)be->impl)->device_bytes -= bytes;
+  fake *f = be->impl;
+  f->device_bytes -= bytes;
+  f->device_releases++;
   free(memory);
 }
 
@@ -53,6 +56,13 @@ static void fake_release_host(qg_backend *be, void *memory, size_t bytes)
 {
   ((fake *)be->impl)->host_bytes -= bytes;
   free(memory);
+}
+
+static qg_status fake_zero(qg_backend *be, void *memory, size_t bytes)
+{
+  QG_CHECK(!((fake *)be->impl)->cannot_clear, QG_ERR_RESOURCE, "the fake device is lost");
+  memset(memory, 0, bytes);
+  return QG_OK;
 }
 
 static qg_status fake_memory_info(qg_backend *be, size_t *free, size_t *total)
@@ -82,6 +92,7 @@ static const qg_backend_ops fake_ops = {
     .release = fake_release,
     .alloc_host = fake_alloc_host,
     .release_host = fake_release_host,
+    .zero = fake_zero,
     .memory_info = fake_memory_info,
     .workspace_bytes = fake_workspace_bytes,
     .set_workspace = fake_set_workspace,
@@ -242,6 +253,183 @@ static void a_plan_that_does_not_fit_is_refused_whole(void **state)
   qg_mem_destroy(mem);
 }
 
+/* --- what is given back --- */
+
+static void a_dry_ledger_counts_down(void **state)
+{
+  (void)state;
+  qg_mem *mem;
+  void *memory;
+  assert_int_equal(qg_mem_create(NULL, &mem), QG_OK);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_MOMENTS, "m", 300, &memory), QG_OK);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_GRADIENTS, "R", 1000, &memory), QG_OK);
+  assert_int_equal(qg_mem_space(mem, QG_SPACE_DEVICE), 512 + 1024);
+  qg_mem_free(mem, QG_OWNER_MOMENTS, 300, NULL);
+  assert_int_equal(qg_mem_bytes(mem, QG_OWNER_MOMENTS), 0);
+  assert_int_equal(qg_mem_bytes(mem, QG_OWNER_GRADIENTS), 1000);
+  assert_int_equal(qg_mem_total(mem), 1000);
+  assert_int_equal(qg_mem_space(mem, QG_SPACE_DEVICE), 1024);
+  qg_mem_free(mem, QG_OWNER_GRADIENTS, 0, NULL);
+  assert_int_equal(qg_mem_total(mem), 1000);
+  qg_mem_destroy(mem);
+}
+
+static void a_live_ledger_gives_back_to_the_backend_once(void **state)
+{
+  (void)state;
+  fake f;
+  qg_backend be = open_fake(&f, 1 << 20);
+  qg_mem *mem;
+  void *first, *second, *third;
+  assert_int_equal(qg_mem_create(&be, &mem), QG_OK);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_MOMENTS, "m", 300, &first), QG_OK);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_MOMENTS, "v", 300, &second), QG_OK);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_GRADIENTS, "R", 1000, &third), QG_OK);
+  qg_mem_free(mem, QG_OWNER_MOMENTS, 300, second);
+  assert_int_equal(f.device_releases, 1);
+  assert_int_equal(f.device_bytes, 1300);
+  assert_int_equal(qg_mem_bytes(mem, QG_OWNER_MOMENTS), 300);
+  assert_int_equal(qg_mem_bytes_in(mem, QG_SPACE_DEVICE, QG_OWNER_MOMENTS), 300);
+  assert_int_equal(qg_mem_total(mem), 1300);
+  assert_int_equal(qg_mem_space(mem, QG_SPACE_DEVICE), 512 + 1024);
+  memset(first, 1, 300);
+  memset(third, 1, 1000);
+  qg_mem_destroy(mem);
+  assert_int_equal(f.device_releases, 3);
+  assert_int_equal(f.device_bytes, 0);
+}
+
+static void giving_nothing_back_is_fine(void **state)
+{
+  (void)state;
+  fake f;
+  qg_backend be = open_fake(&f, 1 << 20);
+  qg_mem *mem;
+  void *memory;
+  assert_int_equal(qg_mem_create(&be, &mem), QG_OK);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_DATA, "tokens", 100, &memory), QG_OK);
+  qg_mem_free(mem, QG_OWNER_DATA, 100, NULL);
+  qg_mem_free(mem, QG_OWNER_DATA, 0, memory);
+  qg_mem_free(mem, QG_OWNER_DATA, 0, NULL);
+  assert_int_equal(f.device_releases, 0);
+  assert_int_equal(qg_mem_bytes(mem, QG_OWNER_DATA), 100);
+  qg_mem_destroy(mem);
+  assert_int_equal(f.device_bytes, 0);
+}
+
+/* What two requests of 500 bytes and one of 1000 get of a reservation for them: nothing is left of it. */
+typedef struct {
+  fake f;
+  qg_backend be;
+  qg_mem *mem;
+  void *moments[2], *gradient;
+} reservation;
+
+static void take_three(qg_mem *mem, void **moments, void **gradient)
+{
+  for (int i = 0; i < 2; i++)
+    assert_int_equal(qg_mem_alloc(mem, QG_OWNER_MOMENTS, "m", 500, &moments[i]), QG_OK);
+  assert_int_equal(qg_mem_alloc(mem, QG_OWNER_GRADIENTS, "R", 1000, gradient), QG_OK);
+}
+
+static void open_reservation(reservation *r)
+{
+  qg_mem *plan;
+  *r = (reservation){0};
+  r->be = open_fake(&r->f, 1 << 20);
+  assert_int_equal(qg_mem_create(NULL, &plan), QG_OK);
+  take_three(plan, r->moments, &r->gradient);
+  assert_int_equal(qg_mem_create(&r->be, &r->mem), QG_OK);
+  assert_int_equal(qg_mem_reserve(r->mem, plan), QG_OK);
+  qg_mem_destroy(plan);
+  take_three(r->mem, r->moments, &r->gradient);
+}
+
+static void close_reservation(reservation *r)
+{
+  qg_mem_destroy(r->mem);
+  assert_int_equal(r->f.device_calls, 1);
+  assert_int_equal(r->f.device_releases, 1);
+  assert_int_equal(r->f.device_bytes, 0);
+}
+
+static bool is_zero(const char *memory, size_t bytes)
+{
+  for (size_t i = 0; i < bytes; i++)
+    if (memory[i]) return false;
+  return true;
+}
+
+static void a_reserved_piece_serves_the_next_request_of_its_size(void **state)
+{
+  (void)state;
+  reservation r;
+  void *again;
+  open_reservation(&r);
+  memset(r.moments[0], 1, 512);
+  qg_mem_free(r.mem, QG_OWNER_MOMENTS, 500, r.moments[0]);
+  assert_int_equal(r.f.device_releases, 0);
+  assert_int_equal(qg_mem_bytes(r.mem, QG_OWNER_MOMENTS), 500);
+  assert_int_equal(qg_mem_space(r.mem, QG_SPACE_DEVICE), 512 + 1024);
+  assert_int_equal(qg_mem_alloc(r.mem, QG_OWNER_PROJECTORS, "P", 400, &again), QG_OK);
+  assert_ptr_equal(again, r.moments[0]);
+  assert_true(is_zero(again, 512));
+  assert_int_equal(qg_mem_bytes(r.mem, QG_OWNER_PROJECTORS), 400);
+  assert_int_equal(qg_mem_space(r.mem, QG_SPACE_DEVICE), 512 + 512 + 1024);
+  close_reservation(&r);
+}
+
+static void a_request_of_another_size_does_not_take_it(void **state)
+{
+  (void)state;
+  reservation r;
+  void *other, *again;
+  open_reservation(&r);
+  qg_mem_free(r.mem, QG_OWNER_GRADIENTS, 1000, r.gradient);
+  assert_int_equal(qg_mem_alloc(r.mem, QG_OWNER_MOMENTS, "smaller", 500, &other), QG_ERR_RUNTIME);
+  assert_null(other);
+  assert_non_null(strstr(qg_error_message(), "smaller: 500 bytes are not in the plan"));
+  assert_int_equal(qg_mem_alloc(r.mem, QG_OWNER_MOMENTS, "larger", 1025, &other), QG_ERR_RUNTIME);
+  assert_int_equal(qg_mem_bytes(r.mem, QG_OWNER_MOMENTS), 1000);
+  assert_int_equal(qg_mem_space(r.mem, QG_SPACE_DEVICE), 512 + 512);
+  assert_int_equal(qg_mem_alloc(r.mem, QG_OWNER_GRADIENTS, "R", 1000, &again), QG_OK);
+  assert_ptr_equal(again, r.gradient);
+  close_reservation(&r);
+}
+
+/* Each piece is handed out once. */
+static void pieces_of_one_size_do_not_mix(void **state)
+{
+  (void)state;
+  reservation r;
+  void *again[3];
+  open_reservation(&r);
+  for (int i = 0; i < 2; i++) qg_mem_free(r.mem, QG_OWNER_MOMENTS, 500, r.moments[i]);
+  for (int i = 0; i < 2; i++)
+    assert_int_equal(qg_mem_alloc(r.mem, QG_OWNER_MOMENTS, "m", 500, &again[i]), QG_OK);
+  assert_ptr_not_equal(again[0], again[1]);
+  for (int i = 0; i < 2; i++) assert_true(again[i] == r.moments[0] || again[i] == r.moments[1]);
+  assert_int_equal(qg_mem_alloc(r.mem, QG_OWNER_MOMENTS, "m", 500, &again[2]), QG_ERR_RUNTIME);
+  close_reservation(&r);
+}
+
+static void a_piece_that_cannot_be_cleared_is_not_lost(void **state)
+{
+  (void)state;
+  reservation r;
+  void *again = &r;
+  open_reservation(&r);
+  qg_mem_free(r.mem, QG_OWNER_GRADIENTS, 1000, r.gradient);
+  r.f.cannot_clear = true;
+  assert_int_equal(qg_mem_alloc(r.mem, QG_OWNER_GRADIENTS, "R", 1000, &again), QG_ERR_RESOURCE);
+  assert_null(again);
+  assert_int_equal(qg_mem_bytes(r.mem, QG_OWNER_GRADIENTS), 0);
+  r.f.cannot_clear = false;
+  assert_int_equal(qg_mem_alloc(r.mem, QG_OWNER_GRADIENTS, "R", 1000, &again), QG_OK);
+  assert_ptr_equal(again, r.gradient);
+  close_reservation(&r);
+}
+
 static void what_a_backend_takes_beside_the_ledger_is_named(void **state)
 {
   (void)state;
@@ -290,6 +478,13 @@ int main(void)
       cmocka_unit_test(a_refusal_names_the_request_and_the_three_largest_owners),
       cmocka_unit_test(a_reservation_is_one_allocation_that_holds_everything),
       cmocka_unit_test(a_plan_that_does_not_fit_is_refused_whole),
+      cmocka_unit_test(a_dry_ledger_counts_down),
+      cmocka_unit_test(a_live_ledger_gives_back_to_the_backend_once),
+      cmocka_unit_test(giving_nothing_back_is_fine),
+      cmocka_unit_test(a_reserved_piece_serves_the_next_request_of_its_size),
+      cmocka_unit_test(a_request_of_another_size_does_not_take_it),
+      cmocka_unit_test(pieces_of_one_size_do_not_mix),
+      cmocka_unit_test(a_piece_that_cannot_be_cleared_is_not_lost),
       cmocka_unit_test(what_a_backend_takes_beside_the_ledger_is_named),
       cmocka_unit_test(nothing_and_nonsense),
       cmocka_unit_test(every_owner_has_its_own_name),
