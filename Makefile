@@ -417,11 +417,11 @@ deps:
 	$$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
 # --- installation --------------------------------------------------------------------------------
-INSTALLED_DOC := README.md LICENSE CHANGELOG.md CITATION.cff
+INSTALLED_DOC := README.md CONTRIBUTING.md LICENSE CHANGELOG.md CITATION.cff
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs \
-	  $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc/doc $(DESTDIR)$(PREFIX)/share/man/man1
+	  $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc/doc/developer $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	$(if $(filter 1,$(CUDA)),install -d $(DESTDIR)$(PREFIX)/lib && install -m 755 $(CUDA_PLUGIN) $(DESTDIR)$(PREFIX)/lib)
 	install -m 644 $(wildcard inputs/*.in) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
@@ -430,6 +430,7 @@ install: all
 	install -m 644 jobs/apptainer.def $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
 	install -m 644 $(INSTALLED_DOC) $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc
 	install -m 644 $(wildcard doc/*.md) $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc/doc
+	install -m 644 $(wildcard doc/developer/*.md) $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc/doc/developer
 	$(if $(wildcard doc/man/*.1),install -m 644 $(wildcard doc/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1)
 
 # What was installed works by itself: version, input help, and --check of an installed input.
