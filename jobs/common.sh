@@ -159,13 +159,24 @@ qg_link_has_work() {
   [ "$stalls" -lt 2 ] || { qg_say "two attempts without progress: nothing to go on with"; return 1; }
 }
 
+# Whether run.job is training, by its words here and in the input itself: other jobs end with what they print, and leave the run's
+# status alone.
+qg_trains() {
+  local word job
+  job=$(sed -n 's/^[[:space:]]*job[[:space:]]*=[[:space:]]*\([a-z]*\).*/\1/p' "$QGALORE_INPUT" 2>/dev/null | tail -n 1)
+  for word in ${QGALORE_ARGS:-} $sweep_line; do
+    case $word in run.job=*) job=${word#run.job=} ;; esac
+  done
+  [ "${job:-pretrain}" = pretrain ]
+}
+
 qg_optional() { declare -F "$1" >/dev/null && "$1"; }
 
 qg_job() {
   local launcher program arguments code step_before run_folder sweep_line='' cancelled=no
   qg_environment || return 2
   qg_choose_task || return 2
-  qg_link_has_work || return 0
+  ! qg_trains || qg_link_has_work || return 0
   step_before=$(qg_status_value step)
   qg_choose_launcher "$(qg_optional qg_ranks)" || return 4
   qg_choose_arguments "$(qg_optional qg_seconds_left)"
@@ -173,6 +184,6 @@ qg_job() {
   qg_say "${launcher[*]} ${program[*]} ${arguments[*]}"
   qg_run "${launcher[@]}" "${program[@]}" "${arguments[@]}"
   code=$?
-  qg_should_continue "$code" "${step_before:-0}" && [ "${QGALORE_CHAIN:-yes}" = yes ] && qg_submit_again
+  qg_trains && qg_should_continue "$code" "${step_before:-0}" && [ "${QGALORE_CHAIN:-yes}" = yes ] && qg_submit_again
   return "$code"
 }

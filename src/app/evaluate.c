@@ -1,9 +1,14 @@
 #include "app/evaluate.h"
 
+#include <errno.h>
 #include <jansson.h>
+#include <libgen.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "app/check.h"
 #include "app/dry_run.h"
@@ -55,11 +60,63 @@ static qg_status list_files(evaluation *e)
   return QG_OK;
 }
 
+/* Told before the work. Random tokens have no file. */
+static qg_status check_files(const evaluation *e)
+{
+  const char *path = e->files;
+  for (int i = 0; i < e->file_count; i++, path += strlen(path) + 1)
+    QG_CHECK(strncmp(path, "random:", 7) == 0 || access(path, R_OK) == 0, QG_ERR_INPUT,
+             "evaluate.data: %s: %s; make token files with qgalore_tok, or check the path", path,
+             strerror(errno));
+  return QG_OK;
+}
+
+/* An empty file, or a list of JSON. */
+static bool is_results(const char *path, const struct stat *info)
+{
+  json_t *content = json_load_file(path, 0, NULL);
+  bool is = info->st_size == 0 || json_is_array(content);
+  json_decref(content);
+  return is;
+}
+
+/* Only results of an evaluation are replaced. */
+static qg_status check_output(const evaluation *e)
+{
+  const char *path = e->s->config.evaluate.output;
+  char folder[QG_PATH_MAX];
+  struct stat info;
+  if (!path[0]) return QG_OK;
+  snprintf(folder, sizeof folder, "%s", path);
+  QG_CHECK(access(dirname(folder), W_OK) == 0, QG_ERR_INPUT, "evaluate.output = %s: its folder: %s", path,
+           strerror(errno));
+  if (lstat(path, &info) != 0) return QG_OK;
+  QG_CHECK(S_ISREG(info.st_mode), QG_ERR_INPUT,
+           "evaluate.output = %s is there and not a regular file; name another", path);
+  QG_CHECK(is_results(path, &info), QG_ERR_INPUT,
+           "evaluate.output = %s is there and holds no results of an evaluation; name another", path);
+  return QG_OK;
+}
+
+static qg_status check_paths(evaluation *e)
+{
+  QG_TRY(list_files(e));
+  if (!qg_par_is_root(e->s->grid)) return QG_OK;
+  QG_TRY(check_files(e));
+  return check_output(e);
+}
+
+static bool wants_newest(const evaluation *e)
+{
+  const char *checkpoint = e->s->config.evaluate.checkpoint;
+  return !checkpoint[0] || strcmp(checkpoint, "auto") == 0;
+}
+
 static qg_status choose_checkpoint(evaluation *e)
 {
   const qg_config *c = &e->s->config;
   qg_run_folder folder = qg_run_folder_of(c);
-  if (strcmp(c->evaluate.checkpoint, "auto") != 0) {
+  if (!wants_newest(e)) {
     snprintf(e->checkpoint, sizeof e->checkpoint, "%s", c->evaluate.checkpoint);
     return QG_OK;
   }
@@ -69,6 +126,38 @@ static qg_status choose_checkpoint(evaluation *e)
            "run.output_dir and run.name",
            folder.checkpoints);
   return QG_OK;
+}
+
+static qg_status load(evaluation *e)
+{
+  QG_TRY(choose_checkpoint(e));
+  return qg_evaluator_load(&e->evaluator, e->checkpoint, &e->meta);
+}
+
+/* The step of the newest checkpoint, without losing the message of what has failed. */
+static qg_status look_again(const evaluation *e, const char *folder, int64_t *newest)
+{
+  char message[2048];
+  snprintf(message, sizeof message, "%s", qg_error_message());
+  QG_TRY(qg_ckpt_newest(e->s->par, folder, newest));
+  qg_error_adopt(QG_ERR_CHECKPOINT, message);
+  return QG_OK;
+}
+
+/* A training that goes on deletes older checkpoints: where the newest has changed meanwhile, it is read
+ * instead. */
+static qg_status load_newest(evaluation *e)
+{
+  enum { ATTEMPTS = 5 };
+  qg_run_folder folder = qg_run_folder_of(&e->s->config);
+  qg_status status = QG_ERR_CHECKPOINT;
+  int64_t before = 0, newest = -1;
+  for (int i = 0; i < ATTEMPTS && status == QG_ERR_CHECKPOINT && newest != before; i++) {
+    QG_TRY(qg_ckpt_newest(e->s->par, folder.checkpoints, &before));
+    status = load(e);
+    if (status == QG_ERR_CHECKPOINT) QG_TRY(look_again(e, folder.checkpoints, &newest));
+  }
+  return status;
 }
 
 /* --- Memory and weights --- */
@@ -217,13 +306,13 @@ static qg_status evaluate_files(evaluation *e)
 static qg_status run(evaluation *e)
 {
   qg_session *s = e->s;
-  QG_TRY(qg_par_agree(s->par, list_files(e)));
+  signal(SIGUSR1, SIG_IGN); /* save and go on: there is nothing to save */
+  QG_TRY(qg_par_agree(s->par, check_paths(e)));
   QG_TRY(qg_transport_choose(&s->config, s->par, s->be, &e->transport));
   QG_TRY(qg_memory_check(&s->config, s->par, s->be, qg_dry_run_evaluation, "a smaller evaluate.micro_batch",
                          &s->log));
-  QG_TRY(choose_checkpoint(e));
   QG_TRY(qg_par_agree(s->par, create(e)));
-  QG_TRY(qg_evaluator_load(&e->evaluator, e->checkpoint, &e->meta));
+  QG_TRY(wants_newest(e) ? load_newest(e) : load(e));
   QG_TRY(print_opening(e));
   return evaluate_files(e);
 }

@@ -171,7 +171,8 @@ static qg_status check_documents(file_source *source)
 
 static qg_status open_and_check(file_source *source, int64_t vocab_size, qg_tokens_info *info)
 {
-  source->fd = open(source->path, O_RDONLY | O_CLOEXEC);
+  /* Without waiting for a writer, where the path is a pipe. */
+  source->fd = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   QG_CHECK(source->fd >= 0, QG_ERR_INPUT,
            "%s: cannot open the token file: %s; make one with qgalore_tok, or check the path", source->path,
            strerror(errno));

@@ -74,6 +74,16 @@ damage() {
   printf 'x' | dd of="$(newest damaged)" bs=1 seek=$(($(stat -c %s "$(newest damaged)") / 2)) conv=notrunc 2>"$tmp/dd.log"
 }
 
+# Only results of an evaluation are replaced.
+keeps() {
+  local file=$1
+  sha256sum "$file" >"$tmp/sum"
+  fails 2 'evaluate.output = .* holds no results' fp32 backend.precision=fp32 "evaluate.output=$file" && sha256sum --quiet -c "$tmp/sum"
+}
+keeps_pipe() { fails 2 'evaluate.output = .* not a regular file' fp32 backend.precision=fp32 "evaluate.output=$tmp/pipe" && [ -p "$tmp/pipe" ]; }
+
+empty_is_newest() { evaluate 1 fp32 backend.precision=fp32 evaluate.checkpoint= && [ "$(result fp32 step)" -eq 12 ]; }
+
 check "training in fp32" trained fp32 backend.precision=fp32
 check "training in bf16, tied, fused" trained bf16 model.tie_embeddings=yes train.micro_batch=4
 check "training with dense weights" trained adamw optimizer.method=adamw
@@ -95,6 +105,14 @@ check "no checkpoint" fails 3 'holds no checkpoint' nothing
 check "a file that is not there" fails 3 'missing.h5' fp32 "evaluate.checkpoint=$tmp/missing.h5"
 check "no data" fails 2 'evaluate.data names no token file' fp32 data.valid=
 check "data that are not there" fails 2 'no/such.h5' fp32 evaluate.data=no/such.h5
+check "an output over a checkpoint" keeps "$(newest fp32)"
+check "an output over another file" keeps "$tmp/tiny.in"
+check "an output in a folder that is not there" fails 2 'evaluate.output = .*: its folder' fp32 "evaluate.output=$tmp/nowhere/out.json"
+mkfifo "$tmp/pipe"
+check "an output that is a pipe" keeps_pipe
+check "data that are a pipe" fails 2 'pipe' fp32 "evaluate.data=$tmp/pipe"
+check "a checkpoint that is a pipe" fails 3 'not a regular file' fp32 "evaluate.checkpoint=$tmp/pipe"
+check "an empty evaluate.checkpoint is the newest" empty_is_newest
 damage
 check "a damaged checkpoint is no checkpoint" fails 3 'holds no checkpoint that is whole' damaged
 finish

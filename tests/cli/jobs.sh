@@ -225,6 +225,17 @@ fresh; job slurm; job slurm; job slurm; job slurm
 expect "nor one after two attempts without progress" "two attempts without progress: nothing to go on with"
 unset QGALORE_CHAIN
 
+# An evaluation leaves the status of the training as it is.
+fresh; job slurm
+QGALORE_ARGS="run.job=evaluate" job slurm
+expect "an evaluation is started" "run.job=evaluate"
+expect_not "and not submitted again where its training would go on" "scontrol"
+sed 's/^\[run\]/&\njob = evaluate/' "$QGALORE_INPUT" >"$tmp/evaluate.in"
+QGALORE_INPUT=$tmp/evaluate.in job slurm
+expect_not "nor where the input names the job" "scontrol"
+QGALORE_INPUT=$tmp/evaluate.in QGALORE_ARGS="run.job=pretrain" job slurm
+expect "a word overrides the input" "scontrol requeue 7"
+
 # A sweep: task N of an array runs line N in a folder of its own, and is resubmitted as that task.
 printf 'optimizer.lr=0.1 train.seed=1\noptimizer.lr=0.2\n' >"$tmp/sweep"
 submitted sweep.sh slurm "$tmp/sweep" --partition=short
