@@ -27,6 +27,8 @@ typedef struct {
  * the first position). "random:N" as a path gives N uniform tokens keyed by seed (for benches; vocab_size > 0). Local: the
  * caller agrees. */
 qg_status qg_tokens_open(const char *path, int64_t vocab_size, uint64_t seed, qg_tokens **out);
+/* Whether `path` is "random:N" rather than a file. Pure. */
+bool qg_tokens_is_random(const char *path);
 void qg_tokens_close(qg_tokens *tokens);
 const qg_tokens_info *qg_tokens_get_info(const qg_tokens *tokens);
 

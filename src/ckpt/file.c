@@ -8,26 +8,21 @@
 #include "ckpt/storage.h"
 #include "qgalore/base.h"
 
-static bool is_folder(const char *path)
+/* A folder has no content to open, and for a pipe or a device HDF5 would wait. What is missing HDF5 tells. */
+static qg_status check_is_file(const char *path)
 {
   struct stat info;
-  return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
-/* A pipe, a device: HDF5 would wait for it. */
-static bool is_no_file(const char *path)
-{
-  struct stat info;
-  return stat(path, &info) == 0 && !S_ISREG(info.st_mode);
+  if (stat(path, &info) != 0 || S_ISREG(info.st_mode)) return QG_OK;
+  QG_CHECK(!S_ISDIR(info.st_mode), QG_ERR_CHECKPOINT,
+           "%s is a folder: name a checkpoint in it, such as checkpoints/step-0000001000.h5", path);
+  return QG_FAIL(QG_ERR_CHECKPOINT, "%s is not a regular file", path);
 }
 
 /* A finished checkpoint never changes, and file systems without locks are common. */
 static qg_status open_readonly(const char *path, hid_t *out)
 {
   char reason[256];
-  QG_CHECK(!is_folder(path), QG_ERR_CHECKPOINT,
-           "%s is a folder: name a checkpoint in it, such as checkpoints/step-0000001000.h5", path);
-  QG_CHECK(!is_no_file(path), QG_ERR_CHECKPOINT, "%s is not a regular file", path);
+  QG_TRY(check_is_file(path));
   hid_t access = H5Pcreate(H5P_FILE_ACCESS);
   if (access >= 0 && H5Pset_file_locking(access, 0, 1) >= 0) *out = H5Fopen(path, H5F_ACC_RDONLY, access);
   /* Releasing the list forgets the reason. */

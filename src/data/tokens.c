@@ -4,11 +4,16 @@
 #include "data/tokens.h"
 #include "qgalore/base.h"
 
+bool qg_tokens_is_random(const char *path)
+{
+  return strncmp(path, QG_TOKENS_RANDOM, sizeof QG_TOKENS_RANDOM - 1) == 0;
+}
+
 static qg_status open_source(qg_tokens *tokens, const char *path, int64_t vocab_size, uint64_t seed)
 {
   tokens->path = strdup(path);
   QG_CHECK(tokens->path, QG_ERR_RESOURCE, "out of memory while opening %s", path);
-  if (strncmp(path, "random:", 7) == 0) return qg_tokens_open_random(tokens, vocab_size, seed);
+  if (qg_tokens_is_random(path)) return qg_tokens_open_random(tokens, vocab_size, seed);
   return qg_tokens_open_file(tokens, vocab_size);
 }
 

@@ -7,6 +7,9 @@
 /* Elements covered by one CRC32C; part of the file format. */
 #define QG_TOKENS_CRC_BLOCK ((int64_t)1 << 20)
 
+/* What the path of random tokens begins with. */
+#define QG_TOKENS_RANDOM "random:"
+
 typedef struct {
   /* Bounds are checked by the caller. */
   qg_status (*read)(void *source, int64_t first, int64_t count, int32_t *out);

@@ -34,7 +34,7 @@ static const qg_token_source random_operations = {.read = random_read, .close = 
 
 static qg_status parse_count(const char *path, int64_t *out)
 {
-  const char *digits = path + sizeof "random:" - 1;
+  const char *digits = path + sizeof QG_TOKENS_RANDOM - 1;
   char *end;
   errno = 0;
   long long count = strtoll(digits, &end, 10);

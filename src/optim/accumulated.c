@@ -104,9 +104,5 @@ const qg_grad_sink_ops qg_accumulated_ops = {.name = "accumulated full gradient"
 
 qg_status qg_accumulated_create(const qg_grad_sink *sink, qg_grad_sink **out)
 {
-  qg_projected *p;
-  QG_TRY(qg_calloc(1, sizeof *p, "a gradient sink", (void **)&p));
-  qg_projected_init(p, sink, &qg_accumulated_ops, QG_REFRESH_ACCUMULATED);
-  *out = &p->sink;
-  return QG_OK;
+  return qg_projected_create(sink, &qg_accumulated_ops, QG_REFRESH_ACCUMULATED, out);
 }

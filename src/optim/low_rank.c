@@ -91,9 +91,5 @@ static const qg_grad_sink_ops low_rank_ops = {.name = "low rank",
 
 qg_status qg_low_rank_create(const qg_grad_sink *sink, qg_refresh_route route, qg_grad_sink **out)
 {
-  qg_projected *p;
-  QG_TRY(qg_calloc(1, sizeof *p, "a gradient sink", (void **)&p));
-  qg_projected_init(p, sink, &low_rank_ops, route);
-  *out = &p->sink;
-  return QG_OK;
+  return qg_projected_create(sink, &low_rank_ops, route, out);
 }

@@ -28,6 +28,16 @@ void qg_projected_init(qg_projected *p, const qg_grad_sink *sink, const qg_grad_
   qg_tracker_init(&p->tracker, options->update_gap);
 }
 
+qg_status qg_projected_create(const qg_grad_sink *sink, const qg_grad_sink_ops *ops, qg_refresh_route route,
+                              qg_grad_sink **out)
+{
+  qg_projected *p;
+  QG_TRY(qg_calloc(1, sizeof *p, "a gradient sink", (void **)&p));
+  qg_projected_init(p, sink, ops, route);
+  *out = &p->sink;
+  return QG_OK;
+}
+
 qg_status qg_projected_take(qg_grad_sink *sink, qg_mem *mem)
 {
   qg_projected *p = qg_projected_of(sink);

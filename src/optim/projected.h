@@ -45,6 +45,9 @@ qg_projected *qg_projected_of(qg_grad_sink *sink);
 /* Fills what all of them have; `sink` but for its table. */
 void qg_projected_init(qg_projected *p, const qg_grad_sink *sink, const qg_grad_sink_ops *ops,
                        qg_refresh_route route);
+/* One that has no fields beyond these. */
+qg_status qg_projected_create(const qg_grad_sink *sink, const qg_grad_sink_ops *ops, qg_refresh_route route,
+                              qg_grad_sink **out);
 
 /* R += project(dY^T X) without forming it, exact because matrix products associate:
  *   right: (dY^T X) P^T = dY^T (X P^T)      2 t r (m + n) FLOPs in place of 2 t m n

@@ -1,5 +1,5 @@
 /* A tied embedding: lookups and the output head each give a part of its gradient, perhaps on two ranks that
- * both hold the weight. The parts stay apart until both are known, and are added once and in this order, so
+ * both hold the weight. The parts stay separate until both are known, and are added once and in this order, so
  * that bits do not depend on the partition. */
 #ifndef QG_OPTIM_TIED_H
 #define QG_OPTIM_TIED_H

@@ -49,7 +49,7 @@ static int end(void **state)
   return 0;
 }
 
-/* Both directions of one sequence; rows lie `padding` elements further apart than they are long. */
+/* Both directions of one sequence; row strides exceed the length of a row by `padding` elements. */
 static qg_status attend(fused_case *f, int64_t head_dim, int64_t padding)
 {
   qg_view x[8];

@@ -36,9 +36,9 @@ static const qg_stage_options plain = {
 static const int32_t ids[TOKENS] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8};
 static const int32_t targets[TOKENS] = {1, 4, 1, 5, 9, -1, 6, 5, 3, 5, 8, 9};
 
-/* Bit 2 * layer + sub-layer of `left_out` leaves one out. */
+/* Bit 2 * layer + sub-layer of `skipped` skips one. */
 typedef struct {
-  unsigned left_out;
+  unsigned skipped;
   int asked; /* times */
   int first_layer;
 } choice;
@@ -50,7 +50,7 @@ static bool leaves_out(void *context, int layer, qg_sublayer sublayer)
   int index = SUBLAYERS * (layer - c->first_layer) + (int)sublayer;
   assert_int_equal(index, c->asked % (LAYERS * SUBLAYERS));
   c->asked++;
-  return (c->left_out >> index & 1) != 0;
+  return (c->skipped >> index & 1) != 0;
 }
 
 /* A reader that counts what it gives out, and remembers which matrix was announced. */
@@ -126,32 +126,32 @@ static double evaluate(one_stage *s, const qg_weight_reader *weights)
   return loss;
 }
 
-static bool is_left_out(unsigned left_out, int layer, qg_sublayer sublayer)
+static bool is_skipped(unsigned skipped, int layer, qg_sublayer sublayer)
 {
-  return (left_out >> (SUBLAYERS * layer + (int)sublayer) & 1) != 0;
+  return (skipped >> (SUBLAYERS * layer + (int)sublayer) & 1) != 0;
 }
 
 /* A sub-layer whose last matrix is zero adds nothing to the residual stream. */
-static double loss_of_the_rest(const model_weights *w, unsigned left_out)
+static double loss_of_the_rest(const model_weights *w, unsigned skipped)
 {
   double *params[PARAMS], none[24 * 16] = {0};
   memcpy(params, w->wide, sizeof params);
   for (int layer = 0; layer < LAYERS; layer++) {
-    if (is_left_out(left_out, layer, QG_SUBLAYER_ATTENTION))
+    if (is_skipped(skipped, layer, QG_SUBLAYER_ATTENTION))
       params[qg_llama_param(&shape, QG_ROLE_O, layer)] = none;
-    if (is_left_out(left_out, layer, QG_SUBLAYER_MLP))
+    if (is_skipped(skipped, layer, QG_SUBLAYER_MLP))
       params[qg_llama_param(&shape, QG_ROLE_DOWN, layer)] = none;
   }
   return ref_llama_loss(&shape, params, MICRO_BATCH, LENGTH, ids, targets);
 }
 
-static void expect_reads(const model_weights *w, unsigned left_out)
+static void expect_reads(const model_weights *w, unsigned skipped)
 {
   for (int i = 0; i < PARAMS; i++) {
     int layer = (i - 1) / QG_LAYER_PARAMS, role = QG_ROLE_ATTN_NORM + (i - 1) % QG_LAYER_PARAMS;
     bool in_layer = i > 0 && layer < LAYERS;
     qg_sublayer sublayer = role < (int)QG_ROLE_MLP_NORM ? QG_SUBLAYER_ATTENTION : QG_SUBLAYER_MLP;
-    assert_int_equal(w->reads[i], in_layer && is_left_out(left_out, layer, sublayer) ? 0 : 1);
+    assert_int_equal(w->reads[i], in_layer && is_skipped(skipped, layer, sublayer) ? 0 : 1);
   }
   assert_int_equal(w->announced, -1);
 }
@@ -162,20 +162,20 @@ static void check_every_choice(const qg_stage_options *options)
   one_stage s;
   model_weights w;
   open_model(&s, &whole, options, &w);
-  for (unsigned left_out = NOTHING; left_out <= EVERYTHING; left_out++) {
-    choice c = {.left_out = left_out};
+  for (unsigned skipped = NOTHING; skipped <= EVERYTHING; skipped++) {
+    choice c = {.skipped = skipped};
     qg_weight_reader weights = counting(&w);
     qg_stage_set_skip(s.stage, leaves_out, &c);
-    double loss = evaluate(&s, &weights), want = loss_of_the_rest(&w, left_out);
+    double loss = evaluate(&s, &weights), want = loss_of_the_rest(&w, skipped);
     if (!QG_CLOSE(loss, want, QG_TOL_F32_SUM))
-      fail_msg("without %x the loss is %.9g, not %.9g", left_out, loss, want);
+      fail_msg("without %x the loss is %.9g, not %.9g", skipped, loss, want);
     assert_int_equal(c.asked, LAYERS * SUBLAYERS);
-    expect_reads(&w, left_out);
+    expect_reads(&w, skipped);
   }
   close_model(&s, &w);
 }
 
-static void what_is_left_out_adds_nothing_and_reads_nothing(void **state)
+static void what_is_skipped_adds_nothing_and_reads_nothing(void **state)
 {
   (void)state;
   qg_stage_options checkpointing = plain, forward_only = plain;
@@ -193,7 +193,7 @@ static void without_any_sub_layer_a_stage_hands_its_embedding_on(void **state)
   one_stage s;
   model_weights w;
   qg_view out;
-  choice c = {.left_out = EVERYTHING};
+  choice c = {.skipped = EVERYTHING};
   open_model(&s, &first, &plain, &w);
   qg_weight_reader weights = counting(&w);
   qg_stage_set_skip(s.stage, leaves_out, &c);
@@ -205,12 +205,12 @@ static void without_any_sub_layer_a_stage_hands_its_embedding_on(void **state)
 }
 
 /* Also when somebody asked before. */
-static void nobody_left_out_changes_no_bit(void **state)
+static void nobody_skipped_changes_no_bit(void **state)
 {
   (void)state;
   one_stage s;
   model_weights w;
-  choice none = {.left_out = NOTHING}, all = {.left_out = EVERYTHING};
+  choice none = {.skipped = NOTHING}, all = {.skipped = EVERYTHING};
   open_model(&s, &whole, &plain, &w);
   qg_weight_reader weights = counting(&w);
   double loss = evaluate(&s, &weights);
@@ -231,7 +231,7 @@ static void layers_are_counted_over_the_whole_model(void **state)
   one_stage s;
   dense_port dense;
   qg_view out;
-  choice c = {.left_out = EVERYTHING, .first_layer = LAYERS};
+  choice c = {.skipped = EVERYTHING, .first_layer = LAYERS};
   one_stage_open(&s, &longer, &second, &plain, &dense);
   qg_weight_reader weights = dense_port_reader(&dense);
   qg_stage_set_skip(s.stage, leaves_out, &c);
@@ -246,7 +246,7 @@ static void train(bool with_skip, double results[2])
   one_stage s;
   model_weights w;
   qg_view out, d_in;
-  choice c = {.left_out = EVERYTHING};
+  choice c = {.skipped = EVERYTHING};
   open_model(&s, &whole, &plain, &w);
   qg_weight_reader weights = dense_port_reader(&w.dense);
   qg_gradient_port gradients = dense_port_gradients(&w.dense);
@@ -311,7 +311,7 @@ static void an_evaluation_that_asks_replays_no_graph(void **state)
   options.graphs = true;
   one_stage s;
   model_weights w;
-  choice c = {.left_out = 1};
+  choice c = {.skipped = 1};
   open_model(&s, &whole, &plain, &w);
   qg_backend_ops with_graphs = *s.be->ops;
   const qg_backend_ops *own = s.be->ops;
@@ -337,9 +337,9 @@ static void an_evaluation_that_asks_replays_no_graph(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(what_is_left_out_adds_nothing_and_reads_nothing),
+      cmocka_unit_test(what_is_skipped_adds_nothing_and_reads_nothing),
       cmocka_unit_test(without_any_sub_layer_a_stage_hands_its_embedding_on),
-      cmocka_unit_test(nobody_left_out_changes_no_bit),
+      cmocka_unit_test(nobody_skipped_changes_no_bit),
       cmocka_unit_test(layers_are_counted_over_the_whole_model),
       cmocka_unit_test(training_never_asks),
       cmocka_unit_test(an_evaluation_that_asks_replays_no_graph),

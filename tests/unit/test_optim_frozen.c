@@ -259,7 +259,7 @@ static void expect_same_entry(const qg_state_entry *a, const qg_state_entry *b)
   assert_int_equal(a->elements, b->elements);
 }
 
-static bool is_left_out(const fixture *f, const qg_state_entry *entry)
+static bool belongs_to_frozen(const fixture *f, const qg_state_entry *entry)
 {
   bool frozen = false;
   for (int i = 0; i < PARAMS; i++) frozen |= f->frozen[i] && belongs_to(entry, param_at(f, i));
@@ -275,7 +275,7 @@ static void their_state_is_the_weight_alone(void **state)
   int all_count, some_count, next = 0;
   const qg_state_entry *whole_list = entries_of(&all, &all_count), *list = entries_of(&some, &some_count);
   for (int i = 0; i < all_count; i++) {
-    if (is_left_out(&some, &whole_list[i])) continue;
+    if (belongs_to_frozen(&some, &whole_list[i])) continue;
     assert_in_range(next, 0, some_count - 1);
     expect_same_entry(&list[next++], &whole_list[i]);
   }

@@ -53,17 +53,17 @@ static void end(conformance *c)
   if (c->workspace) be->ops->release(be, c->workspace, c->workspace_bytes);
 }
 
+#define ATTENTION_TESTS                                                                                     \
+  TEST(attention_and_its_gradient), TEST(attention_shares_keys_within_a_group),                             \
+      TEST(attention_sees_the_keys_before_its_queries), TEST(attention_fits_the_workspace_of_its_workload), \
+      TEST(attention_refuses_what_it_cannot_do), TEST(attention_survives_large_scores),                     \
+      TEST(attention_gives_the_same_bits_again)
+
 int qg_conformance_run_attention(qg_backend *be)
 {
   conformance c;
   struct CMUnitTest tests[] = {
-      TEST(attention_and_its_gradient),
-      TEST(attention_shares_keys_within_a_group),
-      TEST(attention_sees_the_keys_before_its_queries),
-      TEST(attention_fits_the_workspace_of_its_workload),
-      TEST(attention_refuses_what_it_cannot_do),
-      TEST(attention_survives_large_scores),
-      TEST(attention_gives_the_same_bits_again),
+      ATTENTION_TESTS,
   };
   if (!begin(&c, be, tests, sizeof tests / sizeof tests[0])) return 1;
   int failures = cmocka_run_group_tests_name(be->description, tests, NULL, NULL);
@@ -101,13 +101,7 @@ int qg_conformance_run(qg_backend *be)
       TEST(swiglu_gates),
       TEST(swiglu_backward_keeps_its_own_memory),
       TEST(swiglu_backward_works_in_place),
-      TEST(attention_and_its_gradient),
-      TEST(attention_shares_keys_within_a_group),
-      TEST(attention_sees_the_keys_before_its_queries),
-      TEST(attention_fits_the_workspace_of_its_workload),
-      TEST(attention_refuses_what_it_cannot_do),
-      TEST(attention_survives_large_scores),
-      TEST(attention_gives_the_same_bits_again),
+      ATTENTION_TESTS,
       TEST(cross_entropy_gives_loss_and_gradient),
       TEST(cross_entropy_without_gradient_only_adds_the_loss),
       TEST(cross_entropy_may_write_over_its_logits),

@@ -37,7 +37,7 @@ static void hide_later_rows(conformance *c, const attention_case *t, array a)
   upload(c, a);
 }
 
-/* Rows lie multiples of `unit` elements further apart than they are long. */
+/* Row strides exceed the length of a row by multiples of `unit` elements. */
 static attention_case make_case_among(conformance *c, attention_shape s, attention_keys among, int64_t unit)
 {
   int64_t tokens = s.sequences * s.length, q_cols = s.heads * s.head_dim, kv_cols = s.kv_heads * s.head_dim;

@@ -142,7 +142,7 @@ enum { ONE_TABLE = -1, SEQUENCES = 3 };
 
 typedef struct {
   int64_t length, heads, head_dim, position;
-  int64_t apart; /* rows between the tables of two heads; ONE_TABLE: for all heads */
+  int64_t gap; /* rows between the tables of two heads; ONE_TABLE: for all heads */
 } rope_shape;
 
 static array rope_table(conformance *c, int64_t rows, int64_t half, double (*of)(double))
@@ -156,7 +156,7 @@ static array rope_table(conformance *c, int64_t rows, int64_t half, double (*of)
 static void check_rope(conformance *c, rope_shape s)
 {
   int64_t half = s.head_dim / 2, tokens = SEQUENCES * s.length, heads = s.heads;
-  int64_t table_rows = s.apart == ONE_TABLE ? 0 : s.position + s.length + s.apart;
+  int64_t table_rows = s.gap == ONE_TABLE ? 0 : s.position + s.length + s.gap;
   int64_t rows = s.position + s.length + (heads - 1) * table_rows;
   qg_dtype type = c->be->compute;
   array x = random_array(c, type, tokens, heads * s.head_dim, 6, 1, 1.0);
