@@ -39,9 +39,6 @@ typedef struct {
   bool device_pointers; /* activations travel by device pointers (train/transport.h) */
 } qg_trainer_request;
 
-/* Reserves in the ledger of `request`, which is live and empty, what qg_trainer_create will take on the device: a dry run of
- * it tells. Local. */
-qg_status qg_trainer_reserve(const qg_trainer_request *request);
 /* Takes all memory of a stage from the ledger. On failure *out holds what was made; destroy it in any case. Local. */
 qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out);
 void qg_trainer_destroy(qg_trainer *trainer);

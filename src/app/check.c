@@ -108,8 +108,9 @@ static qg_status check_stage(const qg_log *log, const qg_config *c, qg_backend *
                              size_t runtime, qg_dry_run_job job, totals *sum)
 {
   qg_dry_run dry;
+  qg_trainer_request request = qg_dry_run_request(c, be, rank, ranks);
   qg_status status;
-  QG_TRY_OUT(job(c, be, rank, ranks, runtime, &dry));
+  QG_TRY_OUT(job(&request, runtime, &dry));
   sum->checkpoint = dry.checkpoint;
   sum->cost = dry.part.cost > sum->cost ? dry.part.cost : sum->cost;
   count_memory(be, dry.mem, sum);

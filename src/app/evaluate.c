@@ -65,7 +65,7 @@ static qg_status check_files(const evaluation *e)
 {
   const char *path = e->files;
   for (int i = 0; i < e->file_count; i++, path += strlen(path) + 1)
-    QG_CHECK(strncmp(path, "random:", 7) == 0 || access(path, R_OK) == 0, QG_ERR_INPUT,
+    QG_CHECK(qg_tokens_is_random(path) || access(path, R_OK) == 0, QG_ERR_INPUT,
              "evaluate.data: %s: %s; make token files with qgalore_tok, or check the path", path,
              strerror(errno));
   return QG_OK;
@@ -165,15 +165,8 @@ static qg_status load_newest(evaluation *e)
 static qg_status create(evaluation *e)
 {
   qg_session *s = e->s;
-  QG_TRY(qg_session_open_memory(s));
-  qg_trainer_request request = {.config = &s->config,
-                                .be = s->be,
-                                .par = s->par,
-                                .mem = s->mem,
-                                .stage = s->grid->stage,
-                                .stages = s->grid->stages,
-                                .device_pointers = e->transport.device_pointers};
-  if (!s->be->ops->unified_memory) QG_TRY(qg_evaluator_reserve(&request));
+  qg_trainer_request request;
+  QG_TRY(qg_session_open_memory(s, qg_dry_run_evaluation, e->transport.device_pointers, &request));
   QG_TRY(qg_evaluator_create(&request, &e->evaluator));
   const qg_state_list *state = &e->evaluator.state;
   qg_mem_note(

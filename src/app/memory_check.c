@@ -17,7 +17,8 @@ static qg_status plan_rank(const qg_config *config, const qg_grid *grid, qg_back
                            node_memory *mine)
 {
   qg_dry_run dry;
-  qg_status status = job(config, be, grid->stage, grid->stages, mine->resident, &dry);
+  qg_trainer_request request = qg_dry_run_request(config, be, grid->stage, grid->stages);
+  qg_status status = job(&request, mine->resident, &dry);
   if (status == QG_OK)
     mine->planned = be->ops->unified_memory ? qg_mem_total(dry.mem) : qg_mem_space(dry.mem, QG_SPACE_HOST);
   qg_mem_destroy(dry.mem);

@@ -14,15 +14,8 @@
 
 static qg_status create(qg_session *s, const qg_transport *transport, qg_trainer **trainer)
 {
-  QG_TRY(qg_session_open_memory(s));
-  qg_trainer_request request = {.config = &s->config,
-                                .be = s->be,
-                                .par = s->par,
-                                .mem = s->mem,
-                                .stage = s->grid->stage,
-                                .stages = s->grid->stages,
-                                .device_pointers = transport->device_pointers};
-  if (!s->be->ops->unified_memory) QG_TRY(qg_trainer_reserve(&request));
+  qg_trainer_request request;
+  QG_TRY(qg_session_open_memory(s, qg_dry_run_training, transport->device_pointers, &request));
   QG_TRY(qg_trainer_create(&request, trainer));
   const qg_state_entry *entries;
   int count;

@@ -45,13 +45,21 @@ qg_status qg_session_open_backend(qg_session *s, bool plan)
   return qg_par_agree(s->par, qg_hardware_gemm_rate(s->be, &s->gemm_flops));
 }
 
-qg_status qg_session_open_memory(qg_session *s)
+qg_status qg_session_open_memory(qg_session *s, qg_dry_run_job job, bool device_pointers,
+                                 qg_trainer_request *request)
 {
   size_t runtime = qg_memory_resident();
   QG_TRY(qg_mem_create(s->be, &s->mem));
   qg_mem_note(s->mem, QG_OWNER_RUNTIME, runtime);
   qg_mem_note_device(s->mem, &s->be->share);
-  return QG_OK;
+  *request = (qg_trainer_request){.config = &s->config,
+                                  .be = s->be,
+                                  .par = s->par,
+                                  .mem = s->mem,
+                                  .stage = s->grid->stage,
+                                  .stages = s->grid->stages,
+                                  .device_pointers = device_pointers};
+  return qg_dry_run_reserve(request, job);
 }
 
 void qg_session_close(qg_session *s)

@@ -2,6 +2,7 @@
 #ifndef QG_APP_SESSION_H
 #define QG_APP_SESSION_H
 
+#include "app/dry_run.h"
 #include "app/options.h"
 #include "qgalore/backend.h"
 #include "qgalore/base/log.h"
@@ -29,8 +30,10 @@ qg_status qg_session_open(const qg_app_options *options, qg_par *par, double sta
 /* Opens the backend and measures it; `plan`: where its device is not here, only sizes will be asked for.
  * Collective. */
 qg_status qg_session_open_backend(qg_session *session, bool plan);
-/* A live ledger, with what the program holds already. Local. */
-qg_status qg_session_open_memory(qg_session *session);
+/* A live ledger, with what the program holds already, and the request of this rank for what `job` creates in
+ * it; where the device has memory of its own, that is reserved. Local. */
+qg_status qg_session_open_memory(qg_session *session, qg_dry_run_job job, bool device_pointers,
+                                 qg_trainer_request *request);
 void qg_session_close(qg_session *session);
 
 #endif

@@ -56,22 +56,6 @@ void qg_evaluator_destroy(qg_evaluator *e)
   *e = (qg_evaluator){0};
 }
 
-qg_status qg_evaluator_reserve(const qg_trainer_request *request)
-{
-  qg_trainer_request dry = *request;
-  qg_evaluator evaluator = {0};
-  qg_status status;
-  dry.par = NULL;
-  dry.mem = NULL;
-  QG_TRY_OUT(qg_mem_create(NULL, &dry.mem));
-  QG_TRY_OUT(qg_evaluator_create(&dry, &evaluator));
-  QG_TRY_OUT(qg_mem_reserve(request->mem, dry.mem));
-out:
-  qg_evaluator_destroy(&evaluator);
-  qg_mem_destroy(dry.mem);
-  return status;
-}
-
 qg_status qg_evaluator_load(qg_evaluator *e, const char *path, qg_ckpt_meta *meta)
 {
   qg_par *par = e->pipeline.use.par;

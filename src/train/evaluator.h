@@ -21,8 +21,6 @@ typedef struct {
  * after a failure. It must stay where it is. Local. */
 qg_status qg_evaluator_create(const qg_trainer_request *request, qg_evaluator *e);
 void qg_evaluator_destroy(qg_evaluator *e);
-/* Reserves in the ledger of `request` what qg_evaluator_create will take on the device. Local. */
-qg_status qg_evaluator_reserve(const qg_trainer_request *request);
 
 /* Reads the weights of a checkpoint, of the same model and stored alike; the texts of *meta are NULL.
  * Collective. */

@@ -183,22 +183,6 @@ qg_status qg_trainer_create(const qg_trainer_request *request, qg_trainer **out)
   return qg_pipeline_init(&t->pipeline);
 }
 
-qg_status qg_trainer_reserve(const qg_trainer_request *request)
-{
-  qg_trainer_request dry = *request;
-  qg_trainer *trainer = NULL;
-  qg_status status;
-  dry.par = NULL;
-  dry.mem = NULL;
-  QG_TRY_OUT(qg_mem_create(NULL, &dry.mem));
-  QG_TRY_OUT(qg_trainer_create(&dry, &trainer));
-  QG_TRY_OUT(qg_mem_reserve(request->mem, dry.mem));
-out:
-  qg_trainer_destroy(trainer);
-  qg_mem_destroy(dry.mem);
-  return status;
-}
-
 void qg_trainer_destroy(qg_trainer *t)
 {
   if (!t) return;
