@@ -82,8 +82,8 @@ CUDA_LIB_DIRS  := $(sort $(foreach l,$(CUDA_LIBRARIES),$(call cuda_library,$(l))
 CUDA_NEWEST := $(lastword $(CUDA_ARCH))
 CUDA_GENCODE := $(foreach a,$(filter-out $(CUDA_NEWEST),$(CUDA_ARCH)),-gencode arch=compute_$(a)$(comma)code=sm_$(a)) \
                 -gencode arch=compute_$(CUDA_NEWEST)$(comma)code=[sm_$(CUDA_NEWEST)$(comma)compute_$(CUDA_NEWEST)]
-# -fmad=false for the same reason as -ffp-contract=off above.
-NVCCFLAGS += -std=c++17 -O3 -fmad=false -Xcompiler -fPIC$(comma)-Wall$(comma)-Wextra \
+# -fmad=false for the same reason as -ffp-contract=off above, -ftz=true because the host counts subnormal numbers as zeros too.
+NVCCFLAGS += -std=c++17 -O3 -fmad=false -ftz=true -Xcompiler -fPIC$(comma)-Wall$(comma)-Wextra \
              $(if $(filter 1,$(WERROR)),-Werror all-warnings) $(CUDA_GENCODE)
 CUDA_LIBS := $(foreach d,$(CUDA_LIB_DIRS),-L$(d) -Wl$(comma)-rpath$(comma)$(d)) -lcusolver -lcublas -lcublasLt -lcudart_static -lrt -lpthread -ldl -lm
 

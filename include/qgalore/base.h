@@ -36,6 +36,10 @@ size_t qg_memory_peak(void);
 size_t qg_memory_limit(void);
 size_t qg_memory_available(void);
 
+/* From here on this thread, and each that it starts, counts subnormal numbers as zeros: processors need a hundred cycles and
+ * more for each. Nothing on a processor that is neither x86-64 nor AArch64. */
+void qg_subnormals_flush(void);
+
 /* Human-readable text. Each writes into `buffer` and returns it. */
 const char *qg_format_bytes(char *buffer, size_t size, double bytes);     /* "1.23 GiB" */
 const char *qg_format_count(char *buffer, size_t size, double count);     /* "6.74 B", "60.1 M" */

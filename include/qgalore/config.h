@@ -53,8 +53,11 @@ typedef struct {
   struct {
     qg_method method;
     double lr, beta1, beta2, eps, weight_decay;
+    qg_schedule_kind schedule;
     int64_t warmup_steps;
-    double min_lr_ratio, grad_clip; /* grad_clip 0: none */
+    bool warmup_from_zero;
+    double min_lr_ratio, decay_share;
+    double grad_clip;               /* 0: none */
     int64_t moment_bits;            /* 0: by method (adamw, galore 32; adam8bit, qgalore 8) */
     int64_t moment_block;
     bool clamp_second_moment;
@@ -130,6 +133,9 @@ qg_status qg_config_load_job(const qg_job_input *jobs, int count, const char *pa
 
 /* Writes a file that qg_config_load reads back to the same qg_config, every key present. Caller frees *text. Local. */
 qg_status qg_config_resolved(const qg_config *config, char **text);
+
+/* The input that a checkpoint carries, keys of later versions with their defaults. QG_ERR_CHECKPOINT. Local. */
+qg_status qg_config_load_saved(const char *text, qg_config *out);
 
 /* Keys whose value differs and that the schema does not allow to change on restart: one "section.key: checkpoint A,
  * input B" per line. QG_ERR_INPUT if any. `saved` is the resolved text of a checkpoint. Local. */

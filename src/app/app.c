@@ -110,6 +110,7 @@ static qg_status refuse(int argc, char **argv, qg_status status)
 qg_status qg_app_main(int argc, char **argv)
 {
   double started = qg_now();
+  qg_subnormals_flush();
   qg_app_options options;
   qg_par *par = NULL;
   qg_status status = qg_options_parse(argc, argv, &options);

@@ -39,11 +39,21 @@ static qg_status refuse_cuda(void)
   return QG_FAIL(QG_ERR_RESOURCE, "backend.name = cuda, but %s; use backend.name = cpu, or auto", reason);
 }
 
+/* The same arithmetic in every thread, whoever opens a backend. Threads that OpenMP starts later inherit it.
+ */
+static void flush_subnormals(void)
+{
+  qg_subnormals_flush();
+#pragma omp parallel
+  qg_subnormals_flush();
+}
+
 qg_status qg_backend_open(const qg_backend_request *request, qg_backend **out)
 {
   bool any = strcmp(request->name, "auto") == 0, cuda = strcmp(request->name, "cuda") == 0;
   QG_CHECK(any || cuda || strcmp(request->name, "cpu") == 0, QG_ERR_INPUT,
            "backend.name: unknown backend \"%s\"; known: auto, cpu, cuda", request->name);
+  flush_subnormals();
   if (!any && !cuda) return qg_cpu_open(request, out);
   qg_status status = open_cuda(request, out);
   if (status != QG_ERR_RESOURCE) return status;

@@ -8,8 +8,7 @@
 #include "config/value.h"
 #include "qgalore/base.h"
 
-/* Parses the input that a checkpoint carries. */
-static qg_status load_saved(const char *text, qg_config *out)
+qg_status qg_config_load_saved(const char *text, qg_config *out)
 {
   qg_status status = QG_OK;
   void *memory = NULL;
@@ -67,7 +66,7 @@ static qg_status check(const qg_config *config, const char *saved, bool weights_
   qg_input_errors errors = {0};
   QG_TRY_OUT(qg_calloc(2, sizeof(qg_config), "two inputs to compare", &memory));
   qg_config *before = memory, *after = before + 1;
-  QG_TRY_OUT(load_saved(saved, before));
+  QG_TRY_OUT(qg_config_load_saved(saved, before));
   *after = *config;
   settle_bits(before);
   settle_bits(after);

@@ -23,6 +23,11 @@ static const qg_choice subspace_choices[] = {
     {"auto", QG_SUBSPACE_AUTO},           {"exact", QG_SUBSPACE_EXACT},
     {"warm", QG_SUBSPACE_WARM},           {"randomized", QG_SUBSPACE_RANDOMIZED},
     {"scalapack", QG_SUBSPACE_SCALAPACK}, {NULL, 0}};
+static const qg_choice schedule_choices[] = {{"cosine", QG_SCHEDULE_COSINE},
+                                             {"linear", QG_SCHEDULE_LINEAR},
+                                             {"constant", QG_SCHEDULE_CONSTANT},
+                                             {"wsd", QG_SCHEDULE_WSD},
+                                             {NULL, 0}};
 static const qg_choice sample_choices[] = {
     {"batch", QG_SAMPLE_BATCH}, {"micro_batch", QG_SAMPLE_MICRO_BATCH}, {NULL, 0}};
 static const qg_choice update_choices[] = {
@@ -183,11 +188,23 @@ const qg_key qg_schema[] = {
      .doc = "Added to the root of the second moment."},
     {KEY(optimizer, weight_decay), QG_KEY_REAL, MEMBER(optimizer, weight_decay), .fallback = "0",
      .range = "[0, 1]", .may_change = true, .doc = "Decoupled weight decay: W -= lr * weight_decay * W."},
+    {KEY(optimizer, schedule), QG_KEY_ENUM, MEMBER(optimizer, schedule), .fallback = "cosine",
+     .choices = schedule_choices, .may_change = true,
+     .doc = "Learning rate after the warm-up. cosine, linear: falls until train.steps. constant: stays. wsd "
+            "(warm-up, stable, decay): stays, and falls over the last decay_share of train.steps. With "
+            "constant and wsd a run can be made longer without the rate rising again, with wsd before its "
+            "decay has begun."},
     {KEY(optimizer, warmup_steps), QG_KEY_INT, MEMBER(optimizer, warmup_steps), .unit = "steps",
      .fallback = "0", .range = "[0, inf)", .may_change = true,
-     .doc = "Steps in which the learning rate grows linearly from 0."},
+     .doc = "Steps in which the learning rate grows linearly, from lr / warmup_steps."},
+    {KEY(optimizer, warmup_from_zero), QG_KEY_BOOL, MEMBER(optimizer, warmup_from_zero), .fallback = "no",
+     .reference = "yes", .may_change = true,
+     .doc = "Begin the warm-up with a rate of 0, so that the first step changes no weight."},
     {KEY(optimizer, min_lr_ratio), QG_KEY_REAL, MEMBER(optimizer, min_lr_ratio), .fallback = "0.1",
-     .range = "[0, 1]", .may_change = true, .doc = "The cosine after the warm-up ends at min_lr_ratio * lr."},
+     .range = "[0, 1]", .may_change = true, .doc = "cosine, linear and wsd end at min_lr_ratio * lr."},
+    {KEY(optimizer, decay_share), QG_KEY_REAL, MEMBER(optimizer, decay_share), .fallback = "0.2",
+     .range = "[0, 1]", .may_change = true,
+     .doc = "Share of train.steps, at their end, in which the rate of schedule = wsd falls."},
     {KEY(optimizer, grad_clip), QG_KEY_REAL, MEMBER(optimizer, grad_clip), .fallback = "1", .reference = "0",
      .range = "[0, inf)", .may_change = true,
      .doc = "Largest global norm of the gradient; larger ones are scaled down. 0: none."},
@@ -364,7 +381,8 @@ const qg_key qg_schema[] = {
          "Sequences that go through a pipeline stage at once. There is no backward pass, so more of them fit "
          "than in training. 0: train.micro_batch."},
     {KEY(evaluate, sequences), QG_KEY_INT, MEMBER(evaluate, sequences), .unit = "sequences", .fallback = "0",
-     .range = "[0, inf)", .may_change = true, .doc = "Sequences of each file, from its beginning, rounded up to whole micro-batches. 0: all."},
+     .range = "[0, inf)", .may_change = true,
+     .doc = "Sequences of each file, from its beginning, rounded up to whole micro-batches. 0: all."},
     {KEY(evaluate, output), QG_KEY_PATH, MEMBER(evaluate, output), .fallback = "", .may_change = true,
      .doc = "File for the results as JSON. Empty: they are in the log alone."},
 };

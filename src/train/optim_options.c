@@ -10,6 +10,17 @@ static qg_subspace_method local_method(const qg_config *config)
   return config->subspace.method == QG_SUBSPACE_SCALAPACK ? QG_SUBSPACE_AUTO : config->subspace.method;
 }
 
+qg_schedule qg_schedule_from_config(const qg_config *config)
+{
+  return (qg_schedule){.kind = config->optimizer.schedule,
+                       .lr = config->optimizer.lr,
+                       .min_ratio = config->optimizer.min_lr_ratio,
+                       .decay_share = config->optimizer.decay_share,
+                       .warmup = config->optimizer.warmup_steps,
+                       .steps = config->train.steps,
+                       .warmup_from_zero = config->optimizer.warmup_from_zero};
+}
+
 qg_optim_options qg_optim_options_from_config(const qg_config *config, int threads)
 {
   return (qg_optim_options){

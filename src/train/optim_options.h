@@ -4,7 +4,10 @@
 
 #include "qgalore/config.h"
 #include "qgalore/optim.h"
+#include "qgalore/optim/learning_rate.h"
 
+/* Pure. */
+qg_schedule qg_schedule_from_config(const qg_config *config);
 /* this_rank and all_ranks are left 0. Pure. */
 qg_optim_options qg_optim_options_from_config(const qg_config *config, int threads);
 /* Takes the storage of the held parameters, in the formats that the method asks for. Local. */

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "qgalore/base.h"
+#include "train/optim_options.h"
 
 /* Adds a line to the run's history: when and where this attempt begins. Checkpoints get that of rank 0. */
 static qg_status add_attempt(const qg_trainer *t, const char *before, qg_train_state *state)
@@ -42,6 +43,25 @@ static qg_status load_state(qg_trainer *t, qg_ckpt_file *file)
   return qg_par_agree(t->par, qg_optim_state_loaded(t->optim));
 }
 
+/* A longer train.steps, or another schedule, can send the rate up again long after it had fallen: that is
+ * said before it happens. */
+static qg_status tell_of_another_rate(const qg_trainer *t, const qg_log *log, const qg_ckpt_meta *meta)
+{
+  qg_config *saved;
+  QG_TRY(qg_calloc(1, sizeof *saved, "the input in the checkpoint", (void **)&saved));
+  qg_status status = qg_config_load_saved(meta->resolved_input, saved);
+  qg_schedule before = qg_schedule_from_config(saved), now = qg_schedule_from_config(t->config);
+  double old_rate = qg_learning_rate(&before, meta->step), rate = qg_learning_rate(&now, meta->step);
+  free(saved);
+  if (status == QG_OK && fabs(rate - old_rate) > 1e-6 * old_rate)
+    qg_log_warn(
+        log,
+        "the learning rate of step %lld is %.3e now and was %.3e by the schedule of the checkpoint (%lld "
+        "steps, here %lld); optimizer.schedule = constant or wsd can be made longer without such a change",
+        (long long)meta->step + 1, rate, old_rate, (long long)before.steps, (long long)now.steps);
+  return status;
+}
+
 static qg_status resume_from(qg_trainer *t, const qg_log *log, const char *path, qg_train_state *state)
 {
   qg_ckpt_file *file = NULL;
@@ -49,6 +69,7 @@ static qg_status resume_from(qg_trainer *t, const qg_log *log, const char *path,
   QG_TRY_OUT(qg_ckpt_open(t->par, path, &file));
   const qg_ckpt_meta *meta = qg_ckpt_get_meta(file);
   QG_TRY_OUT(qg_par_agree(t->par, qg_config_check_restart(t->config, meta->resolved_input)));
+  QG_TRY_OUT(qg_par_agree(t->par, tell_of_another_rate(t, log, meta)));
   QG_TRY_OUT(load_state(t, file));
   QG_TRY_OUT(qg_selftest_check(&t->selftest, meta));
   *state = (qg_train_state){.step = meta->step,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "qgalore/base.h"
+#include "train/optim_options.h"
 
 static qg_status load_batch(qg_trainer *t, int64_t cursor)
 {
@@ -127,9 +128,8 @@ static qg_status apply(qg_trainer *t, qg_step_result *result)
 qg_status qg_train_step(qg_trainer *t, int64_t step, int64_t cursor, const qg_stop_vote *vote,
                         qg_step_result *result)
 {
-  const qg_config *c = t->config;
-  *result = (qg_step_result){.lr = qg_learning_rate(c->optimizer.lr, step, c->optimizer.warmup_steps,
-                                                    c->train.steps, c->optimizer.min_lr_ratio)};
+  qg_schedule schedule = qg_schedule_from_config(t->config);
+  *result = (qg_step_result){.lr = qg_learning_rate(&schedule, step)};
   QG_TRY(load_batch(t, cursor));
   QG_TRY(qg_pipeline_clear_loss(&t->pipeline));
   QG_TRY(qg_optim_begin(t->optim, step));

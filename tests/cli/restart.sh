@@ -176,5 +176,6 @@ attempt 1 $this checkpoint.selftest=no train.steps=4 train.validate_every=0
 expect "a run without a self-test" 0 "all 4 steps done"
 attempt 1 $this checkpoint.selftest=yes train.steps=6 train.validate_every=0
 expect "goes on with one" 0 "all 6 steps done"
+check "and a rate that rises again is told" grep -q 'the learning rate of step 5 is .* now and was .* by the schedule' <<<"$output"
 
 finish

@@ -54,13 +54,14 @@ static double remaining_loss(qg_optim_options options, qg_role role)
   small_open(&f, options, WIDEST, 1);
   const qg_param *p = param_of(&f, role, 1);
   float *target = target_of(&f, p);
+  const qg_schedule schedule = {.lr = 0.02, .warmup = 5, .steps = STEPS, .min_ratio = 0.1};
   double first = 0.0, last = 0.0;
   for (int64_t step = 0; step <= STEPS; step++) {
     assert_ok(qg_optim_begin(f.optim, step));
     last = send_distance(&f, p, target);
     if (step == 0) first = last;
     assert_ok(qg_optim_finish_gradients(f.optim));
-    assert_ok(qg_optim_apply(f.optim, qg_learning_rate(0.02, step, 5, STEPS, 0.1), 1.0));
+    assert_ok(qg_optim_apply(f.optim, qg_learning_rate(&schedule, step), 1.0));
   }
   free(target);
   fixture_close(&f);

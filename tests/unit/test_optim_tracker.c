@@ -228,27 +228,95 @@ static void assert_rate(double rate, double want)
   assert_true(QG_CLOSE(rate / want, 1.0, QG_TOL_F64_FORMULA));
 }
 
-static void warm_up_is_linear_from_zero(void **state)
+static const qg_schedule cosine = {.lr = 0.01, .warmup = 10, .steps = 100, .min_ratio = 0.1};
+
+static qg_schedule of_kind(qg_schedule_kind kind)
+{
+  qg_schedule s = cosine;
+  s.kind = kind;
+  s.decay_share = 0.2;
+  return s;
+}
+
+/* The first step changes the weights, and the last of the warm-up has the full rate. */
+static void warm_up_is_linear_and_begins_above_zero(void **state)
 {
   (void)state;
-  assert_true(qg_learning_rate(0.01, 0, 10, 100, 0.1) == 0.0);
-  assert_rate(qg_learning_rate(0.01, 5, 10, 100, 0.1), 0.005);
-  assert_rate(qg_learning_rate(0.01, 10, 10, 100, 0.1), 0.01);
+  for (int kind = QG_SCHEDULE_COSINE; kind <= QG_SCHEDULE_WSD; kind++) {
+    qg_schedule s = of_kind((qg_schedule_kind)kind);
+    for (int step = 0; step < 10; step++) assert_rate(qg_learning_rate(&s, step), 0.001 * (step + 1));
+    assert_rate(qg_learning_rate(&s, 10), 0.01);
+  }
+}
+
+static void the_published_warm_up_begins_at_zero(void **state)
+{
+  (void)state;
+  qg_schedule s = cosine;
+  s.warmup_from_zero = true;
+  assert_true(qg_learning_rate(&s, 0) == 0.0);
+  assert_rate(qg_learning_rate(&s, 5), 0.005);
+  assert_rate(qg_learning_rate(&s, 10), 0.01);
 }
 
 static void cosine_falls_to_the_smallest_rate(void **state)
 {
   (void)state;
-  assert_rate(qg_learning_rate(0.01, 55, 10, 100, 0.1), 0.01 * (0.1 + 0.9 * 0.5));
-  assert_rate(qg_learning_rate(0.01, 40, 10, 100, 0.1), 0.01 * (0.1 + 0.9 * 0.75));
-  assert_rate(qg_learning_rate(0.01, 100, 10, 100, 0.1), 0.001);
-  assert_rate(qg_learning_rate(0.01, 1000, 10, 100, 0.1), 0.001);
+  assert_rate(qg_learning_rate(&cosine, 55), 0.01 * (0.1 + 0.9 * 0.5));
+  assert_rate(qg_learning_rate(&cosine, 40), 0.01 * (0.1 + 0.9 * 0.75));
+  assert_rate(qg_learning_rate(&cosine, 100), 0.001);
+  assert_rate(qg_learning_rate(&cosine, 1000), 0.001);
+}
+
+static void linear_falls_to_the_smallest_rate(void **state)
+{
+  (void)state;
+  qg_schedule s = of_kind(QG_SCHEDULE_LINEAR);
+  assert_rate(qg_learning_rate(&s, 55), 0.01 * (0.1 + 0.9 * 0.5));
+  assert_rate(qg_learning_rate(&s, 91), 0.01 * (0.1 + 0.9 * 0.1));
+  assert_rate(qg_learning_rate(&s, 100), 0.001);
+}
+
+static void a_constant_rate_knows_no_end(void **state)
+{
+  (void)state;
+  qg_schedule s = of_kind(QG_SCHEDULE_CONSTANT);
+  for (int64_t step = 10; step <= 100000; step *= 10) assert_rate(qg_learning_rate(&s, step), 0.01);
+}
+
+/* Until step 80 the rate does not know how long the run will be. */
+static void wsd_falls_over_its_last_share_only(void **state)
+{
+  (void)state;
+  qg_schedule s = of_kind(QG_SCHEDULE_WSD), longer = s;
+  longer.steps = 1000;
+  assert_int_equal(qg_schedule_decay_begins(&s), 80);
+  for (int64_t step = 0; step <= 80; step++)
+    assert_true(qg_learning_rate(&s, step) == qg_learning_rate(&longer, step));
+  assert_rate(qg_learning_rate(&s, 80), 0.01);
+  assert_rate(qg_learning_rate(&s, 85), 0.01 * (0.1 + 0.9 * 0.5));
+  assert_rate(qg_learning_rate(&s, 100), 0.001);
+}
+
+/* A share of 0 has no decay, a share of 1 decays from the end of the warm-up. */
+static void wsd_takes_every_share(void **state)
+{
+  (void)state;
+  qg_schedule s = of_kind(QG_SCHEDULE_WSD);
+  s.decay_share = 0.0;
+  assert_rate(qg_learning_rate(&s, 99), 0.01);
+  s.decay_share = 1.0;
+  assert_int_equal(qg_schedule_decay_begins(&s), 10);
+  assert_rate(qg_learning_rate(&s, 10), 0.01);
+  assert_true(qg_learning_rate(&s, 11) < 0.01);
 }
 
 static void no_warm_up_starts_at_the_top(void **state)
 {
   (void)state;
-  assert_rate(qg_learning_rate(0.01, 0, 0, 100, 0.1), 0.01);
+  qg_schedule s = cosine;
+  s.warmup = 0;
+  assert_rate(qg_learning_rate(&s, 0), 0.01);
 }
 
 int main(void)
@@ -270,8 +338,13 @@ int main(void)
       cmocka_unit_test(phases_spread_the_matrices_evenly),
       cmocka_unit_test(dissimilar_subspaces_halve_a_doubled_interval),
       cmocka_unit_test(a_refresh_that_did_not_happen_stays_due),
-      cmocka_unit_test(warm_up_is_linear_from_zero),
+      cmocka_unit_test(warm_up_is_linear_and_begins_above_zero),
+      cmocka_unit_test(the_published_warm_up_begins_at_zero),
       cmocka_unit_test(cosine_falls_to_the_smallest_rate),
+      cmocka_unit_test(linear_falls_to_the_smallest_rate),
+      cmocka_unit_test(a_constant_rate_knows_no_end),
+      cmocka_unit_test(wsd_falls_over_its_last_share_only),
+      cmocka_unit_test(wsd_takes_every_share),
       cmocka_unit_test(no_warm_up_starts_at_the_top),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* The dynamic 8-bit maps of moments (Dettmers et al., arXiv 2110.02861; doc/method.md section 8). Arithmetic keeps subnormal
- * numbers (no flush to zero), or the ends of the maps differ. */
+/* The dynamic 8-bit maps of moments (Dettmers et al., arXiv 2110.02861; doc/method.md section 8). In a
+ * run subnormal quotients count as zeros (qg_subnormals_flush). */
 #ifndef QGALORE_NUMERICS_DYNAMIC_MAPS_H
 #define QGALORE_NUMERICS_DYNAMIC_MAPS_H
 

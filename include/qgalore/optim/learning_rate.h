@@ -1,9 +1,24 @@
+/* Learning rate schedules (doc/method.md section 10). */
 #ifndef QGALORE_OPTIM_LEARNING_RATE_H
 #define QGALORE_OPTIM_LEARNING_RATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* Learning rate of a step (from 0): linear warm-up k / warmup from 0, then cosine to min_ratio * lr at `steps`. */
-double qg_learning_rate(double lr, int64_t step, int64_t warmup, int64_t steps, double min_ratio);
+#include "qgalore/spec/method.h"
+
+typedef struct {
+  qg_schedule_kind kind;
+  double lr;             /* the highest rate, reached after the warm-up */
+  double min_ratio;      /* cosine, linear and wsd end at min_ratio * lr */
+  double decay_share;    /* wsd: share of `steps`, at their end, in which the rate falls */
+  int64_t warmup, steps; /* constant does not look at `steps` */
+  bool warmup_from_zero; /* the first step of the warm-up has rate 0, as in the published code */
+} qg_schedule;
+
+/* Learning rate of a step, counted from 0. Pure. */
+double qg_learning_rate(const qg_schedule *schedule, int64_t step);
+/* The step from which the rate falls; `steps` and beyond: never. Pure. */
+int64_t qg_schedule_decay_begins(const qg_schedule *schedule);
 
 #endif

@@ -4,6 +4,7 @@
 
 typedef enum { QG_METHOD_ADAMW, QG_METHOD_ADAM8BIT, QG_METHOD_GALORE, QG_METHOD_QGALORE } qg_method;
 typedef enum { QG_SIMILARITY_OVERLAP, QG_SIMILARITY_COSINE } qg_similarity;
+typedef enum { QG_SCHEDULE_COSINE, QG_SCHEDULE_LINEAR, QG_SCHEDULE_CONSTANT, QG_SCHEDULE_WSD } qg_schedule_kind;
 typedef enum { QG_SAMPLE_BATCH, QG_SAMPLE_MICRO_BATCH } qg_sample;
 
 /* How a subspace is computed; qgalore/linalg.h says what each does. */
