@@ -120,7 +120,27 @@ qg_run() {
   return "$code"
 }
 
-# Whether another job would help. The file `stalls` counts attempts that ended at the step they began at.
+# Keeps the number of attempts in a row that ended at the step they began at. Where it cannot be kept, as on a full disk, nothing
+# would ever end the chain: then it fails.
+qg_keep_stalls() {
+  local kept=
+  if [ "$1" -eq 0 ]; then rm -f "$run_folder/stalls"; return; fi
+  { echo "$1" >"$run_folder/stalls"; } 2>/dev/null
+  [ -r "$run_folder/stalls" ] && read -r kept <"$run_folder/stalls"
+  [ "$kept" = "$1" ]
+}
+
+# What no other job would do better: exit codes of the program.
+qg_is_final() {
+  case $1 in
+    2) qg_say "the input is wrong; correct it and submit again" ;;
+    4) qg_say "no room on the disk, no memory or no device (exit code 4): see the error above, then submit again" ;;
+    5) qg_say "the numbers are not finite any more (exit code 5): see the error above, then submit again" ;;
+    *) return 1 ;;
+  esac
+}
+
+# Whether another job would help.
 qg_should_continue() {
   local code=$1 step_before=$2 state step stalls=0
   state=$(qg_status_value state)
@@ -128,19 +148,17 @@ qg_should_continue() {
   [ "${QGALORE_CHAIN:-yes}" != no ] || { qg_say "state ${state:-unknown}; QGALORE_CHAIN is off"; return 1; }
   [ "$cancelled" = no ] || { qg_say "cancelled at step ${step:-0}; not submitted again"; return 1; }
   [ "$(qg_status_value reason)" != "STOP file" ] || { qg_say "stopped by the STOP file at step $step"; return 1; }
-  [ "$code" -ne 2 ] || { qg_say "the input is wrong; correct it and submit again"; return 1; }
+  ! qg_is_final "$code" || return 1
   case $state in
     finished) qg_say "finished at step $step"; return 1 ;;
     resume | running) ;;
     *) qg_say "state ${state:-unknown} after exit code $code; not submitted again"; return 1 ;;
   esac
-  if [ "${step:-0}" -gt "$step_before" ]; then
-    rm -f "$run_folder/stalls"
-  else
+  if [ "${step:-0}" -le "$step_before" ]; then
     [ -r "$run_folder/stalls" ] && read -r stalls <"$run_folder/stalls"
     stalls=$((stalls + 1))
-    echo "$stalls" >"$run_folder/stalls"
   fi
+  qg_keep_stalls "$stalls" || { qg_say "cannot write $run_folder/stalls: is the disk full? Not submitted again"; return 1; }
   [ "$stalls" -lt 2 ] || { qg_say "two attempts ended at step $step; not submitted again"; return 1; }
   qg_say "stopped at step ${step:-0}; $([ "${QGALORE_CHAIN:-yes}" = link ] && echo "leaves it to" || echo submits) the next job"
 }

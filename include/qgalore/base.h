@@ -45,6 +45,10 @@ const char *qg_format_bytes(char *buffer, size_t size, double bytes);     /* "1.
 const char *qg_format_count(char *buffer, size_t size, double count);     /* "6.74 B", "60.1 M" */
 const char *qg_format_seconds(char *buffer, size_t size, double seconds); /* "2d03h", "4h05m", "3m20s", "12.3s" */
 
+/* Bytes that this user may still write into the folder `path`, or the nearest above it that exists: free space, and the
+ * quota where the system tells it. INT64_MAX if unknown. */
+int64_t qg_disk_free(const char *path);
+
 /* Makes a folder and its parents (mode 0777 less umask). Existing folders are fine. QG_ERR_RESOURCE names the path. */
 qg_status qg_make_folder(const char *path);
 

@@ -50,7 +50,8 @@ typedef struct {
 
 /* Writes <folder>/step-%010d.h5 and then deletes what keep_last and keep_every release of it and older ones. The root's
  * meta counts. Entries list the same datasets in the same order on all ranks, and every item has one owner. On failure
- * the older ones are untouched and the temporary file is removed. QG_ERR_CHECKPOINT on every rank. Collective. */
+ * the older ones are untouched and the temporary file is removed. On every rank QG_ERR_RESOURCE (the disk is full or cannot be
+ * written), QG_ERR_NUMERICAL (weights or moments are not finite) or QG_ERR_CHECKPOINT. Collective. */
 qg_status qg_ckpt_save(qg_par *par, qg_backend *be, const qg_ckpt_options *options, const qg_ckpt_meta *meta,
                        const qg_state_entry *entries, int count);
 

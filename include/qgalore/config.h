@@ -100,7 +100,8 @@ typedef struct {
     bool graphs;        /* replay forward passes of layers */
   } backend;
   struct {
-    int64_t every, keep_last, keep_every; /* every 0: only at the end */
+    int64_t every, keep_last, keep_every; /* every 0: not by steps */
+    double every_time, retry_time;        /* seconds; every_time 0: not by time */
     qg_layout layout;
     qg_asynchronous asynchronous;
     int64_t snapshot_memory;              /* bytes per rank */

@@ -3,12 +3,14 @@
 #include <math.h>
 
 #include "app/check.h"
+#include "app/disk_check.h"
 #include "app/dry_run.h"
 #include "app/library_memory.h"
 #include "app/memory_check.h"
 #include "app/report.h"
 #include "app/summary.h"
 #include "qgalore/base.h"
+#include "qgalore/ckpt.h"
 #include "train/stop.h"
 #include "train/transport.h"
 
@@ -33,6 +35,16 @@ static void print_data(const qg_session *s, qg_trainer *trainer)
                 entropy);
 }
 
+static qg_status check_disk(qg_session *s, qg_trainer *trainer)
+{
+  const qg_state_entry *entries;
+  int count;
+  QG_TRY(qg_par_agree(s->par, qg_optim_state(qg_trainer_optim(trainer), &entries, &count)));
+  bool root = qg_par_is_root(s->grid);
+  return qg_par_agree(s->par,
+                      root ? qg_disk_check(&s->config, qg_ckpt_bytes(entries, count), &s->log) : QG_OK);
+}
+
 static qg_status print_opening(qg_session *s, const qg_transport *transport, qg_trainer *trainer)
 {
   qg_report_banner(&s->log);
@@ -43,7 +55,7 @@ static qg_status print_opening(qg_session *s, const qg_transport *transport, qg_
   qg_memory_print(&s->log, s->be, s->mem);
   qg_log_raw(&s->log, "\n");
   print_data(s, trainer);
-  return QG_OK;
+  return check_disk(s, trainer);
 }
 
 static void print_result(const qg_session *s, const qg_train_summary *end, double rate)

@@ -52,8 +52,10 @@ qg_status qg_status_print(FILE *out, const char *folder)
   fprintf(out, "run         %s\n", folder);
   fprintf(out, "state       %s (%s)\n", status.state, meaning_of(status.state));
   fprintf(out, "reason      %s, %s\n", status.reason, status.updated);
-  fprintf(out, "checkpoint  step %lld of %lld (%.1f %%)\n", (long long)status.step, (long long)status.steps,
-          share);
+  if (status.step == 0) fprintf(out, "checkpoint  none yet of %lld steps\n", (long long)status.steps);
+  else
+    fprintf(out, "checkpoint  step %lld of %lld (%.1f %%)\n", (long long)status.step, (long long)status.steps,
+            share);
   print_last_step(out, folder);
   return QG_OK;
 }

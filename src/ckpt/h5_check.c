@@ -1,7 +1,12 @@
 #include "ckpt/h5_check.h"
 
+#include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "qgalore/base.h"
 
 typedef struct {
   char *buffer;
@@ -30,14 +35,27 @@ const char *qg_h5_reason(char *buffer, size_t size)
   return buffer;
 }
 
+/* HDF5 tells errno in its words alone. */
+static bool names_a_full_disk(const char *words)
+{
+  const int full[] = {ENOSPC, EDQUOT, EFBIG};
+  const char *told = strstr(words, "errno = ");
+  for (int i = 0; told && i < QG_COUNT_OF(full); i++)
+    if (atoi(told + strlen("errno = ")) == full[i]) return true;
+  return false;
+}
+
 qg_status qg_h5_failure(const char *path, const char *call, const char *file, int line, const char *func)
 {
   char text[256];
   /* The call may stand in an assignment, `id = H5Xyz(...)`. */
   const char *name = strstr(call, "H5");
   if (!name) name = call;
+  qg_h5_reason(text, sizeof text);
+  if (names_a_full_disk(text))
+    return qg_error_raise(QG_ERR_RESOURCE, file, line, func, "no room for %s: %s", path, strerror(ENOSPC));
   return qg_error_raise(QG_ERR_CHECKPOINT, file, line, func, "%s: %.*s failed: %s", path,
-                        (int)strcspn(name, "("), name, qg_h5_reason(text, sizeof text));
+                        (int)strcspn(name, "("), name, text);
 }
 
 void qg_h5_release(hid_t id)

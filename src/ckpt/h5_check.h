@@ -11,7 +11,7 @@ void qg_h5_quiet(void);
 /* The innermost reason on HDF5's error stack, written into `buffer`, which it returns. */
 const char *qg_h5_reason(char *buffer, size_t size);
 
-/* Raises QG_ERR_CHECKPOINT: "PATH: H5Xyz failed: reason". `call` is the source text of the call. */
+/* Raises QG_ERR_CHECKPOINT: "PATH: H5Xyz failed: reason", or QG_ERR_RESOURCE for a full disk. `call` is the source text of the call. */
 qg_status qg_h5_failure(const char *path, const char *call, const char *file, int line, const char *func);
 
 /* Ends the use of a file, dataset, space, type or property list; negative ids are fine. */

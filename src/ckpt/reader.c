@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ckpt/attributes.h"
+#include "ckpt/finite.h"
 #include "ckpt/h5_check.h"
 #include "ckpt/storage.h"
 #include "qgalore/base.h"
@@ -108,6 +109,16 @@ static qg_status compare_sum(const qg_ckpt_reader *r, int64_t item, int64_t inde
   return QG_OK;
 }
 
+/* Versions before 0.2 wrote them. */
+static qg_status check_finite(const qg_ckpt_reader *r, int64_t item, bool finite)
+{
+  QG_CHECK(finite, QG_ERR_CHECKPOINT,
+           "%s: dataset \"%s\", item %lld holds numbers that are not finite: the run had failed before it "
+           "was saved",
+           r->file->path, r->name, (long long)item);
+  return QG_OK;
+}
+
 static qg_ckpt_block block_at(const qg_ckpt_reader *r, int64_t index)
 {
   return qg_ckpt_block_at(r->elements, r->element_bytes, r->file->header.block_bytes, index);
@@ -118,7 +129,8 @@ qg_status qg_ckpt_reader_read(const qg_ckpt_reader *r, int64_t item, int64_t ind
 {
   *block = block_at(r, index);
   QG_TRY(read_row(r, r->data, item, block->first, block->elements, qg_ckpt_h5_type(r->type), buffer));
-  return compare_sum(r, item, index, qg_crc32c(0, buffer, block->bytes));
+  QG_TRY(compare_sum(r, item, index, qg_crc32c(0, buffer, block->bytes)));
+  return check_finite(r, item, qg_ckpt_is_finite(r->type, buffer, block->bytes));
 }
 
 qg_status qg_ckpt_reader_check(const qg_ckpt_reader *r, int64_t item, int64_t index, void *buffer)
@@ -126,12 +138,15 @@ qg_status qg_ckpt_reader_check(const qg_ckpt_reader *r, int64_t item, int64_t in
   qg_ckpt_block block = block_at(r, index);
   int64_t most = QG_CKPT_CHUNK / (int64_t)r->element_bytes, end = block.first + block.elements;
   uint32_t crc = 0;
+  bool finite = true;
   for (int64_t first = block.first, part; first < end; first += part) {
     part = qg_min_i64(most, end - first);
     QG_TRY(read_row(r, r->data, item, first, part, qg_ckpt_h5_type(r->type), buffer));
     crc = qg_crc32c(crc, buffer, (size_t)part * r->element_bytes);
+    finite &= qg_ckpt_is_finite(r->type, buffer, (size_t)part * r->element_bytes);
   }
-  return compare_sum(r, item, index, crc);
+  QG_TRY(compare_sum(r, item, index, crc));
+  return check_finite(r, item, finite);
 }
 
 /* --- all datasets of a file --- */

@@ -96,15 +96,16 @@ static void delete_files(const qg_ckpt_active_save *s)
     if (qg_ckpt_rank_file_path(s->options.folder, &s->rank_files, rank, path) == QG_OK) unlink(path);
 }
 
-/* Whatever failed, to the caller it is the checkpoint. */
-static qg_status fail_save(qg_ckpt_active_save *s)
+/* What failed is the checkpoint, unless it is the disk, or the numbers that were to be saved. */
+static qg_status fail_save(qg_ckpt_active_save *s, qg_status status)
 {
+  bool tells = status == QG_ERR_RESOURCE || status == QG_ERR_NUMERICAL;
   char message[2048];
   snprintf(message, sizeof message, "%s", qg_error_message());
   qg_ckpt_await_copy(s);
   delete_files(s);
   free_save(s);
-  return qg_error_adopt(QG_ERR_CHECKPOINT, message);
+  return qg_error_adopt(tells ? status : QG_ERR_CHECKPOINT, message);
 }
 
 qg_status qg_ckpt_begin(qg_par *par, qg_backend *be, const qg_ckpt_options *options, const qg_ckpt_meta *meta,
@@ -123,7 +124,7 @@ qg_status qg_ckpt_begin(qg_par *par, qg_backend *be, const qg_ckpt_options *opti
   s->root = qg_par_is_root(qg_par_grid(par));
   qg_status status = prepare(s, meta, entries, count);
   if (status == QG_OK) status = start_copying(s, snapshot);
-  if (status != QG_OK) return fail_save(s);
+  if (status != QG_OK) return fail_save(s, status);
   start_phase(s);
   *out = s;
   return QG_OK;
@@ -149,7 +150,7 @@ qg_status qg_ckpt_advance(qg_ckpt_active_save *save, bool *ended, double *second
   qg_status status = next_phase(save);
   *ended = status != QG_OK || is_over(save);
   if (!*ended) return QG_OK;
-  if (status != QG_OK) return fail_save(save);
+  if (status != QG_OK) return fail_save(save, status);
   *seconds = save->seconds;
   free_save(save);
   return QG_OK;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ckpt/finite.h"
 #include "qgalore/base.h"
 #include "qgalore/base/fault.h"
 
@@ -81,6 +82,15 @@ static qg_status write_block(const output *o, const char *from, size_t bytes, in
   return QG_OK;
 }
 
+static qg_status check_finite(const output *o, const qg_ckpt_local_item *item, const char *from, size_t bytes)
+{
+  const qg_ckpt_dataset *d = &o->writer->placement->layout.datasets[item->dataset];
+  QG_CHECK(qg_ckpt_is_finite(d->type, from, bytes), QG_ERR_NUMERICAL,
+           "dataset \"%s\", item %lld holds numbers that are not finite: it is not saved", d->name,
+           (long long)item->item);
+  return QG_OK;
+}
+
 static qg_status write_item(const output *o, const qg_ckpt_local_item *item)
 {
   const qg_ckpt_placement *placement = o->writer->placement;
@@ -91,6 +101,7 @@ static qg_status write_item(const output *o, const qg_ckpt_local_item *item)
       QG_TRY(o->writer->be->ops->copy_out(o->writer->be, o->buffer, from, block.bytes));
       from = o->buffer;
     }
+    QG_TRY(check_finite(o, item, from, block.bytes));
     QG_TRY(write_block(o, from, block.bytes, offset_of(placement, item) + (int64_t)block.offset,
                        &sums_of(o->writer, item)[index]));
   }

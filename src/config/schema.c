@@ -343,9 +343,17 @@ const qg_key qg_schema[] = {
 
     /* checkpoint */
     {KEY(checkpoint, every), QG_KEY_INT, MEMBER(checkpoint, every), .unit = "steps", .fallback = "0",
-     .range = "[0, inf)", .may_change = true,
-     .doc = "Steps between two checkpoints. 0: only at the end and on request, so a rank that dies loses the "
-            "whole run."},
+     .range = "[0, inf)", .may_change = true, .doc = "Steps between two checkpoints. 0: none by steps."},
+    {KEY(checkpoint, every_time), QG_KEY_DURATION, MEMBER(checkpoint, every_time), .fallback = "30m",
+     .range = "[0, 1e9]", .may_change = true,
+     .doc = "A checkpoint is also written when the last one is older than this. 0s: none by time. With every "
+            "= 0 and "
+            "every_time = 0s the only one is that at the end, and a rank that dies loses the whole run."},
+    {KEY(checkpoint, retry_time), QG_KEY_DURATION, MEMBER(checkpoint, retry_time), .fallback = "10m",
+     .range = "[0, 1e9]", .may_change = true,
+     .doc = "How long the last save of a run tries again while the disk is full. A signal ends the wait, and "
+            "so does "
+            "run.max_walltime."},
     {KEY(checkpoint, keep_last), QG_KEY_INT, MEMBER(checkpoint, keep_last), .unit = "checkpoints",
      .fallback = "2", .range = "[1, 1000000]", .may_change = true, .doc = "The newest so many are kept."},
     {KEY(checkpoint, keep_every), QG_KEY_INT, MEMBER(checkpoint, keep_every), .unit = "steps",

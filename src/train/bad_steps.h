@@ -50,6 +50,7 @@ void qg_excluded_steps_forget(qg_excluded_steps *list, int64_t step);
 typedef struct {
   qg_loss_window window;
   qg_excluded_steps excluded; /* since the newest checkpoint */
+  bool validation;            /* the last one was not finite */
   int in_a_row;               /* steps without an update, up to the last one */
   int rollbacks;              /* for loss spikes, since the newest checkpoint */
   /* The last place where data are left out: after step skip_step training goes on at sequence skip_cursor;

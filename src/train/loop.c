@@ -28,6 +28,7 @@ static qg_status validate(qg_run *run, qg_metrics_line *line)
                 (long long)run->state.step);
     return QG_OK;
   }
+  run->bad.validation = !isfinite(result.loss);
   line->val_loss = run->summary->valid_loss = result.loss;
   line->val_bits_per_byte = result.bits_per_byte;
   qg_progress_validation(&run->progress, run->state.step, &result);
@@ -49,7 +50,7 @@ static void advance(qg_run *run, const qg_step_result *result, double seconds)
   run->state.tokens += result->tokens;
   run->state.cursor += run->t->config->train.global_batch;
   run->state.elapsed += seconds;
-  run->state.loss = result->loss;
+  run->state.loss = result->skipped ? NAN : result->loss;
   if (!result->skipped) run->state.grad_norm = result->grad_norm;
   run->watch.longest_step = fmax(run->watch.longest_step, seconds);
 }
@@ -89,8 +90,7 @@ static qg_status one_step(qg_run *run)
   (void)count_votes(run, result.votes);
   QG_TRY(qg_recovery_check(run, &result, seconds, &rolled_back));
   if (!rolled_back) QG_TRY(finish_step(run, &result, seconds));
-  if (result.save_phase_done) (void)qg_run_advance_save(run, false);
-  return QG_OK;
+  return result.save_phase_done ? qg_run_advance_save(run, false) : QG_OK;
 }
 
 /* After a bad step there is nothing to save, and a save could delete a checkpoint from before the bad
@@ -100,7 +100,7 @@ static qg_status save_between(qg_run *run)
   int64_t every = run->t->config->checkpoint.every;
   bool due = every > 0 && run->state.step % every == 0 && run->bad.in_a_row == 0;
   if (!due && run->request != QG_REQUEST_SAVE) return QG_OK;
-  (void)qg_run_save(run, true);
+  QG_TRY(qg_run_save(run));
   double votes = qg_stop_cast_vote(&run->watch);
   QG_TRY(qg_par_sum(run->t->par, &votes, 1));
   (void)count_votes(run, votes);
@@ -125,6 +125,25 @@ static bool may_go_on(const qg_run *run)
   return run->state.step < run->t->config->train.steps && run->request < QG_REQUEST_SIGNAL;
 }
 
+/* A run that ends on a step or a validation that is not finite has no result. The state before it is saved.
+ */
+static qg_status check_end(qg_run *run)
+{
+  run->summary->agreed = true;
+  QG_CHECK(
+      isfinite(run->state.loss) || run->state.step == 0, QG_ERR_NUMERICAL,
+      "the last step, %lld, was skipped: its loss or gradient is not finite; lower optimizer.lr or check the "
+      "data, and go on with more steps or from an older checkpoint in %s",
+      (long long)run->state.step, run->folder.checkpoints);
+  QG_CHECK(!run->bad.validation, QG_ERR_NUMERICAL,
+           "the validation after step %lld is not finite; lower optimizer.lr or check data.valid, and go on "
+           "from an "
+           "older checkpoint in %s",
+           (long long)run->state.step, run->folder.checkpoints);
+  run->summary->agreed = false;
+  return QG_OK;
+}
+
 static qg_status loop(qg_run *run)
 {
   static const qg_stop_reason reasons[] = {[QG_REQUEST_SIGNAL] = QG_STOP_REQUESTED,
@@ -139,9 +158,8 @@ static qg_status loop(qg_run *run)
   }
   if (run->state.step < run->t->config->train.steps || run->owes_validation)
     run->summary->reason = reasons[run->request];
-  qg_status status = qg_run_save(run, false);
-  run->summary->agreed |= status != QG_OK;
-  return status;
+  QG_TRY(qg_run_save_last(run));
+  return check_end(run);
 }
 
 /* Collective, with a result that all ranks share. */
@@ -155,7 +173,7 @@ static qg_status begin(qg_run *run)
   QG_TRY(qg_par_agree(run->t->par, qg_run_write_first_status(run)));
   QG_TRY(qg_recovery_begin(run));
   qg_progress_header(&run->progress);
-  run->progress.started = run->began = qg_now();
+  run->progress.started = run->began = run->watch.last_save = qg_now();
   qg_status status = qg_watchdog_start(run->t->config->run.watchdog, &run->t->timers, &run->t->config->model,
                                        qg_par_grid(run->t->par), &run->watchdog);
   return qg_par_agree(run->t->par, status);
@@ -190,6 +208,7 @@ static void init(qg_trainer *t, const qg_log *log, const qg_train_settings *sett
   run->watch = (qg_stop_watch){.root = run->root,
                                .started = settings->started,
                                .walltime = c->run.max_walltime,
+                               .save_every = c->checkpoint.every_time,
                                .stop_file = run->folder.stop_file};
 }
 

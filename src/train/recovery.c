@@ -67,7 +67,7 @@ static qg_status check_spike(qg_run *run, const qg_step_result *result, bool *ro
   int64_t newest;
   double factor = run->t->config->run.spike_factor;
   if (!qg_loss_is_spike(&run->bad.window, factor, result->loss)) return QG_OK;
-  (void)qg_run_advance_save(run, true);
+  QG_TRY(qg_run_advance_save(run, true));
   QG_TRY(qg_ckpt_newest(run->t->par, run->folder.checkpoints, &newest));
   qg_log_warn(run->log, "loss %.4f of step %lld is a spike (run.spike_factor = %g): %s", run->state.loss,
               (long long)run->state.step, factor,
@@ -104,7 +104,7 @@ static void log_undone(const qg_run *run, int64_t number)
 static qg_status roll_back_step(qg_run *run, const qg_excluded_step *step)
 {
   qg_excluded_steps *excluded = &run->bad.excluded;
-  (void)qg_run_advance_save(run, true);
+  QG_TRY(qg_run_advance_save(run, true));
   run->summary->agreed = excluded->count == QG_EXCLUDED_STEPS_MAX;
   QG_CHECK(
       excluded->count < QG_EXCLUDED_STEPS_MAX, QG_ERR_NUMERICAL,
@@ -138,6 +138,7 @@ qg_status qg_recovery_count(qg_run *run, const qg_step_result *result)
   int64_t most = run->t->config->run.max_bad_steps;
   qg_loss_window_add(&run->bad.window, result->loss);
   run->bad.in_a_row = result->skipped ? run->bad.in_a_row + 1 : 0;
+  run->watch.bad_step = result->skipped;
   run->summary->agreed = run->bad.in_a_row >= most;
   QG_CHECK(run->bad.in_a_row < most, QG_ERR_NUMERICAL,
            "loss or gradient was not finite in %d steps in a row (last: step %lld); lower optimizer.lr or "

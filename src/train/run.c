@@ -3,6 +3,8 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "qgalore/base.h"
+
 /* Rank 0 alone knows that a small file could not be written. Failing would stop a run for a line of metrics.
  */
 void qg_run_warn(const qg_run *run, qg_status status)
@@ -45,10 +47,12 @@ void qg_run_write_final_status(const qg_run *run, qg_status status)
   static const char *const reasons[] = {"all steps done", "asked to stop", "walltime", "STOP file"};
   bool finished = status == QG_OK && run->summary->reason == QG_STOP_FINISHED;
   const char *state = finished ? "finished" : status == QG_OK ? "resume" : "failed";
-  const char *reason = status == QG_OK ? reasons[run->summary->reason] : qg_error_message();
+  char error[2048];
+  snprintf(error, sizeof error, "%s", qg_error_message());
   qg_run_folder_write_status(&run->folder, state,
                              run->saved_step < 0 ? run->progress.first_step : run->saved_step,
-                             run->progress.steps, reason);
+                             run->progress.steps, status == QG_OK ? reasons[run->summary->reason] : error);
+  if (status != QG_OK) qg_error_adopt(status, error);
 }
 
 static void saved(qg_run *run)
@@ -68,28 +72,113 @@ static void saved(qg_run *run)
                                                 "checkpoint saved"));
 }
 
+static void warn_of_failed_save(const qg_run *run)
+{
+  char older[64] = "there is no older one";
+  if (run->saved_step >= 0)
+    snprintf(older, sizeof older, "that of step %lld is intact", (long long)run->saved_step);
+  qg_log_warn(run->log, "checkpoint at step %lld failed, %s: %s", (long long)run->writer.step, older,
+              qg_error_message());
+}
+
 static qg_status end_save(qg_run *run, qg_status status)
 {
   qg_progress_clear(&run->progress);
   if (status == QG_OK) saved(run);
   else
-    qg_log_warn(run->log, "checkpoint at step %lld failed, the older ones are intact, training goes on: %s",
-                (long long)run->writer.step, qg_error_message());
+    warn_of_failed_save(run);
   return status;
 }
 
-qg_status qg_run_advance_save(qg_run *run, bool wait)
+/* A run can go on without a checkpoint, but not from a state that no checkpoint may hold. */
+static qg_status unless_lost(qg_run *run, qg_status status)
+{
+  if (status != QG_ERR_NUMERICAL) return QG_OK;
+  run->summary->agreed = true;
+  return status;
+}
+
+static qg_status advance(qg_run *run, bool wait)
 {
   bool ended;
   qg_status status = qg_checkpoint_writer_advance(&run->writer, wait, &ended);
   return ended ? end_save(run, status) : status;
 }
 
-qg_status qg_run_save(qg_run *run, bool asynchronous)
+static qg_status save(qg_run *run, bool asynchronous)
 {
-  (void)qg_run_advance_save(run, true);
-  if (run->saved_step == run->state.step) return QG_OK;
+  run->watch.last_save = qg_now();
   qg_status status = qg_checkpoint_writer_begin(&run->writer, &run->state, asynchronous);
   if (status != QG_OK) return end_save(run, status);
-  return run->writer.asynchronous ? QG_OK : qg_run_advance_save(run, true);
+  return run->writer.asynchronous ? QG_OK : advance(run, true);
+}
+
+qg_status qg_run_advance_save(qg_run *run, bool wait)
+{
+  return unless_lost(run, advance(run, wait));
+}
+
+qg_status qg_run_save(qg_run *run)
+{
+  QG_TRY(qg_run_advance_save(run, true));
+  return run->saved_step == run->state.step ? QG_OK : unless_lost(run, save(run, true));
+}
+
+/* --- the last save --- */
+
+enum { SECONDS_BETWEEN_TRIES = 2 };
+
+/* Until when a full disk is waited for: the job's time may end before. */
+static double give_up_at(const qg_run *run)
+{
+  const qg_stop_watch *w = &run->watch;
+  double end = qg_now() + run->t->config->checkpoint.retry_time;
+  double job = w->started + w->walltime - 1.5 * w->longest_save - 10.0;
+  return w->walltime > 0.0 ? fmin(end, job) : end;
+}
+
+/* Rank 0's clock decides, and a signal on any rank. The same on all ranks. */
+static qg_status wait_for_room(qg_run *run, double until, int signals, bool *again)
+{
+  double pause = 0.0, ended = 0.0;
+  if (run->root) pause = fmin(until - qg_now(), SECONDS_BETWEEN_TRIES);
+  QG_TRY(qg_par_max(run->t->par, &pause, 1));
+  double end = qg_now() + pause;
+  while (qg_now() < end && qg_stop_signals() == signals) usleep(100000);
+  ended = pause <= 0.0 || qg_stop_signals() != signals;
+  QG_TRY(qg_par_max(run->t->par, &ended, 1));
+  qg_watchdog_feed(run->watchdog, run->state.step);
+  *again = ended == 0.0;
+  return QG_OK;
+}
+
+static qg_status save_when_there_is_room(qg_run *run, qg_status status)
+{
+  char left[32];
+  double until = give_up_at(run);
+  int signals = qg_stop_signals();
+  bool again = true;
+  if (until > qg_now())
+    qg_log_info(run->log,
+                "          trying again for %s (checkpoint.retry_time): make room; a signal ends the wait",
+                qg_format_seconds(left, sizeof left, until - qg_now()));
+  while (status == QG_ERR_RESOURCE && again) {
+    QG_TRY(wait_for_room(run, until, signals, &again));
+    if (!again) break;
+    bool ended;
+    status = qg_checkpoint_writer_begin(&run->writer, &run->state, false);
+    if (status == QG_OK) status = qg_checkpoint_writer_advance(&run->writer, true, &ended);
+  }
+  if (status == QG_OK) saved(run);
+  return status;
+}
+
+qg_status qg_run_save_last(qg_run *run)
+{
+  QG_TRY(qg_run_advance_save(run, true));
+  if (run->saved_step == run->state.step) return QG_OK;
+  qg_status status = save(run, false);
+  if (status == QG_ERR_RESOURCE) status = save_when_there_is_room(run, status);
+  run->summary->agreed |= status != QG_OK;
+  return status;
 }

@@ -44,11 +44,15 @@ void qg_run_write_final_status(const qg_run *run, qg_status status);
 /* Warns of a failure that the run can live with. */
 void qg_run_warn(const qg_run *run, qg_status status);
 
-/* Saves, asynchronously if wanted and possible; an earlier save under way is finished first. No-op if this
- * step is saved. A failure is logged, and returned. Collective. */
-qg_status qg_run_save(qg_run *run, bool asynchronous);
-/* Takes the save under way, if there is one, to its next phase, or with `wait` to its end. A failure is
- * logged, and returned. Collective. */
+/* Saves, asynchronously if possible; an earlier save under way is finished first. No-op if this step is
+ * saved. A failure is logged, and the run goes on; QG_ERR_NUMERICAL: the state is not finite, and the run has
+ * to end. Collective. */
+qg_status qg_run_save(qg_run *run);
+/* Takes the save under way, if there is one, to its next phase, or with `wait` to its end. Results as above.
+ * Collective. */
 qg_status qg_run_advance_save(qg_run *run, bool wait);
+/* The last save of an attempt. A full disk may get room again: tries for checkpoint.retry_time, until a
+ * signal ends it, or the job's time does. Returns any failure. Collective. */
+qg_status qg_run_save_last(qg_run *run);
 
 #endif

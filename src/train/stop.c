@@ -7,7 +7,7 @@
 
 #include "qgalore/base.h"
 
-static volatile sig_atomic_t save_requested, stop_requested, ends;
+static volatile sig_atomic_t save_requested, stop_requested, stops, ends;
 
 static void on_save(int number)
 {
@@ -19,6 +19,12 @@ static void on_stop(int number)
 {
   (void)number;
   stop_requested = 1;
+  stops++;
+}
+
+int qg_stop_signals(void)
+{
+  return stops;
 }
 
 /* A batch system may send TERM after USR2, while the run saves as it was asked to. So only a second TERM or
@@ -64,12 +70,17 @@ static bool take_save(void)
   return wanted;
 }
 
+static bool save_is_due(const qg_stop_watch *watch, double now)
+{
+  return watch->save_every > 0.0 && !watch->bad_step && now - watch->last_save >= watch->save_every;
+}
+
 static qg_request request_of(const qg_stop_watch *watch)
 {
   if (watch->root && qg_stop_walltime_due(watch, qg_now())) return QG_REQUEST_WALLTIME;
   if (watch->root && access(watch->stop_file, F_OK) == 0) return QG_REQUEST_STOP_FILE;
   if (stop_requested) return QG_REQUEST_SIGNAL;
-  return take_save() ? QG_REQUEST_SAVE : QG_REQUEST_NONE;
+  return take_save() || (watch->root && save_is_due(watch, qg_now())) ? QG_REQUEST_SAVE : QG_REQUEST_NONE;
 }
 
 static double weight(qg_request request)

@@ -28,8 +28,14 @@ typedef struct {
   double started;  /* qg_now() of the job's start, before MPI was up */
   double walltime; /* seconds, 0: none */
   double longest_step, longest_save;
+  double save_every; /* seconds between saves, 0: none by time */
+  double last_save;  /* qg_now() when the last one began */
+  bool bad_step;     /* the last step was skipped: nothing to save */
   const char *stop_file;
 } qg_stop_watch;
+
+/* Signals to stop that this process has got so far. */
+int qg_stop_signals(void);
 
 /* True when what remains of the walltime is under 1.5 x the longest save + 2 x the longest step + 30 s:
  * stopping too late loses work, stopping a step early loses a step. Pure. */

@@ -26,6 +26,7 @@ for argument; do
 done
 mkdir -p "$folder/$name"
 leave() {
+  [ -z "${STUB_KEEP:-}" ] || exit "${STUB_CODE:-0}"
   printf 'state=%s\nstep=%s\nreason=%s\n' "$STUB_STATE" "$STUB_STEP" "${STUB_REASON:-walltime}" >"$folder/$name/status"
   exit "${STUB_CODE:-0}"
 }
@@ -56,6 +57,7 @@ case "$1 ${2:-}" in
     echo $! >"$STUB_TMP/flux.pid"
     wait $!
     ;;
+  "--parent batch") echo SUBMITTED >>"$STUB_LOG" ;;
   "batch "*) echo "f$(wc -l <"$STUB_LOG") sweep=${QGALORE_SWEEP_INDEX:-}" | tee -a "$STUB_LOG" ;;
   "job timeleft") echo 3600 ;;
   "job last") echo f1 ;;
@@ -66,14 +68,14 @@ STUB
 for name in sbatch qsub bsub; do
   stub "$name" <<'STUB'
 #!/bin/bash
-echo "${0##*/} $* chain=${QGALORE_CHAIN:-} sweep=${QGALORE_SWEEP_INDEX:-}" >>"$STUB_LOG"
+echo "SUBMITTED ${0##*/} $* chain=${QGALORE_CHAIN:-} sweep=${QGALORE_SWEEP_INDEX:-}" >>"$STUB_LOG"
 number=$(wc -l <"$STUB_LOG")
 if [ "${0##*/}" = bsub ]; then echo "Job <$number> is submitted to queue <normal>."; else echo "$number"; fi
 STUB
 done
 stub scontrol <<'STUB'
 #!/bin/bash
-echo "scontrol $*" >>"$STUB_LOG"
+echo "SUBMITTED scontrol $*" >>"$STUB_LOG"
 exit "${STUB_SCONTROL:-0}"
 STUB
 stub squeue <<<'echo 1-02:00:05'
@@ -134,6 +136,31 @@ fresh; job lsf; expect "lsf: submits again" "bsub "
 fresh; job flux; expect "flux: submits to the parent instance" "flux --parent batch $root/jobs/flux.sh"
 
 # The chain ends when it makes no sense to go on.
+for scheduler in slurm pbs lsf flux; do
+  for wrong in 2 4 5; do
+    fresh; STUB_CODE=$wrong job $scheduler
+    expect_not "$scheduler: exit code $wrong ends the chain" "SUBMITTED"
+    expect_code "$scheduler: and is the job's" $wrong
+  done
+done
+
+# A full disk: the program cannot save, its status stays as it was, and the count of such attempts cannot be kept.
+fresh
+mkdir -p "$tmp/runs"
+if unshare -m true 2>/dev/null && mount -t tmpfs -o size=64k tmpfs "$tmp/runs" 2>/dev/null; then
+  for scheduler in slurm pbs lsf flux; do
+    mkdir -p "$tmp/runs/demo" && : >"$tmp/runs/demo/stalls"
+    printf 'state=running\nstep=10\nreason=started\n' >"$tmp/runs/demo/status"
+    head -c 1M /dev/zero >"$tmp/runs/ballast" 2>/dev/null
+    STUB_STATE= STUB_STEP=10 STUB_CODE=1 STUB_KEEP=1 job $scheduler
+    expect "$scheduler: on a full disk the chain ends" "is the disk full? Not submitted again"
+    rm -rf "$tmp/runs/ballast" "$tmp/runs/demo"
+  done
+  umount "$tmp/runs"
+else
+  ok "skipped: mounting a tmpfs is not permitted here # SKIP"
+fi
+
 fresh
 STUB_STEP=10 job pbs; expect "first attempt: progress" "qsub"
 STUB_STEP=10 job pbs; expect "one attempt without progress is forgiven" "qsub"

@@ -85,4 +85,38 @@ fill_up shared
 fill_up per_rank checkpoint.layout=per_rank
 fill_up asynchronous checkpoint.snapshot_memory=16MiB
 
+# Too small for one checkpoint: told before the first step.
+mount_disk small
+fill 20
+for how in "" --check; do
+  run "$program" $how "$tmp/tiny.in" "run.output_dir=$disk" run.name=small
+  expect "${how:-a run}: not one checkpoint would fit" 4 "has room for"
+done
+umount "$disk"
+
+# Full at the last save: the run waits, and saves when there is room again.
+mount_disk last
+start 1 last train.steps=800 checkpoint.every=0 checkpoint.retry_time=60s run.log_every=100
+wait_for 20 test -e "$disk/metrics.jsonl"
+fill 0
+check "the last save waits for room" wait_for 30 log_says last "trying again for"
+rm -f "$disk"/ballast.*
+finish_job
+check "and is made once there is some" [ "$code" -eq 0 -a -n "$(newest last)" ]
+umount "$disk"
+
+# Nobody makes room.
+mount_disk never
+start 1 never train.steps=800 checkpoint.every=0 checkpoint.retry_time=0s run.log_every=100
+wait_for 20 test -e "$disk/metrics.jsonl"
+fill 0
+finish_job
+output=$(<"$tmp/never.log")
+expect "a run whose last save finds no room ends with the code of a full disk" 4 "no room for"
+expect "and does not speak of checkpoints that are not there" 4 "there is no older one"
+check "its status says failed, on the full disk" grep -qx state=failed "$disk/status"
+run "$program" --status "$disk"
+expect "and --status invents no checkpoint" 0 "checkpoint  none yet"
+umount "$disk"
+
 finish

@@ -298,7 +298,7 @@ static void a_full_disk_leaves_the_older_ones(void **unused)
   assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
   qg_status status = save_step(par, &host_backend, folder, in_blocks, 2, 1, 0);
   assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-  assert_int_equal(status, QG_ERR_CHECKPOINT);
+  assert_int_equal(status, QG_ERR_RESOURCE);
   assert_non_null(strstr(qg_error_message(), "no room for "));
   assert_non_null(strstr(qg_error_message(), "step-0000000002.h5.tmp"));
   check_only_the_old_one_is_there();
@@ -318,7 +318,7 @@ static void a_write_that_fails_on_one_rank_fails_the_save_on_all(void **unused)
   assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
   qg_status status = save_step(par, &host_backend, folder, in_blocks, 2, 1, 0);
   assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-  assert_int_equal(status, QG_ERR_CHECKPOINT);
+  assert_int_equal(status, QG_ERR_RESOURCE);
   if (grid->size > 1) snprintf(expected, sizeof expected, "rank %d: ", grid->size - 1);
   assert_int_equal(strncmp(qg_error_message(), expected, strlen(expected)), 0);
   assert_non_null(strstr(qg_error_message(), "step-0000000002.h5"));
@@ -512,7 +512,7 @@ static void a_folder_that_cannot_be_made_is_named(void **unused)
   char file[FIXTURE_PATH];
   snprintf(file, sizeof file, "%.900s/file", folder);
   if (grid->rank == 0) assert_int_equal(qg_write_file_atomic(file, "x", 1), QG_OK);
-  assert_int_equal(save_step(par, &host_backend, file, in_blocks, 1, 1, 0), QG_ERR_CHECKPOINT);
+  assert_int_equal(save_step(par, &host_backend, file, in_blocks, 1, 1, 0), QG_ERR_RESOURCE);
   assert_non_null(strstr(qg_error_message(), file));
 }
 

@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <hdf5.h>
+#include <math.h>
 
 #include "qgalore/numerics/philox.h"
 #include "support/fixtures/ckpt_fixture.h"
@@ -172,6 +173,36 @@ static void damage_to_what_is_not_asked_for_does_no_harm(void **unused)
   check_refused("\"moments/q_proj/v\"");
   assert_int_equal(load_weights(par, &host_backend, path, round_robin, 7, &wrong), QG_OK);
   assert_int_equal(wrong, 0);
+}
+
+/* As a careless version wrote it: a NaN under a checksum that fits. */
+static void spoil(hid_t file)
+{
+  float values[37];
+  uint32_t sum;
+  hsize_t start[2] = {0, 0}, row[2] = {1, 37}, one[2] = {1, 1}, length = 37, single = 1;
+  hid_t data = H5Dopen2(file, "weights/q_proj/scale", H5P_DEFAULT),
+        sums = H5Dopen2(file, "weights/q_proj/scale.crc32c", H5P_DEFAULT);
+  hid_t in_data = H5Dget_space(data), in_sums = H5Dget_space(sums);
+  hid_t memory = H5Screate_simple(1, &length, NULL), number = H5Screate_simple(1, &single, NULL);
+  H5Sselect_hyperslab(in_data, H5S_SELECT_SET, start, NULL, row, NULL);
+  H5Sselect_hyperslab(in_sums, H5S_SELECT_SET, start, NULL, one, NULL);
+  assert_true(H5Dread(data, H5T_IEEE_F32LE, memory, in_data, H5P_DEFAULT, values) >= 0);
+  values[20] = NAN;
+  sum = qg_crc32c(0, values, sizeof values);
+  assert_true(H5Dwrite(data, H5T_IEEE_F32LE, memory, in_data, H5P_DEFAULT, values) >= 0);
+  assert_true(H5Dwrite(sums, H5T_STD_U32LE, number, in_sums, H5P_DEFAULT, &sum) >= 0);
+  hid_t spaces[] = {in_data, in_sums, memory, number};
+  for (int i = 0; i < QG_COUNT_OF(spaces); i++) H5Sclose(spaces[i]);
+  H5Dclose(sums);
+  H5Dclose(data);
+}
+
+static void weights_that_are_not_finite_are_refused_though_they_are_what_was_written(void **unused)
+{
+  (void)unused;
+  edit(spoil);
+  check_refused_and_not_found("\"weights/q_proj/scale\", item 0 holds numbers that are not finite");
 }
 
 static void a_flipped_checksum_is_refused_by_name(void **unused)
@@ -420,6 +451,7 @@ int main(int argc, char **argv)
       IN_FOLDER(a_flipped_bit_in_any_dataset_is_refused_by_name),
       IN_FOLDER(damage_to_what_is_not_asked_for_does_no_harm),
       IN_FOLDER(a_flipped_checksum_is_refused_by_name),
+      IN_FOLDER(weights_that_are_not_finite_are_refused_though_they_are_what_was_written),
       IN_FOLDER(a_file_that_was_cut_off_is_refused),
       IN_FOLDER(not_an_hdf5_file),
       IN_FOLDER(a_missing_dataset_is_named),

@@ -53,6 +53,22 @@ static void rank_0_looks_at_the_clock(void **state)
   assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&watch)), QG_REQUEST_NONE);
 }
 
+static void rank_0_asks_for_a_save_by_time(void **state)
+{
+  (void)state;
+  qg_stop_watch watch = silent;
+  watch.save_every = 100.0;
+  watch.last_save = qg_now() - 50.0;
+  assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&watch)), QG_REQUEST_NONE);
+  watch.last_save = qg_now() - 150.0;
+  assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&watch)), QG_REQUEST_SAVE);
+  watch.bad_step = true;
+  assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&watch)), QG_REQUEST_NONE);
+  watch.bad_step = false;
+  watch.root = false;
+  assert_int_equal(qg_stop_decide(qg_stop_cast_vote(&watch)), QG_REQUEST_NONE);
+}
+
 /* One test, in this order: a request to stop stays. */
 static void usr1_asks_once_and_usr2_for_good(void **state)
 {
@@ -76,6 +92,7 @@ int main(void)
       cmocka_unit_test(without_a_walltime_a_run_is_never_late),
       cmocka_unit_test(the_strongest_request_wins_on_all_ranks),
       cmocka_unit_test(rank_0_looks_at_the_clock),
+      cmocka_unit_test(rank_0_asks_for_a_save_by_time),
       cmocka_unit_test(usr1_asks_once_and_usr2_for_good),
   };
   return cmocka_run_group_tests_name("stop", tests, NULL, NULL);
