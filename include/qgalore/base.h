@@ -40,6 +40,9 @@ size_t qg_memory_available(void);
  * more for each. Nothing on a processor that is neither x86-64 nor AArch64. */
 void qg_subnormals_flush(void);
 
+/* Replaces control characters, which a terminal would obey, by "?". */
+void qg_text_make_printable(char *text);
+
 /* Human-readable text. Each writes into `buffer` and returns it. */
 const char *qg_format_bytes(char *buffer, size_t size, double bytes);     /* "1.23 GiB" */
 const char *qg_format_count(char *buffer, size_t size, double count);     /* "6.74 B", "60.1 M" */

@@ -138,6 +138,10 @@ qg_status qg_config_resolved(const qg_config *config, char **text);
 /* The input that a checkpoint carries, keys of later versions with their defaults. QG_ERR_CHECKPOINT. Local. */
 qg_status qg_config_load_saved(const char *text, qg_config *out);
 
+/* Keys whose value differs, one "section.key: BEFORE -> NOW" a line, without those that say where a run begins and lies.
+ * Caller frees *text. Local. */
+qg_status qg_config_list_changes(const qg_config *config, const qg_config *saved, char **text);
+
 /* Keys whose value differs and that the schema does not allow to change on restart: one "section.key: checkpoint A,
  * input B" per line. QG_ERR_INPUT if any. `saved` is the resolved text of a checkpoint. Local. */
 qg_status qg_config_check_restart(const qg_config *config, const char *saved);

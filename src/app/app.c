@@ -1,5 +1,6 @@
 #include "qgalore/app.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -119,6 +120,8 @@ qg_status qg_app_main(int argc, char **argv)
     status = inform(&options);
     return status == QG_OK ? QG_OK : fail(status);
   }
+  /* A reader that goes away (| head, Ctrl-C with | tee) does not end a run. */
+  signal(SIGPIPE, SIG_IGN);
   status = qg_par_init(&argc, &argv, &par);
   if (status != QG_OK) return fail(status);
   status = with_ranks(&options, par, started);

@@ -216,7 +216,7 @@ static qg_status print_training(const qg_session *s, int ranks)
   size_t runtime = qg_memory_resident();
   QG_TRY(print_plan(&s->log, &s->config, s->be, ranks, runtime, qg_dry_run_training, &sum));
   print_totals(&s->log, &s->config, s->be, ranks, &sum, s->gemm_flops);
-  QG_TRY(qg_disk_check(&s->config, sum.checkpoint, &s->log));
+  QG_TRY(qg_disk_check(&s->config, sum.checkpoint, true, &s->log));
   return print_update(&s->log, &s->config, s->be, ranks, runtime, &sum);
 }
 

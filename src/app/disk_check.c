@@ -39,24 +39,24 @@ static void tell_when(const qg_config *c, const qg_log *log)
                   : "only at the end and on request: a crash costs the whole run (checkpoint.every_time)");
 }
 
-qg_status qg_disk_check(const qg_config *c, int64_t bytes, const qg_log *log)
+qg_status qg_disk_check(const qg_config *c, int64_t bytes, bool plan, const qg_log *log)
 {
-  char folder[3 * QG_PATH_MAX], one[32], all[32], free[32];
+  char folder[3 * QG_PATH_MAX], one[32], all[32], room[32];
   snprintf(folder, sizeof folder, "%s/%s/checkpoints", c->run.output_dir, c->run.name);
   double here = (double)qg_disk_free(folder), needed = most_at_once(c) * (double)bytes;
   qg_format_bytes(one, sizeof one, (double)bytes);
   qg_format_bytes(all, sizeof all, needed);
-  qg_format_bytes(free, sizeof free, here);
+  qg_format_bytes(room, sizeof room, here);
   tell_when(c, log);
-  QG_CHECK(here >= (double)bytes, QG_ERR_RESOURCE,
+  QG_CHECK(plan || here >= (double)bytes, QG_ERR_RESOURCE,
            "a checkpoint takes %s and %s has room for %s: nothing of this run could be saved; make room, or "
            "choose "
            "another run.output_dir",
-           one, c->run.output_dir, free);
+           one, c->run.output_dir, room);
   if (here + bytes_in(folder) < needed)
     qg_log_warn(
         log,
         "%s has room for %s, but checkpoints will take %s at most: make room, or lower checkpoint.keep_last",
-        c->run.output_dir, free, all);
+        c->run.output_dir, room, all);
   return QG_OK;
 }

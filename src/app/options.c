@@ -33,7 +33,7 @@ void qg_options_usage(FILE *out)
       "  --help-input[=NAME]      every input key with type, default and meaning, or those of a section, or "
       "one\n"
       "                           (=markdown: as doc/inputs.md)\n"
-      "  --status FOLDER          how the run in FOLDER stands\n"
+      "  --status FOLDER          how the run in FOLDER stands, or all runs in a folder of runs\n"
       "  --verify CHECKPOINT      read every byte of a checkpoint against its checksums\n"
       "  --list-backends          compute backends and why one is not available\n"
       "  --version                version, compiler, libraries\n"

@@ -1,6 +1,7 @@
 #include "app/pretrain.h"
 
 #include <math.h>
+#include <unistd.h>
 
 #include "app/check.h"
 #include "app/disk_check.h"
@@ -11,6 +12,7 @@
 #include "app/summary.h"
 #include "qgalore/base.h"
 #include "qgalore/ckpt.h"
+#include "train/run_folder.h"
 #include "train/stop.h"
 #include "train/transport.h"
 
@@ -42,7 +44,7 @@ static qg_status check_disk(qg_session *s, qg_trainer *trainer)
   QG_TRY(qg_par_agree(s->par, qg_optim_state(qg_trainer_optim(trainer), &entries, &count)));
   bool root = qg_par_is_root(s->grid);
   return qg_par_agree(s->par,
-                      root ? qg_disk_check(&s->config, qg_ckpt_bytes(entries, count), &s->log) : QG_OK);
+                      root ? qg_disk_check(&s->config, qg_ckpt_bytes(entries, count), false, &s->log) : QG_OK);
 }
 
 static qg_status print_opening(qg_session *s, const qg_transport *transport, qg_trainer *trainer)
@@ -93,17 +95,43 @@ static qg_status train(qg_session *s, const qg_transport *transport, qg_trainer 
   return print_end(s, *trainer, &end);
 }
 
-qg_status qg_pretrain_run(qg_session *s)
+/* Before anything that takes time: whether this run may write there, and nobody else does. */
+static qg_status open_folder(qg_session *s, int *lock)
+{
+  char path[3 * QG_PATH_MAX];
+  qg_status status = QG_OK;
+  *lock = -1;
+  if (qg_par_is_root(s->grid)) {
+    qg_run_folder folder = qg_run_folder_of(&s->config);
+    status = qg_run_folder_open(&folder, &s->log, lock);
+    snprintf(path, sizeof path, "%s/run.log", folder.root);
+    if (status == QG_OK) qg_log_open_file(&s->log, path);
+  }
+  return qg_par_agree(s->par, status);
+}
+
+static qg_status run(qg_session *s)
 {
   qg_transport transport;
   qg_trainer *trainer = NULL;
-  /* Reading and checking files may take minutes, in which a request to stop must not kill. */
-  qg_stop_catch_signals();
   QG_TRY(qg_transport_choose(&s->config, s->par, s->be, &transport));
   QG_TRY(qg_memory_check(
       &s->config, s->par, s->be, qg_dry_run_training,
       "a smaller train.micro_batch, train.activation_checkpointing = yes or a lower qgalore.rank", &s->log));
   qg_status status = train(s, &transport, &trainer);
   qg_trainer_destroy(trainer);
+  return status;
+}
+
+qg_status qg_pretrain_run(qg_session *s)
+{
+  int lock;
+  /* Reading and checking files may take minutes, in which a request to stop must not kill. */
+  qg_stop_catch_signals();
+  QG_TRY(open_folder(s, &lock));
+  qg_status status = run(s);
+  if (status != QG_OK) qg_log_file_only(&s->log, "error: %s", qg_error_message());
+  qg_log_close_file(&s->log);
+  if (lock >= 0) close(lock);
   return status;
 }

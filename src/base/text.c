@@ -46,3 +46,9 @@ const char *qg_format_seconds(char *buffer, size_t size, double seconds)
     snprintf(buffer, size, "%lldd%02dh", (long long)(whole / 86400), (int)(whole / 3600 % 24));
   return buffer;
 }
+
+void qg_text_make_printable(char *text)
+{
+  for (; *text; text++)
+    if ((unsigned char)*text < ' ' || *text == 0x7f) *text = '?';
+}

@@ -89,3 +89,31 @@ qg_status qg_config_check_weights(const qg_config *config, const char *saved)
   return check(config, saved, true, "evaluate.checkpoint",
                "holds other weights; set these keys back, or name another checkpoint");
 }
+
+/* Where a run begins and lies says nothing about the run. */
+static bool is_of_the_start(const qg_key *key)
+{
+  const char *const names[] = {"restart", "overwrite", "output_dir", "name"};
+  for (int i = 0; i < QG_COUNT_OF(names); i++)
+    if (strcmp(key->section, "run") == 0 && strcmp(key->name, names[i]) == 0) return true;
+  return false;
+}
+
+qg_status qg_config_list_changes(const qg_config *config, const qg_config *saved, char **text)
+{
+  char before[QG_VALUE_TEXT_MAX], after[QG_VALUE_TEXT_MAX];
+  size_t bytes;
+  *text = NULL;
+  FILE *out = open_memstream(text, &bytes);
+  QG_CHECK(out, QG_ERR_RESOURCE, "no host memory for the list of changed keys");
+  for (int i = 0; i < qg_schema_count; i++) {
+    const qg_key *key = &qg_schema[i];
+    if (is_of_the_start(key)) continue;
+    qg_value_print(key, saved, before, sizeof before);
+    qg_value_print(key, config, after, sizeof after);
+    if (strcmp(before, after) != 0) fprintf(out, "%s.%s: %s -> %s\n", key->section, key->name, before, after);
+  }
+  fclose(out);
+  QG_CHECK(*text, QG_ERR_RESOURCE, "no host memory for the list of changed keys");
+  return QG_OK;
+}

@@ -72,6 +72,7 @@ static qg_status finish_step(qg_run *run, const qg_step_result *result, double s
                           .result = result,
                           .val_loss = NAN,
                           .val_bits_per_byte = NAN};
+  if (run->state.step == run->progress.first_step + 1) run->progress.first_seconds = seconds;
   warn_of_failures(run, result);
   qg_progress_step(&run->progress, run->state.step, run->state.tokens, result, seconds);
   if (validation_is_due(run)) QG_TRY(validate(run, &line));
@@ -162,10 +163,19 @@ static qg_status loop(qg_run *run)
   return check_end(run);
 }
 
+/* In the watchdog's thread, while this one hangs. */
+static void tell_of_hang(void *context, const char *reason)
+{
+  const qg_run *run = context;
+  if (run->root)
+    qg_run_folder_overwrite_status(&run->folder, "failed",
+                                   qg_max_i64(run->saved_step, run->progress.first_step), run->progress.steps,
+                                   reason);
+}
+
 /* Collective, with a result that all ranks share. */
 static qg_status begin(qg_run *run)
 {
-  QG_TRY(qg_run_open_folder(run));
   QG_TRY(qg_restart(run->t, run->log, &run->folder, &run->state));
   QG_TRY(qg_trainer_begin(run->t, run->state.grad_norm));
   run->progress.first_step = run->summary->first_step = run->state.step;
@@ -176,6 +186,7 @@ static qg_status begin(qg_run *run)
   run->progress.started = run->began = run->watch.last_save = qg_now();
   qg_status status = qg_watchdog_start(run->t->config->run.watchdog, &run->t->timers, &run->t->config->model,
                                        qg_par_grid(run->t->par), &run->watchdog);
+  qg_watchdog_set_last_words(run->watchdog, tell_of_hang, run);
   return qg_par_agree(run->t->par, status);
 }
 
@@ -196,8 +207,7 @@ static void init(qg_trainer *t, const qg_log *log, const qg_train_settings *sett
                   .folder = qg_run_folder_of(c),
                   .root = qg_par_is_root(qg_par_grid(t->par)),
                   .saved_step = -1,
-                  .bad.skip_step = -1,
-                  .lock = -1};
+                  .bad.skip_step = -1};
   run->progress =
       (qg_progress){.log = log,
                     .steps = c->train.steps,
@@ -217,7 +227,6 @@ static void destroy(qg_run *run)
   qg_watchdog_stop(run->watchdog);
   qg_checkpoint_writer_abandon(&run->writer);
   qg_metrics_close(run->metrics);
-  if (run->lock >= 0) close(run->lock);
   free(run->state.history);
 }
 
@@ -233,7 +242,8 @@ qg_status qg_train_run(qg_trainer *t, const qg_log *log, const qg_train_settings
     status = loop(&run);
     if (status == QG_OK) status = qg_trainer_read_clock(t);
     summarize(&run);
-    if (run.root) qg_run_write_final_status(&run, status);
+    /* A rank that fails alone speaks for all. */
+    if (run.root || (status != QG_OK && !summary->agreed)) qg_run_write_final_status(&run, status);
   }
   destroy(&run);
   return status;

@@ -12,13 +12,15 @@ void qg_progress_header(const qg_progress *p)
 
 void qg_progress_clear(const qg_progress *p)
 {
-  if (p->log->terminal) qg_log_raw(p->log, "\r\033[K");
+  qg_log_terminal(p->log, "\r\033[K");
 }
 
+/* All subspaces are new in the first step of a run: once there are others, it does not count. */
 static double seconds_left(const qg_progress *p, int64_t done)
 {
-  double per_step = (qg_now() - p->started) / (double)(done - p->first_step);
-  return per_step * (double)(p->steps - done);
+  double seconds = qg_now() - p->started, steps = (double)(done - p->first_step);
+  if (steps > 1.0) seconds -= p->first_seconds, steps -= 1.0;
+  return seconds / steps * (double)(p->steps - done);
 }
 
 static void draw_bar(const qg_progress *p, int64_t done, const char *left)
@@ -29,8 +31,8 @@ static void draw_bar(const qg_progress *p, int64_t done, const char *left)
   memset(bar, '#', (size_t)filled);
   memset(bar + filled, '.', (size_t)(WIDTH - filled));
   bar[WIDTH] = '\0';
-  qg_log_raw(p->log, "[%s] %3d %%  step %lld of %lld  %s left ", bar,
-             (int)(100 * done / qg_max_i64(p->steps, 1)), (long long)done, (long long)p->steps, left);
+  qg_log_terminal(p->log, "[%s] %3d %%  step %lld of %lld  %s left ", bar,
+                  (int)(100 * done / qg_max_i64(p->steps, 1)), (long long)done, (long long)p->steps, left);
 }
 
 void qg_progress_step(const qg_progress *p, int64_t done, int64_t tokens, const qg_step_result *r,

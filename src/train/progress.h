@@ -10,6 +10,7 @@ typedef struct {
   const qg_log *log;
   int64_t first_step, steps, log_every;
   double started;         /* of the first step of this attempt */
+  double first_seconds;   /* of that step */
   double flops_per_token; /* model convention */
   double peak_flops;      /* measured GEMM rate of all ranks together, 0: unknown */
 } qg_progress;

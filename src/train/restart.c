@@ -9,16 +9,18 @@
 #include "qgalore/base.h"
 #include "train/optim_options.h"
 
-/* Adds a line to the run's history: when and where this attempt begins. Checkpoints get that of rank 0. */
-static qg_status add_attempt(const qg_trainer *t, const char *before, qg_train_state *state)
+/* Adds to the run's history: when and where this attempt begins, and its changed keys. Checkpoints get that
+ * of rank 0. */
+static qg_status add_attempt(const qg_trainer *t, const char *before, const char *changes,
+                             qg_train_state *state)
 {
   char arrangement[QG_ARRANGEMENT], when[32];
   time_t now = time(NULL);
   struct tm utc;
   strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
   qg_selftest_arrangement(t->config, t->be, arrangement);
-  int bytes = asprintf(&state->history, "%s%s from step %lld on %d ranks: %s\n", before, when,
-                       (long long)state->step, t->stages, arrangement);
+  int bytes = asprintf(&state->history, "%s%s from step %lld on %d ranks: %s\n%s", before, when,
+                       (long long)state->step, t->stages, arrangement, changes);
   if (bytes < 0) state->history = NULL;
   QG_CHECK(bytes >= 0, QG_ERR_RESOURCE, "no host memory for the history of the run");
   return QG_OK;
@@ -29,7 +31,7 @@ static qg_status start_fresh(qg_trainer *t, const qg_log *log, qg_train_state *s
   *state = (qg_train_state){0};
   QG_TRY(qg_par_agree(t->par, qg_trainer_start_fresh(t)));
   qg_log_info(log, "start     from scratch, seed %lld", (long long)t->config->train.seed);
-  return qg_par_agree(t->par, add_attempt(t, "", state));
+  return qg_par_agree(t->par, add_attempt(t, "", "", state));
 }
 
 /* A checkpoint that was saved without a self-test has no tokens for one: they stay those of the seed. */
@@ -45,31 +47,47 @@ static qg_status load_state(qg_trainer *t, qg_ckpt_file *file)
 
 /* A longer train.steps, or another schedule, can send the rate up again long after it had fallen: that is
  * said before it happens. */
-static qg_status tell_of_another_rate(const qg_trainer *t, const qg_log *log, const qg_ckpt_meta *meta)
+static void tell_of_another_rate(const qg_trainer *t, const qg_log *log, const qg_config *saved, int64_t step)
 {
-  qg_config *saved;
-  QG_TRY(qg_calloc(1, sizeof *saved, "the input in the checkpoint", (void **)&saved));
-  qg_status status = qg_config_load_saved(meta->resolved_input, saved);
   qg_schedule before = qg_schedule_from_config(saved), now = qg_schedule_from_config(t->config);
-  double old_rate = qg_learning_rate(&before, meta->step), rate = qg_learning_rate(&now, meta->step);
-  free(saved);
-  if (status == QG_OK && fabs(rate - old_rate) > 1e-6 * old_rate)
+  double old_rate = qg_learning_rate(&before, step), rate = qg_learning_rate(&now, step);
+  if (fabs(rate - old_rate) > 1e-6 * old_rate)
     qg_log_warn(
         log,
         "the learning rate of step %lld is %.3e now and was %.3e by the schedule of the checkpoint (%lld "
         "steps, here %lld); optimizer.schedule = constant or wsd can be made longer without such a change",
-        (long long)meta->step + 1, rate, old_rate, (long long)before.steps, (long long)now.steps);
+        (long long)step + 1, rate, old_rate, (long long)before.steps, (long long)now.steps);
+}
+
+static void log_changes(const qg_log *log, const char *changes)
+{
+  for (const char *line = changes; *line; line += strcspn(line, "\n") + 1)
+    qg_log_info(log, "changed   %.*s", (int)strcspn(line, "\n"), line);
+}
+
+/* What this attempt does in another way than the one before. Caller frees *changes. */
+static qg_status tell_changes(const qg_trainer *t, const qg_log *log, const qg_ckpt_meta *meta,
+                              char **changes)
+{
+  qg_config *saved;
+  QG_TRY(qg_calloc(1, sizeof *saved, "the input in the checkpoint", (void **)&saved));
+  qg_status status = qg_config_load_saved(meta->resolved_input, saved);
+  if (status == QG_OK) status = qg_config_list_changes(t->config, saved, changes);
+  if (status == QG_OK) log_changes(log, *changes);
+  if (status == QG_OK) tell_of_another_rate(t, log, saved, meta->step);
+  free(saved);
   return status;
 }
 
 static qg_status resume_from(qg_trainer *t, const qg_log *log, const char *path, qg_train_state *state)
 {
   qg_ckpt_file *file = NULL;
+  char *changes = NULL;
   qg_status status;
   QG_TRY_OUT(qg_ckpt_open(t->par, path, &file));
   const qg_ckpt_meta *meta = qg_ckpt_get_meta(file);
   QG_TRY_OUT(qg_par_agree(t->par, qg_config_check_restart(t->config, meta->resolved_input)));
-  QG_TRY_OUT(qg_par_agree(t->par, tell_of_another_rate(t, log, meta)));
+  QG_TRY_OUT(qg_par_agree(t->par, tell_changes(t, log, meta, &changes)));
   QG_TRY_OUT(load_state(t, file));
   QG_TRY_OUT(qg_selftest_check(&t->selftest, meta));
   *state = (qg_train_state){.step = meta->step,
@@ -78,9 +96,10 @@ static qg_status resume_from(qg_trainer *t, const qg_log *log, const char *path,
                             .elapsed = meta->elapsed,
                             .loss = meta->last_loss,
                             .grad_norm = meta->last_grad_norm};
-  QG_TRY_OUT(qg_par_agree(t->par, add_attempt(t, meta->history, state)));
+  QG_TRY_OUT(qg_par_agree(t->par, add_attempt(t, meta->history, changes, state)));
   qg_log_info(log, "start     resumed %s at step %lld", path, (long long)meta->step);
 out:
+  free(changes);
   qg_ckpt_close(file);
   return status;
 }

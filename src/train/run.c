@@ -20,12 +20,6 @@ void qg_run_write_metrics(qg_run *run, const qg_metrics_line *line)
   run->metrics_lost = status != QG_OK;
 }
 
-qg_status qg_run_open_folder(qg_run *run)
-{
-  qg_status status = run->root ? qg_run_folder_open(&run->folder, &run->lock) : QG_OK;
-  return qg_par_agree(run->t->par, status);
-}
-
 qg_status qg_run_open_metrics(qg_run *run)
 {
   qg_metrics_close(run->metrics);
@@ -37,7 +31,6 @@ qg_status qg_run_open_metrics(qg_run *run)
 qg_status qg_run_write_first_status(const qg_run *run)
 {
   if (!run->root) return QG_OK;
-  unlink(run->folder.stop_file); /* it belonged to an earlier attempt */
   QG_TRY(qg_run_folder_write_input(&run->folder, run->t->config));
   return qg_run_folder_write_status(&run->folder, "running", run->state.step, run->progress.steps, "started");
 }

@@ -22,7 +22,6 @@ typedef struct {
   qg_watchdog *watchdog;
   qg_bad_steps bad;
   qg_metrics *metrics; /* rank 0, NULL elsewhere */
-  int lock;            /* of the folder; rank 0, -1 elsewhere */
   qg_train_summary *summary;
   bool root;
   bool metrics_lost;    /* the last line could not be written */
@@ -30,8 +29,6 @@ typedef struct {
   int64_t saved_step; /* of the newest checkpoint, or of where the run was rolled back to; -1: neither yet */
 } qg_run;
 
-/* Makes the folder, which is this run's alone until it is closed. Collective. */
-qg_status qg_run_open_folder(qg_run *run);
 /* Opens metrics.jsonl at the step of the state, for the first time or again. Local; rank 0, no-op elsewhere.
  */
 qg_status qg_run_open_metrics(qg_run *run);

@@ -10,7 +10,7 @@
 
 #include "qgalore/base.h"
 
-enum { REASON_MAX = (int)sizeof((qg_run_status *)NULL)->reason - 1 };
+enum { REASON_MAX = (int)sizeof((qg_run_status *)NULL)->reason - 1, STATUS_TEXT = 512 };
 
 qg_run_folder qg_run_folder_of(const qg_config *config)
 {
@@ -36,12 +36,25 @@ static void write_holder(int file)
   if (ftruncate(file, 0) == 0) dprintf(file, "%s, process %d\n", host, (int)getpid());
 }
 
+/* What was killed a moment ago may not be gone yet. */
+enum { TRIES = 30, MICROSECONDS_BETWEEN = 100000 };
+
 /* A record lock: network file systems support it, and it ends with the process, however the process ends. */
-static qg_status take_lock(const char *root, int file)
+static bool is_taken(int file, const qg_log *log)
+{
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  for (int i = 0; fcntl(file, F_SETLK, &whole) != 0 && (errno == EACCES || errno == EAGAIN); i++) {
+    if (i == TRIES) return true;
+    if (i == 0) qg_log_info(log, "folder    held by another run: waiting a moment for its end");
+    usleep(MICROSECONDS_BETWEEN);
+  }
+  return false;
+}
+
+static qg_status take_lock(const char *root, int file, const qg_log *log)
 {
   char holder[128];
-  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  if (fcntl(file, F_SETLK, &whole) != 0 && (errno == EACCES || errno == EAGAIN)) {
+  if (is_taken(file, log)) {
     read_holder(file, holder, sizeof holder);
     return QG_FAIL(QG_ERR_RESOURCE,
                    "%s is in use by another run (%s): wait for its end, stop it with touch %s/STOP, or give "
@@ -53,7 +66,15 @@ static qg_status take_lock(const char *root, int file)
   return QG_OK;
 }
 
-qg_status qg_run_folder_open(const qg_run_folder *folder, int *lock)
+/* Right at the beginning: a STOP that comes later, while the program is still starting, is meant for this
+ * run. */
+static void remove_old_stop(const qg_run_folder *folder, const qg_log *log)
+{
+  if (unlink(folder->stop_file) == 0)
+    qg_log_info(log, "folder    removed the STOP file of an earlier attempt");
+}
+
+qg_status qg_run_folder_open(const qg_run_folder *folder, const qg_log *log, int *lock)
 {
   char path[sizeof folder->root + 16];
   *lock = -1;
@@ -61,11 +82,28 @@ qg_status qg_run_folder_open(const qg_run_folder *folder, int *lock)
   snprintf(path, sizeof path, "%s/lock", folder->root);
   int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   QG_CHECK(file >= 0, QG_ERR_RESOURCE, "cannot open %s: %s", path, strerror(errno));
-  qg_status status = take_lock(folder->root, file);
-  if (status == QG_OK) *lock = file;
-  else
+  qg_status status = take_lock(folder->root, file, log);
+  if (status != QG_OK) {
     close(file);
-  return status;
+    return status;
+  }
+  remove_old_stop(folder, log);
+  *lock = file;
+  return QG_OK;
+}
+
+qg_holder qg_run_folder_holder(const char *folder, char *text, size_t size)
+{
+  char path[4096];
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  snprintf(path, sizeof path, "%s/lock", folder);
+  int file = open(path, O_RDWR | O_CLOEXEC);
+  if (file < 0) return QG_HOLDER_UNKNOWN;
+  bool known = fcntl(file, F_GETLK, &whole) == 0;
+  read_holder(file, text, size);
+  qg_text_make_printable(text);
+  close(file);
+  return !known ? QG_HOLDER_UNKNOWN : whole.l_type == F_UNLCK ? QG_HOLDER_NONE : QG_HOLDER_LIVES;
 }
 
 qg_status qg_run_folder_write_input(const qg_run_folder *folder, const qg_config *config)
@@ -88,19 +126,36 @@ static bool overwrite(const char *path, const char *text, size_t bytes)
   return close(file) == 0 && written;
 }
 
-qg_status qg_run_folder_write_status(const qg_run_folder *folder, const char *state, int64_t step,
-                                     int64_t steps, const char *reason)
+/* The text of the file; its length. */
+static int format_status(char text[STATUS_TEXT], const char *state, int64_t step, int64_t steps,
+                         const char *reason)
 {
-  char path[sizeof folder->root + 16], text[512], when[32];
+  char when[32];
   time_t now = time(NULL);
   struct tm utc;
   strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
   int length = (int)qg_min_i64((int64_t)strcspn(reason, "\n"), REASON_MAX);
-  int bytes = snprintf(text, sizeof text, "state=%s\nstep=%lld\nsteps=%lld\nreason=%.*s\nupdated=%s\n", state,
-                       (long long)step, (long long)steps, length, reason, when);
+  return snprintf(text, STATUS_TEXT, "state=%s\nstep=%lld\nsteps=%lld\nreason=%.*s\nupdated=%s\n", state,
+                  (long long)step, (long long)steps, length, reason, when);
+}
+
+qg_status qg_run_folder_write_status(const qg_run_folder *folder, const char *state, int64_t step,
+                                     int64_t steps, const char *reason)
+{
+  char path[sizeof folder->root + 16], text[STATUS_TEXT];
+  int bytes = format_status(text, state, step, steps, reason);
   snprintf(path, sizeof path, "%s/status", folder->root);
   qg_status written = qg_write_file_atomic(path, text, (size_t)bytes);
   return written != QG_OK && overwrite(path, text, (size_t)bytes) ? QG_OK : written;
+}
+
+void qg_run_folder_overwrite_status(const qg_run_folder *folder, const char *state, int64_t step,
+                                    int64_t steps, const char *reason)
+{
+  char path[sizeof folder->root + 16], text[STATUS_TEXT];
+  int bytes = format_status(text, state, step, steps, reason);
+  snprintf(path, sizeof path, "%s/status", folder->root);
+  (void)overwrite(path, text, (size_t)bytes);
 }
 
 static void take_line(const char *line, qg_run_status *out)
@@ -129,7 +184,11 @@ qg_status qg_run_folder_read_status(const char *folder, qg_run_status *out)
   snprintf(path, sizeof path, "%s/status", folder);
   FILE *file = fopen(path, "r");
   QG_CHECK(file, QG_ERR_INPUT, "%s has no status file: not a run's folder, or the run never started", folder);
-  while (fgets(line, sizeof line, file)) take_line(line, out);
+  while (fgets(line, sizeof line, file)) {
+    line[strcspn(line, "\n")] = '\0';
+    qg_text_make_printable(line);
+    take_line(line, out);
+  }
   fclose(file);
   QG_CHECK(out->state[0], QG_ERR_INPUT, "%s does not say a state: not the status file of a run", path);
   return QG_OK;

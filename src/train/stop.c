@@ -42,12 +42,20 @@ static void install(int number, void (*handler)(int))
   sigaction(number, &action, NULL);
 }
 
+/* A terminal that closes hangs up once. Whoever started the program with nohup wants it to go on. */
+static void catch_hangup(void)
+{
+  struct sigaction now;
+  if (sigaction(SIGHUP, NULL, &now) == 0 && now.sa_handler != SIG_IGN) install(SIGHUP, on_stop);
+}
+
 void qg_stop_catch_signals(void)
 {
   install(SIGUSR1, on_save);
   install(SIGUSR2, on_stop);
   install(SIGTERM, on_end);
   install(SIGINT, on_end);
+  catch_hangup();
 }
 
 void qg_stop_restore_signals(void)

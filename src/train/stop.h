@@ -1,8 +1,8 @@
 /* When to save and when to stop: signals, the STOP file, the walltime rule. Every rank casts a vote. What all
  * ranks do is decided from the sum of the votes, which is part of a reduction that the loop makes anyway.
  *
- * Signals: USR1: save and go on. USR2, TERM, INT: save and stop after this step; a second TERM or INT ends
- * the process at once. Their flags are the only global state of the program. */
+ * Signals: USR1: save and go on. USR2, TERM, INT, HUP: save and stop after this step; a second TERM or INT
+ * ends the process at once. Their flags are the only global state of the program. */
 #ifndef QG_TRAIN_STOP_H
 #define QG_TRAIN_STOP_H
 

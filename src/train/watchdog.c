@@ -27,6 +27,8 @@ struct qg_watchdog {
   double fed; /* qg_now() */
   int64_t step;
   bool stopping;
+  void (*say)(void *context, const char *reason); /* NULL: nothing */
+  void *context;
 };
 
 static bool goes_by_micro_batch(qg_phase phase)
@@ -59,11 +61,20 @@ static void report(const qg_watchdog *w)
   if (write(STDERR_FILENO, line, (size_t)length) < 0) return;
 }
 
+static void say_last_words(const qg_watchdog *w)
+{
+  char seconds[32], reason[128];
+  snprintf(reason, sizeof reason, "nothing was finished for %s (run.watchdog)",
+           qg_format_seconds(seconds, sizeof seconds, qg_now() - w->fed));
+  if (w->say) w->say(w->context, reason);
+}
+
 /* MPI cannot end the job from here, because the training thread may hang inside MPI. The launcher ends the
  * other ranks when a rank exits with an error. */
 static void end_job(const qg_watchdog *w)
 {
   report(w);
+  say_last_words(w);
   sleep(SECONDS_FOR_OTHER_REPORTS);
   _exit(QG_ERR_HANG);
 }
@@ -136,6 +147,15 @@ qg_status qg_watchdog_start(double limit, const qg_timers *timers, const qg_mode
   }
   *out = w;
   return QG_OK;
+}
+
+void qg_watchdog_set_last_words(qg_watchdog *w, void (*say)(void *context, const char *reason), void *context)
+{
+  if (!w) return;
+  pthread_mutex_lock(&w->lock);
+  w->say = say;
+  w->context = context;
+  pthread_mutex_unlock(&w->lock);
 }
 
 void qg_watchdog_feed(qg_watchdog *w, int64_t step)

@@ -18,6 +18,10 @@ qg_status qg_watchdog_start(double limit, const qg_timers *timers, const qg_mode
                             const qg_grid *grid, qg_watchdog **out);
 /* Tells it that something was finished; `step`: steps done. NULL is fine. Local. */
 void qg_watchdog_feed(qg_watchdog *watchdog, int64_t step);
+/* Called with the reason before the watchdog ends the job, in its own thread: the others may hold any lock.
+ * NULL is fine. Local. */
+void qg_watchdog_set_last_words(qg_watchdog *watchdog, void (*say)(void *context, const char *reason),
+                                void *context);
 /* NULL is fine. Local. */
 void qg_watchdog_stop(qg_watchdog *watchdog);
 

@@ -61,7 +61,7 @@ static qg_status continue_metrics(void)
 static void draw_curve(FILE *out)
 {
   char path[96];
-  qg_log log = {out, false};
+  qg_log log = {.out = out};
   snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
   qg_report_loss_plot(&log, path);
 }
