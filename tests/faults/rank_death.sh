@@ -92,7 +92,7 @@ check "which are intact" all_verify diverge
 good=$(newest diverge)
 train 2 patient "${diverging[@]}" run.max_bad_steps=1000 run.restart="$good" checkpoint.every=0
 code=$?
-check "a run with a larger run.max_bad_steps skips to its end" code_is patient 0
+check "a run with a larger run.max_bad_steps skips to its end, which is no success" code_is patient 5
 unchanged() {
   local told
   told=$("$ckpt" diff "$good" "$(newest patient)" 2>/dev/null | tail -n 1)
