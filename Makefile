@@ -420,24 +420,24 @@ deps:
 INSTALLED_DOC := README.md CONTRIBUTING.md LICENSE CHANGELOG.md CITATION.cff
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs \
-	  $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc/doc/developer $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
-	$(if $(filter 1,$(CUDA)),install -d $(DESTDIR)$(PREFIX)/lib && install -m 755 $(CUDA_PLUGIN) $(DESTDIR)$(PREFIX)/lib)
-	install -m 644 $(wildcard inputs/*.in) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
-	install -m 755 $(wildcard inputs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs
-	install -m 755 $(wildcard jobs/*.sh) $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
-	install -m 644 jobs/apptainer.def $(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs
-	install -m 644 $(INSTALLED_DOC) $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc
-	install -m 644 $(wildcard doc/*.md) $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc/doc
-	install -m 644 $(wildcard doc/developer/*.md) $(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc/doc/developer
-	$(if $(wildcard doc/man/*.1),install -m 644 $(wildcard doc/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1)
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs" "$(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs" \
+	  "$(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc/doc/developer" "$(DESTDIR)$(PREFIX)/share/man/man1"
+	install -m 755 $(PROGRAMS) "$(DESTDIR)$(PREFIX)/bin"
+	$(if $(filter 1,$(CUDA)),install -d "$(DESTDIR)$(PREFIX)/lib" && install -m 755 $(CUDA_PLUGIN) "$(DESTDIR)$(PREFIX)/lib")
+	install -m 644 $(wildcard inputs/*.in) "$(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs"
+	install -m 755 $(wildcard inputs/*.sh) "$(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs"
+	install -m 755 $(wildcard jobs/*.sh) "$(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs"
+	install -m 644 jobs/apptainer.def "$(DESTDIR)$(PREFIX)/share/qgalore_hpc/jobs"
+	install -m 644 $(INSTALLED_DOC) "$(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc"
+	install -m 644 $(wildcard doc/*.md) "$(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc/doc"
+	install -m 644 $(wildcard doc/developer/*.md) "$(DESTDIR)$(PREFIX)/share/doc/qgalore_hpc/doc/developer"
+	$(if $(wildcard doc/man/*.1),install -m 644 $(wildcard doc/man/*.1) "$(DESTDIR)$(PREFIX)/share/man/man1")
 
 # What was installed works by itself: version, input help, and --check of an installed input.
 installcheck:
-	$(DESTDIR)$(PREFIX)/bin/qgalore_hpc --version
-	$(DESTDIR)$(PREFIX)/bin/qgalore_hpc --help-input=qgalore >/dev/null
-	$(DESTDIR)$(PREFIX)/bin/qgalore_hpc --check --ranks 8 $(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs/llama7b.in
+	"$(DESTDIR)$(PREFIX)/bin/qgalore_hpc" --version
+	"$(DESTDIR)$(PREFIX)/bin/qgalore_hpc" --help-input=qgalore >/dev/null
+	"$(DESTDIR)$(PREFIX)/bin/qgalore_hpc" --check --ranks 8 "$(DESTDIR)$(PREFIX)/share/qgalore_hpc/inputs/llama7b.in"
 
 # --- upkeep --------------------------------------------------------------------------------------
 SOURCES_C := $(shell find src include tests -name '*.[ch]' 2>/dev/null) $(shell find cuda tests/support/cudaemu tests/cuda -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cc' 2>/dev/null)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "qgalore/base/status.h"
 
@@ -58,6 +59,17 @@ qg_status qg_make_folder(const char *path);
 /* Writes a whole small file so that a reader sees the old or the new text, never half:
  * temporary name, fsync, rename, fsync of the folder. QG_ERR_RESOURCE names the path. */
 qg_status qg_write_file_atomic(const char *path, const char *text, size_t bytes);
+
+/* What a program prints as its result has to arrive: flushes `out`. QG_ERR_RESOURCE if anything was lost. */
+qg_status qg_finish_output(FILE *out);
+
+/* Whether `path` may be written: QG_ERR_INPUT if it is there and no regular file, or the same file as one of `inputs`, also by
+ * another name. `what` names it in the message. */
+qg_status qg_check_output(const char *what, const char *path, const char *const *inputs, int count);
+
+/* Opens a file to read, without hanging on a pipe that nobody writes into. QG_ERR_INPUT if it cannot be read or is no regular
+ * file. */
+qg_status qg_open_regular(const char *path, int *file);
 
 /* fsync of a file that was written and closed. QG_ERR_RESOURCE names the path. */
 qg_status qg_sync_file(const char *path);

@@ -118,6 +118,7 @@ qg_status qg_app_main(int argc, char **argv)
   if (status != QG_OK) return refuse(argc, argv, status);
   if (options.action != QG_ACTION_TRAIN && options.action != QG_ACTION_CHECK) {
     status = inform(&options);
+    if (status == QG_OK) status = qg_finish_output(stdout);
     return status == QG_OK ? QG_OK : fail(status);
   }
   /* A reader that goes away (| head, Ctrl-C with | tee) does not end a run. */

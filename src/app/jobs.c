@@ -26,6 +26,8 @@ static qg_status run(qg_session *session)
 {
   const qg_job *job = find(session->config.run.job);
   bool check = session->options->action == QG_ACTION_CHECK || job->run == job->check;
+  QG_CHECK(check || session->options->ranks == 0, QG_ERR_INPUT,
+           "command line: --ranks belongs to --check; a run has as many ranks as mpirun -np starts");
   QG_TRY(qg_session_open_backend(session, check));
   return check ? job->check(session) : job->run(session);
 }
@@ -37,6 +39,8 @@ qg_status qg_jobs_run(const qg_app_options *options, qg_par *par, double started
   for (int i = 0; i < JOBS; i++) inputs[i] = jobs[i].input;
   qg_status status = qg_session_open(options, par, started, inputs, JOBS, &session);
   if (status == QG_OK) status = run(&session);
+  if (status == QG_OK && options->action == QG_ACTION_CHECK && qg_par_is_root(qg_par_grid(par)))
+    status = qg_finish_output(stdout);
   *alone = session.alone;
   qg_session_close(&session);
   return status;

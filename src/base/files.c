@@ -13,8 +13,10 @@ static qg_status make_one_folder(const char *path)
   struct stat info;
   if (mkdir(path, 0777) == 0) return QG_OK;
   int reason = errno;
-  bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-  QG_CHECK(folder, QG_ERR_RESOURCE, "cannot make the folder %s: %s", path, strerror(reason));
+  bool there = stat(path, &info) == 0;
+  QG_CHECK(!there || S_ISDIR(info.st_mode), QG_ERR_RESOURCE,
+           "cannot make the folder %s: a file of that name is in the way", path);
+  QG_CHECK(there, QG_ERR_RESOURCE, "cannot make the folder %s: %s", path, strerror(reason));
   return QG_OK;
 }
 
@@ -66,7 +68,8 @@ qg_status qg_write_file_atomic(const char *path, const char *text, size_t bytes)
 {
   qg_status status = QG_OK;
   char *temporary = NULL;
-  QG_CHECK(asprintf(&temporary, "%s.tmp", path) > 0, QG_ERR_RESOURCE, "no host memory for the path %s", path);
+  QG_CHECK(asprintf(&temporary, "%s.%d.tmp", path, (int)getpid()) > 0, QG_ERR_RESOURCE,
+           "no host memory for the path %s", path);
   QG_TRY_OUT(write_and_sync(temporary, text, bytes));
   QG_CHECK_OUT(rename(temporary, path) == 0, QG_ERR_RESOURCE, "cannot rename %s to %s: %s", temporary, path,
                strerror(errno));
@@ -101,4 +104,40 @@ qg_status qg_sync_parent(const char *path)
   free(folder);
   QG_CHECK(synced, QG_ERR_RESOURCE, "cannot sync the folder of %s: %s", path, strerror(reason));
   return QG_OK;
+}
+
+qg_status qg_finish_output(FILE *out)
+{
+  bool lost = ferror(out) != 0;
+  QG_CHECK(fflush(out) == 0 && !lost, QG_ERR_RESOURCE, "the output cannot be written: %s",
+           strerror(errno ? errno : EIO));
+  return QG_OK;
+}
+
+qg_status qg_check_output(const char *what, const char *path, const char *const *inputs, int count)
+{
+  struct stat out, in;
+  if (stat(path, &out) != 0) {
+    QG_CHECK(lstat(path, &out) != 0, QG_ERR_INPUT, "%s: %s is a link to nothing; name a file", what, path);
+    return QG_OK;
+  }
+  QG_CHECK(S_ISREG(out.st_mode), QG_ERR_INPUT, "%s: %s is %s; name a file", what, path,
+           S_ISDIR(out.st_mode) ? "a folder" : "there and not a regular file");
+  for (int i = 0; i < count; i++) {
+    bool same = stat(inputs[i], &in) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino;
+    QG_CHECK(!same, QG_ERR_INPUT, "%s: %s is also the input %s, which would be lost; name another file", what,
+             path, inputs[i]);
+  }
+  return QG_OK;
+}
+
+qg_status qg_open_regular(const char *path, int *file)
+{
+  struct stat info;
+  *file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  QG_CHECK(*file >= 0, QG_ERR_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
+  if (fstat(*file, &info) == 0 && S_ISREG(info.st_mode)) return QG_OK;
+  close(*file);
+  *file = -1;
+  return QG_FAIL(QG_ERR_INPUT, "%s is not a regular file", path);
 }

@@ -204,8 +204,16 @@ static void check_projection(qg_loader *loader)
   check_lazy(loader);
 }
 
+/* An empty one would be the root of the file system. */
+static void check_output_dir(qg_loader *loader)
+{
+  if (VALID(loader, run.output_dir) && !loader->config->run.output_dir[0])
+    REPORT(loader, run.output_dir, "is empty; write . for the working directory");
+}
+
 void qg_crosscheck(qg_loader *loader)
 {
+  check_output_dir(loader);
   check_name(loader);
   check_heads(loader);
   if (qg_loader_needs(loader, "train")) check_training(loader);

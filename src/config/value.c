@@ -146,6 +146,16 @@ static const char *find_unwritable(const char *text)
   return NULL;
 }
 
+/* A shell expands ~ on a command line only where a word begins with it. */
+static bool expand_home(const job *j)
+{
+  const char *home = getenv("HOME");
+  if (!home || !home[0]) return refuse(j, "'%.60s': the variable HOME is not set; write the path", j->text);
+  int length = snprintf(j->member, j->key->size, "%s%s", home, j->text + 1);
+  if ((size_t)length >= j->key->size) return refuse(j, "has %d characters with HOME; too many", length);
+  return true;
+}
+
 static bool parse_text(const job *j)
 {
   size_t length = strlen(j->text);
@@ -154,9 +164,13 @@ static bool parse_text(const job *j)
     return refuse(j, "has %zu characters; at most %zu are possible", length, j->key->size - 1);
   if (length == 0 && !j->key->fallback)
     return refuse(j, "is empty; write a %s", qg_key_type_name(j->key->type));
+  if (j->key->type == QG_KEY_PATH && j->text[0] == '~' && j->text[1] != '/')
+    return refuse(j, "'%.60s': other users' folders are not looked up; write the path, or ~/ for your own",
+                  j->text);
   if (find_unwritable(j->text))
     return refuse(j, "contains a control character, or '#' or ';' at the start of a word; use another name");
   memset(j->member, 0, j->key->size);
+  if (j->key->type == QG_KEY_PATH && j->text[0] == '~') return expand_home(j);
   memcpy(j->member, j->text, length);
   return true;
 }
@@ -165,7 +179,7 @@ static bool parse_duration(const job *j)
 {
   double seconds;
   if (!qg_duration_parse(j->text, &seconds))
-    return refuse(j, "'%.60s' is not a time; write for example 23h45m, 90s or 2d", j->text);
+    return refuse(j, "'%.60s' is not a time; write for example 23h45m, 90s, 2d or 23:45:00", j->text);
   if (!in_range(j, seconds)) return false;
   memcpy(j->member, &seconds, sizeof seconds);
   return true;
@@ -174,7 +188,10 @@ static bool parse_duration(const job *j)
 static bool parse_size(const job *j)
 {
   int64_t bytes;
-  if (!qg_size_parse(j->text, &bytes))
+  qg_size_result read = qg_size_parse(j->text, &bytes);
+  if (read == QG_SIZE_TOO_LARGE)
+    return refuse(j, "'%.60s' is too large; at most 8192TiB are possible", j->text);
+  if (read != QG_SIZE_READ)
     return refuse(j, "'%.60s' is not a size; write for example 512K, 64MiB or 4GB", j->text);
   if (!in_range(j, (double)bytes)) return false;
   memcpy(j->member, &bytes, sizeof bytes);

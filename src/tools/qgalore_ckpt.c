@@ -296,8 +296,7 @@ static qg_status run(int argc, char **argv)
 int main(int argc, char **argv)
 {
   qg_status status = run(argc, argv);
-  if (status == QG_OK && fflush(stdout) != 0)
-    status = QG_FAIL(QG_ERR_RUNTIME, "the output cannot be written");
+  if (status == QG_OK) status = qg_finish_output(stdout);
   if (status != QG_OK) fprintf(stderr, "qgalore_ckpt: %s\n", qg_error_message());
   return status;
 }

@@ -198,8 +198,6 @@ static qg_status run(int argc, char **argv)
   qg_status status = load_index(argv[1], &index);
   if (status == QG_OK) status = argc == 3 ? print_object(&index, argv[2]) : list_objects(&index);
   free_index(&index);
-  if (status == QG_OK && (fflush(stdout) != 0 || ferror(stdout)))
-    status = QG_FAIL(QG_ERR_RUNTIME, "cannot print: %s", strerror(errno));
   return status;
 }
 
@@ -210,9 +208,13 @@ static bool asks_for(int argc, char **argv, const char *brief, const char *full)
 
 int main(int argc, char **argv)
 {
-  if (asks_for(argc, argv, "-h", "--help")) return fputs(help, stdout) < 0;
-  if (asks_for(argc, argv, "-V", "--version")) return puts("qgalore_rdata " QG_VERSION " (" QG_GIT ")") < 0;
-  qg_status status = run(argc, argv);
+  qg_status status = QG_OK;
+  if (asks_for(argc, argv, "-h", "--help")) fputs(help, stdout);
+  else if (asks_for(argc, argv, "-V", "--version"))
+    puts("qgalore_rdata " QG_VERSION " (" QG_GIT ")");
+  else
+    status = run(argc, argv);
+  if (status == QG_OK) status = qg_finish_output(stdout);
   if (status != QG_OK) fprintf(stderr, "qgalore_rdata: %s\n", qg_error_message());
   return status;
 }

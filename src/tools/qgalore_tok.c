@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/sha256.h"
 #include "data/text_reader.h"
@@ -195,10 +196,22 @@ static void report(const tok_options *options, const tok_job *job)
            options->out, (long long)job->unknown);
 }
 
+/* Neither the text nor the model may be lost. Told before the texts are read, which may take hours. */
+static qg_status check_files(const tok_options *options)
+{
+  int model;
+  QG_TRY(qg_check_output("--out", options->out, &options->model, 1));
+  QG_TRY(qg_check_output("--out", options->out, (const char *const *)options->texts, options->text_count));
+  QG_TRY(qg_open_regular(options->model, &model));
+  close(model);
+  return QG_OK;
+}
+
 static qg_status tokenize(const tok_options *options)
 {
   qg_status status = QG_OK;
   tok_job job = {0};
+  QG_TRY_OUT(check_files(options));
   QG_TRY_OUT(qg_spm_load(options->model, &job.spm));
   job.bos = options->bos ? qg_spm_bos(job.spm) : -1;
   job.eos = options->eos ? qg_spm_eos(job.spm) : -1;
@@ -222,6 +235,7 @@ int main(int argc, char **argv)
   tok_options options;
   qg_status status = parse_options(argc, argv, &options);
   if (status == QG_OK && !options.done) status = tokenize(&options);
+  if (status == QG_OK) status = qg_finish_output(stdout);
   if (status != QG_OK) fprintf(stderr, "qgalore_tok: %s\n", qg_error_message());
   return status;
 }

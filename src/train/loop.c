@@ -30,7 +30,7 @@ static qg_status validate(qg_run *run, qg_metrics_line *line)
   }
   run->bad.validation = !isfinite(result.loss);
   line->val_loss = run->summary->valid_loss = result.loss;
-  line->val_bits_per_byte = result.bits_per_byte;
+  line->val_bits_per_byte = result.bits_per_byte > 0.0 ? result.bits_per_byte : NAN;
   qg_progress_validation(&run->progress, run->state.step, &result);
   return QG_OK;
 }

@@ -55,7 +55,9 @@ void qg_progress_step(const qg_progress *p, int64_t done, int64_t tokens, const 
 
 void qg_progress_validation(const qg_progress *p, int64_t done, const qg_validation_result *r)
 {
+  char bits[48] = ""; /* random tokens have no text */
+  if (r->bits_per_byte > 0.0) snprintf(bits, sizeof bits, " (%.4f bits per byte)", r->bits_per_byte);
   qg_progress_clear(p);
-  qg_log_raw(p->log, "%9lld validation loss %.4f nats per token (%.4f bits per byte) over %lld tokens\n",
-             (long long)done, r->loss, r->bits_per_byte, (long long)r->tokens);
+  qg_log_raw(p->log, "%9lld validation loss %.4f nats per token%s over %lld tokens\n", (long long)done,
+             r->loss, bits, (long long)r->tokens);
 }

@@ -48,8 +48,8 @@ refused_input "an unknown key brings a suggestion" 2 \
   "model.hiden_size: no such key (did you mean 'hidden_size'?)" model.hiden_size=64
 refused_input "a wrong unit brings an example" 2 "run.max_walltime: '3kg' is not a time; write for example" \
   run.max_walltime=3kg
-refused_input "as does the walltime of a batch system" 2 "run.max_walltime: '1-12:00:00' is not a time; write for example" \
-  run.max_walltime=1-12:00:00
+refused_input "as does a time that could be two" 2 "run.max_walltime: '12:00' is not a time; write for example" \
+  run.max_walltime=12:00
 refused_input "blanks around the equals sign" 2 "command line: 'train.steps' is not section.key=value; write it without blanks" \
   train.steps = 3
 refused_input "a number beyond all bounds" 2 "train.steps: 99999999999999999999 is beyond 64 bits" train.steps=99999999999999999999
@@ -78,6 +78,38 @@ check "all of them at once" grep -q "wrong.in:$(grep -n 'rank = x' "$tmp/wrong.i
 refused "more ranks than pieces of the model name the largest number" 6 2 "the largest number is 5" "$tmp/tiny.in" \
   run.output_dir="$tmp" run.name=refused
 refused "--check says the same" 1 2 "the largest number is 5" --check --ranks 6 "$tmp/tiny.in"
+
+# Without mpirun, which is slow.
+refuses() { # NAME MESSAGE ARGUMENT...
+  run timeout 60 "$program" "${@:3}"
+  expect "$1" 2 "$2"
+}
+refuses "ranks for a run without mpirun" "--ranks belongs to --check" --ranks 2 "$tmp/tiny.in" run.output_dir="$tmp"
+refuses "an empty output folder" "run.output_dir: is empty; write ." --check "$tmp/tiny.in" run.output_dir=
+refuses "another user's home" "'~nobody/runs': other users' folders are not looked up" --check "$tmp/tiny.in" run.output_dir=~nobody/runs
+refuses "a size beyond all bounds" "'99999999999GiB' is too large" --check "$tmp/tiny.in" checkpoint.snapshot_memory=99999999999GiB
+mkfifo "$tmp/fifo"
+refuses "a pipe in the place of a token file" "not a regular file" "$tmp/tiny.in" run.output_dir="$tmp" run.name=piped data.train="$tmp/fifo"
+run env HOME="$tmp/home" "$program" "$tmp/tiny.in" run.output_dir='~/runs' run.name=mine train.steps=1
+expect "~/ is the home folder" 0 "finished"
+check "where the run lies" [ -s "$tmp/home/runs/mine/metrics.jsonl" ]
+for megabytes in 130 200 300 400; do
+  run bash -c 'ulimit -v $(($1 * 1000)); exec timeout 20 "${@:2}"' bash "$megabytes" "$program" --version
+  expect "$megabytes MB of address space are told at once" 4 "the limit of address space (ulimit -v"
+done
+
+# Results that cannot be written, on a full device of the test's own.
+full=$tmp/full
+if mknod "$full" c 1 7 2>/dev/null && { : >"$full"; } 2>/dev/null; then
+  for command in "$program --help-input" "$program --list-backends" "$ckpt --help" "${BUILD:-build}/qgalore_tok --help" \
+    "${BUILD:-build}/qgalore_rdata --help"; do
+    $command >"$full" 2>"$tmp/err"
+    code=$? output=$(<"$tmp/err")
+    expect "${command##*/} into a full device" 4 "the output cannot be written"
+  done
+else
+  ok "devices cannot be made here # SKIP"
+fi
 
 # Memory: what no machine has. Nothing of it is allocated.
 refused "a model beyond the memory of the machine" 1 4 "does not fit into the" "$tmp/tiny.in" run.output_dir="$tmp" \
@@ -119,7 +151,7 @@ fi
 
 # The run's folder and its checkpoints.
 touch "$tmp/file"
-refused "a file in the place of the output folder" 2 4 "cannot make the folder $tmp/file" "$tmp/tiny.in" \
+refused "a file in the place of the output folder" 2 4 "cannot make the folder $tmp/file: a file of that name is in the way" "$tmp/tiny.in" \
   run.output_dir="$tmp/file" run.name=refused
 refused_input "a folder in the place of a checkpoint" 3 "$tmp is a folder: name a checkpoint in it" run.restart="$tmp"
 refused_input "a checkpoint that does not exist" 3 "none.h5: cannot be opened, it is missing" run.restart="$tmp/none.h5"

@@ -49,7 +49,7 @@ expect "a text becomes one document" 0 "1 document,"
 expect "and the bytes per token are reported" 0 "bytes per token"
 mkdir folder.h5
 run "$tok" --model m.model --out folder.h5 text.txt
-expect "a folder in the place of the token file is told at once" 2 "folder.h5 is a folder: name the token file to write"
+expect "a folder in the place of the token file is told at once" 2 "folder.h5 is a folder; name a file"
 run "$tok" --model m.model --out quiet.h5 --quiet text.txt
 check "--quiet prints nothing" [ "$code$output" = 0 ]
 run "$tok" --model m.model --out p.h5 --split paragraph text.txt
@@ -102,6 +102,14 @@ expect "a text without words is refused" 2 "no tokens"
 run "$tok" --model m.model --out none/x.h5 text.txt
 expect "a folder that is not there is a lack of resources" 4 "none/x.h5"
 check "a failure leaves no file behind" nothing_left x.h5
+
+# What would be lost.
+cp text.txt kept.txt && cp m.model kept.model && ln text.txt twin.txt && ln -s m.model link.model && mkfifo pipe.h5
+for name in text.txt twin.txt m.model link.model pipe.h5; do
+  run timeout 20 "$tok" --model m.model --out $name text.txt
+  expect "the output $name is refused" 2 "--out: $name is"
+done
+check "text and model are as they were" eval 'cmp text.txt kept.txt && cmp m.model kept.model && [ -p pipe.h5 ]'
 
 cp all.h5 keep.h5
 run "$tok" --model m.model --out keep.h5 latin.txt

@@ -173,7 +173,8 @@ static void an_atomic_write_replaces_the_whole_file(void **state)
   assert_int_equal(qg_write_file_atomic("status", "new\n", 4), QG_OK);
   read_text("status", text, sizeof text);
   assert_string_equal(text, "new\n");
-  assert_int_equal(access("status.tmp", F_OK), -1);
+  snprintf(text, sizeof text, "status.%d.tmp", (int)getpid());
+  assert_int_equal(access(text, F_OK), -1);
 }
 
 static void a_failed_write_leaves_the_old_file(void **state)
@@ -182,7 +183,8 @@ static void a_failed_write_leaves_the_old_file(void **state)
   char text[64];
   assert_int_equal(qg_write_file_atomic("status", "old", 3), QG_OK);
   /* A folder with the temporary name makes the write fail for every user. */
-  assert_int_equal(mkdir("status.tmp", 0777), 0);
+  snprintf(text, sizeof text, "status.%d.tmp", (int)getpid());
+  assert_int_equal(mkdir(text, 0777), 0);
   assert_int_equal(qg_write_file_atomic("status", "new", 3), QG_ERR_RESOURCE);
   assert_non_null(strstr(qg_error_message(), "status"));
   read_text("status", text, sizeof text);
@@ -305,6 +307,45 @@ static void every_phase_has_its_own_name(void **state)
 
 #define IN_SCRATCH(test) cmocka_unit_test_setup_teardown(test, enter_scratch_folder, leave_scratch_folder)
 
+static void an_output_is_no_input_and_no_device(void **state)
+{
+  (void)state;
+  const char *const inputs[] = {"other", "text"};
+  assert_int_equal(qg_write_file_atomic("text", "words", 5), QG_OK);
+  assert_int_equal(link("text", "twin"), 0);
+  assert_int_equal(symlink("text", "link"), 0);
+  assert_int_equal(symlink("nowhere", "dangling"), 0);
+  assert_int_equal(mkfifo("pipe", 0600), 0);
+  const char *const refused[] = {"text", "twin", "link", "./text", "pipe", "dangling", "."};
+  for (int i = 0; i < QG_COUNT_OF(refused); i++) {
+    if (qg_check_output("--out", refused[i], inputs, 2) != QG_ERR_INPUT)
+      fail_msg("%s may be written", refused[i]);
+    assert_non_null(strstr(qg_error_message(), refused[i]));
+  }
+  assert_int_equal(qg_check_output("--out", "new", inputs, 2), QG_OK);
+  assert_int_equal(qg_check_output("--out", "text", inputs, 1), QG_OK); /* only an old result */
+}
+
+static void only_regular_files_are_opened(void **state)
+{
+  (void)state;
+  int file;
+  assert_int_equal(qg_write_file_atomic("text", "words", 5), QG_OK);
+  assert_int_equal(mkfifo("pipe", 0600), 0);
+  assert_int_equal(qg_open_regular("text", &file), QG_OK);
+  close(file);
+  assert_int_equal(qg_open_regular("pipe", &file), QG_ERR_INPUT); /* and at once */
+  assert_int_equal(qg_open_regular("none", &file), QG_ERR_INPUT);
+}
+
+static void control_characters_do_not_reach_a_terminal(void **state)
+{
+  (void)state;
+  char text[] = "a\033[31mb\007\177\xc3\xa9";
+  qg_text_make_printable(text);
+  assert_string_equal(text, "a?[31mb??\xc3\xa9");
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -328,6 +369,9 @@ int main(void)
       cmocka_unit_test(all_of_validation_is_validation),
       cmocka_unit_test(a_device_is_told_the_phase),
       cmocka_unit_test(every_phase_has_its_own_name),
+      IN_SCRATCH(an_output_is_no_input_and_no_device),
+      IN_SCRATCH(only_regular_files_are_opened),
+      cmocka_unit_test(control_characters_do_not_reach_a_terminal),
   };
   return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

@@ -137,12 +137,23 @@ static void values_carry_units(void **state)
   assert_false(qg_duration_parse("5m1h", &seconds));
   assert_false(qg_duration_parse("1h1h", &seconds));
   assert_false(qg_duration_parse("-1h", &seconds));
-  assert_true(qg_size_parse("512K", &bytes) && bytes == 524288);
-  assert_true(qg_size_parse("4GiB", &bytes) && bytes == 4294967296);
-  assert_true(qg_size_parse("1.5GB", &bytes) && bytes == 1500000000);
-  assert_true(qg_size_parse("17", &bytes) && bytes == 17);
-  assert_false(qg_size_parse("4 parsecs", &bytes));
-  assert_false(qg_size_parse("0.3B", &bytes));
+  assert_true(QG_SIZE_READ == qg_size_parse("512K", &bytes) && bytes == 524288);
+  assert_true(QG_SIZE_READ == qg_size_parse("4GiB", &bytes) && bytes == 4294967296);
+  assert_true(QG_SIZE_READ == qg_size_parse("1.5GB", &bytes) && bytes == 1500000000);
+  assert_true(QG_SIZE_READ == qg_size_parse("17", &bytes) && bytes == 17);
+  assert_int_equal(qg_size_parse("4 parsecs", &bytes), QG_SIZE_NONE);
+  assert_true(QG_SIZE_READ == qg_size_parse("1gb", &bytes) && bytes == 1000000000);
+  assert_true(QG_SIZE_READ == qg_size_parse("2 gib", &bytes) && bytes == 2147483648);
+  assert_int_equal(qg_size_parse("99999999999GiB", &bytes), QG_SIZE_TOO_LARGE);
+  assert_true(qg_duration_parse("1h 30m", &seconds) && seconds == 5400);
+  assert_true(qg_duration_parse("5min", &seconds) && seconds == 300);
+  assert_true(qg_duration_parse("23:45:00", &seconds) && seconds == 85500);
+  assert_true(qg_duration_parse("1-00:00:00", &seconds) && seconds == 86400);
+  assert_true(qg_duration_parse("2 H", &seconds) && seconds == 7200);
+  assert_false(qg_duration_parse("23:75:00", &seconds));
+  assert_false(qg_duration_parse("1:2", &seconds));
+  assert_false(qg_duration_parse("1-2-00:00:00", &seconds));
+  assert_int_equal(qg_size_parse("0.3B", &bytes), QG_SIZE_NONE);
 }
 
 static void numbers_round_trip(void **state)
