@@ -34,6 +34,7 @@ typedef struct {
   const char *arrangement;    /* what computed selftest_loss */
   const char *history;        /* one line per attempt of the run */
   const char *resolved_input;
+  const char *data;           /* which data the run is trained on; NULL in files of version 0.1.0 */
 } qg_ckpt_meta;
 
 typedef enum {

@@ -19,6 +19,7 @@ typedef enum { QG_TRANSPORT_AUTO, QG_TRANSPORT_DEVICE, QG_TRANSPORT_HOST } qg_tr
 typedef enum { QG_ASYNCHRONOUS_AUTO, QG_ASYNCHRONOUS_YES, QG_ASYNCHRONOUS_NO } qg_asynchronous;
 typedef enum { QG_ATTENTION_BLOCKS, QG_ATTENTION_FUSED } qg_attention;
 typedef enum { QG_PARTIAL_ROLLBACK, QG_PARTIAL_KEEP } qg_nonfinite_partial;
+typedef enum { QG_DATA_REFUSE, QG_DATA_CONTINUE } qg_data_on_change;
 typedef enum { QG_LAYOUT_SHARED, QG_LAYOUT_PER_RANK } qg_layout;
 
 /* All sections. Derived members (no key of their own) are filled by qg_config_load. */
@@ -39,6 +40,8 @@ typedef struct {
   qg_model_shape model;
   struct {
     char train[QG_PATH_MAX], valid[QG_PATH_MAX]; /* valid may be "" */
+    qg_data_on_change on_change;
+    bool different_tokenizers;
   } data;
   struct {
     int64_t steps, seed, sequence_length;

@@ -20,6 +20,7 @@ typedef struct {
   int64_t vocab_size;
   int64_t text_bytes;         /* UTF-8 bytes that the tokens encode, for bits per byte; 0 if unknown */
   char tokenizer_hash[72];    /* SHA-256 of the SentencePiece model, "" if unknown */
+  char content_id[72];        /* SHA-256 of the checksums of the tokens; of random tokens their seed */
 } qg_tokens_info;
 
 /* Opens a token file and checks header, sizes and (all chunks, once) the checksums and the range of its ids against
@@ -51,10 +52,10 @@ int64_t qg_shuffle(uint64_t seed, int64_t epoch, int64_t count, int64_t index);
 qg_status qg_batch_read(qg_tokens *tokens, uint64_t seed, int64_t cursor, int64_t sequences,
                         int64_t sequence_length, int32_t *inputs, int32_t *targets);
 
-/* The same in file order without shuffling, for validation: sequences first .. first + sequences; those past the last full
- * one (qg_tokens_sequences) have inputs 0 and targets -1. The tokens after the last full sequence are never read, so the
+/* The same in file order without shuffling, for validation: sequences first .. first + wanted, in `sequences` rows; rows past
+ * those and past the last full one (qg_tokens_sequences) have inputs 0 and targets -1. The tokens after the last full sequence are never read, so the
  * result of a validation does not depend on the batch size. Returns the number of real targets in *counted. Local. */
-qg_status qg_batch_read_in_order(qg_tokens *tokens, int64_t first, int64_t sequences, int64_t sequence_length,
+qg_status qg_batch_read_in_order(qg_tokens *tokens, int64_t first, int64_t wanted, int64_t sequences, int64_t sequence_length,
                               int32_t *inputs, int32_t *targets, int64_t *counted);
 
 /* Entropy in nats per token of the unigram distribution of the file. Local. */

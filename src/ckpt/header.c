@@ -48,6 +48,9 @@ static const text_attribute texts[] = {
     {"resolved_input", META(resolved_input)},
 };
 
+/* Came with format version 1.1: a text with a checksum of its own, so that readers of 1.0 can do without. */
+static const char data_name[] = "data", data_sum_name[] = "data_crc32c";
+
 static const char *text_of(const qg_ckpt_header *header, int i)
 {
   return *(const char *const *)((const char *)header + texts[i].offset);
@@ -108,6 +111,9 @@ qg_status qg_ckpt_header_make(qg_par *par, const qg_ckpt_meta *meta, qg_ckpt_hea
     QG_TRY(share_text(par, &shared));
     *text_at(out, i) = shared;
   }
+  out->meta.data = NULL;
+  QG_TRY(share_text(par, &header.meta.data));
+  out->meta.data = header.meta.data;
   return QG_OK;
 }
 
@@ -118,6 +124,8 @@ void qg_ckpt_header_free(qg_ckpt_header *header)
     free((char *)*text_at(header, i));
     *text_at(header, i) = NULL;
   }
+  free((char *)header->meta.data);
+  header->meta.data = NULL;
 }
 
 /* Over the values in the order of the table and the texts with their zeros. */
@@ -158,7 +166,10 @@ qg_status qg_ckpt_header_write(hid_t file, const char *path, const qg_ckpt_heade
   QG_TRY(qg_ckpt_attribute_write_text(file, path, "created", h->created));
   for (int i = 0; i < QG_COUNT_OF(texts); i++)
     QG_TRY(qg_ckpt_attribute_write_text(file, path, texts[i].name, text_of(h, i)));
-  return qg_ckpt_attribute_write_number(file, path, "meta_crc32c", H5T_STD_U32LE, &crc);
+  QG_TRY(qg_ckpt_attribute_write_number(file, path, "meta_crc32c", H5T_STD_U32LE, &crc));
+  crc = qg_crc32c(0, h->meta.data, strlen(h->meta.data));
+  QG_TRY(qg_ckpt_attribute_write_text(file, path, data_name, h->meta.data));
+  return qg_ckpt_attribute_write_number(file, path, data_sum_name, H5T_STD_U32LE, &crc);
 }
 
 qg_status qg_ckpt_header_complete(hid_t file, const char *path)
@@ -214,6 +225,19 @@ static qg_status read_values(hid_t file, const char *path, qg_ckpt_header *out)
   return QG_OK;
 }
 
+static qg_status read_data(hid_t file, const char *path, qg_ckpt_header *out)
+{
+  char *text = NULL;
+  uint32_t crc = 0;
+  if (H5Aexists(file, data_name) <= 0) return QG_OK;
+  QG_TRY(qg_ckpt_attribute_read_text(file, path, data_name, MAX_TEXT, &text));
+  out->meta.data = text;
+  QG_TRY(qg_ckpt_attribute_read_number(file, path, data_sum_name, H5T_STD_U32LE, &crc));
+  QG_CHECK(crc == qg_crc32c(0, text, strlen(text)), QG_ERR_CHECKPOINT,
+           "%s: its attributes are damaged (checksum)", path);
+  return QG_OK;
+}
+
 qg_status qg_ckpt_header_read(hid_t file, const char *path, qg_ckpt_header *out)
 {
   qg_status status = QG_OK;
@@ -223,6 +247,7 @@ qg_status qg_ckpt_header_read(hid_t file, const char *path, qg_ckpt_header *out)
   QG_TRY_OUT(read_values(file, path, out));
   QG_TRY_OUT(qg_ckpt_attribute_read_number(file, path, "meta_crc32c", H5T_STD_U32LE, &crc));
   QG_CHECK_OUT(crc == checksum(out), QG_ERR_CHECKPOINT, "%s: its attributes are damaged (checksum)", path);
+  QG_TRY_OUT(read_data(file, path, out));
   QG_CHECK_OUT(out->block_bytes >= 8 && out->block_bytes % 8 == 0 && out->block_bytes <= largest_block,
                QG_ERR_CHECKPOINT, "%s: its attribute \"slab_bytes\" makes no sense", path);
 out:

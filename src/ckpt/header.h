@@ -7,7 +7,7 @@
 #include "qgalore/ckpt.h"
 
 #define QG_CKPT_FORMAT "qgalore-checkpoint"
-#define QG_CKPT_VERSION "1.0"
+#define QG_CKPT_VERSION "1.1"
 
 typedef struct {
   qg_ckpt_meta meta; /* its texts are owned by the header */

@@ -36,6 +36,8 @@ static const qg_choice backend_choices[] = {{"auto", 0}, {"cpu", 0}, {"cuda", 0}
 static const qg_choice precision_choices[] = {{"bf16", 0}, {"fp32", 0}, {NULL, 0}};
 static const qg_choice attention_choices[] = {
     {"blocks", QG_ATTENTION_BLOCKS}, {"fused", QG_ATTENTION_FUSED}, {NULL, 0}};
+static const qg_choice on_change_choices[] = {
+    {"refuse", QG_DATA_REFUSE}, {"continue", QG_DATA_CONTINUE}, {NULL, 0}};
 static const qg_choice layout_choices[] = {
     {"shared", QG_LAYOUT_SHARED}, {"per_rank", QG_LAYOUT_PER_RANK}, {NULL, 0}};
 static const qg_choice transport_choices[] = {
@@ -127,9 +129,16 @@ const qg_key qg_schema[] = {
     /* data */
     {KEY(data, train), QG_KEY_PATH, MEMBER(data, train), .may_change = true,
      .doc = "Token file to train on, relative to the working directory. A restart goes on at the same "
-            "sequence number, so the file may move but its content must stay."},
+            "sequence number, so the file may move but its content must stay (on_change)."},
     {KEY(data, valid), QG_KEY_PATH, MEMBER(data, valid), .fallback = "", .may_change = true,
      .doc = "Token file for validation. Empty: none."},
+    {KEY(data, on_change), QG_KEY_ENUM, MEMBER(data, on_change), .fallback = "refuse",
+     .choices = on_change_choices, .may_change = true,
+     .doc =
+         "What a restart does when data.train holds other data than the checkpoint was trained on. refuse: "
+         "nothing. continue: reads the new data from their beginning."},
+    {KEY(data, different_tokenizers), QG_KEY_BOOL, MEMBER(data, different_tokenizers), .fallback = "no",
+     .may_change = true, .doc = "Allow data.valid to be made with another tokenizer than data.train."},
 
     /* train */
     {KEY(train, steps), QG_KEY_INT, MEMBER(train, steps), .fallback = "10000", .range = "[1, 1000000000000]",

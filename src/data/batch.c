@@ -43,11 +43,11 @@ static void fill(int32_t *values, int64_t count, int32_t value)
   for (int64_t i = 0; values && i < count; i++) values[i] = value;
 }
 
-qg_status qg_batch_read_in_order(qg_tokens *tokens, int64_t first, int64_t sequences, int64_t sequence_length,
-                                 int32_t *inputs, int32_t *targets, int64_t *counted)
+qg_status qg_batch_read_in_order(qg_tokens *tokens, int64_t first, int64_t wanted, int64_t sequences,
+                                 int64_t sequence_length, int32_t *inputs, int32_t *targets, int64_t *counted)
 {
   int64_t left = qg_tokens_sequences(tokens, sequence_length) - first;
-  int64_t real = qg_min_i64(sequences, qg_max_i64(left, 0));
+  int64_t real = qg_min_i64(qg_min_i64(wanted, sequences), qg_max_i64(left, 0));
   *counted = 0;
   for (int64_t i = 0; i < real; i++)
     QG_TRY(read_sequence(tokens, first + i, sequence_length, row(inputs, i, sequence_length),

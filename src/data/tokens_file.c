@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "data/sha256.h"
 #include "data/token_layout.h"
 #include "data/tokens.h"
 #include "qgalore/base.h"
@@ -169,6 +170,21 @@ static qg_status check_documents(file_source *source)
   return QG_OK;
 }
 
+/* The checksums of all blocks stand for the tokens: 4 bytes for each 2^20 of them. */
+static qg_status identify(file_source *source, char id[QG_SHA256_HEX])
+{
+  qg_sha256 hash;
+  qg_extent sums = source->layout.crc32c;
+  qg_sha256_init(&hash);
+  for (int64_t first = 0; first < sums.count; first += SLICE) {
+    int64_t n = qg_min_i64(SLICE, sums.count - first);
+    QG_TRY(read_raw(source, sums, first, n, source->raw));
+    qg_sha256_update(&hash, source->raw, (size_t)n * sums.width);
+  }
+  qg_sha256_finish(&hash, id);
+  return QG_OK;
+}
+
 static qg_status open_and_check(file_source *source, int64_t vocab_size, qg_tokens_info *info)
 {
   /* Without waiting for a writer, where the path is a pipe. */
@@ -179,6 +195,7 @@ static qg_status open_and_check(file_source *source, int64_t vocab_size, qg_toke
   QG_TRY(qg_token_layout_read(source->path, source->fd, &source->layout, info));
   int64_t limit = vocab_size > 0 ? qg_min_i64(vocab_size, info->vocab_size) : info->vocab_size;
   QG_TRY(check_tokens(source, limit));
+  QG_TRY(identify(source, info->content_id));
   return check_documents(source);
 }
 

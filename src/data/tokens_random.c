@@ -1,5 +1,6 @@
 /* Uniform tokens that are a pure function of (seed, position): input for benches that need no text. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "data/tokens.h"
@@ -57,6 +58,8 @@ qg_status qg_tokens_open_random(qg_tokens *tokens, int64_t vocab_size, uint64_t 
   source->vocab_size = vocab_size;
   tokens->info.documents = 1;
   tokens->info.vocab_size = vocab_size;
+  snprintf(tokens->info.content_id, sizeof tokens->info.content_id, "random, seed %llu",
+           (unsigned long long)seed);
   tokens->source = &random_operations;
   tokens->state = source;
   return QG_OK;

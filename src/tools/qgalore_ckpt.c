@@ -68,6 +68,7 @@ static void show_header(const qg_ckpt_file *file)
   printf("last loss       %.17g\n", m->last_loss);
   printf("last grad norm  %.17g\n", m->last_grad_norm);
   printf("self-test loss  %.17g (%s)\n", m->selftest_loss, m->arrangement);
+  if (m->data && m->data[0]) printf("data        %s\n", m->data);
   show_history(m->history);
   printf("input\n");
   ini_parse_string(m->resolved_input, show_key, NULL);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "qgalore/base.h"
+#include "train/data_identity.h"
 
 static qg_ckpt_options options_of(const qg_checkpoint_writer *w)
 {
@@ -21,9 +22,10 @@ static qg_status begin(qg_checkpoint_writer *w, const qg_train_state *state, con
   qg_ckpt_options options = options_of(w);
   qg_ckpt_snapshot snapshot = asynchronous ? t->snapshot : (qg_ckpt_snapshot){0};
   const qg_state_entry *entries;
-  char arrangement[QG_ARRANGEMENT];
+  char arrangement[QG_ARRANGEMENT], data[QG_DATA_IDENTITY] = "";
   int count;
   qg_selftest_arrangement(t->config, t->be, arrangement);
+  if (qg_par_is_root(qg_par_grid(t->par))) qg_data_identity(t, data);
   qg_ckpt_meta meta = {.step = state->step,
                        .tokens = state->tokens,
                        .cursor = state->cursor,
@@ -33,7 +35,8 @@ static qg_status begin(qg_checkpoint_writer *w, const qg_train_state *state, con
                        .last_grad_norm = state->grad_norm,
                        .arrangement = arrangement,
                        .history = state->history,
-                       .resolved_input = resolved};
+                       .resolved_input = resolved,
+                       .data = data};
   QG_TRY(qg_selftest_loss(&t->selftest, &meta.selftest_loss));
   QG_TRY(qg_par_agree(t->par, qg_trainer_state(t, &entries, &count)));
   QG_TRY(qg_ckpt_begin(t->par, t->be, &options, &meta, entries, count, snapshot, &w->pending));

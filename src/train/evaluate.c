@@ -25,15 +25,14 @@ static double text_bytes_per_token(const qg_pipeline *p, const qg_tokens *tokens
   return (double)info->text_bytes / (double)info->tokens;
 }
 
-/* A last piece that is not full must not count tokens twice: qg_batch_read_in_order marks what lies past its
- * end by -1 only at the end of the file, so a limit is rounded up to whole micro-batches. */
+/* The rows of the last micro-batch that are not asked for count nothing. */
 static qg_status evaluate_piece(qg_pipeline *p, qg_tokens *tokens, int64_t first, int64_t sequences,
                                 double *count)
 {
   const qg_stage_options *options = &p->use.options;
   int64_t counted = 0, micro_batches = qg_ceil_div(sequences, options->micro_batch);
   if (tokens)
-    QG_TRY(qg_batch_read_in_order(tokens, first, micro_batches * options->micro_batch,
+    QG_TRY(qg_batch_read_in_order(tokens, first, sequences, micro_batches * options->micro_batch,
                                   options->sequence_length, p->inputs.host, p->targets.host, &counted));
   QG_TRY(qg_pipeline_upload(p));
   QG_TRY(qg_pipeline_evaluate(p, (int)micro_batches));

@@ -68,6 +68,6 @@ qg_status qg_evaluator_load(qg_evaluator *e, const char *path, qg_ckpt_meta *met
   QG_TRY_OUT(qg_par_agree(par, qg_weights_changed(e->weights)));
 out:
   qg_ckpt_close(file);
-  meta->arrangement = meta->history = meta->resolved_input = NULL; /* texts were the file's */
+  meta->arrangement = meta->history = meta->resolved_input = meta->data = NULL; /* texts were the file's */
   return status;
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "qgalore/base.h"
+#include "train/data_identity.h"
 #include "train/optim_options.h"
 
 /* Adds to the run's history: when and where this attempt begins, and its changed keys. Checkpoints get that
@@ -29,6 +30,7 @@ static qg_status add_attempt(const qg_trainer *t, const char *before, const char
 static qg_status start_fresh(qg_trainer *t, const qg_log *log, qg_train_state *state)
 {
   *state = (qg_train_state){0};
+  t->data_begin = 0;
   QG_TRY(qg_par_agree(t->par, qg_trainer_start_fresh(t)));
   qg_log_info(log, "start     from scratch, seed %lld", (long long)t->config->train.seed);
   return qg_par_agree(t->par, add_attempt(t, "", "", state));
@@ -88,6 +90,7 @@ static qg_status resume_from(qg_trainer *t, const qg_log *log, const char *path,
   const qg_ckpt_meta *meta = qg_ckpt_get_meta(file);
   QG_TRY_OUT(qg_par_agree(t->par, qg_config_check_restart(t->config, meta->resolved_input)));
   QG_TRY_OUT(qg_par_agree(t->par, tell_changes(t, log, meta, &changes)));
+  QG_TRY_OUT(qg_data_identity_check(t, log, meta));
   QG_TRY_OUT(load_state(t, file));
   QG_TRY_OUT(qg_selftest_check(&t->selftest, meta));
   *state = (qg_train_state){.step = meta->step,

@@ -11,8 +11,9 @@ static qg_status load_batch(qg_trainer *t, int64_t cursor)
   const qg_config *c = t->config;
   if (!t->train_tokens) return QG_OK;
   qg_timer_start(&t->timers, QG_PHASE_DATA);
-  QG_TRY(qg_batch_read(t->train_tokens, (uint64_t)c->train.seed, cursor, c->train.global_batch,
-                       c->train.sequence_length, t->pipeline.inputs.host, t->pipeline.targets.host));
+  QG_TRY(qg_batch_read(t->train_tokens, (uint64_t)c->train.seed, cursor - t->data_begin,
+                       c->train.global_batch, c->train.sequence_length, t->pipeline.inputs.host,
+                       t->pipeline.targets.host));
   QG_TRY(qg_pipeline_upload(&t->pipeline));
   qg_timer_stop(&t->timers, QG_PHASE_DATA);
   return QG_OK;

@@ -201,13 +201,28 @@ void qg_trainer_destroy(qg_trainer *t)
   free(t);
 }
 
+/* A validation in other ids measures nothing. */
+static qg_status check_tokenizers(const qg_trainer *t)
+{
+  if (!t->train_tokens || t->config->data.different_tokenizers) return QG_OK;
+  const char *train = qg_tokens_get_info(t->train_tokens)->tokenizer_hash,
+             *valid = qg_tokens_get_info(t->valid_tokens)->tokenizer_hash;
+  QG_CHECK(!train[0] || !valid[0] || strcmp(train, valid) == 0, QG_ERR_INPUT,
+           "data.train and data.valid were made with different tokenizers (%.12s... and %.12s...): make them "
+           "with one "
+           "model, or allow it with data.different_tokenizers=yes",
+           train, valid);
+  return QG_OK;
+}
+
 qg_status qg_trainer_open_data(qg_trainer *t)
 {
   const qg_config *c = t->config;
   uint64_t seed = (uint64_t)c->train.seed;
   QG_TRY(qg_pipeline_open_tokens(&t->pipeline, c->data.train, seed, &t->train_tokens));
   if (c->data.valid[0] == '\0') return QG_OK;
-  return qg_pipeline_open_tokens(&t->pipeline, c->data.valid, seed + 1, &t->valid_tokens);
+  QG_TRY(qg_pipeline_open_tokens(&t->pipeline, c->data.valid, seed + 1, &t->valid_tokens));
+  return check_tokenizers(t);
 }
 
 qg_status qg_trainer_start_fresh(qg_trainer *t)

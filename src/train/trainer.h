@@ -38,6 +38,7 @@ struct qg_trainer {
   qg_refresh_record *refreshes; /* [parameters]: those of the last step, of all ranks */
   double clip_norm; /* gradient norm that fused updates clip by: the last finite one; 0: none yet */
   qg_tokens *train_tokens, *valid_tokens;
+  int64_t data_begin; /* sequence of the run at which train_tokens begin: 0, unless they replaced others */
   qg_selftest selftest;
   qg_ckpt_snapshot snapshot; /* for saves beside training; empty: none */
   qg_ckpt_active_save *save; /* under way; NULL: none. The checkpoint writer's */

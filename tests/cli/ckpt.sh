@@ -113,6 +113,6 @@ fi
 
 qckpt_to_full_disk() { "$ckpt" inspect "$six" >/dev/full; }
 run qckpt_to_full_disk
-expect "output that cannot be written is an error" 1 "cannot be written"
+expect "output that cannot be written is an error" 4 "cannot be written"
 
 finish

@@ -302,15 +302,18 @@ static void validation_reads_in_file_order_and_pads_with_ignored_targets(void **
   qg_tokens *tokens = open_ramp(6 * LENGTH + 4, 1000);
   int32_t inputs[SEQUENCES * LENGTH], targets[SEQUENCES * LENGTH];
   int64_t counted;
-  assert_int_equal(qg_batch_read_in_order(tokens, 4, SEQUENCES, LENGTH, inputs, targets, &counted), QG_OK);
+  assert_int_equal(qg_batch_read_in_order(tokens, 4, SEQUENCES, SEQUENCES, LENGTH, inputs, targets, &counted), QG_OK);
   assert_int_equal(counted, 2 * LENGTH);
   for (int i = 0; i < SEQUENCES * LENGTH; i++) {
     assert_int_equal(inputs[i], i < counted ? 4 * LENGTH + i : 0);
     assert_int_equal(targets[i], i < counted ? 4 * LENGTH + i + 1 : -1);
   }
-  assert_int_equal(qg_batch_read_in_order(tokens, 6, SEQUENCES, LENGTH, inputs, targets, &counted), QG_OK);
+  assert_int_equal(qg_batch_read_in_order(tokens, 6, SEQUENCES, SEQUENCES, LENGTH, inputs, targets, &counted), QG_OK);
   assert_int_equal(counted, 0);
   for (int i = 0; i < SEQUENCES * LENGTH; i++) assert_int_equal(targets[i], -1);
+  assert_int_equal(qg_batch_read_in_order(tokens, 0, 3, SEQUENCES, LENGTH, inputs, targets, &counted), QG_OK);
+  assert_int_equal(counted, 3 * LENGTH);
+  for (int i = 0; i < SEQUENCES * LENGTH; i++) assert_int_equal(targets[i], i < counted ? i + 1 : -1);
   qg_tokens_close(tokens);
 }
 
