@@ -23,20 +23,26 @@ typedef struct {
   char content_id[72];        /* SHA-256 of the checksums of the tokens; of random tokens their seed */
 } qg_tokens_info;
 
-/* Opens a token file and checks header, sizes and (all chunks, once) the checksums and the range of its ids against
- * vocab_size (0: the file's own). QG_ERR_INPUT: missing, truncated, damaged, not a token file, an id out of range (names
- * the first position). "random:N" as a path gives N uniform tokens keyed by seed (for benches; vocab_size > 0). Local: the
- * caller agrees. */
+/* Opens a token file and checks its header and sizes; no token is read. The checksum of a block of tokens, and the range of
+ * its ids against vocab_size (0: the file's own), are checked when the block is first read. QG_ERR_INPUT: missing,
+ * truncated, not a token file. "random:N" as a path gives N uniform tokens keyed by seed (for benches; vocab_size > 0).
+ * Local: the caller agrees. */
 qg_status qg_tokens_open(const char *path, int64_t vocab_size, uint64_t seed, qg_tokens **out);
 /* Whether `path` is "random:N" rather than a file. Pure. */
 bool qg_tokens_is_random(const char *path);
 void qg_tokens_close(qg_tokens *tokens);
 const qg_tokens_info *qg_tokens_get_info(const qg_tokens *tokens);
 
+/* Reads everything: all checksums, all ids, the offsets of documents. QG_ERR_INPUT names the first damage. Local. */
+qg_status qg_tokens_check(qg_tokens *tokens);
+/* Bytes of the file that were read since it was opened, for tests. */
+int64_t qg_tokens_bytes_read(const qg_tokens *tokens);
+
 /* Bytes of host memory that a reader holds, for the ledger. */
 size_t qg_tokens_buffer_bytes(void);
 
-/* Reads count ids from position `first` into out. QG_ERR_INPUT at the end of the file. Local. */
+/* Reads count ids from position `first` into out. QG_ERR_INPUT at the end of the file, and where it is damaged or an id is outside
+ * the vocabulary (names the place). Local. */
 qg_status qg_tokens_read(qg_tokens *tokens, int64_t first, int64_t count, int32_t *out);
 
 /* Full sequences in a file: (tokens - 1) / sequence_length. */
@@ -58,8 +64,8 @@ qg_status qg_batch_read(qg_tokens *tokens, uint64_t seed, int64_t cursor, int64_
 qg_status qg_batch_read_in_order(qg_tokens *tokens, int64_t first, int64_t wanted, int64_t sequences, int64_t sequence_length,
                               int32_t *inputs, int32_t *targets, int64_t *counted);
 
-/* Entropy in nats per token of the unigram distribution of the file. Local. */
-qg_status qg_tokens_unigram_entropy(qg_tokens *tokens, double *out);
+/* Entropy in nats per token of the unigram distribution of the first `tokens` of the file, at most all. Local. */
+qg_status qg_tokens_unigram_entropy(qg_tokens *tokens, int64_t count, double *out);
 
 /* Writer, for qgalore_tok. The ids are kept in an unnamed file beside `path` until their number is known, so memory
  * stays small and nothing is left behind when the program dies. */

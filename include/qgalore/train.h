@@ -71,7 +71,8 @@ qg_status qg_train_run(qg_trainer *trainer, const qg_log *log, const qg_train_se
 const qg_timers *qg_trainer_timers(const qg_trainer *trainer);
 const qg_partition *qg_trainer_partition(const qg_trainer *trainer);
 qg_optim *qg_trainer_optim(qg_trainer *trainer);
-/* Nats per token that a model of token frequencies alone would reach on data.valid; NaN where this rank has no such file. */
-double qg_trainer_unigram_entropy(qg_trainer *trainer);
+/* Nats per token that a model of token frequencies alone would reach on the first *tokens of data.valid, which becomes how many
+ * there were; NaN where this rank has no such file. */
+double qg_trainer_unigram_entropy(qg_trainer *trainer, int64_t *tokens);
 
 #endif

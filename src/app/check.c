@@ -1,11 +1,15 @@
 #include "app/check.h"
 
+#include <errno.h>
 #include <math.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "app/disk_check.h"
 #include "app/dry_run.h"
 #include "app/report.h"
 #include "qgalore/base.h"
+#include "qgalore/data.h"
 #include "qgalore/train.h"
 
 /* The sums of a ledger: one, or one for each space where a device has memory of its own. */
@@ -210,6 +214,24 @@ static qg_status print_plan(const qg_log *log, const qg_config *c, qg_backend *b
   return QG_OK;
 }
 
+static void warn_of_file(const qg_log *log, const qg_config *c, const char *key, const char *path)
+{
+  qg_tokens *tokens;
+  if (qg_tokens_open(path, c->model.vocab_size, 0, &tokens) != QG_OK)
+    qg_log_warn(log, "%s: %s", key, qg_error_message());
+  qg_tokens_close(tokens);
+}
+
+/* What would end the run at its start. Inputs are planned before their data are made, so these are warnings.
+ */
+static void warn_of_paths(const qg_log *log, const qg_config *c)
+{
+  warn_of_file(log, c, "data.train", c->data.train);
+  if (c->data.valid[0]) warn_of_file(log, c, "data.valid", c->data.valid);
+  if (access(c->run.output_dir, F_OK) == 0 && access(c->run.output_dir, W_OK) != 0)
+    qg_log_warn(log, "run.output_dir: %s cannot be written: %s", c->run.output_dir, strerror(errno));
+}
+
 static qg_status print_training(const qg_session *s, int ranks)
 {
   totals sum;
@@ -217,6 +239,7 @@ static qg_status print_training(const qg_session *s, int ranks)
   QG_TRY(print_plan(&s->log, &s->config, s->be, ranks, runtime, qg_dry_run_training, &sum));
   print_totals(&s->log, &s->config, s->be, ranks, &sum, s->gemm_flops);
   QG_TRY(qg_disk_check(&s->config, sum.checkpoint, true, &s->log));
+  warn_of_paths(&s->log, &s->config);
   return print_update(&s->log, &s->config, s->be, ranks, runtime, &sum);
 }
 

@@ -31,10 +31,15 @@ static qg_status create(qg_session *s, const qg_transport *transport, qg_trainer
 
 static void print_data(const qg_session *s, qg_trainer *trainer)
 {
-  double entropy = qg_trainer_unigram_entropy(trainer);
+  enum { SAMPLE = 1 << 22 }; /* a validation file may be large, and this is but a hint */
+  char first[64] = "", count[32];
+  int64_t tokens = SAMPLE;
+  double entropy = qg_trainer_unigram_entropy(trainer, &tokens);
+  if (tokens == SAMPLE)
+    snprintf(first, sizeof first, "the first %s of ", qg_format_count(count, sizeof count, (double)tokens));
   if (isfinite(entropy))
-    qg_log_info(&s->log, "data      unigram entropy of %s: %.4f nats per token", s->config.data.valid,
-                entropy);
+    qg_log_info(&s->log, "data      unigram entropy of %s%s: %.4f nats per token", first,
+                s->config.data.valid, entropy);
 }
 
 static qg_status check_disk(qg_session *s, qg_trainer *trainer)
@@ -43,8 +48,8 @@ static qg_status check_disk(qg_session *s, qg_trainer *trainer)
   int count;
   QG_TRY(qg_par_agree(s->par, qg_optim_state(qg_trainer_optim(trainer), &entries, &count)));
   bool root = qg_par_is_root(s->grid);
-  return qg_par_agree(s->par,
-                      root ? qg_disk_check(&s->config, qg_ckpt_bytes(entries, count), false, &s->log) : QG_OK);
+  return qg_par_agree(
+      s->par, root ? qg_disk_check(&s->config, qg_ckpt_bytes(entries, count), false, &s->log) : QG_OK);
 }
 
 static qg_status print_opening(qg_session *s, const qg_transport *transport, qg_trainer *trainer)

@@ -399,7 +399,7 @@ const qg_key qg_schema[] = {
          "than in training. 0: train.micro_batch."},
     {KEY(evaluate, sequences), QG_KEY_INT, MEMBER(evaluate, sequences), .unit = "sequences", .fallback = "0",
      .range = "[0, inf)", .may_change = true,
-     .doc = "Sequences of each file, from its beginning, rounded up to whole micro-batches. 0: all."},
+     .doc = "Sequences of each file, from its beginning. 0: all."},
     {KEY(evaluate, output), QG_KEY_PATH, MEMBER(evaluate, output), .fallback = "", .may_change = true,
      .doc = "File for the results as JSON. Empty: they are in the log alone."},
 };

@@ -89,7 +89,7 @@ static qg_status read_datasets(hid_t file, const char *path, int64_t file_bytes,
                 &layout->documents));
   QG_TRY(locate(file, path, "tokens.crc32c", "u32 (little-endian)", H5T_STD_U32LE, H5T_STD_U32LE, file_bytes,
                 &layout->crc32c));
-  int64_t blocks = qg_ceil_div(layout->tokens.count, QG_TOKENS_CRC_BLOCK);
+  int64_t blocks = qg_ceil_div(layout->tokens.count, layout->block);
   QG_CHECK(layout->crc32c.count == blocks, QG_ERR_INPUT,
            "%s: dataset tokens.crc32c has %lld checksums, %lld tokens need %lld: write the file anew with "
            "qgalore_tok",
@@ -97,7 +97,21 @@ static qg_status read_datasets(hid_t file, const char *path, int64_t file_bytes,
   return QG_OK;
 }
 
-static qg_status read_header(hid_t file, const char *path, qg_tokens_info *info)
+/* What came with version 2. */
+static qg_status read_blocks(hid_t file, const char *path, int64_t version, int64_t *block,
+                             qg_tokens_info *info)
+{
+  *block = QG_TOKENS_CRC_BLOCK_1;
+  if (version == 1) return QG_OK;
+  QG_TRY(qg_attribute_read_i64(file, path, "crc_block", block));
+  QG_TRY(qg_attribute_read_text(file, path, "content_id", info->content_id, sizeof info->content_id));
+  QG_CHECK(*block >= 1 && *block <= QG_TOKENS_CRC_BLOCK_1, QG_ERR_INPUT,
+           "%s: crc_block is %lld, expected 1 to %lld: write the file anew with qgalore_tok", path,
+           (long long)*block, (long long)QG_TOKENS_CRC_BLOCK_1);
+  return QG_OK;
+}
+
+static qg_status read_header(hid_t file, const char *path, int64_t *block, qg_tokens_info *info)
 {
   char format[64];
   int64_t version, complete;
@@ -106,9 +120,10 @@ static qg_status read_header(hid_t file, const char *path, qg_tokens_info *info)
            "%s: the format is '%s' and not '" QG_TOKENS_FORMAT "': name a file written by qgalore_tok", path,
            format);
   QG_TRY(qg_attribute_read_i64(file, path, "format_version", &version));
-  QG_CHECK(version == QG_TOKENS_FORMAT_VERSION, QG_ERR_INPUT,
-           "%s: format version %lld, this program reads %d: write the file anew with its qgalore_tok", path,
-           (long long)version, QG_TOKENS_FORMAT_VERSION);
+  QG_CHECK(version >= 1 && version <= QG_TOKENS_FORMAT_VERSION, QG_ERR_INPUT,
+           "%s: format version %lld, this program reads 1 to %d: write the file anew with its qgalore_tok",
+           path, (long long)version, QG_TOKENS_FORMAT_VERSION);
+  QG_TRY(read_blocks(file, path, version, block, info));
   QG_TRY(qg_attribute_read_i64(file, path, "complete", &complete));
   QG_CHECK(complete == 1, QG_ERR_INPUT, "%s: writing did not finish: write the file anew with qgalore_tok",
            path);
@@ -143,7 +158,7 @@ static qg_status read_from_hdf5(const char *path, int64_t file_bytes, qg_token_l
   if (access >= 0) H5Pclose(access);
   QG_CHECK(file >= 0, QG_ERR_INPUT, "%s: HDF5 cannot open it, it is truncated or damaged: copy it again",
            path);
-  qg_status status = read_header(file, path, info);
+  qg_status status = read_header(file, path, &layout->block, info);
   if (status == QG_OK) status = read_datasets(file, path, file_bytes, layout);
   H5Fclose(file);
   info->tokens = layout->tokens.count;

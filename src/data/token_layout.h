@@ -8,7 +8,7 @@
 #include "qgalore/data.h"
 
 #define QG_TOKENS_FORMAT "qgalore-tokens"
-enum { QG_TOKENS_FORMAT_VERSION = 1 };
+enum { QG_TOKENS_FORMAT_VERSION = 2 }; /* version 1 is read as well */
 
 /* Above every vocabulary in use; keeps a hostile header from asking for gigabytes of counters. */
 #define QG_TOKENS_VOCAB_MAX ((int64_t)1 << 24)
@@ -23,7 +23,8 @@ typedef struct {
 typedef struct {
   qg_extent tokens;    /* u16 or u32 */
   qg_extent documents; /* i64 */
-  qg_extent crc32c;    /* u32, one for each QG_TOKENS_CRC_BLOCK tokens */
+  qg_extent crc32c;    /* u32, one for each `block` tokens */
+  int64_t block;
 } qg_token_layout;
 
 /* Reads header and layout and checks them against each other and against the size of the open file `fd`; no

@@ -58,3 +58,13 @@ qg_status qg_tokens_read(qg_tokens *tokens, int64_t first, int64_t count, int32_
            tokens->path, (long long)first, (long long)first + count - 1, (long long)end);
   return tokens->source->read(tokens->state, first, count, out);
 }
+
+qg_status qg_tokens_check(qg_tokens *tokens)
+{
+  return tokens->source->check ? tokens->source->check(tokens->state) : QG_OK;
+}
+
+int64_t qg_tokens_bytes_read(const qg_tokens *tokens)
+{
+  return tokens->bytes_read;
+}

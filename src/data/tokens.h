@@ -4,8 +4,11 @@
 
 #include "qgalore/data.h"
 
-/* Elements covered by one CRC32C; part of the file format. */
-#define QG_TOKENS_CRC_BLOCK ((int64_t)1 << 20)
+/* Tokens covered by one CRC32C in the files that are written: few, since a block is read as a whole when it
+ * is first used, and sequences are read in random order. Files say their own; those of format version 1 have
+ * QG_TOKENS_CRC_BLOCK_1. */
+#define QG_TOKENS_CRC_BLOCK ((int64_t)1 << 12)
+#define QG_TOKENS_CRC_BLOCK_1 ((int64_t)1 << 20)
 
 /* What the path of random tokens begins with. */
 #define QG_TOKENS_RANDOM "random:"
@@ -13,6 +16,8 @@
 typedef struct {
   /* Bounds are checked by the caller. */
   qg_status (*read)(void *source, int64_t first, int64_t count, int32_t *out);
+  /* Everything against its checksums; NULL: there are none. */
+  qg_status (*check)(void *source);
   void (*close)(void *source);
 } qg_token_source;
 
@@ -21,6 +26,7 @@ struct qg_tokens {
   char *path;                    /* for messages; owned */
   const qg_token_source *source; /* static */
   void *state;                   /* the source's own, freed by its close */
+  int64_t bytes_read;            /* of the file, for tests */
 };
 
 /* Each fills info, source and state of a zeroed qg_tokens with its path set. */

@@ -17,9 +17,12 @@ enum { SLICE = 1 << 14 }; /* tokens a pass */
 
 typedef struct {
   int fd;
-  const char *path; /* of the qg_tokens */
+  qg_tokens *tokens; /* whose source this is */
+  const char *path;  /* of the qg_tokens */
   qg_token_layout layout;
-  uint32_t raw[SLICE]; /* a slice as it is in the file: u16 or u32 */
+  int64_t limit;          /* ids are below it */
+  unsigned char *checked; /* a bit a block of tokens: its checksum and its ids have been looked at */
+  uint32_t raw[SLICE];    /* a slice as it is in the file: u16 or u32 */
 } file_source;
 
 size_t qg_tokens_file_bytes(void)
@@ -41,6 +44,7 @@ static qg_status read_raw(const file_source *source, qg_extent extent, int64_t f
              strerror(errno));
     QG_CHECK(n > 0, QG_ERR_INPUT, "%s: the file ends at byte %lld, it has become shorter: copy it again",
              source->path, (long long)at);
+    source->tokens->bytes_read += n;
     target += n;
     at += n;
     left -= (size_t)n;
@@ -58,26 +62,13 @@ static void widen(const uint32_t *raw, size_t width, int64_t count, int32_t *out
   }
 }
 
-static qg_status file_read(void *state, int64_t first, int64_t count, int32_t *out)
-{
-  file_source *source = state;
-  qg_extent tokens = source->layout.tokens;
-  for (int64_t done = 0; done < count; done += SLICE) {
-    int64_t n = qg_min_i64(SLICE, count - done);
-    QG_TRY(read_raw(source, tokens, first + done, n, source->raw));
-    widen(source->raw, tokens.width, n, out + done);
-  }
-  return QG_OK;
-}
-
 static void file_close(void *state)
 {
   file_source *source = state;
   if (source->fd >= 0) close(source->fd);
+  free(source->checked);
   free(source);
 }
-
-static const qg_token_source file_operations = {.read = file_read, .close = file_close};
 
 /* The first id that is not below `limit`, or -1; u32 ids above INT32_MAX are negative here and found as well.
  */
@@ -118,10 +109,10 @@ static qg_status scan_block(file_source *source, int64_t first, int64_t count, i
 }
 
 /* Damage is reported before a range error, which may only follow from it. */
-static qg_status check_block(file_source *source, int64_t block, int64_t limit)
+static qg_status check_block(file_source *source, int64_t block)
 {
-  int64_t first = block * QG_TOKENS_CRC_BLOCK;
-  int64_t count = qg_min_i64(QG_TOKENS_CRC_BLOCK, source->layout.tokens.count - first);
+  int64_t first = block * source->layout.block, limit = source->limit;
+  int64_t count = qg_min_i64(source->layout.block, source->layout.tokens.count - first);
   uint32_t stored;
   block_scan scan;
   QG_TRY(read_raw(source, source->layout.crc32c, block, 1, &stored));
@@ -139,10 +130,30 @@ static qg_status check_block(file_source *source, int64_t block, int64_t limit)
   return QG_OK;
 }
 
-static qg_status check_tokens(file_source *source, int64_t limit)
+/* A block is looked at when it is first used, so that a start does not read the whole file. */
+static qg_status check_blocks(file_source *source, int64_t first, int64_t count)
 {
-  int64_t blocks = qg_ceil_div(source->layout.tokens.count, QG_TOKENS_CRC_BLOCK);
-  for (int64_t block = 0; block < blocks; block++) QG_TRY(check_block(source, block, limit));
+  if (count == 0) return QG_OK;
+  int64_t last = (first + count - 1) / source->layout.block;
+  for (int64_t block = first / source->layout.block; block <= last; block++) {
+    unsigned char bit = (unsigned char)(1u << block % 8);
+    if (source->checked[block / 8] & bit) continue;
+    QG_TRY(check_block(source, block));
+    source->checked[block / 8] |= bit;
+  }
+  return QG_OK;
+}
+
+static qg_status file_read(void *state, int64_t first, int64_t count, int32_t *out)
+{
+  file_source *source = state;
+  qg_extent tokens = source->layout.tokens;
+  QG_TRY(check_blocks(source, first, count));
+  for (int64_t done = 0; done < count; done += SLICE) {
+    int64_t n = qg_min_i64(SLICE, count - done);
+    QG_TRY(read_raw(source, tokens, first + done, n, source->raw));
+    widen(source->raw, tokens.width, n, out + done);
+  }
   return QG_OK;
 }
 
@@ -170,7 +181,8 @@ static qg_status check_documents(file_source *source)
   return QG_OK;
 }
 
-/* The checksums of all blocks stand for the tokens: 4 bytes for each 2^20 of them. */
+/* The checksums of all blocks stand for the tokens. Files of version 1 have 4 bytes for each 2^20 tokens;
+ * later ones tell the result. */
 static qg_status identify(file_source *source, char id[QG_SHA256_HEX])
 {
   qg_sha256 hash;
@@ -185,6 +197,20 @@ static qg_status identify(file_source *source, char id[QG_SHA256_HEX])
   return QG_OK;
 }
 
+static qg_status file_check(void *state)
+{
+  file_source *source = state;
+  char id[QG_SHA256_HEX];
+  QG_TRY(identify(source, id));
+  QG_CHECK(strcmp(id, source->tokens->info.content_id) == 0, QG_ERR_INPUT,
+           "%s: its checksums are damaged, they do not give its content_id: copy the file again",
+           source->path);
+  QG_TRY(check_blocks(source, 0, source->layout.tokens.count));
+  return check_documents(source);
+}
+
+static const qg_token_source file_operations = {.read = file_read, .check = file_check, .close = file_close};
+
 static qg_status open_and_check(file_source *source, int64_t vocab_size, qg_tokens_info *info)
 {
   /* Without waiting for a writer, where the path is a pipe. */
@@ -193,10 +219,10 @@ static qg_status open_and_check(file_source *source, int64_t vocab_size, qg_toke
            "%s: cannot open the token file: %s; make one with qgalore_tok, or check the path", source->path,
            strerror(errno));
   QG_TRY(qg_token_layout_read(source->path, source->fd, &source->layout, info));
-  int64_t limit = vocab_size > 0 ? qg_min_i64(vocab_size, info->vocab_size) : info->vocab_size;
-  QG_TRY(check_tokens(source, limit));
-  QG_TRY(identify(source, info->content_id));
-  return check_documents(source);
+  source->limit = vocab_size > 0 ? qg_min_i64(vocab_size, info->vocab_size) : info->vocab_size;
+  int64_t blocks = source->layout.crc32c.count;
+  QG_TRY(qg_calloc((size_t)(blocks / 8 + 1), 1, "the list of checked blocks", (void **)&source->checked));
+  return info->content_id[0] ? QG_OK : identify(source, info->content_id);
 }
 
 qg_status qg_tokens_open_file(qg_tokens *tokens, int64_t vocab_size)
@@ -205,6 +231,7 @@ qg_status qg_tokens_open_file(qg_tokens *tokens, int64_t vocab_size)
   QG_TRY(qg_calloc(1, sizeof(file_source), "a token file's buffer", &memory));
   file_source *source = memory;
   source->fd = -1;
+  source->tokens = tokens;
   source->path = tokens->path;
   tokens->source = &file_operations;
   tokens->state = source;

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "data/hdf5_attributes.h"
+#include "data/sha256.h"
 #include "data/token_layout.h"
 #include "data/tokens.h"
 #include "qgalore/base.h"
@@ -38,17 +39,27 @@ static bool write_slab(hid_t dataset, hid_t type, int64_t first, int64_t count, 
   return written;
 }
 
+enum { COPY = 1 << 20 }; /* elements at a time: whole blocks of checksums */
+
+static void sum_blocks(const char *data, int64_t count, size_t width, uint32_t *sums)
+{
+  for (int64_t first = 0; first < count; first += QG_TOKENS_CRC_BLOCK) {
+    int64_t n = qg_min_i64(QG_TOKENS_CRC_BLOCK, count - first);
+    *sums++ = htole32(qg_crc32c(0, data + (size_t)first * width, (size_t)n * width));
+  }
+}
+
 /* Copies a file of integers into a dataset, with the CRC32C of each block in `sums` unless that is NULL. */
 static qg_status copy_ints(hid_t dataset, hid_t type, qg_int_file *ints, const char *path, uint32_t *sums)
 {
   qg_status status = QG_OK;
   void *block = NULL;
-  QG_TRY_OUT(qg_calloc((size_t)QG_TOKENS_CRC_BLOCK, ints->width, "a block of tokens", &block));
+  QG_TRY_OUT(qg_calloc(COPY, ints->width, "a piece of the tokens", &block));
   QG_TRY_OUT(qg_int_file_rewind(ints));
-  for (int64_t first = 0; first < ints->count; first += QG_TOKENS_CRC_BLOCK) {
-    int64_t n = qg_min_i64(QG_TOKENS_CRC_BLOCK, ints->count - first);
+  for (int64_t first = 0; first < ints->count; first += COPY) {
+    int64_t n = qg_min_i64(COPY, ints->count - first);
     QG_TRY_OUT(qg_int_file_read(ints, n, block));
-    if (sums) sums[first / QG_TOKENS_CRC_BLOCK] = htole32(qg_crc32c(0, block, (size_t)n * ints->width));
+    if (sums) sum_blocks(block, n, ints->width, sums + first / QG_TOKENS_CRC_BLOCK);
     QG_CHECK_OUT(write_slab(dataset, type, first, n, block), QG_ERR_RESOURCE,
                  "%s: cannot write the tokens: is the disk full?", path);
   }
@@ -76,6 +87,17 @@ static qg_status write_sums(hid_t file, const char *path, const uint32_t *sums, 
   return QG_OK;
 }
 
+/* So that readers need not go through the checksums. */
+static qg_status write_content_id(hid_t file, const char *path, const uint32_t *sums, int64_t count)
+{
+  char id[QG_SHA256_HEX];
+  qg_sha256 hash;
+  qg_sha256_init(&hash);
+  qg_sha256_update(&hash, sums, (size_t)count * sizeof *sums);
+  qg_sha256_finish(&hash, id);
+  return qg_attribute_write_text(file, path, "content_id", id);
+}
+
 static qg_status write_datasets(hid_t file, const char *path, qg_tokens_writer *writer)
 {
   int64_t blocks = qg_ceil_div(writer->tokens.count, QG_TOKENS_CRC_BLOCK);
@@ -85,6 +107,7 @@ static qg_status write_datasets(hid_t file, const char *path, qg_tokens_writer *
   QG_TRY_OUT(qg_calloc((size_t)blocks, sizeof(uint32_t), "checksums", &sums));
   QG_TRY_OUT(write_ints(file, path, "tokens", type, &writer->tokens, sums));
   QG_TRY_OUT(write_sums(file, path, sums, blocks));
+  QG_TRY_OUT(write_content_id(file, path, sums, blocks));
   QG_TRY_OUT(write_ints(file, path, "documents", H5T_STD_I64LE, &writer->documents, NULL));
 out:
   free(sums);
@@ -107,6 +130,7 @@ static qg_status write_header(hid_t file, const char *path, const qg_tokens_writ
   format_created(created, sizeof created);
   QG_TRY(qg_attribute_write_text(file, path, "format", QG_TOKENS_FORMAT));
   QG_TRY(qg_attribute_write_i64(file, path, "format_version", QG_TOKENS_FORMAT_VERSION));
+  QG_TRY(qg_attribute_write_i64(file, path, "crc_block", QG_TOKENS_CRC_BLOCK));
   QG_TRY(qg_attribute_write_i64(file, path, "vocab_size", writer->header.vocab_size));
   QG_TRY(qg_attribute_write_i64(file, path, "text_bytes", writer->text_bytes));
   QG_TRY(qg_attribute_write_text(file, path, "tokenizer_hash", writer->header.tokenizer_hash));

@@ -23,6 +23,7 @@ static const char help[] =
     "      --marker LINE   marker of --split document (default: <|endoftext|>)\n"
     "      --no-bos        no beginning-of-sequence token before each document\n"
     "      --no-eos        no end-of-sequence token after each document\n"
+    "      --verify        check token files instead: qgalore_tok --verify FILE.h5...\n"
     "  -q, --quiet         print errors only\n"
     "  -h, --help          show this text\n"
     "  -V, --version       show the version\n"
@@ -32,7 +33,7 @@ static const char help[] =
 typedef struct {
   const char *model, *out;
   qg_text_options text;
-  bool bos, eos, quiet, done; /* done: help or version was shown */
+  bool bos, eos, quiet, verify, done; /* done: help or version was shown */
   char **texts;
   int text_count;
 } tok_options;
@@ -50,7 +51,7 @@ static qg_status parse_split(const char *name, qg_text_split *out)
   return QG_FAIL(QG_ERR_INPUT, "--split %s: use file, paragraph or document", name);
 }
 
-enum { OPTION_MARKER = 256, OPTION_NO_BOS, OPTION_NO_EOS };
+enum { OPTION_MARKER = 256, OPTION_NO_BOS, OPTION_NO_EOS, OPTION_VERIFY };
 
 static const struct option long_options[] = {{"model", required_argument, NULL, 'm'},
                                              {"out", required_argument, NULL, 'o'},
@@ -58,6 +59,7 @@ static const struct option long_options[] = {{"model", required_argument, NULL, 
                                              {"marker", required_argument, NULL, OPTION_MARKER},
                                              {"no-bos", no_argument, NULL, OPTION_NO_BOS},
                                              {"no-eos", no_argument, NULL, OPTION_NO_EOS},
+                                             {"verify", no_argument, NULL, OPTION_VERIFY},
                                              {"quiet", no_argument, NULL, 'q'},
                                              {"help", no_argument, NULL, 'h'},
                                              {"version", no_argument, NULL, 'V'},
@@ -82,6 +84,9 @@ static qg_status take_option(tok_options *options, int option)
       return QG_OK;
     case OPTION_NO_EOS:
       options->eos = false;
+      return QG_OK;
+    case OPTION_VERIFY:
+      options->verify = true;
       return QG_OK;
     case 'q':
       options->quiet = true;
@@ -112,6 +117,9 @@ static qg_status parse_options(int argc, char **argv, tok_options *options)
   options->texts = argv + optind;
   options->text_count = argc - optind;
   if (options->done) return QG_OK;
+  QG_CHECK(!options->verify || options->text_count > 0, QG_ERR_INPUT,
+           "--verify needs at least one token file");
+  if (options->verify) return QG_OK;
   QG_CHECK(options->model && options->out && options->text_count > 0, QG_ERR_INPUT,
            "--model, --out and at least one text are needed; qgalore_tok --help explains");
   return QG_OK;
@@ -230,11 +238,37 @@ out:
   return status;
 }
 
+static qg_status verify_one(const tok_options *options, const char *path)
+{
+  qg_tokens *tokens;
+  QG_TRY(qg_tokens_open(path, 0, 0, &tokens));
+  qg_status status = qg_tokens_check(tokens);
+  const qg_tokens_info *info = qg_tokens_get_info(tokens);
+  if (status == QG_OK && !options->quiet)
+    printf("%s: %lld tokens in %lld documents: complete and undamaged\n", path, (long long)info->tokens,
+           (long long)info->documents);
+  qg_tokens_close(tokens);
+  return status;
+}
+
+/* A damaged file does not keep the others from being checked. */
+static qg_status verify(const tok_options *options)
+{
+  qg_status first = QG_OK;
+  for (int i = 0; i < options->text_count; i++) {
+    qg_status status = verify_one(options, options->texts[i]);
+    if (status == QG_OK) continue;
+    if (first == QG_OK) first = status;
+    fprintf(stderr, "qgalore_tok: %s\n", qg_error_message());
+  }
+  return first == QG_OK ? QG_OK : QG_FAIL(first, "not all files are whole");
+}
+
 int main(int argc, char **argv)
 {
   tok_options options;
   qg_status status = parse_options(argc, argv, &options);
-  if (status == QG_OK && !options.done) status = tokenize(&options);
+  if (status == QG_OK && !options.done) status = options.verify ? verify(&options) : tokenize(&options);
   if (status == QG_OK) status = qg_finish_output(stdout);
   if (status != QG_OK) fprintf(stderr, "qgalore_tok: %s\n", qg_error_message());
   return status;

@@ -237,11 +237,12 @@ qg_status qg_trainer_begin(qg_trainer *t, double last_grad_norm)
   return qg_optim_share_schedule(t->optim, t->par);
 }
 
-double qg_trainer_unigram_entropy(qg_trainer *t)
+double qg_trainer_unigram_entropy(qg_trainer *t, int64_t *tokens)
 {
   double entropy;
-  if (!t->valid_tokens || qg_tokens_unigram_entropy(t->valid_tokens, &entropy) != QG_OK) return NAN;
-  return entropy;
+  if (!t->valid_tokens) return NAN;
+  *tokens = qg_min_i64(*tokens, qg_tokens_get_info(t->valid_tokens)->tokens);
+  return qg_tokens_unigram_entropy(t->valid_tokens, *tokens, &entropy) == QG_OK ? entropy : NAN;
 }
 
 const qg_timers *qg_trainer_timers(const qg_trainer *t)

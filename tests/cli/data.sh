@@ -45,4 +45,32 @@ check "and its loss does not depend on the micro-batch" \
 attempt v64 train.steps=1 train.global_batch=64 train.micro_batch=64 data.valid=random:5000 train.validate_sequences=1
 expect "one sequence is one, in a micro-batch of 64 too" 0 "over 16 tokens"
 
+# Damage is found when it is met: the run ends with the place, on all ranks.
+make_tokens() {
+  awk 'BEGIN { for (i = 0; i < 20000; i++) printf "%d horses of %d\n", i * i % 89, i % 7 }' >"$tmp/horses.txt"
+  spm_train --input="$tmp/horses.txt" --model_prefix="$tmp/horses" --model_type=bpe --vocab_size=290 --byte_fallback=true \
+    >/dev/null 2>&1 &&
+    "${BUILD:-build}/qgalore_tok" --model "$tmp/horses.model" --out "$tmp/horses.h5" "$tmp/horses.txt" >/dev/null
+}
+if command -v spm_train >/dev/null && make_tokens; then
+  tokens="${BUILD:-build}/qgalore_tok"
+  run "$tokens" --verify "$tmp/horses.h5"
+  expect "qgalore_tok --verify reads all of a file" 0 "complete and undamaged"
+  cp "$tmp/horses.h5" "$tmp/damaged.h5"
+  printf 'x' | dd of="$tmp/damaged.h5" bs=1 seek=$(($(stat -c %s "$tmp/horses.h5") / 2)) conv=notrunc status=none
+  run "$tokens" --verify "$tmp/damaged.h5" "$tmp/horses.h5"
+  expect "and names damage by its place" 2 "are damaged (CRC32C"
+  expect "without keeping the other files from being read" 2 "horses.h5: "
+  timeout 60 mpirun --bind-to none -np 2 "$program" "$tmp/tiny.in" "run.output_dir=$tmp" run.name=damaged model.vocab_size=290 \
+    "data.train=$tmp/damaged.h5" train.steps=20000 run.log_every=1000 >"$tmp/damaged.log" 2>&1
+  code=$? output=$(<"$tmp/damaged.log")
+  expect "a run ends where it meets the damage" 2 "are damaged (CRC32C"
+  check "after steps on whole data" [ -s "$tmp/damaged/metrics.jsonl" ]
+else
+  ok "damaged tokens # SKIP spm_train is not installed"
+fi
+run "$program" --check "$tmp/tiny.in" data.train="$tmp/none.h5" data.valid="$tmp/tiny.in"
+expect "--check warns of data that are not there" 0 "warning: data.train: $tmp/none.h5: cannot open the token file"
+expect "and of what is no token file" 0 "tiny.in: not an HDF5 file"
+
 finish

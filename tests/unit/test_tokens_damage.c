@@ -56,8 +56,12 @@ static int remove_file(void **state)
 static void expect_refusal_for(int64_t vocab_size, const char *said)
 {
   qg_tokens *tokens;
-  assert_int_equal(qg_tokens_open(path, vocab_size, 1, &tokens), QG_ERR_INPUT);
-  assert_null(tokens);
+  qg_status status = qg_tokens_open(path, vocab_size, 1, &tokens);
+  if (status == QG_OK) status = qg_tokens_check(tokens);
+  else
+    assert_null(tokens);
+  qg_tokens_close(tokens);
+  assert_int_equal(status, QG_ERR_INPUT);
   assert_non_null(strstr(qg_error_message(), path));
   if (!strstr(qg_error_message(), said)) fail_msg("'%s' is not in: %s", said, qg_error_message());
 }
@@ -173,15 +177,29 @@ static void a_flipped_bit_is_found_and_its_block_named(void **state)
   (void)state;
   const unsigned char flipped = 1;
   poke("tokens", 2 * ((1 << 20) + 3000), &flipped, 1);
-  expect_refusal("tokens 1048576 to 1053575 are damaged");
+  /* The block of 2^12 tokens that holds it, and no other. */
+  expect_refusal("tokens 1048576 to 1052671 are damaged");
+  qg_tokens *tokens;
+  int32_t ids[8];
+  assert_int_equal(qg_tokens_open(path, VOCAB, 1, &tokens), QG_OK);
+  assert_int_equal(qg_tokens_read(tokens, 1048570, 6, ids), QG_OK);
+  assert_int_equal(qg_tokens_read(tokens, 1048570, 7, ids), QG_ERR_INPUT);
+  assert_int_equal(qg_tokens_read(tokens, 1052672, 8, ids), QG_OK);
+  qg_tokens_close(tokens);
 }
 
 static void a_wrong_checksum_is_found(void **state)
 {
   (void)state;
   const uint32_t wrong = 12345;
+  qg_tokens *tokens;
+  int32_t id;
   poke("tokens.crc32c", 0, &wrong, sizeof wrong);
-  expect_refusal("tokens 0 to 1048575 are damaged (CRC32C");
+  expect_refusal("its checksums are damaged");
+  assert_int_equal(qg_tokens_open(path, VOCAB, 1, &tokens), QG_OK);
+  assert_int_equal(qg_tokens_read(tokens, 0, 1, &id), QG_ERR_INPUT);
+  assert_non_null(strstr(qg_error_message(), "tokens 0 to 4095 are damaged (CRC32C"));
+  qg_tokens_close(tokens);
 }
 
 static void an_id_outside_the_models_vocabulary_is_named_with_its_first_position(void **state)
@@ -203,8 +221,8 @@ static void a_foreign_or_newer_or_unfinished_file_is_refused(void **state)
   (void)state;
   put_integer("complete", 0);
   expect_refusal("did not finish");
-  put_integer("format_version", 2);
-  expect_refusal("format version 2");
+  put_integer("format_version", 3);
+  expect_refusal("format version 3");
   put_text("format", "qgalore-checkpoint");
   expect_refusal("the format is 'qgalore-checkpoint'");
 }
@@ -279,7 +297,7 @@ static void checksums_that_do_not_match_the_tokens_in_number_are_refused(void **
 {
   (void)state;
   put_dataset("tokens.crc32c", H5T_STD_U32LE, 1, 3, 0);
-  expect_refusal("tokens.crc32c has 3 checksums, 1053576 tokens need 2");
+  expect_refusal("tokens.crc32c has 3 checksums, 1053576 tokens need 258");
 }
 
 static void document_offsets_have_to_increase_from_zero_within_the_tokens(void **state)
@@ -324,6 +342,41 @@ static void a_file_that_shrinks_while_it_is_open_is_an_error_and_no_signal(void 
   qg_tokens_close(tokens);
 }
 
+/* A file of a terabyte, most of which was never written: opening reads a few attributes and none of it. */
+static void opening_reads_no_tokens_of_a_terabyte(void **state)
+{
+  (void)state;
+  const hsize_t tokens_of_a_terabyte = (hsize_t)1 << 39;
+  qg_tokens *tokens;
+  int32_t id;
+  hid_t file = open_file(), properties = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY);
+  H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);
+  const struct {
+    const char *name;
+    hid_t type;
+    hsize_t count;
+  } sparse[] = {{"tokens", H5T_STD_U16LE, tokens_of_a_terabyte},
+                {"tokens.crc32c", H5T_STD_U32LE, tokens_of_a_terabyte >> 12}};
+  for (int i = 0; i < QG_COUNT_OF(sparse); i++) {
+    H5Ldelete(file, sparse[i].name, H5P_DEFAULT);
+    hid_t space = H5Screate_simple(1, &sparse[i].count, NULL);
+    H5Dclose(H5Dcreate2(file, sparse[i].name, sparse[i].type, space, H5P_DEFAULT, properties, H5P_DEFAULT));
+    H5Sclose(space);
+  }
+  H5Pclose(properties);
+  H5Fclose(file);
+  size_t before = qg_memory_resident();
+  assert_int_equal(qg_tokens_open(path, VOCAB, 1, &tokens), QG_OK);
+  assert_int_equal(qg_tokens_get_info(tokens)->tokens, tokens_of_a_terabyte);
+  assert_int_equal(qg_tokens_bytes_read(tokens), 0);
+  assert_in_range(qg_memory_resident() - before, 0, 50 << 20);
+  /* The first read looks at one block and its checksum. */
+  assert_int_equal(qg_tokens_read(tokens, (int64_t)1 << 38, 1, &id), QG_ERR_INPUT);
+  assert_in_range(qg_tokens_bytes_read(tokens), 1, 3 * 8192);
+  qg_tokens_close(tokens);
+}
+
 #define ON_A_FILE(test) cmocka_unit_test_setup_teardown(test, make_file, remove_file)
 
 int main(void)
@@ -345,6 +398,7 @@ int main(void)
       ON_A_FILE(document_offsets_have_to_increase_from_zero_within_the_tokens),
       ON_A_FILE(a_hostile_size_is_refused),
       ON_A_FILE(a_file_that_shrinks_while_it_is_open_is_an_error_and_no_signal),
+      ON_A_FILE(opening_reads_no_tokens_of_a_terabyte),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
