@@ -73,13 +73,27 @@ static bool is_separator(const text_reader *reader, const char *line, size_t byt
   }
 }
 
+static bool is_space(char c)
+{
+  return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* The last `c` among text[1 .. most] that follows no white space: tokens may hold several spaces, but none
+ * ends in the first of them. 0: there is none. */
+static size_t last_beginning(const char *text, size_t most, char c)
+{
+  for (const char *cut = text + 1 + most; (cut = memrchr(text + 1, c, (size_t)(cut - text - 1)));)
+    if (!is_space(cut[-1])) return (size_t)(cut - text);
+  return 0;
+}
+
 /* The bytes of text, which has more than `most`, that make the next piece: as many whole lines as fit, else
  * words, else characters. The line end or space begins the next piece. */
 static size_t cut_point(const char *text, size_t most)
 {
-  const char *cut = memrchr(text + 1, '\n', most);
-  if (!cut) cut = memrchr(text + 1, ' ', most);
-  if (cut) return (size_t)(cut - text);
+  size_t cut = last_beginning(text, most, '\n');
+  if (cut == 0) cut = last_beginning(text, most, ' ');
+  if (cut > 0) return cut;
   size_t whole = qg_utf8_valid_bytes(text, most);
   return whole > 0 ? whole : most;
 }
@@ -133,9 +147,19 @@ static qg_status end_document(text_reader *reader)
 static qg_status take_line(text_reader *reader, const char *line, size_t bytes)
 {
   size_t valid = qg_utf8_valid_bytes(line, bytes);
+  bool compressed = reader->line == 1 && bytes >= 2 &&
+                    (memcmp(line, "\x1f\x8b", 2) == 0 || memcmp(line, "\x28\xb5", 2) == 0);
+  QG_CHECK(
+      !compressed, QG_ERR_INPUT,
+      "%s is compressed: give its text by standard input, as in zcat FILE.gz | qgalore_tok ... -, or zstdcat",
+      reader->path);
   QG_CHECK(valid == bytes, QG_ERR_INPUT,
            "%s:%lld: byte %zu of the line is not UTF-8: convert the text with iconv", reader->path,
            (long long)reader->line, valid + 1);
+  const char *zero = memchr(line, '\0', bytes);
+  QG_CHECK(!zero, QG_ERR_INPUT,
+           "%s:%lld: byte %zu of the line is NUL: is this a text? Remove it with tr -d '\\000'", reader->path,
+           (long long)reader->line, (size_t)(zero - line) + 1);
   if (is_separator(reader, line, bytes)) return end_document(reader);
   QG_TRY(append(reader, line, bytes));
   return pass_on_surplus(reader);
@@ -149,7 +173,10 @@ static qg_status read_lines(text_reader *reader, FILE *file)
   ssize_t bytes;
   while ((bytes = getline(&line, &capacity, file)) > 0) {
     reader->line++;
-    QG_TRY_OUT(take_line(reader, line, (size_t)bytes));
+    size_t mark = reader->line == 1 && bytes >= 3 && memcmp(line, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    if (mark && reader->sink.byte_order_mark)
+      reader->sink.byte_order_mark(reader->sink.context, reader->path);
+    QG_TRY_OUT(take_line(reader, line + mark, (size_t)bytes - mark));
   }
   QG_CHECK_OUT(feof(file), QG_ERR_INPUT, "cannot read the text %s: %s", reader->path, strerror(errno));
   QG_TRY_OUT(end_document(reader));

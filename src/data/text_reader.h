@@ -28,6 +28,8 @@ typedef struct {
   qg_status (*piece)(void *context, const char *text, size_t bytes);
   /* The present document, of at least one piece, is complete. */
   qg_status (*end)(void *context);
+  /* A byte order mark at the start of `path` was dropped; NULL: nobody wants to know. */
+  void (*byte_order_mark)(void *context, const char *path);
 } qg_text_sink;
 
 /* Reads `path` ("-": standard input) to its end. Documents of white space alone are left out. Separators

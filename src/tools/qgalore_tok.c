@@ -23,6 +23,7 @@ static const char help[] =
     "      --marker LINE   marker of --split document (default: <|endoftext|>)\n"
     "      --no-bos        no beginning-of-sequence token before each document\n"
     "      --no-eos        no end-of-sequence token after each document\n"
+    "      --check-roundtrip  compare all of the text with what its ids decode to, not just the first MiB\n"
     "      --verify        check token files instead: qgalore_tok --verify FILE.h5...\n"
     "  -q, --quiet         print errors only\n"
     "  -h, --help          show this text\n"
@@ -33,7 +34,7 @@ static const char help[] =
 typedef struct {
   const char *model, *out;
   qg_text_options text;
-  bool bos, eos, quiet, verify, done; /* done: help or version was shown */
+  bool bos, eos, quiet, verify, check_roundtrip, done; /* done: help or version was shown */
   char **texts;
   int text_count;
 } tok_options;
@@ -51,7 +52,10 @@ static qg_status parse_split(const char *name, qg_text_split *out)
   return QG_FAIL(QG_ERR_INPUT, "--split %s: use file, paragraph or document", name);
 }
 
-enum { OPTION_MARKER = 256, OPTION_NO_BOS, OPTION_NO_EOS, OPTION_VERIFY };
+enum { OPTION_MARKER = 256, OPTION_NO_BOS, OPTION_NO_EOS, OPTION_VERIFY, OPTION_CHECK_ROUNDTRIP };
+
+/* Of each run, to see whether decoding gives the text back. */
+enum { SAMPLE_BYTES = 1 << 20 };
 
 static const struct option long_options[] = {{"model", required_argument, NULL, 'm'},
                                              {"out", required_argument, NULL, 'o'},
@@ -60,6 +64,7 @@ static const struct option long_options[] = {{"model", required_argument, NULL, 
                                              {"no-bos", no_argument, NULL, OPTION_NO_BOS},
                                              {"no-eos", no_argument, NULL, OPTION_NO_EOS},
                                              {"verify", no_argument, NULL, OPTION_VERIFY},
+                                             {"check-roundtrip", no_argument, NULL, OPTION_CHECK_ROUNDTRIP},
                                              {"quiet", no_argument, NULL, 'q'},
                                              {"help", no_argument, NULL, 'h'},
                                              {"version", no_argument, NULL, 'V'},
@@ -85,6 +90,9 @@ static qg_status take_option(tok_options *options, int option)
     case OPTION_NO_EOS:
       options->eos = false;
       return QG_OK;
+    case OPTION_CHECK_ROUNDTRIP:
+      options->check_roundtrip = true;
+      return QG_OK;
     case OPTION_VERIFY:
       options->verify = true;
       return QG_OK;
@@ -108,7 +116,7 @@ static qg_status take_option(tok_options *options, int option)
 static qg_status parse_options(int argc, char **argv, tok_options *options)
 {
   *options =
-      (tok_options){.text = {.split = QG_SPLIT_FILE, .marker = "<|endoftext|>", .piece_bytes = 1 << 16},
+      (tok_options){.text = {.split = QG_SPLIT_FILE, .marker = "<|endoftext|>", .piece_bytes = 1 << 13},
                     .bos = true,
                     .eos = true};
   int option;
@@ -128,9 +136,12 @@ static qg_status parse_options(int argc, char **argv, tok_options *options)
 typedef struct {
   qg_spm *spm;
   qg_tokens_writer *writer;
-  int32_t bos, eos, added_space; /* -1: none */
-  bool in_document;              /* the writer's last document is the present one */
+  int32_t bos, eos; /* -1: none */
+  bool in_document; /* the writer's last document is the present one */
   int64_t tokens, documents, text_bytes, unknown;
+  int64_t sample;         /* bytes of text that are still to be compared with what their ids decode to */
+  int64_t compared, lost; /* bytes */
+  int64_t lost_of[256];   /* by their value */
 } tok_job;
 
 static qg_status put(tok_job *job, const int32_t *ids, int64_t count, int64_t text_bytes)
@@ -154,17 +165,43 @@ static int64_t count_of(const int32_t *ids, int64_t count, int32_t id)
   return found;
 }
 
+/* Counts the bytes of each value that decoding does not give back: cheap, and it names what is lost. */
+static qg_status compare(tok_job *job, const qg_spm_piece *piece, const int32_t *ids, int64_t count)
+{
+  const char *back;
+  size_t bytes;
+  int64_t balance[256] = {0};
+  if (job->sample <= 0) return QG_OK;
+  QG_TRY(qg_spm_decode(job->spm, piece->continues, ids, count, &back, &bytes));
+  for (size_t i = 0; i < piece->bytes; i++) balance[(unsigned char)piece->text[i]]++;
+  for (size_t i = 0; i < bytes; i++) balance[(unsigned char)back[i]]--;
+  for (int value = 0; value < 256; value++) {
+    int64_t lost = qg_max_i64(balance[value], 0);
+    job->lost_of[value] += lost;
+    job->lost += lost;
+  }
+  job->compared += (int64_t)piece->bytes;
+  job->sample -= (int64_t)piece->bytes;
+  return QG_OK;
+}
+
 static qg_status take_piece(void *context, const char *text, size_t bytes)
 {
   tok_job *job = context;
   const int32_t *ids;
   int64_t count;
-  QG_TRY(qg_spm_encode(job->spm, text, bytes, &ids, &count));
-  /* Inside a document, a space that the model has put before the piece is not in the text. */
-  int64_t added = job->in_document && count > 0 && ids[0] == job->added_space;
+  qg_spm_piece piece = {text, bytes, job->in_document};
+  QG_TRY(qg_spm_encode(job->spm, &piece, &ids, &count));
+  QG_TRY(compare(job, &piece, ids, count));
   if (!job->in_document && job->bos >= 0) QG_TRY(put(job, &job->bos, 1, 0));
   job->unknown += count_of(ids, count, qg_spm_unknown(job->spm));
-  return put(job, ids + added, count - added, (int64_t)bytes);
+  return put(job, ids, count, (int64_t)bytes);
+}
+
+static void tell_byte_order_mark(void *context, const char *path)
+{
+  (void)context;
+  fprintf(stderr, "qgalore_tok: %s: dropped the byte order mark at its start\n", path);
 }
 
 static qg_status end_document(void *context)
@@ -194,6 +231,29 @@ static qg_status create_writer(const tok_options *options, tok_job *job)
   return qg_tokens_create(options->out, &header, &job->writer);
 }
 
+/* What a model that was trained with the default normalisation does to texts is no error, but it has to be
+ * known. */
+static void report_losses(const tok_options *options, const tok_job *job)
+{
+  static const struct {
+    char value;
+    const char *name;
+  } kinds[] = {{'\n', "line ends"}, {'\r', "carriage returns"}, {'\t', "tabs"}, {' ', "spaces"}};
+  int64_t others = job->lost;
+  if (job->lost == 0) return;
+  printf("%s: %.2f %% of the bytes come back when the ids are decoded (%lld were compared); lost are",
+         options->out, 100.0 * (1.0 - (double)job->lost / (double)job->compared), (long long)job->compared);
+  for (int i = 0; i < QG_COUNT_OF(kinds); i++) {
+    int64_t lost = job->lost_of[(unsigned char)kinds[i].value];
+    if (lost > 0) printf(" %lld %s,", (long long)lost, kinds[i].name);
+    others -= lost;
+  }
+  printf(
+      " %lld other bytes: train the model with --normalization_rule_name=identity "
+      "--remove_extra_whitespaces=false --byte_fallback to keep them\n",
+      (long long)others);
+}
+
 static void report(const tok_options *options, const tok_job *job)
 {
   printf("%s: %lld tokens of a vocabulary of %d, %lld document%s, %.3f bytes per token\n", options->out,
@@ -202,6 +262,7 @@ static void report(const tok_options *options, const tok_job *job)
   if (job->unknown > 0)
     printf("%s: %lld tokens are unknown to the model: train it with --byte_fallback to keep them\n",
            options->out, (long long)job->unknown);
+  report_losses(options, job);
 }
 
 /* Neither the text nor the model may be lost. Told before the texts are read, which may take hours. */
@@ -223,9 +284,10 @@ static qg_status tokenize(const tok_options *options)
   QG_TRY_OUT(qg_spm_load(options->model, &job.spm));
   job.bos = options->bos ? qg_spm_bos(job.spm) : -1;
   job.eos = options->eos ? qg_spm_eos(job.spm) : -1;
-  job.added_space = qg_spm_added_space(job.spm);
+  job.sample = options->check_roundtrip ? INT64_MAX : SAMPLE_BYTES;
   QG_TRY_OUT(create_writer(options, &job));
-  qg_text_sink sink = {.context = &job, .piece = take_piece, .end = end_document};
+  qg_text_sink sink = {
+      .context = &job, .piece = take_piece, .end = end_document, .byte_order_mark = tell_byte_order_mark};
   for (int i = 0; i < options->text_count; i++)
     QG_TRY_OUT(qg_text_read(options->texts[i], &options->text, sink));
   qg_tokens_writer *writer = job.writer;

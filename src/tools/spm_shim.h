@@ -2,6 +2,7 @@
 #ifndef QGALORE_TOOLS_SPM_SHIM_H
 #define QGALORE_TOOLS_SPM_SHIM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,12 +23,16 @@ int32_t qg_spm_pieces(const qg_spm *spm);
 int32_t qg_spm_bos(const qg_spm *spm);
 int32_t qg_spm_eos(const qg_spm *spm);
 int32_t qg_spm_unknown(const qg_spm *spm);
-/* The piece that stands for a space alone, if the model puts a space before every text, so that a word is the
- * same at the start and in the middle; else -1. */
-int32_t qg_spm_added_space(const qg_spm *spm);
+typedef struct {
+  const char *text;
+  size_t bytes;
+  bool continues; /* follows other text of its document: nothing is put before it that is not in the text */
+} qg_spm_piece;
 
 /* Encodes UTF-8 text. *ids (owned by spm) is valid until the next call. */
-qg_status qg_spm_encode(qg_spm *spm, const char *text, size_t bytes, const int32_t **ids, int64_t *count);
+qg_status qg_spm_encode(qg_spm *spm, const qg_spm_piece *piece, const int32_t **ids, int64_t *count);
+/* The text that ids of such a piece stand for; *text (owned by spm) is valid until the next call. */
+qg_status qg_spm_decode(qg_spm *spm, bool continues, const int32_t *ids, int64_t count, const char **text, size_t *bytes);
 
 #ifdef __cplusplus
 }
