@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Length of the character at `text` by its first byte and the range of the second (RFC 3629, section 4); 0 if
  * it is not one, or not all there. */
@@ -185,9 +186,22 @@ out:
   return status;
 }
 
+/* Opening a pipe waits for its writer, perhaps for ever. Those of a shell (<(command) is /dev/fd/N) have one.
+ */
+static qg_status refuse_named_pipe(const char *path)
+{
+  struct stat info;
+  bool pipe = stat(path, &info) == 0 && S_ISFIFO(info.st_mode) && strncmp(path, "/dev/fd/", 8) != 0 &&
+              strncmp(path, "/proc/", 6) != 0;
+  QG_CHECK(!pipe, QG_ERR_INPUT, "%s is a pipe: give its text by standard input, as in qgalore_tok ... - <%s",
+           path, path);
+  return QG_OK;
+}
+
 qg_status qg_text_read(const char *path, const qg_text_options *options, qg_text_sink sink)
 {
   bool standard_input = strcmp(path, "-") == 0;
+  if (!standard_input) QG_TRY(refuse_named_pipe(path));
   FILE *file = standard_input ? stdin : fopen(path, "rbe");
   QG_CHECK(file, QG_ERR_INPUT, "cannot open the text %s: %s", path, strerror(errno));
   text_reader reader = {.options = options, .sink = sink, .path = standard_input ? "standard input" : path};

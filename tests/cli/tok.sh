@@ -131,6 +131,11 @@ run "$tok" --model m.model --out mark.h5 mark.txt
 expect "a byte order mark is dropped, and told" 0 "mark.txt: dropped the byte order mark"
 run bash -c '"$1" -q --model m.model --out plain.h5 text.txt && h5diff mark.h5 plain.h5 /tokens' bash "$tok"
 expect "and costs no token" 0 ""
+mkfifo pipe.txt
+run timeout 20 "$tok" --model m.model --out x.h5 pipe.txt
+expect "a named pipe does not hang" 2 "pipe.txt is a pipe: give its text by standard input"
+run bash -c '"$1" --model m.model --out x.h5 <(cat text.txt)' bash "$tok"
+expect "that of a shell is read" 0 "1 document"
 printf 'a\0b\n' >zero.txt
 run "$tok" --model m.model --out x.h5 zero.txt
 expect "NUL is refused with its place" 2 "zero.txt:1: byte 2 of the line is NUL"
