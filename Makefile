@@ -266,7 +266,7 @@ $(BUILD)/qgalore_hpc: $(BUILD)/obj/src/main.o $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # The tokeniser is the one program that needs SentencePiece (C++).
-$(BUILD)/qgalore_tok: $(BUILD)/obj/src/tools/qgalore_tok.o $(BUILD)/obj/src/tools/spm_shim.o $(LIB)
+$(BUILD)/qgalore_tok: $(patsubst %,$(BUILD)/obj/src/tools/%.o,qgalore_tok spm_shim tok_progress) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CXX) $(LDFLAGS) -o $@ $^ $(LIBS) -lsentencepiece
 

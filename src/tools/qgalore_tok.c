@@ -11,6 +11,7 @@
 #include "qgalore/base.h"
 #include "qgalore/data.h"
 #include "tools/spm_shim.h"
+#include "tools/tok_progress.h"
 
 static const char help[] =
     "Usage: qgalore_tok --model M.model --out FILE.h5 [OPTIONS] TEXT...\n"
@@ -25,6 +26,7 @@ static const char help[] =
     "      --no-eos        no end-of-sequence token after each document\n"
     "      --check-roundtrip  compare all of the text with what its ids decode to, not just the first MiB\n"
     "      --verify        check token files instead: qgalore_tok --verify FILE.h5...\n"
+    "      --progress S    say every S seconds how far it is (default: 1 on a terminal, else 30; 0: never)\n"
     "  -q, --quiet         print errors only\n"
     "  -h, --help          show this text\n"
     "  -V, --version       show the version\n"
@@ -34,6 +36,7 @@ static const char help[] =
 typedef struct {
   const char *model, *out;
   qg_text_options text;
+  double progress;                                     /* seconds between two lines, < 0: by default */
   bool bos, eos, quiet, verify, check_roundtrip, done; /* done: help or version was shown */
   char **texts;
   int text_count;
@@ -52,7 +55,14 @@ static qg_status parse_split(const char *name, qg_text_split *out)
   return QG_FAIL(QG_ERR_INPUT, "--split %s: use file, paragraph or document", name);
 }
 
-enum { OPTION_MARKER = 256, OPTION_NO_BOS, OPTION_NO_EOS, OPTION_VERIFY, OPTION_CHECK_ROUNDTRIP };
+enum {
+  OPTION_MARKER = 256,
+  OPTION_NO_BOS,
+  OPTION_NO_EOS,
+  OPTION_VERIFY,
+  OPTION_CHECK_ROUNDTRIP,
+  OPTION_PROGRESS
+};
 
 /* Of each run, to see whether decoding gives the text back. */
 enum { SAMPLE_BYTES = 1 << 20 };
@@ -64,11 +74,21 @@ static const struct option long_options[] = {{"model", required_argument, NULL, 
                                              {"no-bos", no_argument, NULL, OPTION_NO_BOS},
                                              {"no-eos", no_argument, NULL, OPTION_NO_EOS},
                                              {"verify", no_argument, NULL, OPTION_VERIFY},
+                                             {"progress", required_argument, NULL, OPTION_PROGRESS},
                                              {"check-roundtrip", no_argument, NULL, OPTION_CHECK_ROUNDTRIP},
                                              {"quiet", no_argument, NULL, 'q'},
                                              {"help", no_argument, NULL, 'h'},
                                              {"version", no_argument, NULL, 'V'},
                                              {NULL, 0, NULL, 0}};
+
+static qg_status parse_seconds(const char *text, double *out)
+{
+  char *end;
+  *out = strtod(text, &end);
+  QG_CHECK(*text && !*end && *out >= 0.0 && *out <= 1e9, QG_ERR_INPUT,
+           "--progress %s: use a number of seconds", text);
+  return QG_OK;
+}
 
 static qg_status take_option(tok_options *options, int option)
 {
@@ -90,6 +110,8 @@ static qg_status take_option(tok_options *options, int option)
     case OPTION_NO_EOS:
       options->eos = false;
       return QG_OK;
+    case OPTION_PROGRESS:
+      return parse_seconds(optarg, &options->progress);
     case OPTION_CHECK_ROUNDTRIP:
       options->check_roundtrip = true;
       return QG_OK;
@@ -117,6 +139,7 @@ static qg_status parse_options(int argc, char **argv, tok_options *options)
 {
   *options =
       (tok_options){.text = {.split = QG_SPLIT_FILE, .marker = "<|endoftext|>", .piece_bytes = 1 << 13},
+                    .progress = -1.0,
                     .bos = true,
                     .eos = true};
   int option;
@@ -136,6 +159,7 @@ static qg_status parse_options(int argc, char **argv, tok_options *options)
 typedef struct {
   qg_spm *spm;
   qg_tokens_writer *writer;
+  tok_progress progress;
   int32_t bos, eos; /* -1: none */
   bool in_document; /* the writer's last document is the present one */
   int64_t tokens, documents, text_bytes, unknown;
@@ -195,6 +219,7 @@ static qg_status take_piece(void *context, const char *text, size_t bytes)
   QG_TRY(compare(job, &piece, ids, count));
   if (!job->in_document && job->bos >= 0) QG_TRY(put(job, &job->bos, 1, 0));
   job->unknown += count_of(ids, count, qg_spm_unknown(job->spm));
+  tok_progress_add(&job->progress, (int64_t)bytes);
   return put(job, ids, count, (int64_t)bytes);
 }
 
@@ -286,15 +311,19 @@ static qg_status tokenize(const tok_options *options)
   job.eos = options->eos ? qg_spm_eos(job.spm) : -1;
   job.sample = options->check_roundtrip ? INT64_MAX : SAMPLE_BYTES;
   QG_TRY_OUT(create_writer(options, &job));
+  job.progress =
+      tok_progress_begin(options->quiet ? 0.0 : options->progress, options->texts, options->text_count);
   qg_text_sink sink = {
       .context = &job, .piece = take_piece, .end = end_document, .byte_order_mark = tell_byte_order_mark};
   for (int i = 0; i < options->text_count; i++)
     QG_TRY_OUT(qg_text_read(options->texts[i], &options->text, sink));
   qg_tokens_writer *writer = job.writer;
   job.writer = NULL; /* finish frees it */
+  tok_progress_end(&job.progress);
   QG_TRY_OUT(qg_tokens_finish(writer));
   if (!options->quiet) report(options, &job);
 out:
+  tok_progress_end(&job.progress);
   qg_tokens_discard(job.writer);
   qg_spm_free(job.spm);
   return status;

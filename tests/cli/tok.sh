@@ -136,6 +136,12 @@ run timeout 20 "$tok" --model m.model --out x.h5 pipe.txt
 expect "a named pipe does not hang" 2 "pipe.txt is a pipe: give its text by standard input"
 run bash -c '"$1" --model m.model --out x.h5 <(cat text.txt)' bash "$tok"
 expect "that of a shell is read" 0 "1 document"
+run "$tok" --model m.model --out x.h5 --progress 0.000001 line.txt
+expect "progress is told" 0 "MB/s, "
+run "$tok" --model m.model --out x.h5 --progress 0 line.txt
+check "or not" eval '! grep -q "MB/s" <<<"$output"'
+run "$tok" --model m.model --out x.h5 --progress often line.txt
+expect "in seconds" 2 "--progress often: use a number of seconds"
 printf 'a\0b\n' >zero.txt
 run "$tok" --model m.model --out x.h5 zero.txt
 expect "NUL is refused with its place" 2 "zero.txt:1: byte 2 of the line is NUL"
