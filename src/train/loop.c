@@ -13,6 +13,7 @@ static bool count_votes(void *context, double votes)
   qg_request request = qg_stop_decide(votes);
   if (request > run->request) run->request = request;
   qg_watchdog_feed(run->watchdog, run->state.step);
+  qg_heartbeat_feed(run->heartbeat, run->state.step);
   return run->request < QG_REQUEST_SIGNAL;
 }
 
@@ -173,9 +174,17 @@ static void tell_of_hang(void *context, const char *reason)
                                    reason);
 }
 
+static qg_status start_heartbeat(qg_run *run)
+{
+  if (!run->root) return QG_OK;
+  return qg_heartbeat_start(run->log, qg_heartbeat_interval(run->log), &run->t->timers,
+                            &run->t->config->model, &run->heartbeat);
+}
+
 /* Collective, with a result that all ranks share. */
 static qg_status begin(qg_run *run)
 {
+  QG_TRY(qg_par_agree(run->t->par, start_heartbeat(run)));
   QG_TRY(qg_restart(run->t, run->log, &run->folder, &run->state));
   QG_TRY(qg_trainer_begin(run->t, run->state.grad_norm));
   run->progress.first_step = run->summary->first_step = run->state.step;
@@ -183,6 +192,7 @@ static qg_status begin(qg_run *run)
   QG_TRY(qg_par_agree(run->t->par, qg_run_write_first_status(run)));
   QG_TRY(qg_recovery_begin(run));
   qg_progress_header(&run->progress);
+  qg_heartbeat_feed(run->heartbeat, run->state.step);
   run->progress.started = run->began = run->watch.last_save = qg_now();
   qg_status status = qg_watchdog_start(run->t->config->run.watchdog, &run->t->timers, &run->t->config->model,
                                        qg_par_grid(run->t->par), &run->watchdog);
@@ -225,6 +235,7 @@ static void init(qg_trainer *t, const qg_log *log, const qg_train_settings *sett
 static void destroy(qg_run *run)
 {
   qg_watchdog_stop(run->watchdog);
+  qg_heartbeat_stop(run->heartbeat);
   qg_checkpoint_writer_abandon(&run->writer);
   qg_metrics_close(run->metrics);
   free(run->state.history);

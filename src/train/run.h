@@ -4,6 +4,7 @@
 
 #include "train/bad_steps.h"
 #include "train/checkpoint_writer.h"
+#include "train/heartbeat.h"
 #include "train/metrics.h"
 #include "train/progress.h"
 #include "train/stop.h"
@@ -20,6 +21,7 @@ typedef struct {
   qg_stop_watch watch;
   qg_request request; /* the strongest of this step, agreed */
   qg_watchdog *watchdog;
+  qg_heartbeat *heartbeat; /* rank 0, NULL elsewhere */
   qg_bad_steps bad;
   qg_metrics *metrics; /* rank 0, NULL elsewhere */
   qg_train_summary *summary;
