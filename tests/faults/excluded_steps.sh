@@ -119,7 +119,9 @@ check "and comes to the same bits" as_if_never branch branch-clean
 
 # Fused updates clip by the norm of the step before: by that of the last one that was taken.
 flat=("${fused[@]}" optimizer.min_lr_ratio=1)
-check "a run skips its last step" clean in-two 11 "${flat[@]}" train.steps=12
+# That is no success, but the state before it is saved.
+skips_its_end() { clean "$@"; [ $? -eq 5 ]; }
+check "a run skips its last step" skips_its_end in-two 11 "${flat[@]}" train.steps=12
 check "and goes on from there" clean in-two 11 "${flat[@]}"
 check "like one" clean in-one 11 "${flat[@]}"
 check "without a break" as_if_never in-two in-one

@@ -23,7 +23,7 @@ check "and so does rank 2" speaks 2
 check "before the one that stands still" [ "$(first_two)" = "watchdog: rank 0 watchdog: rank 2 " ]
 check "no process is left" wait_for 10 no_process_left
 check "all checkpoints are intact" all_verify hang
-check "and the status does not claim an end" status_is hang running
+check "and the status says that it failed" status_is hang failed
 
 # Steps, validation and saves together take longer than the limit, each of them much less.
 check "a run that makes progress goes on" train 2 fine train.steps=2000 run.log_every=1000 checkpoint.every=0 \
