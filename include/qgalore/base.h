@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "qgalore/base/status.h"
 
@@ -48,6 +49,7 @@ void qg_text_make_printable(char *text);
 const char *qg_format_bytes(char *buffer, size_t size, double bytes);     /* "1.23 GiB" */
 const char *qg_format_count(char *buffer, size_t size, double count);     /* "6.74 B", "60.1 M" */
 const char *qg_format_seconds(char *buffer, size_t size, double seconds); /* "2d03h", "4h05m", "3m20s", "12.3s" */
+const char *qg_format_utc(char *buffer, size_t size, time_t when);        /* ISO 8601, "2026-01-31T23:59:00Z"; "" if it has none */
 
 /* Bytes that this user may still write into the folder `path`, or the nearest above it that exists: free space, and the
  * quota where the system tells it. INT64_MAX if unknown. */

@@ -3,8 +3,9 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "qgalore/base.h"
 
 qg_log qg_log_make(FILE *out, bool root)
 {
@@ -14,16 +15,13 @@ qg_log qg_log_make(FILE *out, bool root)
 void qg_log_open_file(qg_log *log, const char *path)
 {
   char when[32];
-  time_t now = time(NULL);
-  struct tm utc;
   if (!log->out) return;
   log->file = fopen(path, "ae");
   if (!log->file) {
     qg_log_warn(log, "cannot write %s: %s; the log is printed alone", path, strerror(errno));
     return;
   }
-  strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-  qg_log_file_only(log, "--- %s, process %d", when, (int)getpid());
+  qg_log_file_only(log, "--- %s, process %d", qg_format_utc(when, sizeof when, time(NULL)), (int)getpid());
 }
 
 void qg_log_close_file(qg_log *log)

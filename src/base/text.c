@@ -47,6 +47,14 @@ const char *qg_format_seconds(char *buffer, size_t size, double seconds)
   return buffer;
 }
 
+const char *qg_format_utc(char *buffer, size_t size, time_t when)
+{
+  struct tm utc;
+  buffer[0] = '\0';
+  if (gmtime_r(&when, &utc)) strftime(buffer, size, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return buffer;
+}
+
 void qg_text_make_printable(char *text)
 {
   for (; *text; text++)

@@ -74,11 +74,9 @@ static qg_status choose_block_bytes(uint64_t *out)
 
 static qg_status fill_root(const qg_ckpt_meta *meta, qg_ckpt_header *out)
 {
-  time_t now = time(NULL);
-  struct tm utc;
   out->meta = *meta;
   snprintf(out->software, sizeof out->software, "qgalore_hpc %s (%s)", QG_VERSION, QG_GIT);
-  strftime(out->created, sizeof out->created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+  qg_format_utc(out->created, sizeof out->created, time(NULL));
   return choose_block_bytes(&out->block_bytes);
 }
 

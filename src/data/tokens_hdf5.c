@@ -118,10 +118,7 @@ out:
 static void format_created(char *buffer, size_t size)
 {
   const char *fixed = getenv("SOURCE_DATE_EPOCH");
-  time_t when = fixed ? (time_t)strtoll(fixed, NULL, 10) : time(NULL);
-  struct tm parts;
-  buffer[0] = '\0';
-  if (gmtime_r(&when, &parts)) strftime(buffer, size, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  qg_format_utc(buffer, size, fixed ? (time_t)strtoll(fixed, NULL, 10) : time(NULL));
 }
 
 static qg_status write_header(hid_t file, const char *path, const qg_tokens_writer *writer)

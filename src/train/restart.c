@@ -16,9 +16,7 @@ static qg_status add_attempt(const qg_trainer *t, const char *before, const char
                              qg_train_state *state)
 {
   char arrangement[QG_ARRANGEMENT], when[32];
-  time_t now = time(NULL);
-  struct tm utc;
-  strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+  qg_format_utc(when, sizeof when, time(NULL));
   qg_selftest_arrangement(t->config, t->be, arrangement);
   int bytes = asprintf(&state->history, "%s%s from step %lld on %d ranks: %s\n%s", before, when,
                        (long long)state->step, t->stages, arrangement, changes);

@@ -131,9 +131,7 @@ static int format_status(char text[STATUS_TEXT], const char *state, int64_t step
                          const char *reason)
 {
   char when[32];
-  time_t now = time(NULL);
-  struct tm utc;
-  strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+  qg_format_utc(when, sizeof when, time(NULL));
   int length = (int)qg_min_i64((int64_t)strcspn(reason, "\n"), REASON_MAX);
   return snprintf(text, STATUS_TEXT, "state=%s\nstep=%lld\nsteps=%lld\nreason=%.*s\nupdated=%s\n", state,
                   (long long)step, (long long)steps, length, reason, when);
