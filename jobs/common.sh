@@ -120,14 +120,18 @@ qg_run() {
   return "$code"
 }
 
-# Keeps the number of attempts in a row that ended at the step they began at. Where it cannot be kept, as on a full disk, nothing
-# would ever end the chain: then it fails.
-qg_keep_stalls() {
+# The number of attempts in a row that ended at the step they began at.
+qg_stalls() {
   local kept=
+  [ -r "$run_folder/stalls" ] && read -r kept <"$run_folder/stalls"
+  echo "${kept:-0}"
+}
+
+# Keeps that number. Where it cannot be kept, as on a full disk, nothing would ever end the chain: then it fails.
+qg_keep_stalls() {
   if [ "$1" -eq 0 ]; then rm -f "$run_folder/stalls"; return; fi
   { echo "$1" >"$run_folder/stalls"; } 2>/dev/null
-  [ -r "$run_folder/stalls" ] && read -r kept <"$run_folder/stalls"
-  [ "$kept" = "$1" ]
+  [ "$(qg_stalls)" = "$1" ]
 }
 
 # What no other job would do better: exit codes of the program.
@@ -154,10 +158,7 @@ qg_should_continue() {
     resume | running) ;;
     *) qg_say "state ${state:-unknown} after exit code $code; not submitted again"; return 1 ;;
   esac
-  if [ "${step:-0}" -le "$step_before" ]; then
-    [ -r "$run_folder/stalls" ] && read -r stalls <"$run_folder/stalls"
-    stalls=$((stalls + 1))
-  fi
+  [ "${step:-0}" -gt "$step_before" ] || stalls=$(($(qg_stalls) + 1))
   qg_keep_stalls "$stalls" || { qg_say "cannot write $run_folder/stalls: is the disk full? Not submitted again"; return 1; }
   [ "$stalls" -lt 2 ] || { qg_say "two attempts ended at step $step; not submitted again"; return 1; }
   qg_say "stopped at step ${step:-0}; $([ "${QGALORE_CHAIN:-yes}" = link ] && echo "leaves it to" || echo submits) the next job"
@@ -165,16 +166,15 @@ qg_should_continue() {
 
 # A link looks at what the one before it left.
 qg_link_has_work() {
-  local state reason stalls=0
+  local state reason
   [ "${QGALORE_CHAIN:-yes}" = link ] || return 0
   state=$(qg_status_value state)
   reason=$(qg_status_value reason)
-  [ -r "$run_folder/stalls" ] && read -r stalls <"$run_folder/stalls"
   case $state in
     finished | failed) qg_say "$state ($reason): nothing to go on with"; return 1 ;;
   esac
   [ "$reason" != "STOP file" ] || { qg_say "stopped by the STOP file: nothing to go on with"; return 1; }
-  [ "$stalls" -lt 2 ] || { qg_say "two attempts without progress: nothing to go on with"; return 1; }
+  [ "$(qg_stalls)" -lt 2 ] || { qg_say "two attempts without progress: nothing to go on with"; return 1; }
 }
 
 # Whether run.job is training, by its words here and in the input itself: other jobs end with what they print, and leave the run's

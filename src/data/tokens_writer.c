@@ -19,22 +19,13 @@ static qg_status copy_texts(qg_tokens_writer *writer, const char *path, const qg
   return QG_OK;
 }
 
-/* Told before the texts are read, which may take hours. */
-static qg_status check_is_no_folder(const char *path)
-{
-  struct stat info;
-  bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-  QG_CHECK(!folder, QG_ERR_INPUT, "%s is a folder: name the token file to write", path);
-  return QG_OK;
-}
-
 qg_status qg_tokens_create(const char *path, const qg_tokens_header *header, qg_tokens_writer **out)
 {
   *out = NULL;
   QG_CHECK(header->vocab_size > 0 && header->vocab_size <= QG_TOKENS_VOCAB_MAX, QG_ERR_INPUT,
            "%s: a vocabulary of %lld ids cannot be stored, only 1 to %lld", path,
            (long long)header->vocab_size, (long long)QG_TOKENS_VOCAB_MAX);
-  QG_TRY(check_is_no_folder(path));
+  QG_TRY(qg_check_output("the token file", path, NULL, 0)); /* before texts are read for hours */
   void *memory;
   QG_TRY(qg_calloc(1, sizeof(qg_tokens_writer), "a token writer", &memory));
   qg_tokens_writer *writer = memory;
