@@ -283,7 +283,9 @@ static qg_status evaluate_file(evaluation *e, const char *path)
 static qg_status start_watchdog(evaluation *e)
 {
   const qg_config *c = &e->s->config;
-  return qg_watchdog_start(c->run.watchdog, &e->evaluator.timers, &c->model, e->s->grid, &e->watchdog);
+  qg_watchdog_request request = {
+      .limit = c->run.watchdog, .timers = &e->evaluator.timers, .shape = &c->model, .grid = e->s->grid};
+  return qg_watchdog_start(&request, &e->watchdog);
 }
 
 static qg_status evaluate_files(evaluation *e)

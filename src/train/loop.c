@@ -12,8 +12,7 @@ static bool count_votes(void *context, double votes)
   qg_run *run = context;
   qg_request request = qg_stop_decide(votes);
   if (request > run->request) run->request = request;
-  qg_watchdog_feed(run->watchdog, run->state.step);
-  qg_heartbeat_feed(run->heartbeat, run->state.step);
+  qg_run_feed(run);
   return run->request < QG_REQUEST_SIGNAL;
 }
 
@@ -174,6 +173,18 @@ static void tell_of_hang(void *context, const char *reason)
                                    reason);
 }
 
+static qg_status start_watchdog(qg_run *run)
+{
+  const qg_config *c = run->t->config;
+  qg_watchdog_request request = {.limit = c->run.watchdog,
+                                 .timers = &run->t->timers,
+                                 .shape = &c->model,
+                                 .grid = qg_par_grid(run->t->par),
+                                 .last_words = tell_of_hang,
+                                 .context = run};
+  return qg_watchdog_start(&request, &run->watchdog);
+}
+
 static qg_status start_heartbeat(qg_run *run)
 {
   if (!run->root) return QG_OK;
@@ -192,12 +203,9 @@ static qg_status begin(qg_run *run)
   QG_TRY(qg_par_agree(run->t->par, qg_run_write_first_status(run)));
   QG_TRY(qg_recovery_begin(run));
   qg_progress_header(&run->progress);
-  qg_heartbeat_feed(run->heartbeat, run->state.step);
+  qg_run_feed(run);
   run->progress.started = run->began = run->watch.last_save = qg_now();
-  qg_status status = qg_watchdog_start(run->t->config->run.watchdog, &run->t->timers, &run->t->config->model,
-                                       qg_par_grid(run->t->par), &run->watchdog);
-  qg_watchdog_set_last_words(run->watchdog, tell_of_hang, run);
-  return qg_par_agree(run->t->par, status);
+  return qg_par_agree(run->t->par, start_watchdog(run));
 }
 
 static void summarize(qg_run *run)

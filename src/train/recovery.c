@@ -45,7 +45,7 @@ static qg_status roll_back(qg_run *run)
   run->saved_step = run->state.step;
   run->progress.first_step = run->state.step;
   run->progress.started = qg_now();
-  qg_watchdog_feed(run->watchdog, run->state.step);
+  qg_run_feed(run);
   QG_TRY(qg_par_agree(run->t->par, qg_run_open_metrics(run)));
   return qg_recovery_begin(run);
 }

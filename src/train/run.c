@@ -20,6 +20,12 @@ void qg_run_write_metrics(qg_run *run, const qg_metrics_line *line)
   run->metrics_lost = status != QG_OK;
 }
 
+void qg_run_feed(const qg_run *run)
+{
+  qg_watchdog_feed(run->watchdog, run->state.step);
+  qg_heartbeat_feed(run->heartbeat, run->state.step);
+}
+
 qg_status qg_run_open_metrics(qg_run *run)
 {
   qg_metrics_close(run->metrics);
@@ -98,14 +104,6 @@ static qg_status advance(qg_run *run, bool wait)
   return ended ? end_save(run, status) : status;
 }
 
-static qg_status save(qg_run *run, bool asynchronous)
-{
-  run->watch.last_save = qg_now();
-  qg_status status = qg_checkpoint_writer_begin(&run->writer, &run->state, asynchronous);
-  if (status != QG_OK) return end_save(run, status);
-  return run->writer.asynchronous ? QG_OK : advance(run, true);
-}
-
 qg_status qg_run_advance_save(qg_run *run, bool wait)
 {
   return unless_lost(run, advance(run, wait));
@@ -114,7 +112,11 @@ qg_status qg_run_advance_save(qg_run *run, bool wait)
 qg_status qg_run_save(qg_run *run)
 {
   QG_TRY(qg_run_advance_save(run, true));
-  return run->saved_step == run->state.step ? QG_OK : unless_lost(run, save(run, true));
+  if (run->saved_step == run->state.step) return QG_OK;
+  run->watch.last_save = qg_now();
+  qg_status status = qg_checkpoint_writer_begin(&run->writer, &run->state, true);
+  if (status != QG_OK) return unless_lost(run, end_save(run, status));
+  return run->writer.asynchronous ? QG_OK : qg_run_advance_save(run, true);
 }
 
 /* --- the last save --- */
@@ -140,27 +142,34 @@ static qg_status wait_for_room(qg_run *run, double until, int signals, bool *aga
   while (qg_now() < end && qg_stop_signals() == signals) usleep(100000);
   ended = pause <= 0.0 || qg_stop_signals() != signals;
   QG_TRY(qg_par_max(run->t->par, &ended, 1));
-  qg_watchdog_feed(run->watchdog, run->state.step);
+  qg_run_feed(run);
   *again = ended == 0.0;
   return QG_OK;
 }
 
-static qg_status save_when_there_is_room(qg_run *run, qg_status status)
+static qg_status save_at_once(qg_run *run)
+{
+  bool ended;
+  QG_TRY(qg_checkpoint_writer_begin(&run->writer, &run->state, false));
+  return qg_checkpoint_writer_advance(&run->writer, true, &ended);
+}
+
+/* Tries again, without a warning each time. */
+static qg_status save_when_there_is_room(qg_run *run)
 {
   char left[32];
   double until = give_up_at(run);
   int signals = qg_stop_signals();
   bool again = true;
+  qg_status status = QG_ERR_RESOURCE;
   if (until > qg_now())
     qg_log_info(run->log,
                 "          trying again for %s (checkpoint.retry_time): make room; a signal ends the wait",
                 qg_format_seconds(left, sizeof left, until - qg_now()));
-  while (status == QG_ERR_RESOURCE && again) {
+  while (status == QG_ERR_RESOURCE) {
     QG_TRY(wait_for_room(run, until, signals, &again));
     if (!again) break;
-    bool ended;
-    status = qg_checkpoint_writer_begin(&run->writer, &run->state, false);
-    if (status == QG_OK) status = qg_checkpoint_writer_advance(&run->writer, true, &ended);
+    status = save_at_once(run);
   }
   if (status == QG_OK) saved(run);
   return status;
@@ -170,8 +179,8 @@ qg_status qg_run_save_last(qg_run *run)
 {
   QG_TRY(qg_run_advance_save(run, true));
   if (run->saved_step == run->state.step) return QG_OK;
-  qg_status status = save(run, false);
-  if (status == QG_ERR_RESOURCE) status = save_when_there_is_room(run, status);
+  qg_status status = end_save(run, save_at_once(run));
+  if (status == QG_ERR_RESOURCE) status = save_when_there_is_room(run);
   run->summary->agreed |= status != QG_OK;
   return status;
 }

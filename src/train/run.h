@@ -31,6 +31,8 @@ typedef struct {
   int64_t saved_step; /* of the newest checkpoint, or of where the run was rolled back to; -1: neither yet */
 } qg_run;
 
+/* Something was finished: watchdog and heartbeat begin to count anew. Local. */
+void qg_run_feed(const qg_run *run);
 /* Opens metrics.jsonl at the step of the state, for the first time or again. Local; rank 0, no-op elsewhere.
  */
 qg_status qg_run_open_metrics(qg_run *run);

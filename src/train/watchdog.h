@@ -12,16 +12,22 @@
 
 typedef struct qg_watchdog qg_watchdog;
 
-/* Starts the thread. limit: seconds; 0 starts none and leaves *out NULL. timers, shape and grid must outlive
- * it; `shape` gives names to parameters. Local. */
-qg_status qg_watchdog_start(double limit, const qg_timers *timers, const qg_model_shape *shape,
-                            const qg_grid *grid, qg_watchdog **out);
+/* All pointers must outlive the watchdog. */
+typedef struct {
+  double limit; /* seconds without anything finished; 0: no watchdog */
+  const qg_timers *timers;
+  const qg_model_shape *shape; /* gives names to parameters */
+  const qg_grid *grid;
+  /* Called with the reason before the job ends, in the watchdog's thread: others may hold any lock. NULL:
+   * nothing. */
+  void (*last_words)(void *context, const char *reason);
+  void *context;
+} qg_watchdog_request;
+
+/* Starts the thread; without a limit *out is NULL. Local. */
+qg_status qg_watchdog_start(const qg_watchdog_request *request, qg_watchdog **out);
 /* Tells it that something was finished; `step`: steps done. NULL is fine. Local. */
 void qg_watchdog_feed(qg_watchdog *watchdog, int64_t step);
-/* Called with the reason before the watchdog ends the job, in its own thread: the others may hold any lock.
- * NULL is fine. Local. */
-void qg_watchdog_set_last_words(qg_watchdog *watchdog, void (*say)(void *context, const char *reason),
-                                void *context);
 /* NULL is fine. Local. */
 void qg_watchdog_stop(qg_watchdog *watchdog);
 

@@ -107,11 +107,13 @@ static void a_watchdog_that_is_fed_or_off_lets_the_run_go_on(void **state)
   qg_timers timers = {0};
   qg_grid grid = {0};
   qg_watchdog *watchdog, *off;
-  assert_int_equal(qg_watchdog_start(0.0, &timers, &shape, &grid, &off), QG_OK);
+  qg_watchdog_request request = {.limit = 0.0, .timers = &timers, .shape = &shape, .grid = &grid};
+  assert_int_equal(qg_watchdog_start(&request, &off), QG_OK);
   assert_null(off);
   qg_watchdog_feed(off, 1);
   qg_watchdog_stop(off);
-  assert_int_equal(qg_watchdog_start(3600.0, &timers, &shape, &grid, &watchdog), QG_OK);
+  request.limit = 3600.0;
+  assert_int_equal(qg_watchdog_start(&request, &watchdog), QG_OK);
   for (int step = 0; step < 1000; step++) {
     timers.parameter = step % 4;
     qg_timer_start(&timers, QG_PHASE_FORWARD);
